@@ -1,0 +1,391 @@
+//! Why things end: a connection ([`CloseReason`]), a request ([`Refusal`], [`ResetReason`]), a call
+//! ([`Misuse`]). All are closed enumerations.
+//!
+//! Each close reason has a label for metrics and logs, and the HTTP status that the peer was told,
+//! if it was told one. This is the whole table; a test holds the code to it.
+//!
+//! | label | HTTP status | when |
+//! |---|---|---|
+//! | `peer_done` | | the peer ended the connection between two requests |
+//! | `peer_truncated` | 400 | the peer ended the connection within a head or a content (RFC 9112 8) |
+//! | `peer_reset` | | reading or writing failed: the peer is gone |
+//! | `keep_alive` | | nothing of a request arrived for `keep_alive_timeout` |
+//! | `request_head` | 408 | a head was not complete within `request_head_timeout` |
+//! | `request_body` | 408 | content came more slowly than `request_body_rate` |
+//! | `response` | | the peer took our bytes more slowly than `response_rate` |
+//! | `drain` | | `drain_timeout` passed with a request in progress |
+//! | `malformed_request_line` | 400 | RFC 9112 3 |
+//! | `malformed_field` | 400 | RFC 9112 5: name, colon, value, obs-fold |
+//! | `bare_cr_or_lf` | 400 | a line that ends in anything but CRLF (RFC 9112 2.2) |
+//! | `blank_lines` | 400 | too many empty lines before a request (RFC 9112 2.2) |
+//! | `bad_target` | 400 | a request target in none of the four forms (RFC 9112 3.2) |
+//! | `bad_host` | 400 | `Host` missing, repeated, malformed, or unlike an absolute target (RFC 9112 3.2) |
+//! | `bad_content_length` | 400 | repeated or malformed `Content-Length` (RFC 9112 6.3) |
+//! | `bad_transfer_encoding` | 400 | repeated, with HTTP/1.0, or not exactly `chunked` (RFC 9112 6.1) |
+//! | `conflicting_framing` | 400 | both `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1) |
+//! | `bad_chunk` | 400 | a malformed chunk size, extension or end (RFC 9112 7.1) |
+//! | `chunk_extensions` | 400 | `chunk_extension_limit` or `chunk_extensions_limit` |
+//! | `trailers` | 400 | `trailers_limit`, or a field that no trailer may carry (RFC 9110 6.5.1) |
+//! | `content_too_large` | 413 | `request_body_limit` |
+//! | `target_too_long` | 414 | `request_target_limit` |
+//! | `unknown_expectation` | 417 | `Expect` other than `100-continue` (RFC 9110 10.1.1) |
+//! | `head_too_large` | 431 | `request_head_limit` |
+//! | `too_many_fields` | 431 | `request_fields_limit` |
+//! | `unknown_method` | 501 | a method of more than 32 bytes (RFC 9110 9.1) |
+//! | `unknown_coding` | 501 | a transfer coding before `chunked` (RFC 9112 6.1) |
+//! | `unavailable` | 503 | the driver has no room for the request |
+//! | `unknown_version` | 505 | neither HTTP/1.0 nor HTTP/1.1 |
+//! | `completed` | | one side said `Connection: close`, or HTTP/1.0 |
+//! | `request_limit` | | `requests_per_connection` |
+//! | `unread_content` | | answered with too much of the request's content unread to keep the connection |
+//! | `drained` | | the connection was told to drain, and did |
+//! | `application` | | the application gave up on an answer that it had begun |
+//! | `aborted` | | the driver gave up on the connection |
+
+use crate::time::Timer;
+use core::fmt;
+use http::StatusCode;
+
+/// How the peer ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerClose {
+    /// In good order, between two requests.
+    Done,
+    /// In the middle of a request.
+    Truncated,
+    /// By a reset, or in another way that makes reading or writing fail.
+    Reset,
+}
+
+/// Why a connection was closed. The [table](crate::close) tells what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The peer ended it.
+    Peer(PeerClose),
+    /// The peer let a deadline pass.
+    Expired(Timer),
+    /// The peer's request was refused.
+    Refused(Refusal),
+    /// All is done, and one side wanted no more.
+    Completed,
+    /// As many requests as `requests_per_connection` allows were answered.
+    RequestLimit,
+    /// Content of an answered request was left unread, more than is worth discarding.
+    UnreadContent,
+    /// [`Connection::drain`](crate::Connection::drain) was called, and everything was finished.
+    Drained,
+    /// The application gave up on an answer that had begun
+    /// ([`Connection::reset`](crate::Connection::reset)).
+    Application,
+    /// The driver gave up on it ([`Connection::abort`](crate::Connection::abort)).
+    Aborted,
+}
+
+impl CloseReason {
+    /// Every reason there is.
+    pub fn all() -> impl Iterator<Item = CloseReason> {
+        let peer = [PeerClose::Done, PeerClose::Truncated, PeerClose::Reset];
+        // The linger timer ends a connection whose reason is known already.
+        let timers = Timer::ALL.into_iter().filter(|timer| *timer != Timer::Linger);
+        let rest = [
+            CloseReason::Completed,
+            CloseReason::RequestLimit,
+            CloseReason::UnreadContent,
+            CloseReason::Drained,
+            CloseReason::Application,
+            CloseReason::Aborted,
+        ];
+        (peer.into_iter().map(CloseReason::Peer))
+            .chain(timers.map(CloseReason::Expired))
+            .chain(Refusal::ALL.into_iter().map(CloseReason::Refused))
+            .chain(rest)
+    }
+
+    /// The reason's name in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            CloseReason::Peer(PeerClose::Done) => "peer_done",
+            CloseReason::Peer(PeerClose::Truncated) => "peer_truncated",
+            CloseReason::Peer(PeerClose::Reset) => "peer_reset",
+            CloseReason::Expired(timer) => timer.label(),
+            CloseReason::Refused(refusal) => refusal.label(),
+            CloseReason::Completed => "completed",
+            CloseReason::RequestLimit => "request_limit",
+            CloseReason::UnreadContent => "unread_content",
+            CloseReason::Drained => "drained",
+            CloseReason::Application => "application",
+            CloseReason::Aborted => "aborted",
+        }
+    }
+
+    /// The status that the peer is told if no answer has begun; `None` for a close without words.
+    pub const fn status(self) -> Option<StatusCode> {
+        match self {
+            CloseReason::Peer(PeerClose::Truncated) => Some(StatusCode::BAD_REQUEST),
+            CloseReason::Expired(Timer::RequestHead | Timer::RequestBody) => {
+                Some(StatusCode::REQUEST_TIMEOUT)
+            }
+            CloseReason::Refused(refusal) => Some(refusal.status()),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer's own doing left bytes unsent, so that a driver should free the kernel's
+    /// buffers at once (`SO_LINGER` of zero) instead of letting them wait for the peer.
+    pub const fn is_abrupt(self) -> bool {
+        matches!(
+            self,
+            CloseReason::Expired(Timer::Response | Timer::Drain)
+                | CloseReason::Peer(PeerClose::Reset)
+                | CloseReason::Application
+                | CloseReason::Aborted
+        )
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// What a request was refused for. The [table](crate::close) tells what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // The module's table has a row for each.
+pub enum Refusal {
+    RequestLine,
+    Field,
+    BareCrOrLf,
+    BlankLines,
+    Target,
+    Host,
+    ContentLength,
+    TransferEncoding,
+    ConflictingFraming,
+    Chunk,
+    ChunkExtensions,
+    Trailers,
+    ContentTooLarge,
+    TargetTooLong,
+    Expectation,
+    HeadTooLarge,
+    TooManyFields,
+    Method,
+    Coding,
+    Unavailable,
+    Version,
+}
+
+impl Refusal {
+    /// Every refusal there is.
+    pub const ALL: [Refusal; 21] = [
+        Refusal::RequestLine,
+        Refusal::Field,
+        Refusal::BareCrOrLf,
+        Refusal::BlankLines,
+        Refusal::Target,
+        Refusal::Host,
+        Refusal::ContentLength,
+        Refusal::TransferEncoding,
+        Refusal::ConflictingFraming,
+        Refusal::Chunk,
+        Refusal::ChunkExtensions,
+        Refusal::Trailers,
+        Refusal::ContentTooLarge,
+        Refusal::TargetTooLong,
+        Refusal::Expectation,
+        Refusal::HeadTooLarge,
+        Refusal::TooManyFields,
+        Refusal::Method,
+        Refusal::Coding,
+        Refusal::Unavailable,
+        Refusal::Version,
+    ];
+
+    /// The refusal's name in metrics and logs; also the text that the peer is sent.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Refusal::RequestLine => "malformed_request_line",
+            Refusal::Field => "malformed_field",
+            Refusal::BareCrOrLf => "bare_cr_or_lf",
+            Refusal::BlankLines => "blank_lines",
+            Refusal::Target => "bad_target",
+            Refusal::Host => "bad_host",
+            Refusal::ContentLength => "bad_content_length",
+            Refusal::TransferEncoding => "bad_transfer_encoding",
+            Refusal::ConflictingFraming => "conflicting_framing",
+            Refusal::Chunk => "bad_chunk",
+            Refusal::ChunkExtensions => "chunk_extensions",
+            Refusal::Trailers => "trailers",
+            Refusal::ContentTooLarge => "content_too_large",
+            Refusal::TargetTooLong => "target_too_long",
+            Refusal::Expectation => "unknown_expectation",
+            Refusal::HeadTooLarge => "head_too_large",
+            Refusal::TooManyFields => "too_many_fields",
+            Refusal::Method => "unknown_method",
+            Refusal::Coding => "unknown_coding",
+            Refusal::Unavailable => "unavailable",
+            Refusal::Version => "unknown_version",
+        }
+    }
+
+    /// The status that the peer is told.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Refusal::RequestLine
+            | Refusal::Field
+            | Refusal::BareCrOrLf
+            | Refusal::BlankLines
+            | Refusal::Target
+            | Refusal::Host
+            | Refusal::ContentLength
+            | Refusal::TransferEncoding
+            | Refusal::ConflictingFraming
+            | Refusal::Chunk
+            | Refusal::ChunkExtensions
+            | Refusal::Trailers => StatusCode::BAD_REQUEST,
+            Refusal::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
+            Refusal::HeadTooLarge | Refusal::TooManyFields => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            Refusal::Method | Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
+            Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Why a request that was delivered ended before its content did. The peer has been answered
+/// already, as far as it can be; nothing more can be sent on the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResetReason {
+    /// The peer ended the connection within the content.
+    Truncated,
+    /// The peer sent content more slowly than `request_body_rate`.
+    Timeout,
+    /// The content, or its framing, was refused.
+    Refused(Refusal),
+}
+
+impl fmt::Display for ResetReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResetReason::Truncated => {
+                f.write_str("the peer ended the connection within the content")
+            }
+            ResetReason::Timeout => f.write_str("the peer sent content too slowly"),
+            ResetReason::Refused(refusal) => write!(f, "the request was refused: {refusal}"),
+        }
+    }
+}
+
+/// The caller's mistake: the call did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Misuse {
+    /// There is no such stream, or it has ended: answered whole, reset, or closed with its connection.
+    UnknownStream,
+    /// The stream has its response head already.
+    AlreadyAnswered,
+    /// The stream has no response head yet.
+    NotAnswered,
+    /// More content than the declared length.
+    TooLong {
+        /// How many bytes were still to come.
+        left: u64,
+    },
+    /// Less content than the declared length.
+    TooShort {
+        /// How many bytes are missing.
+        missing: u64,
+    },
+    /// The head or the trailers exceed `response_head_limit`.
+    HeadTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The fields frame the content in a way that contradicts the call: `Transfer-Encoding`, or a
+    /// `Content-Length` that is malformed or another than the one given.
+    Framing,
+    /// A 1xx status where a final one belongs, a final one where 1xx belongs, 101 (an upgrade is not
+    /// a plain answer), or 2xx to CONNECT (a tunnel is not an answer).
+    Status,
+    /// Some of the content was delivered already: its limit is settled.
+    ContentBegun,
+    /// As much is unsent as may be; ask again later.
+    Full,
+    /// Reading is not wanted at the moment: `Connection::status` says so.
+    NotReading,
+    /// More bytes than `receive_buffer_limit` at once.
+    Overfed {
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misuse::UnknownStream => f.write_str("no such stream, or it has ended"),
+            Misuse::AlreadyAnswered => f.write_str("the stream has a response head already"),
+            Misuse::NotAnswered => f.write_str("the stream has no response head yet"),
+            Misuse::TooLong { left } => write!(f, "content is too long: {left} bytes were left"),
+            Misuse::TooShort { missing } => write!(f, "content is {missing} bytes short"),
+            Misuse::HeadTooLarge { limit } => write!(f, "more than {limit} bytes of fields"),
+            Misuse::Framing => f.write_str("fields contradict the content's framing"),
+            Misuse::Status => f.write_str("the status is not one for this call"),
+            Misuse::ContentBegun => f.write_str("some of the content was delivered already"),
+            Misuse::Full => f.write_str("too much is unsent"),
+            Misuse::NotReading => f.write_str("nothing is to be read at the moment"),
+            Misuse::Overfed { limit } => write!(f, "more than {limit} bytes at once"),
+        }
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// The rows of the module's table: label and status.
+    fn documented() -> BTreeMap<&'static str, Option<u16>> {
+        include_str!("close.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! | `"))
+            .map(|row| {
+                let mut cells = row.split('|').map(str::trim);
+                let label = cells.next().and_then(|cell| cell.strip_suffix('`')).expect("label");
+                (label, cells.next().expect("status").parse().ok())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_reason_has_one_row_in_the_documentation() {
+        let mut rows = documented();
+        for reason in CloseReason::all() {
+            let status = rows.remove(reason.label());
+            let status =
+                status.unwrap_or_else(|| panic!("{reason:?} is undocumented, or stands twice"));
+            assert_eq!(status, reason.status().map(|it| it.as_u16()), "{reason:?}");
+        }
+        assert!(rows.is_empty(), "rows of no reason: {rows:?}");
+    }
+
+    #[test]
+    fn all_refusals_are_listed_once() {
+        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, place, "{refusal:?}");
+        }
+        assert_eq!(Refusal::Version as usize + 1, Refusal::ALL.len(), "the last one");
+    }
+}

@@ -1,0 +1,168 @@
+//! What every protocol of a connection shares: the clock, the timers, the output, the held bytes,
+//! and how the connection ends.
+//!
+//! A protocol is handed `&mut Common` in each call. Its guard over the peer's reading lives here,
+//! since it is the same for all: it runs while there are unsent bytes.
+
+use crate::Config;
+use crate::close::CloseReason;
+use crate::input::Held;
+use crate::output::Output;
+use crate::rate::Rate;
+use crate::status::{Phase, Status};
+use crate::time::{Tick, Timer, Timers};
+use std::sync::Arc;
+
+/// How far a connection has come in ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// Flush, shut down writing, discard so many bytes.
+    Lingering {
+        reason: CloseReason,
+        discard: u64,
+    },
+    Closed(CloseReason),
+}
+
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) config: Arc<Config>,
+    pub(crate) now: Tick,
+    pub(crate) timers: Timers,
+    pub(crate) output: Output,
+    pub(crate) held: Held,
+    life: Life,
+    /// The guard over what waits to be sent.
+    response: Rate,
+    /// The peer sends no more.
+    pub(crate) eof: bool,
+    pub(crate) draining: bool,
+    /// The held bytes wait for the application, not for the peer.
+    pub(crate) blocked: bool,
+}
+
+impl Common {
+    pub(crate) fn new(config: Arc<Config>, now: Tick) -> Self {
+        let response = Rate::new(config.response_minimum(), now);
+        Common {
+            config,
+            now,
+            timers: Timers::new(),
+            output: Output::default(),
+            held: Held::default(),
+            life: Life::Open,
+            response,
+            eof: false,
+            draining: false,
+            blocked: false,
+        }
+    }
+
+    /// Time never runs backwards.
+    pub(crate) fn advance(&mut self, now: Tick) {
+        self.now = self.now.max(now);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.life == Life::Open
+    }
+
+    /// The application's turn to wait: enough is unsent.
+    pub(crate) fn is_full(&self) -> bool {
+        self.output.unsent() as u64 >= self.config.send_buffer_limit()
+    }
+
+    /// Ends the connection in good order: `discarded` bytes of the linger limit are used up.
+    pub(crate) fn linger(&mut self, reason: CloseReason, discarded: u64) {
+        if self.is_open() {
+            let discard = self.config.linger_limit().saturating_sub(discarded);
+            self.life = Life::Lingering { reason, discard };
+        }
+    }
+
+    /// Ends the connection at once; the first reason stays.
+    pub(crate) fn close(&mut self, reason: CloseReason) {
+        let reason = match self.life {
+            Life::Open => reason,
+            Life::Lingering { reason, .. } | Life::Closed(reason) => reason,
+        };
+        self.life = Life::Closed(reason);
+        self.output.release();
+        self.held = Held::default();
+        self.timers.stop_all();
+    }
+
+    /// What the peer sends while the connection lingers.
+    pub(crate) fn discard(&mut self, bytes: usize) {
+        if let Life::Lingering { discard, .. } = &mut self.life {
+            *discard = discard.saturating_sub(bytes as u64);
+        }
+    }
+
+    /// `bytes` were written to the socket.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        let sent = self.output.sent(bytes);
+        self.response.progress(self.config.response_minimum(), sent, self.now);
+    }
+
+    /// Sets a timer that runs from the moment its condition became true.
+    pub(crate) fn run_while(&mut self, timer: Timer, condition: bool, delay: core::time::Duration) {
+        if !condition {
+            self.timers.stop(timer);
+        } else if !self.timers.is_set(timer) {
+            self.timers.set(timer, self.now.after(delay));
+        }
+    }
+
+    /// Lets the shared timers follow the state; the last thing that every public call does.
+    pub(crate) fn settle(&mut self) {
+        if self.output.is_empty() {
+            self.timers.stop(Timer::Response);
+        } else {
+            // Bytes that wait after a moment without any are a new wait, with all of its grace.
+            if !self.timers.is_set(Timer::Response) {
+                self.response = Rate::new(self.config.response_minimum(), self.now);
+                self.response.resume(self.now);
+            }
+            self.timers.set(Timer::Response, self.response.deadline());
+        }
+        if let Life::Lingering { reason, discard } = self.life {
+            for timer in [Timer::KeepAlive, Timer::RequestHead, Timer::RequestBody] {
+                self.timers.stop(timer);
+            }
+            self.held = Held::default();
+            let flushed = self.output.is_empty();
+            self.run_while(Timer::Linger, flushed, self.config.linger_timeout());
+            if flushed && (self.eof || discard == 0) {
+                self.close(reason);
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let write = !self.output.is_empty();
+        match self.life {
+            Life::Open => {
+                Status::Open { read: !self.eof && (self.held.is_empty() || !self.blocked), write }
+            }
+            Life::Lingering { discard, .. } => {
+                Status::Lingering { read: !self.eof && discard > 0, write, shutdown_write: !write }
+            }
+            Life::Closed(reason) => Status::Closed(reason),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.life {
+            Life::Closed(_) => Phase::Closed,
+            Life::Lingering { .. } => Phase::Lingering,
+            Life::Open if self.timers.is_set(Timer::Response) => Phase::Response,
+            Life::Open if self.timers.is_set(Timer::RequestBody) => Phase::RequestBody,
+            Life::Open if self.timers.is_set(Timer::RequestHead) => Phase::RequestHead,
+            Life::Open if self.timers.is_set(Timer::KeepAlive) => Phase::Idle,
+            Life::Open if self.timers.is_set(Timer::Linger) => Phase::Lingering,
+            Life::Open => Phase::Application,
+        }
+    }
+}

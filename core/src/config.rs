@@ -1,0 +1,385 @@
+//! Every limit and every timeout: its name, unit, default, tighter value and source.
+//!
+//! The table at the end of [`settings!`] is the one place where a setting is declared; the fields,
+//! the getters, the builder and the settings by name (`keep_alive_timeout=1s`) all come from it.
+
+mod value;
+
+use crate::Connection;
+use crate::rate::MinimumRate;
+use core::fmt;
+use core::mem::size_of;
+use core::time::Duration;
+use value::Value;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * 1024;
+
+/// One line about a setting, for programs that list or explain them.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Setting {
+    /// The name that [`Builder::set`] takes.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Where the default comes from.
+    pub source: &'static str,
+    default: fn(&Config) -> String,
+}
+
+impl Setting {
+    /// Its value in `config`, as text that [`Builder::set`] understands.
+    pub fn value(&self, config: &Config) -> String {
+        (self.default)(config)
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is no setting of that name.
+    UnknownSetting {
+        /// The name that was given.
+        name: String,
+    },
+    /// The text is not a value of the setting's kind.
+    Malformed {
+        /// The setting.
+        setting: &'static str,
+        /// The text that was given.
+        value: String,
+        /// What was expected instead.
+        expected: &'static str,
+    },
+    /// The value lies outside of what the setting allows.
+    OutOfRange {
+        /// The setting.
+        setting: &'static str,
+        /// The value that was given.
+        value: String,
+        /// The smallest value allowed.
+        least: String,
+        /// The largest value allowed.
+        most: String,
+    },
+    /// Two settings contradict each other.
+    Contradiction {
+        /// The setting that is too large.
+        setting: &'static str,
+        /// The setting that it must not exceed.
+        bound: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::UnknownSetting { name } => {
+                write!(f, "there is no setting `{name}`; the settings are ")?;
+                for (place, setting) in Config::settings().iter().enumerate() {
+                    let comma = if place == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}", setting.name)?;
+                }
+                Ok(())
+            }
+            ConfigError::Malformed { setting, value, expected } => {
+                write!(f, "`{value}` is no value for {setting}: expected {expected}")
+            }
+            ConfigError::OutOfRange { setting, value, least, most } => {
+                write!(f, "{setting} must lie between {least} and {most}, not {value}")
+            }
+            ConfigError::Contradiction { setting, bound } => {
+                write!(f, "{setting} must not exceed {bound}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        $name:ident: $kind:ty = $default:expr, strict $strict:expr, within $range:expr, from $source:literal;
+    )+) => {
+        /// The limits and timeouts of a connection; share one between all of them in an `Arc`.
+        ///
+        /// Made by [`Config::default`], by [`Config::strict`], or by a [`Builder`].
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Config {
+            $($name: $kind,)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config { $($name: $default,)+ }
+            }
+        }
+
+        impl Config {
+            /// The tighter profile, for servers on the open internet.
+            pub fn strict() -> Self {
+                Config { $($name: $strict,)+ }
+            }
+
+            /// All settings, in the order of their declaration.
+            pub fn settings() -> &'static [Setting] {
+                &[$(Setting {
+                    name: stringify!($name),
+                    about: concat!($($about, "\n"),+),
+                    source: $source,
+                    default: |config| Value::text(&config.$name),
+                },)+]
+            }
+
+            $(
+                $(#[doc = $about])+
+                #[doc = ""]
+                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, allowed `", stringify!($range), "`. Source: ", $source, ".")]
+                pub fn $name(&self) -> $kind {
+                    self.$name
+                }
+            )+
+
+            fn check_ranges(&self) -> Result<(), ConfigError> {
+                $(
+                    let (least, most) = $range.into_inner();
+                    if !Value::lies_between(&self.$name, &least, &most) {
+                        return Err(ConfigError::OutOfRange {
+                            setting: stringify!($name),
+                            value: Value::text(&self.$name),
+                            least: Value::text(&least),
+                            most: Value::text(&most),
+                        });
+                    }
+                )+
+                Ok(())
+            }
+        }
+
+        impl Builder {
+            $(
+                $(#[doc = $about])+
+                #[doc = ""]
+                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, allowed `", stringify!($range), "`. Source: ", $source, ".")]
+                pub fn $name(mut self, value: $kind) -> Self {
+                    self.config.$name = value;
+                    self
+                }
+            )+
+
+            /// Changes a setting by its name, from text: `1s`, `250ms`; `16MiB`, `4096`; `none`
+            /// where a setting may be absent.
+            ///
+            /// # Errors
+            /// [`ConfigError::UnknownSetting`], whose text lists the valid names, or
+            /// [`ConfigError::Malformed`]. Ranges are checked by [`Builder::build`].
+            pub fn set(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
+                match name {
+                    $(stringify!($name) => {
+                        self.config.$name = <$kind as Value>::parse(value).ok_or_else(|| ConfigError::Malformed {
+                            setting: stringify!($name),
+                            value: value.to_owned(),
+                            expected: <$kind as Value>::EXPECTED,
+                        })?;
+                    })+
+                    _ => return Err(ConfigError::UnknownSetting { name: name.to_owned() }),
+                }
+                Ok(self)
+            }
+        }
+    };
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+const MILLISECOND: Duration = millis(1);
+const DAY: Duration = secs(24 * 60 * 60);
+
+settings! {
+    /// How long a connection may stay open while nothing of a request has arrived: after accept and between requests.
+    keep_alive_timeout: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Hypercorn `keep_alive_timeout`";
+    /// How long a request head may take from its first byte to its end; progress does not extend it. Answer: 408.
+    request_head_timeout: Duration = secs(10), strict secs(5), within MILLISECOND..=DAY, from "Apache `mod_reqtimeout` (10 s to 20 s)";
+    /// How long the peer may be silent while the application waits for content, and how long the minimum rate is not yet enforced.
+    request_body_grace: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Kestrel `MinRequestBodyDataRate`";
+    /// Bytes per second of content that the peer has to send while the application waits for them. Answer: 408.
+    request_body_rate: u64 = 240, strict 240, within 1..=u64::MAX, from "Kestrel `MinRequestBodyDataRate`";
+    /// How long the peer may take nothing of what waits to be sent, and how long the minimum rate is not yet enforced.
+    response_grace: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Kestrel `MinResponseDataRate`";
+    /// Bytes per second that the peer has to take while there are unsent bytes. Answer: reset.
+    response_rate: u64 = 240, strict 240, within 1..=u64::MAX, from "Kestrel `MinResponseDataRate`";
+    /// How long what the peer still sends is discarded after the last answer, so that no RST eats it (RFC 9112 9.6).
+    linger_timeout: Duration = secs(2), strict secs(1), within MILLISECOND..=DAY, from "Apache lingering close (2 s)";
+    /// How many bytes are discarded after an answer before the connection is closed on the peer.
+    linger_limit: u64 = MIB, strict 256 * KIB, within 0..=u64::MAX, from "what a loopback or local client has in flight";
+    /// How long a draining connection may take to finish what is in progress.
+    drain_timeout: Duration = secs(30), strict secs(30), within MILLISECOND..=DAY, from "Kubernetes `terminationGracePeriodSeconds`";
+    /// How long an idle connection that drains waits for a request that may be on its way.
+    drain_idle_timeout: Duration = millis(500), strict millis(500), within MILLISECOND..=DAY, from "two round trips of a distant client";
+
+    /// Bytes of a request head: request line, field lines and the empty line. Answer: 431.
+    request_head_limit: u64 = 16 * KIB, strict 8 * KIB, within 64..=MIB, from "Node.js `--max-http-header-size`";
+    /// Field lines of a request head or of trailers. Answer: 431.
+    request_fields_limit: u64 = 100, strict 64, within 1..=256, from "Apache `LimitRequestFields`, hyper (100)";
+    /// Bytes of a request target; no more than the head may have in any case. Answer: 414.
+    request_target_limit: u64 = 8 * KIB, strict 8 * KIB, within 1..=MIB, from "RFC 9110 4.1 (at least 8000), nginx";
+    /// Bytes of a request's content, or none. Answer: 413. `Connection::limit_request_body` changes it for one request.
+    request_body_limit: Option<u64> = Some(16 * MIB), strict Some(MIB), within Some(0)..=Some(u64::MAX), from "Hypercorn `wsgi_max_body_size` (16 MiB)";
+    /// Bytes of the extensions of one chunk. Answer: 400.
+    chunk_extension_limit: u64 = 256, strict 64, within 0..=64 * KIB, from "CVE-2023-39326 (Go)";
+    /// Bytes of the extensions of all chunks of a body together. Answer: 400.
+    chunk_extensions_limit: u64 = 4 * KIB, strict KIB, within 0..=MIB, from "CVE-2023-39326 (Go)";
+    /// Bytes of a trailer section. Answer: 400.
+    trailers_limit: u64 = 4 * KIB, strict 2 * KIB, within 64..=MIB, from "a quarter of a head";
+    /// Requests on one connection; the last one is answered with `Connection: close`.
+    requests_per_connection: u64 = 1000, strict 100, within 1..=u64::MAX, from "Hypercorn `keep_alive_max_requests`, nginx `keepalive_requests`";
+    /// Bytes of an answer that wait for the peer to take them; at that much the application has to wait.
+    send_buffer_limit: u64 = 64 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "one socket write of a fast peer";
+    /// Bytes that one call of `Connection::receive` may bring, and so the most that is held unread.
+    receive_buffer_limit: u64 = 64 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "one socket read of a fast peer";
+    /// Bytes of the head, or of the trailers, that the application may give one answer.
+    response_head_limit: u64 = 32 * KIB, strict 16 * KIB, within KIB..=MIB, from "twice a request head";
+}
+
+/// Makes a [`Config`], and checks it.
+///
+/// ```
+/// use core::time::Duration;
+/// use portcullis::Config;
+///
+/// let config = Config::builder()
+///     .keep_alive_timeout(Duration::from_secs(2))
+///     .set("request_body_limit", "16MiB")?
+///     .build()?;
+/// assert_eq!(config.request_body_limit(), Some(16 << 20));
+/// # Ok::<(), portcullis::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    config: Config,
+}
+
+impl Builder {
+    /// The configuration, if its values are in range and agree with each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] or [`ConfigError::Contradiction`].
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.config;
+        config.check_ranges()?;
+        if config.chunk_extension_limit > config.chunk_extensions_limit {
+            return Err(ConfigError::Contradiction {
+                setting: "chunk_extension_limit",
+                bound: "chunk_extensions_limit",
+            });
+        }
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Starts from the defaults.
+    pub fn builder() -> Builder {
+        Config::default().into()
+    }
+
+    /// The most memory that one connection owns, in bytes: itself and its heap, after every call.
+    ///
+    /// Holds as long as the driver keeps to [`Connection::receive`]'s contract. `Bytes` that the
+    /// application hands over count with their length, not with what they keep alive.
+    pub fn memory_bound(&self) -> usize {
+        let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
+        let unsent = crate::output::memory_bound(self);
+        size_of::<Connection>() + held as usize + unsent
+    }
+
+    pub(crate) fn request_body_minimum(&self) -> MinimumRate {
+        MinimumRate { grace: self.request_body_grace, bytes_per_second: self.request_body_rate }
+    }
+
+    pub(crate) fn response_minimum(&self) -> MinimumRate {
+        MinimumRate { grace: self.response_grace, bytes_per_second: self.response_rate }
+    }
+}
+
+impl From<Config> for Builder {
+    /// Starts from a configuration, for example from [`Config::strict`].
+    fn from(config: Config) -> Self {
+        Builder { config }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_profiles_are_valid() {
+        assert_eq!(Config::builder().build(), Ok(Config::default()));
+        assert_eq!(Builder::from(Config::strict()).build(), Ok(Config::strict()));
+    }
+
+    #[test]
+    fn every_setting_reads_back_what_it_writes() {
+        for config in [Config::default(), Config::strict()] {
+            for setting in Config::settings() {
+                let text = setting.value(&config);
+                let again =
+                    Builder::from(config.clone()).set(setting.name, &text).expect(setting.name);
+                assert_eq!(again.build().as_ref(), Ok(&config), "{} = {text}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn settings_by_name_from_text() {
+        let config = Config::builder()
+            .set("keep_alive_timeout", "1s")
+            .and_then(|it| it.set("request_head_timeout", "250ms"))
+            .and_then(|it| it.set("request_head_limit", "8KiB"))
+            .and_then(|it| it.set("request_body_limit", "none"))
+            .and_then(|it| it.set("request_body_rate", "100"))
+            .and_then(Builder::build)
+            .expect("valid");
+        assert_eq!(config.keep_alive_timeout(), secs(1));
+        assert_eq!(config.request_head_timeout(), millis(250));
+        assert_eq!(config.request_head_limit(), 8 * KIB);
+        assert_eq!(config.request_body_limit(), None);
+        assert_eq!(config.request_body_rate(), 100);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let unknown = Config::builder().set("keep_alive", "1s").unwrap_err();
+        for setting in Config::settings() {
+            assert!(unknown.to_string().contains(setting.name), "{unknown}");
+        }
+        for (name, value) in [
+            ("keep_alive_timeout", "5"),
+            ("keep_alive_timeout", "none"),
+            ("keep_alive_timeout", ""),
+            ("request_head_limit", "-1"),
+            ("request_head_limit", "1.5.2KiB"),
+            ("request_head_limit", "none"),
+        ] {
+            let error = Config::builder().set(name, value).unwrap_err();
+            assert!(matches!(error, ConfigError::Malformed { .. }), "{name}={value}: {error}");
+        }
+        let zero = Config::builder().keep_alive_timeout(Duration::ZERO).build().unwrap_err();
+        assert_eq!(zero.to_string(), "keep_alive_timeout must lie between 1ms and 1day, not 0s");
+        let extension = Config::builder().chunk_extension_limit(8 * KIB).build().unwrap_err();
+        assert_eq!(
+            extension.to_string(),
+            "chunk_extension_limit must not exceed chunk_extensions_limit"
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! The kinds of value that a setting can have, as text.
+
+use bytesize::ByteSize;
+use core::time::Duration;
+
+/// A kind of value: read from text, written as text, compared with its bounds.
+pub(super) trait Value: Sized {
+    const EXPECTED: &'static str;
+    fn parse(text: &str) -> Option<Self>;
+    fn text(&self) -> String;
+    fn lies_between(&self, least: &Self, most: &Self) -> bool;
+}
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a time with its unit, such as 5s or 250ms";
+
+    fn parse(text: &str) -> Option<Self> {
+        humantime::parse_duration(text).ok()
+    }
+
+    fn text(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+
+    fn lies_between(&self, least: &Self, most: &Self) -> bool {
+        (least..=most).contains(&self)
+    }
+}
+
+impl Value for u64 {
+    const EXPECTED: &'static str = "a number, or a size such as 64KiB or 16MiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        // A plain number keeps all of its digits; the crate's parser goes through a float.
+        match text.parse() {
+            Ok(number) => Some(number),
+            Err(_) if text.starts_with('-') => None,
+            Err(_) => Some(text.parse::<ByteSize>().ok()?.as_u64()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match units.iter().find(|(size, _)| *self >= *size && self % size == 0) {
+            Some((size, unit)) => format!("{}{unit}", self / size),
+            None => self.to_string(),
+        }
+    }
+
+    fn lies_between(&self, least: &Self, most: &Self) -> bool {
+        (least..=most).contains(&self)
+    }
+}
+
+impl Value for Option<u64> {
+    const EXPECTED: &'static str = "a number, a size such as 16MiB, or none";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "none" { Some(None) } else { u64::parse(text).map(Some) }
+    }
+
+    fn text(&self) -> String {
+        self.map_or_else(|| "none".to_owned(), |value| value.text())
+    }
+
+    fn lies_between(&self, least: &Self, most: &Self) -> bool {
+        self.is_none() || (least..=most).contains(&self)
+    }
+}

@@ -1,0 +1,362 @@
+//! The connection: composes what the protocols share with the protocol in use, and offers the public
+//! calls. It has no rule of a protocol of its own.
+
+use crate::Config;
+use crate::close::{CloseReason, Misuse, Refusal};
+use crate::common::Common;
+use crate::event::{Begun, BodyLength, Event, RequestHead, StreamId, Trailers};
+use crate::h1::head::Fields;
+use crate::h1::{Http1, Step};
+use crate::input::{Held, Input};
+use crate::status::{Phase, Status};
+use crate::time::{Tick, Timer};
+use bytes::Bytes;
+use core::fmt;
+use core::mem::{size_of, take};
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// The server's side of one connection.
+///
+/// A driver passes in what it reads, the moment, and the application's actions; it is told what
+/// happened, what to write, what to do next, and until when to wait. No call blocks, reads a clock
+/// or panics, and any call may come at any time: one that makes no sense is a [`Misuse`] and
+/// changes nothing.
+///
+/// After any call, [`status`](Self::status) and [`deadline`](Self::deadline) may have changed;
+/// after [`receive`](Self::receive) and all actions there may be [`outgoing`](Self::outgoing)
+/// bytes; after actions, [`sent`](Self::sent) and [`tick`](Self::tick) there may be events in
+/// [`resume`](Self::resume). Asking too often is harmless and cheap.
+///
+/// Time that runs backwards counts as no time.
+#[derive(Debug)]
+pub struct Connection {
+    common: Common,
+    protocol: Http1,
+    /// Events are being pulled: the timers follow when they are dropped.
+    pulling: bool,
+}
+
+/// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
+///
+/// Dropping it keeps what was not looked at, so that stopping early loses nothing.
+pub struct Events<'c, 'i> {
+    connection: &'c mut Connection,
+    input: Input<'i>,
+    fields: Fields,
+    exhausted: bool,
+}
+
+impl Connection {
+    /// A connection that was accepted at `now`.
+    pub fn new(config: Arc<Config>, now: Tick) -> Self {
+        let common = Common::new(config, now);
+        let protocol = Http1::new(now, &common);
+        let mut connection = Connection { common, protocol, pulling: false };
+        connection.settle();
+        connection
+    }
+
+    // ---- bytes in -------------------------------------------------------------------------------
+
+    /// Takes the bytes that the driver read into its buffer, and lends events out of them.
+    ///
+    /// The bytes may be changed in place. What is incomplete, or not asked for yet, is kept when
+    /// the events are dropped, as an exact copy; most of the time that is nothing.
+    ///
+    /// # Errors
+    /// [`Misuse::NotReading`] when [`status`](Self::status) says not to read;
+    /// [`Misuse::Overfed`] for more than `receive_buffer_limit` bytes. Nothing is taken then.
+    pub fn receive<'c, 'i>(
+        &'c mut self,
+        now: Tick,
+        fresh: &'i mut [u8],
+    ) -> Result<Events<'c, 'i>, Misuse> {
+        let limit = self.common.config.receive_buffer_limit();
+        if fresh.len() as u64 > limit {
+            return Err(Misuse::Overfed { limit });
+        }
+        if !self.status().wants_read() {
+            return Err(Misuse::NotReading);
+        }
+        Ok(self.events(now, fresh))
+    }
+
+    /// Goes on with what is held, and with what became due: after credit, an answer, room in the
+    /// output, or a tick.
+    pub fn resume(&mut self, now: Tick) -> Events<'_, 'static> {
+        self.events(now, &mut [])
+    }
+
+    /// The peer sends no more (its FIN). It ends input only: what was received before is still
+    /// delivered, and answered.
+    pub fn receive_eof(&mut self, now: Tick) -> Events<'_, 'static> {
+        self.common.eof = true;
+        self.events(now, &mut [])
+    }
+
+    fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
+        self.common.advance(now);
+        self.pulling = true;
+        let held = take(&mut self.common.held);
+        Events {
+            input: Input::new(held, fresh),
+            fields: Fields::new(),
+            connection: self,
+            exhausted: false,
+        }
+    }
+
+    // ---- actions --------------------------------------------------------------------------------
+
+    /// Sends an interim answer (1xx, but not 101), before the final one. To an HTTP/1.0 client
+    /// nothing is sent.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`],
+    /// [`Misuse::Framing`], [`Misuse::HeadTooLarge`], and [`Misuse::Full`] if `send_buffer_limit`
+    /// bytes are unsent.
+    pub fn inform<'f>(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    ) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| protocol.inform(common, stream, status, fields))
+    }
+
+    /// Begins the answer.
+    ///
+    /// The fields that frame the message or manage the connection are added here
+    /// (`Content-Length`, `Transfer-Encoding`, `Connection`); `Connection: close` among `fields`
+    /// closes the connection after the answer. A `Date` is the caller's to add: there is no clock here.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`] for 1xx and for
+    /// 2xx to CONNECT, [`Misuse::Framing`] if the fields contradict `length`,
+    /// [`Misuse::HeadTooLarge`].
+    pub fn respond<'f>(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        length: BodyLength,
+    ) -> Result<Begun, Misuse> {
+        self.act(now, |protocol, common| protocol.respond(common, stream, status, fields, length))
+    }
+
+    /// Sends content of the answer: takes from the front of `data` what fits under
+    /// `send_buffer_limit`, and returns how much that was. If it was not all,
+    /// [`Event::Writable`] comes once, when half of the limit is free.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooLong`].
+    pub fn send_data(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        data: &mut Bytes,
+    ) -> Result<usize, Misuse> {
+        self.act(now, |protocol, common| protocol.send_data(common, stream, data))
+    }
+
+    /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooShort`],
+    /// [`Misuse::HeadTooLarge`], [`Misuse::Framing`] for a field that no trailer may carry.
+    pub fn finish(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        trailers: Option<&HeaderMap>,
+    ) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| protocol.finish(common, stream, trailers))
+    }
+
+    /// Asks for `bytes` more of the request's content: without credit none is delivered. The first
+    /// call also sends the 100 (Continue) that a client may wait for.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn request_data(&mut self, now: Tick, stream: StreamId, bytes: u64) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| protocol.request_data(common, stream, bytes))
+    }
+
+    /// Sets the limit of this request's content in bytes, or none, instead of
+    /// `request_body_limit`. A declared length is held against it at the next call for this
+    /// connection, so set it while handling [`Event::Request`].
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::ContentBegun`].
+    pub fn limit_request_body(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        limit: Option<u64>,
+    ) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| protocol.limit_request_body(common, stream, limit))
+    }
+
+    /// Answers with the status that goes with `refusal`, and closes the connection. An answer that
+    /// has begun is cut off.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn refuse(&mut self, now: Tick, stream: StreamId, refusal: Refusal) -> Result<(), Misuse> {
+        let reason = CloseReason::Refused(refusal);
+        self.act(now, |protocol, common| protocol.give_up(common, stream, reason))
+    }
+
+    /// Gives up on an answer: the connection closes at once, so that the peer cannot take what it
+    /// has for the whole.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn reset(&mut self, now: Tick, stream: StreamId) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| protocol.give_up(common, stream, CloseReason::Application))
+    }
+
+    /// Finishes what is in progress, within `drain_timeout`, and then closes. An idle connection
+    /// waits `drain_idle_timeout` for a request that may be on its way.
+    pub fn drain(&mut self, now: Tick) {
+        self.act(now, |protocol, common| {
+            if common.is_open() && !common.draining {
+                common.draining = true;
+                common.timers.set(Timer::Drain, common.now.after(common.config.drain_timeout()));
+                protocol.drain(common);
+            }
+        });
+    }
+
+    /// Closes at once, with the driver's reason; does nothing if it is closed already.
+    pub fn abort(&mut self, now: Tick, reason: CloseReason) {
+        self.act(now, |_, common| common.close(reason));
+    }
+
+    fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Http1, &mut Common) -> T) -> T {
+        self.common.advance(now);
+        let result = action(&mut self.protocol, &mut self.common);
+        self.settle();
+        result
+    }
+
+    // ---- bytes out ------------------------------------------------------------------------------
+
+    /// What to write now, in order: fills `slices`, and returns how many were filled. None if there
+    /// is nothing.
+    pub fn outgoing<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.common.output.slices(slices)
+    }
+
+    /// The first `bytes` of [`outgoing`](Self::outgoing) were written.
+    pub fn sent(&mut self, now: Tick, bytes: usize) {
+        self.act(now, |_, common| common.sent(bytes));
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    /// Until when to wait, and for what; `None` while the connection waits for the application
+    /// alone, and when it is closed.
+    ///
+    /// A driver may leave an earlier timer armed, and call [`tick`](Self::tick) for nothing.
+    pub fn deadline(&self) -> Option<(Tick, Timer)> {
+        self.common.timers.next()
+    }
+
+    /// The time is `now`. A deadline at `now` or before has expired; otherwise nothing happens.
+    pub fn tick(&mut self, now: Tick) {
+        self.common.advance(now);
+        let mut expired = false;
+        while let Some(timer) = self.common.timers.expired(self.common.now) {
+            self.protocol.expire(&mut self.common, timer);
+            expired = true;
+        }
+        if expired {
+            self.settle();
+        }
+    }
+
+    // ---- what is the case -----------------------------------------------------------------------
+
+    /// What the driver should do next.
+    pub fn status(&self) -> Status {
+        self.common.status()
+    }
+
+    /// What the connection is at, for metrics.
+    pub fn phase(&self) -> Phase {
+        self.common.phase()
+    }
+
+    /// Memory that the connection owns, in bytes: itself and its heap. At most
+    /// [`Config::memory_bound`] after every call.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.common.held.memory() + self.common.output.memory()
+    }
+
+    /// How many requests were delivered.
+    pub fn requests(&self) -> u64 {
+        self.protocol.requests()
+    }
+
+    /// The timers follow the states. While events are pulled that can wait for their end.
+    fn settle(&mut self) {
+        if !self.pulling {
+            if self.common.is_open() {
+                self.protocol.settle(&mut self.common);
+            }
+            self.common.settle();
+        }
+    }
+}
+
+impl<'i> Events<'_, 'i> {
+    /// The next event, and the connection to act on while reading it.
+    // Not an `Iterator`: what it returns is lent.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Option<(&mut Connection, Event<'_>)> {
+        let Connection { common, protocol, .. } = &mut *self.connection;
+        let Some(step) = protocol.step(common, &mut self.input, &mut self.fields) else {
+            self.exhausted = true;
+            return None;
+        };
+        let stream = protocol.stream();
+        let event = match step {
+            Step::Request(span, head) => {
+                let head = RequestHead::new(self.input.span(span), head, &self.fields);
+                Event::Request { stream, head }
+            }
+            Step::Data(span) => Event::Data { stream, data: self.input.span(span) },
+            Step::End(span) => {
+                let trailers = Trailers::new(self.input.span(span), &self.fields);
+                Event::End { stream, trailers }
+            }
+            Step::Writable => Event::Writable { stream },
+            Step::Reset(reason) => Event::Reset { stream, reason },
+        };
+        Some((self.connection, event))
+    }
+}
+
+impl Drop for Events<'_, '_> {
+    fn drop(&mut self) {
+        let connection = &mut *self.connection;
+        let common = &mut connection.common;
+        common.held = if common.is_open() { self.input.put_back() } else { Held::default() };
+        // Who stops early has to come back before more can be read.
+        common.blocked |= !self.exhausted;
+        connection.pulling = false;
+        connection.settle();
+    }
+}
+
+impl fmt::Debug for Events<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}

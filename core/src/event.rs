@@ -1,0 +1,235 @@
+//! What a connection tells the application, and the plain types of its actions.
+//!
+//! Everything in an event is lent: out of the driver's buffer, or out of the held bytes.
+
+use crate::close::{Refusal, ResetReason};
+use crate::h1::head::{FieldPlace, Fields, Framing, Head};
+use bytes::Bytes;
+use core::fmt;
+use core::slice;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+
+/// One exchange of a request and its answer.
+///
+/// On an HTTP/1.1 connection they are numbered from 1 in the order of the requests, and only the
+/// newest is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub(crate) u64);
+
+impl StreamId {
+    /// The number.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How much content an answer will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// Exactly so many bytes; 0 for none.
+    Known(u64),
+    /// As it comes: chunked, or until the connection closes for HTTP/1.0. A `Content-Length` among
+    /// the fields makes it known.
+    Unknown,
+}
+
+/// Whether an answer that was begun waits for content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Begun {
+    /// Content may be sent, and [`Connection::finish`](crate::Connection::finish) is owed.
+    Open,
+    /// The answer is complete: to HEAD, or 204, or 304. The stream has ended as far as sending goes.
+    Complete,
+}
+
+/// What happened. Each request is followed by any number of [`Event::Data`], and then by exactly one
+/// [`Event::End`] or [`Event::Reset`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// A request's head has arrived.
+    Request {
+        /// The stream to answer on.
+        stream: StreamId,
+        /// The head.
+        head: RequestHead<'e>,
+    },
+    /// Some of the request's content: never more than was asked for.
+    Data {
+        /// Its stream.
+        stream: StreamId,
+        /// The bytes; they may be changed in place.
+        data: &'e mut [u8],
+    },
+    /// The request is complete.
+    End {
+        /// Its stream.
+        stream: StreamId,
+        /// The trailer fields; empty for most requests.
+        trailers: Trailers<'e>,
+    },
+    /// There is room again after a [`send_data`](crate::Connection::send_data) that was cut short.
+    Writable {
+        /// The stream that was cut short.
+        stream: StreamId,
+    },
+    /// The request ended early. An answer to it goes nowhere.
+    Reset {
+        /// Its stream.
+        stream: StreamId,
+        /// Why.
+        reason: ResetReason,
+    },
+}
+
+/// Field lines, in order, as they were sent.
+#[derive(Clone, Debug)]
+pub struct FieldLines<'e> {
+    section: &'e [u8],
+    places: core::iter::Chain<slice::Iter<'e, FieldPlace>, slice::Iter<'e, FieldPlace>>,
+}
+
+impl<'e> FieldLines<'e> {
+    fn new(section: &'e [u8], fields: &'e Fields) -> Self {
+        let (first, more) = fields.as_slices();
+        FieldLines { section, places: first.iter().chain(more) }
+    }
+}
+
+impl<'e> Iterator for FieldLines<'e> {
+    type Item = (&'e str, &'e [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = self.places.next()?;
+        Some((text(self.section, place.name()), bytes_at(self.section, place.value())))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+/// A request head, as a view of the bytes that arrived.
+#[derive(Debug)]
+pub struct RequestHead<'e> {
+    bytes: &'e [u8],
+    head: Head,
+    fields: &'e Fields,
+}
+
+impl<'e> RequestHead<'e> {
+    pub(crate) fn new(bytes: &'e [u8], head: Head, fields: &'e Fields) -> Self {
+        RequestHead { bytes, head, fields }
+    }
+
+    /// The method; a token of at most 32 bytes (RFC 9110 9.1).
+    pub fn method(&self) -> &'e str {
+        text(self.bytes, range(self.head.method))
+    }
+
+    /// The request target in one of its four forms (RFC 9112 3.2): visible ASCII without `#`.
+    pub fn target(&self) -> &'e str {
+        text(self.bytes, range(self.head.target))
+    }
+
+    /// HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        if self.head.http11 { Version::HTTP_11 } else { Version::HTTP_10 }
+    }
+
+    /// All field lines in order.
+    pub fn fields(&self) -> FieldLines<'e> {
+        FieldLines::new(self.bytes, self.fields)
+    }
+
+    /// The value of the first field line of that name, whatever its case.
+    pub fn field(&self, name: &str) -> Option<&'e [u8]> {
+        let found = self.fields().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+
+    /// The length of the content, if the request tells it; `Some(0)` without content.
+    pub fn content_length(&self) -> Option<u64> {
+        match self.head.framing {
+            Framing::Length(length) => Some(length),
+            Framing::Chunked => None,
+        }
+    }
+
+    /// The client waits with its content for a 100 (Continue), which is sent when the application
+    /// asks for the content.
+    pub fn expects_continue(&self) -> bool {
+        self.head.expects_continue
+    }
+
+    /// The head in the ecosystem's types.
+    ///
+    /// # Errors
+    /// [`Refusal::Target`] for a target that passes here, but that `http::Uri` doesn't take: answer
+    /// with [`Connection::refuse`](crate::Connection::refuse).
+    pub fn to_http(&self) -> Result<http::Request<()>, Refusal> {
+        let mut request = http::Request::new(());
+        *request.method_mut() =
+            Method::from_bytes(self.method().as_bytes()).map_err(|_| Refusal::RequestLine)?;
+        *request.uri_mut() =
+            Uri::from_maybe_shared(Bytes::copy_from_slice(self.target().as_bytes()))
+                .map_err(|_| Refusal::Target)?;
+        *request.version_mut() = self.version();
+        *request.headers_mut() = to_map(self.fields())?;
+        Ok(request)
+    }
+}
+
+/// The trailer fields of a request.
+#[derive(Debug)]
+pub struct Trailers<'e> {
+    section: &'e [u8],
+    fields: &'e Fields,
+}
+
+impl<'e> Trailers<'e> {
+    pub(crate) fn new(section: &'e [u8], fields: &'e Fields) -> Self {
+        Trailers { section, fields }
+    }
+
+    /// All field lines in order.
+    pub fn fields(&self) -> FieldLines<'e> {
+        FieldLines::new(self.section, self.fields)
+    }
+
+    /// The trailers in the ecosystem's types; `None` if there are none.
+    pub fn to_http(&self) -> Option<HeaderMap> {
+        let map = to_map(self.fields()).ok()?;
+        (!map.is_empty()).then_some(map)
+    }
+}
+
+fn to_map(lines: FieldLines<'_>) -> Result<HeaderMap, Refusal> {
+    let mut map = HeaderMap::with_capacity(lines.size_hint().0);
+    for (name, value) in lines {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Field)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| Refusal::Field)?;
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+fn range((start, end): (u32, u32)) -> core::ops::Range<usize> {
+    start as usize..end as usize
+}
+
+fn bytes_at(section: &[u8], place: core::ops::Range<usize>) -> &[u8] {
+    section.get(place).unwrap_or_default()
+}
+
+/// What the parser took for a token or a target is ASCII.
+fn text(section: &[u8], place: core::ops::Range<usize>) -> &str {
+    core::str::from_utf8(bytes_at(section, place)).unwrap_or_default()
+}

@@ -1,0 +1,269 @@
+//! An answer's head, its framing, and its content (RFC 9112 4, 6, 7).
+//!
+//! In: status, fields and content of the application. Out: bytes in the [`Output`]. The fields that
+//! frame the message and keep or close the connection are written here, and nowhere else.
+
+use super::head::{Kind, decimal};
+use super::trailers;
+use crate::close::{CloseReason, Misuse};
+use crate::event::BodyLength;
+use crate::output::Output;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+/// What the request says about how its answer may be framed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) http11: bool,
+    pub(super) kind: Kind,
+}
+
+/// How the content of an answer is framed, and how much of it is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is none: HEAD, 204, 304.
+    None,
+    Length(u64),
+    Chunked,
+    /// It ends with the connection: HTTP/1.0, and its length is not known.
+    UntilClose,
+}
+
+/// A head that was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) framing: Framing,
+    pub(super) persist: bool,
+}
+
+const CRLF: &[u8] = b"\r\n";
+
+/// Writes an interim answer (1xx).
+pub(super) fn write_interim<'f>(
+    output: &mut Output,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    limit: u64,
+) -> Result<(), Misuse> {
+    if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Misuse::Status);
+    }
+    let mark = output.mark();
+    write_status(output, status);
+    for (name, value) in fields {
+        if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
+            output.undo(mark);
+            return Err(Misuse::Framing);
+        }
+        write_field(output, name.as_str(), value.as_bytes());
+    }
+    output.write(CRLF);
+    within_limit(output, mark, limit)
+}
+
+/// Writes the head of a final answer, or nothing and says why.
+pub(super) fn write_head<'f>(
+    output: &mut Output,
+    asked: Asked,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    length: BodyLength,
+    persist: bool,
+    limit: u64,
+) -> Result<Written, Misuse> {
+    if status.is_informational() || (asked.kind == Kind::Connect && status.is_success()) {
+        return Err(Misuse::Status);
+    }
+    let mark = output.mark();
+    // Most heads fit, so that the buffer is allocated once.
+    output.reserve(256);
+    write_status(output, status);
+    let written = write_fields(output, asked, status, fields, length, persist);
+    if written.is_err() {
+        output.undo(mark);
+    }
+    let written = written?;
+    within_limit(output, mark, limit)?;
+    Ok(written)
+}
+
+fn write_fields<'f>(
+    output: &mut Output,
+    asked: Asked,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    length: BodyLength,
+    mut persist: bool,
+) -> Result<Written, Misuse> {
+    // 204 has neither content nor a length of one (RFC 9110 8.6); HEAD and 304 may tell the length.
+    let lengthless = status == StatusCode::NO_CONTENT;
+    let contentless = lengthless || status == StatusCode::NOT_MODIFIED || asked.kind == Kind::Head;
+    let mut told = None;
+    for (name, value) in fields {
+        if *name == header::CONTENT_LENGTH {
+            let number = decimal(value.as_bytes()).ok_or(Misuse::Framing)?;
+            if told.replace(number).is_some_and(|before| before != number) {
+                return Err(Misuse::Framing);
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            return Err(Misuse::Framing);
+        } else if *name == header::CONNECTION {
+            for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                if option.eq_ignore_ascii_case(b"close") {
+                    persist = false;
+                } else if !option.is_empty() && !option.eq_ignore_ascii_case(b"keep-alive") {
+                    write_field(output, "connection", option);
+                }
+            }
+        } else if *name != "keep-alive" && *name != "proxy-connection" {
+            write_field(output, name.as_str(), value.as_bytes());
+        }
+    }
+    let length = match (length, told) {
+        (BodyLength::Known(length), Some(told)) if told != length && !contentless => {
+            return Err(Misuse::Framing);
+        }
+        (BodyLength::Unknown, Some(told)) if !contentless => BodyLength::Known(told),
+        (_, Some(told)) if contentless => BodyLength::Known(told),
+        // A length of nothing is no statement about what GET would have had.
+        (BodyLength::Known(0), None) if contentless => BodyLength::Unknown,
+        (length, _) => length,
+    };
+    let framing = match length {
+        _ if contentless => Framing::None,
+        BodyLength::Known(length) => Framing::Length(length),
+        BodyLength::Unknown if asked.http11 => Framing::Chunked,
+        BodyLength::Unknown => {
+            persist = false;
+            Framing::UntilClose
+        }
+    };
+    match length {
+        _ if lengthless => {}
+        BodyLength::Known(length) => write_length(output, length),
+        BodyLength::Unknown if framing == Framing::Chunked => {
+            write_field(output, "transfer-encoding", b"chunked");
+        }
+        BodyLength::Unknown => {}
+    }
+    match (persist, asked.http11) {
+        (false, _) => write_field(output, "connection", b"close"),
+        (true, false) => write_field(output, "connection", b"keep-alive"),
+        (true, true) => {}
+    }
+    output.write(CRLF);
+    Ok(Written { framing, persist })
+}
+
+/// Writes the whole answer that goes with `reason`, which ends the connection.
+pub(super) fn write_refusal(
+    output: &mut Output,
+    status: StatusCode,
+    reason: CloseReason,
+    with_content: bool,
+) {
+    let text = reason.label();
+    write_status(output, status);
+    write_field(output, "content-type", b"text/plain; charset=utf-8");
+    write_length(output, text.len() as u64 + 1);
+    write_field(output, "connection", b"close");
+    output.write(CRLF);
+    if with_content {
+        output.write(text.as_bytes());
+        output.write(b"\n");
+    }
+}
+
+/// Writes content; there is room for all of it.
+pub(super) fn write_content(output: &mut Output, framing: Framing, data: Bytes) {
+    if framing == Framing::Chunked {
+        let mut line = [0; 18];
+        output.write(chunk_line(data.len(), &mut line));
+        output.push(data);
+        output.write(CRLF);
+    } else {
+        output.push(data);
+    }
+}
+
+/// Writes the last chunk and the trailers.
+pub(super) fn write_end(
+    output: &mut Output,
+    fields: Option<&HeaderMap>,
+    limit: u64,
+) -> Result<(), Misuse> {
+    let mark = output.mark();
+    output.write(b"0\r\n");
+    for (name, value) in fields.into_iter().flatten() {
+        if trailers::is_forbidden(name.as_str()) {
+            output.undo(mark);
+            return Err(Misuse::Framing);
+        }
+        write_field(output, name.as_str(), value.as_bytes());
+    }
+    output.write(CRLF);
+    within_limit(output, mark, limit)
+}
+
+fn within_limit(output: &mut Output, mark: usize, limit: u64) -> Result<(), Misuse> {
+    if (output.mark() - mark) as u64 > limit {
+        output.undo(mark);
+        return Err(Misuse::HeadTooLarge { limit });
+    }
+    Ok(())
+}
+
+fn write_status(output: &mut Output, status: StatusCode) {
+    output.write(b"HTTP/1.1 ");
+    output.write(status.as_str().as_bytes());
+    output.write(b" ");
+    output.write(status.canonical_reason().unwrap_or_default().as_bytes());
+    output.write(CRLF);
+}
+
+fn write_field(output: &mut Output, name: &str, value: &[u8]) {
+    output.write(name.as_bytes());
+    output.write(b": ");
+    output.write(value);
+    output.write(CRLF);
+}
+
+fn write_length(output: &mut Output, length: u64) {
+    let mut digits = [0; 20];
+    write_field(output, "content-length", decimal_digits(length, &mut digits));
+}
+
+fn decimal_digits(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
+/// The size in hexadecimal, and CRLF.
+fn chunk_line(mut size: usize, line: &mut [u8; 18]) -> &[u8] {
+    let mut start = line.len();
+    let mut put = |byte| {
+        start -= 1;
+        if let Some(place) = line.get_mut(start) {
+            *place = byte;
+        }
+    };
+    put(b'\n');
+    put(b'\r');
+    loop {
+        put(b"0123456789abcdef"[size % 16]);
+        size /= 16;
+        if size == 0 {
+            break;
+        }
+    }
+    line.get(start..).unwrap_or_default()
+}

@@ -1,0 +1,79 @@
+//! The states of one HTTP/1.1 exchange, as two tables that can be read at a glance.
+//!
+//! | receiving | what it means | next |
+//! |---|---|---|
+//! | `Idle` | nothing of a request has arrived | `Head` |
+//! | `Head` | some of a head has arrived | `Body`, `Closed` |
+//! | `Body` | the request was delivered, its content is still to come | `Done`, `Discard`, `Closed` |
+//! | `Discard` | answered early: the rest of the content goes nowhere | `Idle`, `Closed` |
+//! | `Done` | the whole request was delivered | `Idle`, `Closed` |
+//! | `Closed` | no more is looked at | |
+//!
+//! | sending | what it means | next |
+//! |---|---|---|
+//! | `Idle` | there is no request to answer | `Owed`, `Closed` |
+//! | `Owed` | the application owes the head of an answer | `Content`, `Done`, `Closed` |
+//! | `Content` | the head is out, content and the end are owed | `Done`, `Closed` |
+//! | `Done` | the answer is complete | `Idle`, `Closed` |
+//! | `Closed` | no more is sent | |
+//!
+//! An exchange ends when both are done; both then start again, or the connection ends.
+
+use super::response::Framing;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiving {
+    Idle,
+    Head,
+    Body,
+    Discard,
+    Done,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    Idle,
+    Owed,
+    Content(Framing),
+    Done,
+    Closed,
+}
+
+impl Receiving {
+    /// Goes to `next`, which the table has to allow.
+    pub(super) fn become_next(&mut self, next: Receiving) {
+        use Receiving::*;
+        debug_assert!(
+            matches!(
+                (*self, next),
+                (Idle, Head)
+                    | (Head, Body)
+                    | (Body, Done | Discard)
+                    | (Discard | Done, Idle)
+                    | (_, Closed)
+            ),
+            "{self:?} -> {next:?}"
+        );
+        *self = next;
+    }
+}
+
+impl Sending {
+    /// Goes to `next`, which the table has to allow.
+    pub(super) fn become_next(&mut self, next: Sending) {
+        use Sending::*;
+        debug_assert!(
+            matches!(
+                (*self, next),
+                (Idle, Owed)
+                    | (Owed, Content(_) | Done)
+                    | (Content(_), Content(_) | Done)
+                    | (Done, Idle)
+                    | (_, Closed)
+            ),
+            "{self:?} -> {next:?}"
+        );
+        *self = next;
+    }
+}

@@ -1,0 +1,230 @@
+//! The bytes at hand: first what was held from before, then what the driver just brought.
+//!
+//! A room looks at [`Input::bytes`], decides, and takes what it is done with as a [`Span`]; only
+//! [`Events::next`](crate::Events::next) turns spans into slices that it lends. What is left when
+//! the events are dropped goes back into a [`Held`]: nothing at all, or an exact copy.
+//!
+//! A unit that began in the held bytes is completed there by [`Input::join`]; what turns out to
+//! lie behind its end is handed back by [`Input::part`], so that a large read is never copied
+//! behind a small rest.
+
+/// Bytes kept between two calls; owns no memory when it is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    bytes: Vec<u8>,
+    /// How many of them were taken already.
+    start: usize,
+}
+
+impl Held {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of heap.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// A place in an [`Input`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    held: bool,
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    /// The same place without its first `bytes`.
+    pub(crate) fn skip(self, bytes: usize) -> Span {
+        Span { start: (self.start + bytes).min(self.end), ..self }
+    }
+
+    /// The first `bytes` of the place.
+    pub(crate) fn first(self, bytes: usize) -> Span {
+        Span { end: self.start.saturating_add(bytes).min(self.end), ..self }
+    }
+}
+
+/// The working view of the bytes received.
+#[derive(Debug)]
+pub(crate) struct Input<'i> {
+    held: Held,
+    fresh: &'i mut [u8],
+    fresh_start: usize,
+    /// How many of the held bytes are copies of fresh ones, taken over by `join`.
+    joined: usize,
+}
+
+impl<'i> Input<'i> {
+    pub(crate) fn new(held: Held, fresh: &'i mut [u8]) -> Self {
+        Input { held, fresh, fresh_start: 0, joined: 0 }
+    }
+
+    /// What can be looked at now without copying: the held bytes, or the fresh ones.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        let (bytes, start) = if self.held.is_empty() {
+            (&mut *self.fresh, self.fresh_start)
+        } else {
+            (self.held.bytes.as_mut_slice(), self.held.start)
+        };
+        bytes.get_mut(start..).unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.fresh_start >= self.fresh.len()
+    }
+
+    /// Takes the first `bytes` of [`Input::bytes`].
+    pub(crate) fn take(&mut self, bytes: usize) -> Span {
+        let held = !self.held.is_empty();
+        let (start, len) = if held {
+            (&mut self.held.start, self.held.bytes.len())
+        } else {
+            (&mut self.fresh_start, self.fresh.len())
+        };
+        let span = Span { held, start: *start, end: start.saturating_add(bytes).min(len) };
+        *start = span.end;
+        span
+    }
+
+    /// The unit in the held bytes is incomplete: appends fresh ones, until `limit` are at hand.
+    /// False if that changes nothing, because the unit lies in the fresh bytes already, or there
+    /// are no more, or the limit is reached.
+    pub(crate) fn join(&mut self, limit: usize) -> bool {
+        let rest = self.fresh.get(self.fresh_start..).unwrap_or_default();
+        let room = limit.saturating_sub(self.held.len());
+        let more = rest.get(..room.min(rest.len())).unwrap_or_default();
+        if self.held.is_empty() || more.is_empty() {
+            return false;
+        }
+        grow(&mut self.held.bytes, more.len(), limit.saturating_add(self.held.start));
+        self.held.bytes.extend_from_slice(more);
+        self.fresh_start += more.len();
+        self.joined += more.len();
+        true
+    }
+
+    /// The unit was taken: what was joined behind its end is looked at in the fresh bytes again.
+    pub(crate) fn part(&mut self) {
+        let surplus = self.held.len().min(self.joined);
+        let end = self.held.bytes.len() - surplus;
+        self.held.bytes.truncate(end);
+        self.fresh_start -= surplus;
+        self.joined = 0;
+    }
+
+    /// Takes everything, to be discarded; says how much it was.
+    pub(crate) fn take_all(&mut self) -> usize {
+        let held = self.held.len();
+        let fresh = self.fresh.len().saturating_sub(self.fresh_start);
+        self.held = Held::default();
+        self.fresh_start = self.fresh.len();
+        held + fresh
+    }
+
+    pub(crate) fn span(&mut self, span: Span) -> &mut [u8] {
+        let bytes = if span.held { self.held.bytes.as_mut_slice() } else { &mut *self.fresh };
+        bytes.get_mut(span.start..span.end).unwrap_or_default()
+    }
+
+    /// What was not taken, to be held.
+    pub(crate) fn put_back(&mut self) -> Held {
+        let mut held = core::mem::take(&mut self.held);
+        let fresh = self.fresh.get(self.fresh_start..).unwrap_or_default();
+        self.fresh_start = self.fresh.len();
+        if held.is_empty() {
+            return Held { bytes: fresh.to_vec(), start: 0 };
+        }
+        // Moving the rest to the front only when it is the smaller part costs less than a copy for
+        // each byte taken, and bounds what is kept.
+        if held.start > 0 && (held.start >= held.len() || !fresh.is_empty()) {
+            held.bytes.drain(..held.start);
+            held.start = 0;
+        }
+        if !fresh.is_empty() {
+            grow(&mut held.bytes, fresh.len(), 0);
+            held.bytes.extend_from_slice(fresh);
+        }
+        held
+    }
+}
+
+/// Makes room for `more` bytes: twice the old capacity, but not more than `limit` unless needed.
+pub(crate) fn grow(bytes: &mut Vec<u8>, more: usize, limit: usize) {
+    let needed = bytes.len().saturating_add(more);
+    if needed > bytes.capacity() {
+        let target = bytes.capacity().saturating_mul(2).clamp(64, limit.max(64)).max(needed);
+        bytes.reserve_exact(target - bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(bytes: &[u8]) -> Held {
+        Held { bytes: bytes.to_vec(), start: 0 }
+    }
+
+    #[test]
+    fn a_unit_that_straddles_is_completed_and_the_rest_stays_fresh() {
+        let mut fresh = *b"lo, rest of a large read";
+        let mut input = Input::new(held(b"hel"), &mut fresh);
+        assert_eq!(input.bytes(), b"hel");
+        assert!(input.join(10));
+        assert_eq!(input.bytes(), b"hello, res");
+        assert!(!input.join(10), "the limit is reached");
+        let unit = input.take(5);
+        input.part();
+        assert_eq!(input.span(unit), b"hello");
+        assert_eq!(input.bytes(), b", rest of a large read");
+        input.take(2);
+        let held = input.put_back();
+        assert_eq!((held.bytes.as_slice(), held.start), (&b"rest of a large read"[..], 0));
+    }
+
+    #[test]
+    fn nothing_left_holds_nothing() {
+        let mut fresh = *b"all";
+        let mut input = Input::new(Held::default(), &mut fresh);
+        assert!(!input.join(10), "what is fresh needs no joining");
+        let span = input.take(usize::MAX);
+        assert_eq!(input.span(span.skip(1).first(1)), b"l");
+        assert!(input.is_empty());
+        assert_eq!(input.put_back().memory(), 0);
+    }
+
+    #[test]
+    fn what_is_held_comes_before_what_is_fresh() {
+        let mut fresh = *b"cd";
+        let mut input = Input::new(held(b"ab"), &mut fresh);
+        input.take(1);
+        let mut held = input.put_back();
+        assert_eq!(held.len(), 3);
+        let mut input = Input::new(core::mem::take(&mut held), &mut []);
+        assert_eq!(input.bytes(), b"bcd");
+        assert_eq!(input.take_all(), 3);
+    }
+
+    #[test]
+    fn small_bites_of_a_held_rest_do_not_copy_it_each_time() {
+        let mut rest = held(&[7; 4096]);
+        let mut moved = 0;
+        while !rest.is_empty() {
+            let mut input = Input::new(rest, &mut []);
+            input.take(1);
+            let before = input.held.start;
+            rest = input.put_back();
+            if rest.start < before {
+                moved += rest.len();
+            }
+        }
+        assert!(moved <= 4096, "{moved} bytes moved");
+    }
+}

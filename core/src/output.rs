@@ -1,0 +1,237 @@
+//! What waits to be written: one buffer for heads, frames and small pieces, and between its bytes
+//! the application's own `Bytes`, which are never copied.
+//!
+//! In: bytes of the protocols. Out: slices for a vectored write, in order, and the count of what is
+//! unsent. It owns no memory when it is empty.
+
+use crate::Config;
+use crate::input::grow;
+use bytes::Bytes;
+use core::mem::size_of;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Up to this length a piece is copied: cheaper than a slice of its own, and it bounds their number.
+const COPIED: usize = 1024;
+/// What the machine itself may add to what the application sends: chunk heads, a refusal.
+const OWN: usize = 1024;
+
+/// The most memory that [`Output`] owns under `config`: a full queue, to which a head and trailers
+/// were added, in a buffer that has twice the room it needs.
+pub(crate) fn memory_bound(config: &Config) -> usize {
+    let full = config.send_buffer_limit() as usize + OWN;
+    let bytes = full + 2 * config.response_head_limit() as usize;
+    let segments = (full / COPIED + 2).next_power_of_two() * size_of::<Segment>();
+    2 * bytes + segments
+}
+
+/// Some bytes of the buffer, then bytes of the application.
+#[derive(Debug)]
+struct Segment {
+    /// Where in the buffer its bytes end: counted from the first byte that was ever put there.
+    buffered_until: u64,
+    data: Bytes,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    buffer: Vec<u8>,
+    /// How many bytes of the buffer were sent.
+    start: usize,
+    /// How many bytes left the buffer before its first one.
+    dropped: u64,
+    segments: VecDeque<Segment>,
+    /// Bytes in `segments`.
+    lent: usize,
+}
+
+impl Output {
+    pub(crate) fn unsent(&self) -> usize {
+        self.buffer.len() - self.start + self.lent
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsent() == 0
+    }
+
+    /// Bytes owned outside of the struct; a `Bytes` counts with its length.
+    pub(crate) fn memory(&self) -> usize {
+        self.buffer.capacity() + self.segments.capacity() * size_of::<Segment>() + self.lent
+    }
+
+    /// Room for about `bytes` more in the buffer.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        grow(&mut self.buffer, bytes, usize::MAX);
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The length of the buffer, to come back to with [`Output::undo`].
+    pub(crate) fn mark(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Forgets what was written since `mark`; nothing may have been sent or lent in between.
+    pub(crate) fn undo(&mut self, mark: usize) {
+        self.buffer.truncate(mark);
+        if self.is_empty() {
+            self.release();
+        }
+    }
+
+    pub(crate) fn push(&mut self, data: Bytes) {
+        if data.len() <= COPIED {
+            self.write(&data);
+        } else {
+            self.lent += data.len();
+            let buffered_until = self.dropped + self.buffer.len() as u64;
+            self.segments.push_back(Segment { buffered_until, data });
+        }
+    }
+
+    /// Fills `slices` with what comes next; returns how many were filled.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut put = |bytes: &'a [u8]| match slices.get_mut(filled) {
+            Some(slice) if !bytes.is_empty() => {
+                *slice = IoSlice::new(bytes);
+                filled += 1;
+                true
+            }
+            slice => slice.is_some(),
+        };
+        let mut start = self.start;
+        for segment in &self.segments {
+            let end = self.place(segment);
+            if !put(self.buffer.get(start..end).unwrap_or_default()) || !put(&segment.data) {
+                return filled;
+            }
+            start = end;
+        }
+        put(self.buffer.get(start..).unwrap_or_default());
+        filled
+    }
+
+    /// The first `bytes` have been written; says how many of them there were to write.
+    pub(crate) fn sent(&mut self, bytes: usize) -> usize {
+        let bytes = bytes.min(self.unsent());
+        if bytes == self.unsent() {
+            self.release();
+            return bytes;
+        }
+        let mut left = bytes;
+        while left > 0 {
+            let end = self.segments.front().map_or(self.buffer.len(), |first| self.place(first));
+            let step = left.min(end - self.start);
+            self.start += step;
+            left -= step;
+            if let Some(first) = self.segments.front_mut() {
+                let step = left.min(first.data.len());
+                let _ = first.data.split_to(step);
+                self.lent -= step;
+                left -= step;
+                if first.data.is_empty() {
+                    self.segments.pop_front();
+                }
+            }
+        }
+        if self.start > self.buffer.len() / 2 {
+            self.buffer.drain(..self.start);
+            self.dropped += self.start as u64;
+            self.start = 0;
+        }
+        bytes
+    }
+
+    /// Drops everything, sent or not.
+    pub(crate) fn release(&mut self) {
+        *self = Output::default();
+    }
+
+    /// Where in the buffer the bytes before `segment` end.
+    fn place(&self, segment: &Segment) -> usize {
+        let place = segment.buffered_until - self.dropped;
+        (place as usize).clamp(self.start, self.buffer.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn large(byte: u8) -> Bytes {
+        Bytes::from(vec![byte; COPIED + 1])
+    }
+
+    fn all(output: &Output) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let filled = output.slices(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect()
+    }
+
+    fn sample() -> Output {
+        let mut output = Output::default();
+        output.write(b"head");
+        output.push(large(b'1'));
+        output.push(Bytes::from_static(b"small"));
+        output.write(b"frame");
+        output.push(large(b'2'));
+        output.push(large(b'3'));
+        output.write(b"end");
+        output
+    }
+
+    #[test]
+    fn order_holds_however_it_is_sent() {
+        let expected = all(&sample());
+        assert_eq!(expected.len(), sample().unsent());
+        assert!(expected.starts_with(b"head1") && expected.ends_with(b"3end"));
+        for step in [1, 3, 7, 100, 1024, 1025, 1026, 3000] {
+            let mut output = sample();
+            let mut seen = Vec::new();
+            while !output.is_empty() {
+                let next = all(&output);
+                assert_eq!(next.len(), output.unsent());
+                let sent = output.sent(step);
+                seen.extend_from_slice(&next[..sent]);
+            }
+            assert_eq!(seen, expected, "in steps of {step}");
+            assert_eq!(output.memory(), 0);
+        }
+    }
+
+    #[test]
+    fn few_slices_are_filled_from_the_front() {
+        let output = sample();
+        let mut slices = [IoSlice::new(&[]); 2];
+        assert_eq!(output.slices(&mut slices), 2);
+        assert_eq!(&*slices[0], b"head");
+        assert_eq!(slices[1].len(), COPIED + 1);
+        assert_eq!(output.slices(&mut []), 0);
+    }
+
+    #[test]
+    fn a_stream_of_frames_does_not_grow_the_buffer() {
+        let mut output = Output::default();
+        output.push(large(0));
+        for _ in 0..10_000 {
+            output.write(b"5\r\n");
+            output.push(large(1));
+            output.sent(COPIED + 4);
+        }
+        assert!(output.memory() < 4 * COPIED, "{}", output.memory());
+    }
+
+    #[test]
+    fn undo_leaves_nothing_behind() {
+        let mut output = Output::default();
+        let mark = output.mark();
+        output.write(b"half a head");
+        output.undo(mark);
+        assert_eq!(output.memory(), 0);
+        assert_eq!(output.sent(5), 0, "more than there was");
+    }
+}

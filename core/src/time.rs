@@ -1,0 +1,178 @@
+//! Time as a plain number, and the one table of timers.
+//!
+//! In: the driver's clock, as a [`Tick`] in every call. Out: the one deadline that
+//! [`Connection::deadline`](crate::Connection::deadline) reports. Nothing else in the crate knows
+//! what a deadline is, and nothing reads a clock.
+
+use core::time::Duration;
+
+/// Nanoseconds since an origin that the driver picks once; monotonic.
+///
+/// A `u64` of nanoseconds lasts 584 years. Arithmetic saturates. The largest value stands for
+/// "never" and is not a moment that a driver may report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// The origin.
+    pub const ZERO: Tick = Tick(0);
+    pub(crate) const NEVER: Tick = Tick(u64::MAX);
+
+    /// The tick `nanoseconds` after the origin.
+    pub const fn from_nanos(nanoseconds: u64) -> Self {
+        Tick(nanoseconds)
+    }
+
+    /// Nanoseconds since the origin.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to `self`; zero if `earlier` is the later one.
+    pub const fn since(self, earlier: Tick) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The tick `delay` later; saturates at "never".
+    pub const fn after(self, delay: Duration) -> Tick {
+        self.after_nanos(nanos(delay))
+    }
+
+    pub(crate) const fn after_nanos(self, nanoseconds: u64) -> Tick {
+        Tick(self.0.saturating_add(nanoseconds))
+    }
+}
+
+/// A duration in nanoseconds, saturating.
+pub(crate) const fn nanos(duration: Duration) -> u64 {
+    let nanoseconds = duration.as_nanos();
+    if nanoseconds > u64::MAX as u128 { u64::MAX } else { nanoseconds as u64 }
+}
+
+/// What a deadline is for: each is a wait for the peer. The value is its place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Timer {
+    /// Nothing of a request has arrived: after accept, or between two requests
+    /// (`keep_alive_timeout`). Never while a request is in progress.
+    KeepAlive,
+    /// From the first byte of a head to its end, not extended by progress
+    /// (`request_head_timeout`).
+    RequestHead,
+    /// The application wants bytes of the request's content and the peer sends too few
+    /// (`request_body_grace`, `request_body_rate`).
+    RequestBody,
+    /// There are bytes that the peer does not take, or takes too slowly
+    /// (`response_grace`, `response_rate`).
+    Response,
+    /// What the peer still sends after the last answer is discarded for so long
+    /// (`linger_timeout`), not extended by progress.
+    Linger,
+    /// The connection was told to drain (`drain_timeout`).
+    Drain,
+}
+
+impl Timer {
+    /// All timers, in the order of the table.
+    pub const ALL: [Timer; 6] = [
+        Timer::KeepAlive,
+        Timer::RequestHead,
+        Timer::RequestBody,
+        Timer::Response,
+        Timer::Linger,
+        Timer::Drain,
+    ];
+
+    /// The timer's name in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Timer::KeepAlive => "keep_alive",
+            Timer::RequestHead => "request_head",
+            Timer::RequestBody => "request_body",
+            Timer::Response => "response",
+            Timer::Linger => "linger",
+            Timer::Drain => "drain",
+        }
+    }
+}
+
+/// When each timer expires.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timers([Tick; Timer::ALL.len()]);
+
+impl Timers {
+    pub(crate) const fn new() -> Self {
+        Timers([Tick::NEVER; Timer::ALL.len()])
+    }
+
+    pub(crate) fn set(&mut self, timer: Timer, at: Tick) {
+        self.0[timer as usize] = at;
+    }
+
+    pub(crate) fn stop(&mut self, timer: Timer) {
+        self.0[timer as usize] = Tick::NEVER;
+    }
+
+    pub(crate) fn stop_all(&mut self) {
+        *self = Self::new();
+    }
+
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.0[timer as usize] != Tick::NEVER
+    }
+
+    /// The earliest deadline, with its reason; of equal ones the first in the table.
+    pub(crate) fn next(&self) -> Option<(Tick, Timer)> {
+        let mut first = (Tick::NEVER, Timer::KeepAlive);
+        for timer in Timer::ALL {
+            let at = self.0[timer as usize];
+            if at < first.0 {
+                first = (at, timer);
+            }
+        }
+        (first.0 != Tick::NEVER).then_some(first)
+    }
+
+    /// Takes the earliest timer that has expired at `now`. It is stopped before it is handled, so
+    /// that no deadline is ever reported twice at the same tick.
+    pub(crate) fn expired(&mut self, now: Tick) -> Option<Timer> {
+        let (at, timer) = self.next()?;
+        if at > now {
+            return None;
+        }
+        self.stop(timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_order_is_the_enum_order() {
+        for (place, timer) in Timer::ALL.into_iter().enumerate() {
+            assert_eq!(timer as usize, place, "{timer:?}");
+        }
+    }
+
+    #[test]
+    fn the_earliest_comes_first_and_only_once() {
+        let mut timers = Timers::new();
+        assert_eq!(timers.next(), None);
+        timers.set(Timer::Drain, Tick(7));
+        timers.set(Timer::KeepAlive, Tick(5));
+        assert_eq!(timers.next(), Some((Tick(5), Timer::KeepAlive)));
+        assert_eq!(timers.expired(Tick(4)), None);
+        assert_eq!(timers.expired(Tick(5)), Some(Timer::KeepAlive));
+        assert_eq!(timers.expired(Tick(5)), None);
+        assert_eq!(timers.expired(Tick(9)), Some(Timer::Drain));
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Tick(1).after(Duration::MAX), Tick::NEVER);
+        assert_eq!(Tick(1).since(Tick(2)), Duration::ZERO);
+    }
+}
