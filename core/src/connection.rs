@@ -164,6 +164,11 @@ impl Connection {
         self.act(now, |protocol, common| protocol.send_data(common, stream, data))
     }
 
+    /// How many bytes [`send_data`](Self::send_data) would take now; 0 also where it makes no sense.
+    pub fn room(&self, stream: StreamId) -> usize {
+        self.protocol.room(&self.common, stream)
+    }
+
     /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise.
     ///
     /// # Errors
@@ -178,8 +183,10 @@ impl Connection {
         self.act(now, |protocol, common| protocol.finish(common, stream, trailers))
     }
 
-    /// Asks for `bytes` more of the request's content: without credit none is delivered. The first
-    /// call also sends the 100 (Continue) that a client may wait for.
+    /// Asks for some of the request's content: at least one byte, at most `bytes`. Without asking
+    /// none is delivered, and none is waited for: as with a read, the wait ends with the first
+    /// delivery, and what is left of the credit lapses when nothing more is at hand. The first call
+    /// also sends the 100 (Continue) that a client may wait for.
     ///
     /// # Errors
     /// [`Misuse::UnknownStream`].

@@ -76,10 +76,6 @@ impl<'i> Input<'i> {
         bytes.get_mut(start..).unwrap_or_default()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.fresh_start >= self.fresh.len()
-    }
-
     /// Takes the first `bytes` of [`Input::bytes`].
     pub(crate) fn take(&mut self, bytes: usize) -> Span {
         let held = !self.held.is_empty();
@@ -196,7 +192,7 @@ mod tests {
         assert!(!input.join(10), "what is fresh needs no joining");
         let span = input.take(usize::MAX);
         assert_eq!(input.span(span.skip(1).first(1)), b"l");
-        assert!(input.is_empty());
+        assert!(input.bytes().is_empty());
         assert_eq!(input.put_back().memory(), 0);
     }
 

@@ -52,8 +52,10 @@ pub(crate) struct Http1 {
     content: Content,
     /// How much more content the request may have.
     body_limit: u64,
-    /// How much content the application has asked for.
+    /// How much content the application may be given.
     credit: u64,
+    /// It has been given none of what it asked for last: it waits.
+    awaited: bool,
     /// How much was discarded after an early answer.
     discarded: u64,
     /// The guard over content that was asked for.
@@ -82,6 +84,7 @@ impl Http1 {
             content: Content::Length(0),
             body_limit: 0,
             credit: 0,
+            awaited: false,
             discarded: 0,
             upload: Rate::new(common.config.request_body_minimum(), now),
             keep: true,
@@ -205,6 +208,7 @@ impl Http1 {
         self.scan = Scan::default();
         self.blank = 0;
         self.credit = 0;
+        self.awaited = false;
         self.discarded = 0;
         self.body_limit = common.config.request_body_limit().unwrap_or(u64::MAX);
         self.keep = head.persist && self.requests < common.config.requests_per_connection();
@@ -247,6 +251,9 @@ impl Http1 {
                 self.fail(common, CloseReason::Peer(PeerClose::Truncated));
                 return Next::Again;
             }
+            if !self.awaited {
+                self.credit = 0;
+            }
             return Next::Wait;
         }
         let decoded = match self.content.decode(bytes, self.credit, self.body_limit, &common.config)
@@ -264,6 +271,7 @@ impl Http1 {
         }
         self.content_begun = true;
         self.continue_owed = false;
+        self.awaited = false;
         self.credit -= decoded.length as u64;
         self.body_limit -= decoded.length as u64;
         self.upload.progress(common.config.request_body_minimum(), decoded.length, common.now);
@@ -431,6 +439,7 @@ impl Http1 {
         }
         self.check_declared_length(common)?;
         self.credit = self.credit.saturating_add(bytes);
+        self.awaited |= bytes > 0;
         if self.continue_owed && bytes > 0 && self.sending == Sending::Owed {
             // Content that is here already needs no 100 (RFC 9110 10.1.1).
             if common.held.is_empty() {
@@ -489,7 +498,7 @@ impl Http1 {
         common.run_while(Timer::RequestHead, in_head, common.config.request_head_timeout());
 
         // While something is held that the application may have, nobody waits for the peer.
-        let wanted = self.receiving == Receiving::Body && self.credit > 0;
+        let wanted = self.receiving == Receiving::Body && self.awaited;
         if wanted && (nothing_held || !common.blocked) && !common.eof {
             self.upload.resume(common.now);
             common.timers.set(Timer::RequestBody, self.upload.deadline());
@@ -520,6 +529,15 @@ impl Http1 {
     }
 
     // ---- the ends of things ---------------------------------------------------------------------
+
+    /// How many bytes [`Http1::send_data`] would take.
+    pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
+        let limit = common.config.send_buffer_limit() as usize;
+        match self.check_content(common, stream) {
+            Ok(_) => limit.saturating_sub(common.output.unsent()),
+            Err(_) => 0,
+        }
+    }
 
     fn has_room(&self, common: &Common) -> bool {
         common.output.unsent() as u64 <= common.config.send_buffer_limit() / 2

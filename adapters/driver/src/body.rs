@@ -1,0 +1,217 @@
+//! The content of a request, between the driver and the application, which may be on another task.
+//!
+//! The application's polling is what asks for content: nothing is read before it. Both ends meet in
+//! an [`Upload`], which exists only for requests that have content.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use portcullis::ResetReason;
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// A request's content, as it arrives.
+///
+/// Polling it is what lets the peer send; while nobody polls, no time limit of the peer's runs.
+#[derive(Debug)]
+pub struct Body {
+    upload: Option<Arc<Upload>>,
+    /// What the declared length has left.
+    left: Option<u64>,
+}
+
+/// Why the content ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The request ended early; the peer has been told.
+    Reset(ResetReason),
+    /// The connection is closed, or the request was answered without its content.
+    Closed,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::Reset(reason) => reason.fmt(f),
+            BodyError::Closed => f.write_str("the exchange is over"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl Body {
+    pub(crate) const fn empty() -> Self {
+        Body { upload: None, left: Some(0) }
+    }
+
+    pub(crate) fn new(upload: Arc<Upload>, length: Option<u64>) -> Self {
+        Body { upload: Some(upload), left: length }
+    }
+
+    /// Sets the limit of this content in bytes, or none, instead of `request_body_limit`. Counts
+    /// only before the handler's first await: then a declared length is held against it (413).
+    pub fn set_limit(&self, limit: Option<u64>) {
+        if let Some(upload) = &self.upload {
+            upload.lock().limit = Some(limit);
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(upload) = &self.upload else { return Poll::Ready(None) };
+        let mut state = upload.lock();
+        if let Some(data) = state.data.pop_front() {
+            drop(state);
+            if let Some(left) = &mut self.left {
+                *left = left.saturating_sub(data.len() as u64);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match &mut state.end {
+            None => {}
+            Some(Ok(trailers)) => {
+                let trailers = trailers.take();
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(*error))),
+        }
+        state.wanted = true;
+        if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            state.reader = Some(cx.waker().clone());
+        }
+        // The driver looks by itself after it has polled the handler on its own task.
+        let driver = state.driver.as_ref().filter(|driver| !driver.will_wake(cx.waker())).cloned();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.upload {
+            None => true,
+            Some(upload) => {
+                let state = upload.lock();
+                state.data.is_empty() && matches!(state.end, Some(Ok(None)))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Where the driver and the application meet.
+#[derive(Debug, Default)]
+pub(crate) struct Upload(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    data: VecDeque<Bytes>,
+    end: Option<Result<Option<HeaderMap>, BodyError>>,
+    wanted: bool,
+    limit: Option<Option<u64>>,
+    reader: Option<Waker>,
+    driver: Option<Waker>,
+}
+
+impl Upload {
+    /// What the application asks for: a limit for its content, and whether it wants some.
+    pub(crate) fn wishes(&self, cx: &Context<'_>) -> (Option<Option<u64>>, bool) {
+        let mut state = self.lock();
+        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            state.driver = Some(cx.waker().clone());
+        }
+        (state.limit.take(), std::mem::take(&mut state.wanted))
+    }
+
+    pub(crate) fn push(&self, data: Bytes) {
+        let mut state = self.lock();
+        state.data.push_back(data);
+        state.wake();
+    }
+
+    /// The content ended, well or not; only the first end counts.
+    pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.end = Some(end);
+            state.driver = None;
+            state.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements, whoever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+
+    fn poll(body: &mut Body) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        polled.map(|frame| frame.map(|it| it.map(|frame| frame.into_data().unwrap_or_default())))
+    }
+
+    #[test]
+    fn polling_is_what_asks() {
+        let cx = Context::from_waker(Waker::noop());
+        let upload = Arc::new(Upload::default());
+        let mut body = Body::new(upload.clone(), Some(3));
+        assert_eq!(upload.wishes(&cx), (None, false));
+        assert!(poll(&mut body).is_pending());
+        assert_eq!(upload.wishes(&cx), (None, true));
+        assert_eq!(upload.wishes(&cx), (None, false), "a wish is told once");
+        upload.push(Bytes::from_static(b"abc"));
+        assert_eq!(poll(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"abc")))));
+        assert_eq!(body.size_hint().exact(), Some(0));
+        upload.end(Ok(None));
+        upload.end(Err(BodyError::Closed));
+        assert!(body.is_end_stream());
+        assert_eq!(poll(&mut body), Poll::Ready(None));
+    }
+
+    #[test]
+    fn an_early_end_is_an_error_after_the_data() {
+        let upload = Arc::new(Upload::default());
+        let mut body = Body::new(upload.clone(), None);
+        upload.push(Bytes::from_static(b"abc"));
+        upload.end(Err(BodyError::Reset(ResetReason::Truncated)));
+        assert_eq!(poll(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"abc")))));
+        let error = BodyError::Reset(ResetReason::Truncated);
+        assert_eq!(poll(&mut body), Poll::Ready(Some(Err(error))));
+    }
+
+    #[test]
+    fn a_request_without_content_shares_nothing() {
+        let mut body = Body::empty();
+        assert!(body.is_end_stream());
+        assert_eq!(poll(&mut body), Poll::Ready(None));
+    }
+}

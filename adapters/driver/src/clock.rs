@@ -1,0 +1,60 @@
+//! Two clocks: the monotonic one that a connection is told of, and the date for answers.
+
+use http::HeaderValue;
+use portcullis::Tick;
+use std::cell::RefCell;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The process's origin of ticks.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The tick of `instant`.
+pub(crate) fn tick(instant: Instant) -> Tick {
+    Tick::ZERO.after(instant.saturating_duration_since(*ORIGIN))
+}
+
+/// The instant of `tick`; `None` beyond what the platform's clock can tell.
+pub(crate) fn instant(tick: Tick) -> Option<Instant> {
+    ORIGIN.checked_add(Duration::from_nanos(tick.as_nanos()))
+}
+
+thread_local! {
+    /// The second it was made in, and the date (RFC 9110 6.6.1).
+    static DATE: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
+}
+
+/// The value of the `Date` field at `now`; made anew once a second on each thread.
+pub(crate) fn date(now: Tick) -> HeaderValue {
+    let second = now.as_nanos() / 1_000_000_000;
+    DATE.with_borrow_mut(|date| match date {
+        Some((made, value)) if *made == second => value.clone(),
+        _ => {
+            let text = httpdate::fmt_http_date(SystemTime::now());
+            let value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+            *date = Some((second, value.clone()));
+            value
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_and_instants_agree() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(1500);
+        assert_eq!(tick(later).since(tick(now)), Duration::from_millis(1500));
+        assert_eq!(instant(tick(later)), Some(later));
+    }
+
+    #[test]
+    fn a_date_reads_back_as_now() {
+        let date = date(tick(Instant::now()));
+        let read = httpdate::parse_http_date(date.to_str().expect("ASCII")).expect("a date");
+        let age = SystemTime::now().duration_since(read).expect("not in the future");
+        assert!(age < Duration::from_secs(60), "{age:?}");
+    }
+}

@@ -1,0 +1,135 @@
+//! What a server tells its connections: go on, drain, or end; and who is still there.
+
+use slab::Slab;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+/// The order that is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Order {
+    Run,
+    Drain,
+    End,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    order: AtomicU8,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    /// Those that wait to be told, one a connection.
+    wakers: Slab<Waker>,
+    /// Waits until all have left.
+    last: Option<Waker>,
+    /// How many were cut off by the drain timeout.
+    cut: u64,
+    /// How many have left since the order to drain.
+    finished: u64,
+}
+
+impl Control {
+    pub(crate) fn order(&self) -> Order {
+        match self.order.load(SeqCst) {
+            0 => Order::Run,
+            1 => Order::Drain,
+            _ => Order::End,
+        }
+    }
+
+    /// Gives an order, and wakes all who have to hear it. Orders only get sterner.
+    pub(crate) fn give(&self, order: Order) {
+        let before = self.order.fetch_max(order as u8, SeqCst);
+        if before < order as u8 {
+            let wakers: Vec<Waker> =
+                self.lock().wakers.iter().map(|(_, waker)| waker.clone()).collect();
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Counts a connection in; the answer is its number.
+    pub(crate) fn join(&self, waker: &Waker) -> usize {
+        self.lock().wakers.insert(waker.clone())
+    }
+
+    /// Notes that the connection's task has another waker now.
+    pub(crate) fn moved(&self, member: usize, waker: &Waker) {
+        if let Some(old) = self.lock().wakers.get_mut(member) {
+            old.clone_from(waker);
+        }
+    }
+
+    /// Counts a connection out.
+    pub(crate) fn leave(&self, member: usize, cut: bool) {
+        let mut members = self.lock();
+        members.wakers.try_remove(member);
+        if self.order() != Order::Run {
+            let count = if cut { &mut members.cut } else { &mut members.finished };
+            *count += 1;
+        }
+        if members.wakers.is_empty() {
+            // A server that had many connections should not keep the room for them.
+            members.wakers.shrink_to_fit();
+            if let Some(last) = members.last.take() {
+                drop(members);
+                last.wake();
+            }
+        }
+    }
+
+    /// How many have finished and how many were cut, once all have left.
+    pub(crate) fn all_left(&self, cx: &Context<'_>) -> Option<(u64, u64)> {
+        let mut members = self.lock();
+        if members.wakers.is_empty() {
+            return Some((members.finished, members.cut));
+        }
+        members.last = Some(cx.waker().clone());
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        // The members are whole between any two statements, whoever panicked.
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn an_order_wakes_everybody_once_and_the_last_one_wakes_the_server() {
+        let control = Control::default();
+        let count = Arc::new(Count::default());
+        let server = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let (one, two) = (control.join(&waker), control.join(&waker));
+        control.give(Order::Drain);
+        control.give(Order::Drain);
+        assert_eq!((control.order(), count.0.load(SeqCst)), (Order::Drain, 2));
+        let server_waker = Waker::from(server.clone());
+        let cx = Context::from_waker(&server_waker);
+        assert_eq!(control.all_left(&cx), None);
+        control.leave(one, false);
+        assert_eq!(server.0.load(SeqCst), 0);
+        control.leave(two, true);
+        assert_eq!(server.0.load(SeqCst), 1);
+        assert_eq!(control.all_left(&cx), Some((1, 1)));
+    }
+}

@@ -1,0 +1,39 @@
+//! What the portcullis adapters share: the loop that turns a [`Connection`](portcullis::Connection)
+//! and a socket into a future, requests and answers in the ecosystem's types, accepting, counting
+//! and shutting down.
+//!
+//! It is generic over a small [`Runtime`] trait. An adapter implements it for its runtime, and
+//! offers `serve(listener, config, service)`.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `server` | accepts, spawns, drains: the future that an adapter returns |
+//! | `accept` | gets over errors of the listener |
+//! | `drive` | the loop of one connection |
+//! | `exchange` | one request on its way through the application |
+//! | `body` | a request's content, asked for by polling |
+//! | `service` | what answers: async functions and tower services |
+//! | `timer`, `clock`, `scratch` | the lazy timer, the clocks, the thread's read buffer |
+//! | `control`, `stats` | orders to all connections, counters of all connections |
+//! | `runtime` | what a runtime has to offer |
+#![deny(missing_docs)]
+
+mod accept;
+mod body;
+mod clock;
+mod control;
+mod drive;
+mod exchange;
+mod runtime;
+mod scratch;
+mod server;
+mod service;
+mod stats;
+mod timer;
+
+pub use body::{Body, BodyError};
+pub use exchange::PeerAddress;
+pub use runtime::{Listener, Runtime, Socket, Timer};
+pub use server::{Report, Server};
+pub use service::{BoxError, Function, FunctionAnswer, Service, Tower, TowerAnswer};
+pub use stats::{Snapshot, Stats};

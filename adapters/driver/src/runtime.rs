@@ -1,0 +1,63 @@
+//! What a runtime has to offer: a listener, a socket, a timer, a way to spawn.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// A runtime. Its value is a handle, cheap to clone.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Accepts connections.
+    type Listener: Listener<Socket = Self::Socket>;
+    /// One connection.
+    type Socket: Socket;
+    /// Wakes a task later.
+    type Timer: Timer;
+
+    /// Runs `future` to its end, on its own.
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+}
+
+/// Accepts connections.
+pub trait Listener: Send + Unpin + 'static {
+    /// What it accepts.
+    type Socket;
+
+    /// The next connection and its peer; wakes the task when one has come.
+    fn poll_accept(&mut self, cx: &mut Context<'_>)
+    -> Poll<io::Result<(Self::Socket, SocketAddr)>>;
+}
+
+/// A connected stream of bytes.
+pub trait Socket: Send + Unpin + 'static {
+    /// Reads into the front of `buffer`; 0 bytes are the peer's FIN. Wakes the task when there is
+    /// something to read.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes from the front of `slices`, of which there is at least one. Wakes the task when there
+    /// is room to write.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Sends a FIN behind what was written. Called once.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Makes the close that follows a reset: what the kernel still holds for the peer is dropped.
+    fn reset_on_close(&mut self);
+}
+
+/// Wakes a task once, at a moment that can be moved.
+pub trait Timer: Send + Unpin + 'static {
+    /// A timer for `at`.
+    fn new(at: Instant) -> Self;
+
+    /// Moves it to `at`.
+    fn reset(&mut self, at: Instant);
+
+    /// Ready when the moment has come; wakes the task then.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}

@@ -1,0 +1,143 @@
+//! A listener, a configuration and a service as one future, with graceful shutdown.
+
+use crate::accept::Acceptor;
+use crate::control::{Control, Order};
+use crate::drive::Drive;
+use crate::runtime::Runtime;
+use crate::service::Service;
+use crate::stats::Stats;
+use portcullis::Config;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Connections that are accepted before other tasks get their turn.
+const BURST: usize = 64;
+
+/// What all connections of a server share.
+pub(crate) struct Shared<S> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) service: S,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) control: Control,
+    pub(crate) tell_peer: bool,
+}
+
+/// How a graceful shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Connections that were finished, or ended by themselves, since the shutdown began.
+    pub finished: u64,
+    /// Connections that `drain_timeout` cut off.
+    pub cut: u64,
+}
+
+/// A server: a future that accepts and serves connections until it is told to shut down, and then
+/// until all of them are drained. Dropping it closes them all.
+#[must_use = "a server does nothing until it is awaited"]
+pub struct Server<R: Runtime, S, K> {
+    runtime: R,
+    acceptor: Option<Acceptor<R::Listener, R::Timer>>,
+    settings: Option<Shared<S>>,
+    shared: Option<Arc<Shared<S>>>,
+    shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<R: Runtime, S: Service<K>, K> Server<R, S, K> {
+    /// A server on `listener`. Adapters offer this as `serve`.
+    pub fn new(runtime: R, listener: R::Listener, config: Arc<Config>, service: S) -> Self {
+        let settings = Shared {
+            config,
+            service,
+            stats: Arc::default(),
+            control: Control::default(),
+            tell_peer: false,
+        };
+        Server {
+            runtime,
+            acceptor: Some(Acceptor::new(listener)),
+            settings: Some(settings),
+            shared: None,
+            shutdown: None,
+            kind: PhantomData,
+        }
+    }
+
+    /// Counts in `stats`, which may be shared with other servers.
+    pub fn stats(mut self, stats: Arc<Stats>) -> Self {
+        if let Some(settings) = &mut self.settings {
+            settings.stats = stats;
+        }
+        self
+    }
+
+    /// Adds the peer's address to the extensions of each request, as a
+    /// [`PeerAddress`](crate::PeerAddress).
+    pub fn tell_peer_address(mut self) -> Self {
+        if let Some(settings) = &mut self.settings {
+            settings.tell_peer = true;
+        }
+        self
+    }
+
+    /// Shuts down gracefully when `signal` is ready: nothing more is accepted, requests in progress
+    /// are finished within `drain_timeout`, and then the server is ready with its [`Report`].
+    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.shutdown = Some(Box::pin(signal));
+        self
+    }
+}
+
+// The service is never pinned in place: it is called by reference.
+impl<R: Runtime, S, K> Unpin for Server<R, S, K> {}
+
+impl<R: Runtime, S: Service<K>, K: 'static> Future for Server<R, S, K> {
+    type Output = Report;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
+        let this = &mut *self;
+        if let Some(settings) = this.settings.take() {
+            this.shared = Some(Arc::new(settings));
+        }
+        let Some(shared) = &this.shared else { return Poll::Pending };
+        if let Some(signal) = &mut this.shutdown
+            && signal.as_mut().poll(cx).is_ready()
+        {
+            this.shutdown = None;
+            this.acceptor = None;
+            shared.control.give(Order::Drain);
+        }
+        let Some(acceptor) = &mut this.acceptor else {
+            let left = shared.control.all_left(cx);
+            return left
+                .map_or(Poll::Pending, |(finished, cut)| Poll::Ready(Report { finished, cut }));
+        };
+        for _ in 0..BURST {
+            let Poll::Ready((socket, peer)) = acceptor.poll_accept(cx) else {
+                return Poll::Pending;
+            };
+            this.runtime.spawn(Drive::<R, S, K>::new(shared.clone(), socket, peer));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime, S, K> Drop for Server<R, S, K> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.control.give(Order::End);
+        }
+    }
+}
+
+impl<R: Runtime, S, K> fmt::Debug for Server<R, S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,142 @@
+//! What a server is doing: counters that every connection keeps up to date, readable at any time.
+
+use portcullis::{CloseReason, Phase};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// All reasons, in the order of the counters.
+static REASONS: LazyLock<Vec<CloseReason>> = LazyLock::new(|| CloseReason::all().collect());
+
+/// Counters of one or more servers; share it in an `Arc`.
+#[derive(Debug)]
+pub struct Stats {
+    phases: [AtomicU64; Phase::ALL.len()],
+    memory: AtomicU64,
+    accepted: AtomicU64,
+    requests: AtomicU64,
+    closes: Box<[AtomicU64]>,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Connections that are open now.
+    pub open: u64,
+    /// Connections open now, by what they are at: label and count.
+    pub phases: Vec<(&'static str, u64)>,
+    /// Bytes that the state machines of all open connections own.
+    pub bytes_held: u64,
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    /// Requests delivered since the start.
+    pub requests: u64,
+    /// Connections closed since the start, by reason: label and count, for those that happened.
+    pub closes: Vec<(&'static str, u64)>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Stats::new()
+    }
+}
+
+impl Stats {
+    /// Counters at zero.
+    pub fn new() -> Self {
+        Stats {
+            phases: Default::default(),
+            memory: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            closes: REASONS.iter().map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The counters now. They are read one by one, so that sums may be off by what happens meanwhile.
+    pub fn snapshot(&self) -> Snapshot {
+        let open = |phase: &Phase| *phase != Phase::Closed;
+        let phases: Vec<_> = Phase::ALL
+            .into_iter()
+            .filter(open)
+            .map(|phase| (phase.label(), self.phases[phase as usize].load(Relaxed)))
+            .collect();
+        let closes = REASONS.iter().zip(&self.closes);
+        Snapshot {
+            open: phases.iter().map(|(_, count)| count).sum(),
+            phases,
+            bytes_held: self.memory.load(Relaxed),
+            accepted: self.accepted.load(Relaxed),
+            requests: self.requests.load(Relaxed),
+            closes: closes
+                .map(|(reason, count)| (reason.label(), count.load(Relaxed)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        }
+    }
+}
+
+/// One connection's part in the counters; takes it back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    phase: Phase,
+    memory: u64,
+    requests: u64,
+}
+
+impl Share {
+    pub(crate) fn new(stats: &Stats) -> Self {
+        stats.accepted.fetch_add(1, Relaxed);
+        stats.phases[Phase::Idle as usize].fetch_add(1, Relaxed);
+        Share { phase: Phase::Idle, memory: 0, requests: 0 }
+    }
+
+    /// Brings the counters up to date; touches those that changed.
+    pub(crate) fn update(&mut self, stats: &Stats, phase: Phase, memory: usize, requests: u64) {
+        let memory = memory as u64;
+        if self.phase != phase {
+            stats.phases[self.phase as usize].fetch_sub(1, Relaxed);
+            stats.phases[phase as usize].fetch_add(1, Relaxed);
+            self.phase = phase;
+        }
+        if self.memory != memory {
+            // Wraps for a decrease, as the sum does.
+            stats.memory.fetch_add(memory.wrapping_sub(self.memory), Relaxed);
+            self.memory = memory;
+        }
+        if self.requests != requests {
+            stats.requests.fetch_add(requests - self.requests, Relaxed);
+            self.requests = requests;
+        }
+    }
+
+    pub(crate) fn close(&mut self, stats: &Stats, reason: CloseReason, requests: u64) {
+        self.update(stats, Phase::Closed, 0, requests);
+        stats.phases[Phase::Closed as usize].fetch_sub(1, Relaxed);
+        if let Some(place) = REASONS.iter().position(|other| *other == reason) {
+            stats.closes[place].fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis::Timer;
+
+    #[test]
+    fn a_connection_leaves_only_its_close_behind() {
+        let stats = Stats::new();
+        let mut share = Share::new(&stats);
+        share.update(&stats, Phase::Response, 5000, 3);
+        let during = stats.snapshot();
+        assert_eq!((during.open, during.bytes_held, during.requests), (1, 5000, 3));
+        assert!(during.phases.contains(&("response", 1)), "{during:?}");
+        share.update(&stats, Phase::Idle, 300, 3);
+        assert_eq!(stats.snapshot().bytes_held, 300);
+        share.close(&stats, CloseReason::Expired(Timer::KeepAlive), 4);
+        let after = stats.snapshot();
+        assert_eq!((after.open, after.bytes_held, after.requests, after.accepted), (0, 0, 4, 1));
+        assert_eq!(after.closes, [("keep_alive", 1)]);
+    }
+}

@@ -1,0 +1,139 @@
+//! portcullis on tokio.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use portcullis_tokio::{Body, Config, serve};
+//! use std::sync::Arc;
+//!
+//! async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//!     Response::new(Full::new(b"Hello, world!"))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::new(Config::strict()), hello);
+//! # let server = server.shutdown_on(async {});
+//! let report = server.await;
+//! println!("{} finished, {} cut", report.finished, report.cut);
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
+
+pub use portcullis::{self, Config};
+pub use portcullis_driver::*;
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
+
+/// Serves the connections that `listener` accepts: requests go to `service`, an async function from
+/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service.
+///
+/// Connections run as tasks of the current runtime, of either flavour.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn serve<S: Service<K>, K>(
+    listener: TcpListener,
+    config: Arc<Config>,
+    service: S,
+) -> Server<Tokio, S, K> {
+    Server::new(Tokio(Handle::current()), TokioListener(listener), config, service)
+}
+
+/// The runtime.
+#[derive(Clone, Debug)]
+pub struct Tokio(Handle);
+
+/// A listener.
+#[derive(Debug)]
+pub struct TokioListener(TcpListener);
+
+/// A connected socket.
+#[derive(Debug)]
+pub struct TokioSocket(TcpStream);
+
+/// A timer.
+#[derive(Debug)]
+pub struct TokioTimer(Pin<Box<Sleep>>);
+
+impl Runtime for Tokio {
+    type Listener = TokioListener;
+    type Socket = TokioSocket;
+    type Timer = TokioTimer;
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.spawn(future));
+    }
+}
+
+impl Listener for TokioListener {
+    type Socket = TokioSocket;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioSocket, SocketAddr)>> {
+        let (stream, peer) = ready!(self.0.poll_accept(cx))?;
+        // Answers leave in one write each: waiting for more would only delay them. A socket that
+        // can't be told so serves as well.
+        let _ = stream.set_nodelay(true);
+        Poll::Ready(Ok((TokioSocket(stream), peer)))
+    }
+}
+
+impl Socket for TokioSocket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match slices {
+            [one] => Pin::new(&mut self.0).poll_write(cx, one),
+            _ => Pin::new(&mut self.0).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        // For a TCP stream this is one call to the system, which never waits.
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match Pin::new(&mut self.0).poll_shutdown(&mut cx) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn reset_on_close(&mut self) {
+        // If it fails, the kernel keeps the rest for a while: no more than that.
+        let _ = self.0.set_zero_linger();
+    }
+}
+
+impl Timer for TokioTimer {
+    fn new(at: Instant) -> Self {
+        TokioTimer(Box::pin(sleep_until(TokioInstant::from_std(at))))
+    }
+
+    fn reset(&mut self, at: Instant) {
+        self.0.as_mut().reset(TokioInstant::from_std(at));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
