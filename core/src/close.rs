@@ -263,6 +263,8 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 /// Why a request that was delivered ended before its content did. The peer has been answered
 /// already, as far as it can be; nothing more can be sent on the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

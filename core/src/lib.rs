@@ -1,7 +1,85 @@
 //! The server's side of a connection as a pure state machine: bytes and clock ticks go in; events,
 //! bytes and one deadline come out. It is built so that no peer can hold a connection, or make the
 //! server hold memory, for longer or more than a number that the configuration names.
-#![doc = ""]
+//!
+//! # The one idea
+//!
+//! At every moment each direction waits for exactly one party.
+//!
+//! - It waits for **the peer**: a deadline runs, always. It is [`Connection::deadline`].
+//! - It waits for **the application**: no deadline of the peer's runs, and nothing more is read or
+//!   accepted than the limits allow.
+//! - It waits for nobody: the work is done in the call.
+//!
+//! So a slow application never gets a connection killed, and a slow peer never holds one.
+//!
+//! # Driving it
+//!
+//! There is no I/O here, and no clock. Whoever has a socket passes in what was read, writes what is
+//! [`outgoing`](Connection::outgoing), and comes back at the deadline:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use core::time::Duration;
+//! use portcullis::{BodyLength, CloseReason, Config, Connection, Event, Status, Tick, Timer};
+//! use std::io::IoSlice;
+//! use std::sync::Arc;
+//!
+//! let config = Config::builder().keep_alive_timeout(Duration::from_secs(5)).build()?;
+//! let now = Tick::ZERO;
+//! let mut connection = Connection::new(Arc::new(config), now);
+//!
+//! // Bytes in: they lie in a buffer of the driver's, and events are lent out of it.
+//! let mut buffer = *b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
+//! let mut events = connection.receive(now, &mut buffer)?;
+//! while let Some((connection, event)) = events.next() {
+//!     if let Event::Request { stream, head } = event {
+//!         assert_eq!((head.method(), head.target()), ("GET", "/hello"));
+//!         let fields = head.to_http()?.headers().clone();
+//!         assert_eq!(fields["host"], "localhost");
+//!
+//!         let mut content = Bytes::from_static(b"Hello, world!");
+//!         let length = BodyLength::Known(content.len() as u64);
+//!         let _ = connection.respond(now, stream, http::StatusCode::OK, None, length)?;
+//!         connection.send_data(now, stream, &mut content)?;
+//!         connection.finish(now, stream, None)?;
+//!     }
+//! }
+//! drop(events);
+//!
+//! // Bytes out, as slices for a vectored write.
+//! let mut slices = [IoSlice::new(&[]); 16];
+//! let count = connection.outgoing(&mut slices);
+//! let answer: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+//! assert_eq!(answer, b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\nHello, world!");
+//! connection.sent(now, answer.len());
+//!
+//! // Time: the peer may be silent for so long, and no longer.
+//! let (deadline, timer) = connection.deadline().expect("it waits for the peer");
+//! assert_eq!((deadline, timer), (now.after(Duration::from_secs(5)), Timer::KeepAlive));
+//! connection.tick(deadline);
+//! assert_eq!(connection.status(), Status::Closed(CloseReason::Expired(Timer::KeepAlive)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is where
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `connection` | the public calls; composes what follows |
+//! | `config` | every limit and timeout, its default and its source |
+//! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
+//! | `event`, `status` | what a driver is told |
+//! | `time`, `rate` | ticks, the one table of timers, the minimum rate |
+//! | `input`, `output` | the bytes at hand, and the bytes to be written |
+//! | `common` | what all protocols share; how a connection ends |
+//! | `h1` | HTTP/1.1: `state` (two tables), `head`, `body`, `trailers`, `response` |
+//!
+//! # Promises
+//!
+//! After every call, for every input and every order of calls: memory is at most
+//! [`Config::memory_bound`]; while the peer is waited for there is a deadline; events and output
+//! depend on the bytes, not on how they were cut; nothing panics.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
