@@ -65,7 +65,7 @@ impl Common {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.life == Life::Open
+        matches!(self.life, Life::Open)
     }
 
     /// The application's turn to wait: enough is unsent.

@@ -227,7 +227,7 @@ settings! {
     drain_idle_timeout: Duration = millis(500), strict millis(500), within MILLISECOND..=DAY, from "two round trips of a distant client";
 
     /// Bytes of a request head: request line, field lines and the empty line. Answer: 431.
-    request_head_limit: u64 = 16 * KIB, strict 8 * KIB, within 64..=MIB, from "Node.js `--max-http-header-size`";
+    request_head_limit: u64 = 16 * KIB, strict 8 * KIB, within 64..=64 * KIB, from "Node.js `--max-http-header-size`";
     /// Field lines of a request head or of trailers. Answer: 431.
     request_fields_limit: u64 = 100, strict 64, within 1..=256, from "Apache `LimitRequestFields`, hyper (100)";
     /// Bytes of a request target; no more than the head may have in any case. Answer: 414.
@@ -239,7 +239,7 @@ settings! {
     /// Bytes of the extensions of all chunks of a body together. Answer: 400.
     chunk_extensions_limit: u64 = 4 * KIB, strict KIB, within 0..=MIB, from "CVE-2023-39326 (Go)";
     /// Bytes of a trailer section. Answer: 400.
-    trailers_limit: u64 = 4 * KIB, strict 2 * KIB, within 64..=MIB, from "a quarter of a head";
+    trailers_limit: u64 = 4 * KIB, strict 2 * KIB, within 64..=64 * KIB, from "a quarter of a head";
     /// Requests on one connection; the last one is answered with `Connection: close`.
     requests_per_connection: u64 = 1000, strict 100, within 1..=u64::MAX, from "Hypercorn `keep_alive_max_requests`, nginx `keepalive_requests`";
     /// Bytes of an answer that wait for the peer to take them; at that much the application has to wait.

@@ -5,14 +5,14 @@ use crate::Config;
 use crate::close::{CloseReason, Misuse, Refusal};
 use crate::common::Common;
 use crate::event::{Begun, BodyLength, Event, RequestHead, StreamId, Trailers};
-use crate::h1::head::Fields;
+use crate::h1::section::Lines;
 use crate::h1::{Http1, Step};
 use crate::input::{Held, Input};
 use crate::status::{Phase, Status};
 use crate::time::{Tick, Timer};
 use bytes::Bytes;
 use core::fmt;
-use core::mem::{size_of, take};
+use core::mem::{replace, size_of, take};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use std::io::IoSlice;
@@ -37,6 +37,8 @@ pub struct Connection {
     protocol: Http1,
     /// Events are being pulled: the timers follow when they are dropped.
     pulling: bool,
+    /// The last events were dropped before their end.
+    unfinished: bool,
 }
 
 /// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
@@ -45,8 +47,10 @@ pub struct Connection {
 pub struct Events<'c, 'i> {
     connection: &'c mut Connection,
     input: Input<'i>,
-    fields: Fields,
+    lines: Lines,
     exhausted: bool,
+    /// Asked for while other events are pulled: these go on with everything.
+    nested: bool,
 }
 
 impl Connection {
@@ -54,7 +58,7 @@ impl Connection {
     pub fn new(config: Arc<Config>, now: Tick) -> Self {
         let common = Common::new(config, now);
         let protocol = Http1::new(now, &common);
-        let mut connection = Connection { common, protocol, pulling: false };
+        let mut connection = Connection { common, protocol, pulling: false, unfinished: false };
         connection.settle();
         connection
     }
@@ -67,7 +71,8 @@ impl Connection {
     /// the events are dropped, as an exact copy; most of the time that is nothing.
     ///
     /// # Errors
-    /// [`Misuse::NotReading`] when [`status`](Self::status) says not to read;
+    /// [`Misuse::NotReading`] when [`status`](Self::status) says not to read, or while events are
+    /// pulled;
     /// [`Misuse::Overfed`] for more than `receive_buffer_limit` bytes. Nothing is taken then.
     pub fn receive<'c, 'i>(
         &'c mut self,
@@ -78,16 +83,21 @@ impl Connection {
         if fresh.len() as u64 > limit {
             return Err(Misuse::Overfed { limit });
         }
-        if !self.status().wants_read() {
+        if self.pulling || !self.status().wants_read() {
             return Err(Misuse::NotReading);
         }
         Ok(self.events(now, fresh))
     }
 
     /// Goes on with what is held, and with what became due: after credit, an answer, room in the
-    /// output, or a tick.
+    /// output, or a tick. While events are pulled those go on, and this brings none.
     pub fn resume(&mut self, now: Tick) -> Events<'_, 'static> {
         self.events(now, &mut [])
+    }
+
+    /// Whether [`resume`](Self::resume) may bring events. If it says no, there are none.
+    pub fn has_events(&self) -> bool {
+        self.unfinished || !self.common.held.is_empty() || self.protocol.has_events(&self.common)
     }
 
     /// The peer sends no more (its FIN). It ends input only: what was received before is still
@@ -99,13 +109,14 @@ impl Connection {
 
     fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
         self.common.advance(now);
-        self.pulling = true;
+        let nested = replace(&mut self.pulling, true);
         let held = take(&mut self.common.held);
         Events {
             input: Input::new(held, fresh),
-            fields: Fields::new(),
+            lines: Lines::new(),
             connection: self,
-            exhausted: false,
+            exhausted: nested,
+            nested,
         }
     }
 
@@ -327,20 +338,23 @@ impl<'i> Events<'_, 'i> {
     // Not an `Iterator`: what it returns is lent.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<(&mut Connection, Event<'_>)> {
+        if self.nested {
+            return None;
+        }
         let Connection { common, protocol, .. } = &mut *self.connection;
-        let Some(step) = protocol.step(common, &mut self.input, &mut self.fields) else {
+        let Some(step) = protocol.step(common, &mut self.input, &mut self.lines) else {
             self.exhausted = true;
             return None;
         };
         let stream = protocol.stream();
         let event = match step {
             Step::Request(span, head) => {
-                let head = RequestHead::new(self.input.span(span), head, &self.fields);
+                let head = RequestHead::new(self.input.span(span), head, &self.lines);
                 Event::Request { stream, head }
             }
             Step::Data(span) => Event::Data { stream, data: self.input.span(span) },
             Step::End(span) => {
-                let trailers = Trailers::new(self.input.span(span), &self.fields);
+                let trailers = Trailers::new(self.input.span(span), &self.lines);
                 Event::End { stream, trailers }
             }
             Step::Writable => Event::Writable { stream },
@@ -352,11 +366,15 @@ impl<'i> Events<'_, 'i> {
 
 impl Drop for Events<'_, '_> {
     fn drop(&mut self) {
+        if self.nested {
+            return;
+        }
         let connection = &mut *self.connection;
         let common = &mut connection.common;
         common.held = if common.is_open() { self.input.put_back() } else { Held::default() };
         // Who stops early has to come back before more can be read.
         common.blocked |= !self.exhausted;
+        connection.unfinished = !self.exhausted;
         connection.pulling = false;
         connection.settle();
     }

@@ -3,10 +3,12 @@
 //! Everything in an event is lent: out of the driver's buffer, or out of the held bytes.
 
 use crate::close::{Refusal, ResetReason};
-use crate::h1::head::{FieldPlace, Fields, Framing, Head};
+use crate::h1::head::{Framing, Head, range};
+use crate::h1::section::{Line, Lines};
 use bytes::Bytes;
 use core::fmt;
-use core::slice;
+use core::ops::Range;
+use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 /// One exchange of a request and its answer.
@@ -93,13 +95,19 @@ pub enum Event<'e> {
 #[derive(Clone, Debug)]
 pub struct FieldLines<'e> {
     section: &'e [u8],
-    places: core::iter::Chain<slice::Iter<'e, FieldPlace>, slice::Iter<'e, FieldPlace>>,
+    lines: &'e Lines,
+    next: usize,
 }
 
 impl<'e> FieldLines<'e> {
-    fn new(section: &'e [u8], fields: &'e Fields) -> Self {
-        let (first, more) = fields.as_slices();
-        FieldLines { section, places: first.iter().chain(more) }
+    fn new(section: &'e [u8], lines: &'e Lines) -> Self {
+        FieldLines { section, lines, next: 0 }
+    }
+
+    fn next_line(&mut self) -> Option<Line> {
+        let line = self.lines.field(self.next)?;
+        self.next += 1;
+        Some(line)
     }
 }
 
@@ -107,12 +115,13 @@ impl<'e> Iterator for FieldLines<'e> {
     type Item = (&'e str, &'e [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let place = self.places.next()?;
-        Some((text(self.section, place.name()), bytes_at(self.section, place.value())))
+        let line = self.next_line()?;
+        Some((text(self.section, line.name()), bytes_at(self.section, line.value())))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.places.size_hint()
+        let left = self.lines.count_fields() - self.next;
+        (left, Some(left))
     }
 }
 
@@ -121,12 +130,12 @@ impl<'e> Iterator for FieldLines<'e> {
 pub struct RequestHead<'e> {
     bytes: &'e [u8],
     head: Head,
-    fields: &'e Fields,
+    lines: &'e Lines,
 }
 
 impl<'e> RequestHead<'e> {
-    pub(crate) fn new(bytes: &'e [u8], head: Head, fields: &'e Fields) -> Self {
-        RequestHead { bytes, head, fields }
+    pub(crate) fn new(bytes: &'e [u8], head: Head, lines: &'e Lines) -> Self {
+        RequestHead { bytes, head, lines }
     }
 
     /// The method; a token of at most 32 bytes (RFC 9110 9.1).
@@ -146,7 +155,7 @@ impl<'e> RequestHead<'e> {
 
     /// All field lines in order.
     pub fn fields(&self) -> FieldLines<'e> {
-        FieldLines::new(self.bytes, self.fields)
+        FieldLines::new(self.bytes, self.lines)
     }
 
     /// The value of the first field line of that name, whatever its case.
@@ -176,13 +185,19 @@ impl<'e> RequestHead<'e> {
     /// with [`Connection::refuse`](crate::Connection::refuse).
     pub fn to_http(&self) -> Result<http::Request<()>, Refusal> {
         let mut request = http::Request::new(());
-        *request.method_mut() =
-            Method::from_bytes(self.method().as_bytes()).map_err(|_| Refusal::RequestLine)?;
-        *request.uri_mut() =
-            Uri::from_maybe_shared(Bytes::copy_from_slice(self.target().as_bytes()))
-                .map_err(|_| Refusal::Target)?;
+        let method = bytes_at(self.bytes, range(self.head.method));
+        *request.method_mut() = Method::from_bytes(method).map_err(|_| Refusal::RequestLine)?;
         *request.version_mut() = self.version();
-        *request.headers_mut() = to_map(self.fields())?;
+        let target = range(self.head.target);
+        let uri = if self.fields().size_hint().0 < SHARED {
+            *request.headers_mut() = copy(self.fields())?;
+            Uri::from_maybe_shared(Bytes::copy_from_slice(bytes_at(self.bytes, target)))
+        } else {
+            let shared = Bytes::copy_from_slice(self.bytes);
+            *request.headers_mut() = share(self.fields(), &shared)?;
+            Uri::from_maybe_shared(shared.slice(target))
+        };
+        *request.uri_mut() = uri.map_err(|_| Refusal::Target)?;
         Ok(request)
     }
 }
@@ -191,45 +206,58 @@ impl<'e> RequestHead<'e> {
 #[derive(Debug)]
 pub struct Trailers<'e> {
     section: &'e [u8],
-    fields: &'e Fields,
+    lines: &'e Lines,
 }
 
 impl<'e> Trailers<'e> {
-    pub(crate) fn new(section: &'e [u8], fields: &'e Fields) -> Self {
-        Trailers { section, fields }
+    pub(crate) fn new(section: &'e [u8], lines: &'e Lines) -> Self {
+        Trailers { section, lines }
     }
 
     /// All field lines in order.
     pub fn fields(&self) -> FieldLines<'e> {
-        FieldLines::new(self.section, self.fields)
+        FieldLines::new(self.section, self.lines)
     }
 
     /// The trailers in the ecosystem's types; `None` if there are none.
     pub fn to_http(&self) -> Option<HeaderMap> {
-        let map = to_map(self.fields()).ok()?;
+        let map = copy(self.fields()).ok()?;
         (!map.is_empty()).then_some(map)
     }
 }
 
-fn to_map(lines: FieldLines<'_>) -> Result<HeaderMap, Refusal> {
+/// From so many field lines on, one copy of the section that all values share costs less than a
+/// copy of each value.
+const SHARED: usize = 3;
+
+fn to_map(
+    mut lines: FieldLines<'_>,
+    value: impl Fn(Range<usize>) -> Result<HeaderValue, InvalidHeaderValue>,
+) -> Result<HeaderMap, Refusal> {
     let mut map = HeaderMap::with_capacity(lines.size_hint().0);
-    for (name, value) in lines {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Field)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| Refusal::Field)?;
-        map.append(name, value);
+    while let Some(line) = lines.next_line() {
+        let name = bytes_at(lines.section, line.name());
+        let name = HeaderName::from_bytes(name).map_err(|_| Refusal::Field)?;
+        map.append(name, value(line.value()).map_err(|_| Refusal::Field)?);
     }
     Ok(map)
 }
 
-fn range((start, end): (u32, u32)) -> core::ops::Range<usize> {
-    start as usize..end as usize
+fn copy(lines: FieldLines<'_>) -> Result<HeaderMap, Refusal> {
+    let section = lines.section;
+    to_map(lines, |place| HeaderValue::from_bytes(bytes_at(section, place)))
 }
 
-fn bytes_at(section: &[u8], place: core::ops::Range<usize>) -> &[u8] {
+/// `shared` is a copy of the lines' section.
+fn share(lines: FieldLines<'_>, shared: &Bytes) -> Result<HeaderMap, Refusal> {
+    to_map(lines, |place| HeaderValue::from_maybe_shared(shared.slice(place)))
+}
+
+fn bytes_at(section: &[u8], place: Range<usize>) -> &[u8] {
     section.get(place).unwrap_or_default()
 }
 
 /// What the parser took for a token or a target is ASCII.
-fn text(section: &[u8], place: core::ops::Range<usize>) -> &str {
+fn text(section: &[u8], place: Range<usize>) -> &str {
     core::str::from_utf8(bytes_at(section, place)).unwrap_or_default()
 }

@@ -108,6 +108,9 @@ impl<'i> Input<'i> {
 
     /// The unit was taken: what was joined behind its end is looked at in the fresh bytes again.
     pub(crate) fn part(&mut self) {
+        if self.joined == 0 {
+            return;
+        }
         let surplus = self.held.len().min(self.joined);
         let end = self.held.bytes.len() - surplus;
         self.held.bytes.truncate(end);
@@ -135,7 +138,8 @@ impl<'i> Input<'i> {
         let fresh = self.fresh.get(self.fresh_start..).unwrap_or_default();
         self.fresh_start = self.fresh.len();
         if held.is_empty() {
-            return Held { bytes: fresh.to_vec(), start: 0 };
+            let bytes = if fresh.is_empty() { Vec::new() } else { fresh.to_vec() };
+            return Held { bytes, start: 0 };
         }
         // Moving the rest to the front only when it is the smaller part costs less than a copy for
         // each byte taken, and bounds what is kept.

@@ -59,14 +59,14 @@ impl Output {
         self.buffer.capacity() + self.segments.capacity() * size_of::<Segment>() + self.lent
     }
 
-    /// Room for about `bytes` more in the buffer.
-    pub(crate) fn reserve(&mut self, bytes: usize) {
+    /// The buffer, with room for about `bytes` more, to append to.
+    pub(crate) fn buffer(&mut self, bytes: usize) -> &mut Vec<u8> {
         grow(&mut self.buffer, bytes, usize::MAX);
+        &mut self.buffer
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.buffer.extend_from_slice(bytes);
+        self.buffer(bytes.len()).extend_from_slice(bytes);
     }
 
     /// The length of the buffer, to come back to with [`Output::undo`].

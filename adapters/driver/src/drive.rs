@@ -1,7 +1,7 @@
 //! The loop: a connection and a socket as one future.
 //!
-//! Each round: orders and the clock, the application, writing, reading, the end. It goes round
-//! while anything moves, up to a number that keeps it fair, and then waits with one timer.
+//! Each round: the clock, the application, reading, writing, the end. It goes round while there may
+//! be more to do, up to a number that keeps it fair, and then waits with one timer.
 
 use crate::clock;
 use crate::control::Order;
@@ -82,14 +82,10 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     /// Writes until the socket takes no more; true if anything went.
     fn write(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
         let mut moved = false;
-        loop {
+        while self.connection.status().wants_write() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.connection.outgoing(&mut slices);
-            if count == 0 {
-                return moved;
-            }
-            let slices = slices.get(..count).unwrap_or_default();
-            match self.socket.poll_write(cx, slices) {
+            match self.socket.poll_write(cx, slices.get(..count).unwrap_or_default()) {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     self.connection.sent(now, bytes);
                     moved = true;
@@ -98,9 +94,10 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
                     self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
                     return true;
                 }
-                Poll::Pending => return moved,
+                Poll::Pending => break,
             }
         }
+        moved
     }
 
     /// Reads once; true if anything came.
@@ -150,19 +147,25 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
 
     /// Does what can be done now; true if there may be more.
     fn round(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
-        self.connection.tick(now);
-        self.exchange.poll(cx, now, &mut self.connection);
-        let mut moved = self.resume(cx, now);
-        moved |= self.write(cx, now);
-        let status = self.connection.status();
-        if status.wants_shutdown() && !self.shut_down {
+        let mut moved = false;
+        if self.exchange.is_busy() {
+            self.exchange.poll(cx, now, &mut self.connection);
+        }
+        if self.connection.has_events() {
+            moved |= self.resume(cx, now);
+        }
+        if self.connection.status().wants_read() {
+            moved |= self.read(cx, now);
+        }
+        if self.write(cx, now) {
+            // What was written made room for more.
+            moved |= self.exchange.is_busy() || self.connection.has_events();
+        }
+        if !self.shut_down && self.connection.status().wants_shutdown() {
             self.shut_down = true;
             if self.socket.shutdown_write().is_err() {
                 self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
             }
-        }
-        if status.wants_read() {
-            moved |= self.read(cx, now);
         }
         moved
     }
@@ -190,10 +193,12 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.obey(cx, clock::tick(Instant::now()));
+        // One look at the clock: a poll is short, and what a handler waits for is another poll.
+        let instant = Instant::now();
+        let now = clock::tick(instant);
+        this.obey(cx, now);
+        this.connection.tick(now);
         for _ in 0..ROUNDS {
-            let instant = Instant::now();
-            let now = clock::tick(instant);
             let moved = this.round(cx, now);
             if let Status::Closed(reason) = this.connection.status() {
                 this.closed(reason);
@@ -203,19 +208,14 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
                 continue;
             }
             // Everything above may have moved the deadline: it is read last.
-            let waits = match this.connection.deadline() {
-                Some((at, _)) => match clock::instant(at) {
-                    Some(at) => this.timer.wake_at(cx, instant, at),
-                    None => true,
-                },
-                None => true,
-            };
-            if waits {
+            let deadline = this.connection.deadline().and_then(|(at, _)| clock::instant(at));
+            if deadline.is_none_or(|at| this.timer.wake_at(cx, instant, at)) {
                 let Drive { connection, shared, share, .. } = this;
                 let (phase, memory) = (connection.phase(), connection.memory());
                 share.update(&shared.stats, phase, memory, connection.requests());
                 return Poll::Pending;
             }
+            this.connection.tick(now);
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -62,6 +62,11 @@ impl<S: Service<K>, K> Exchange<S, K> {
         Exchange { stream: None, work: None, upload: None }
     }
 
+    /// Whether a request is on its way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.work.is_some()
+    }
+
     /// Takes in an event. A handler is called, and polled for the first time, within its event.
     pub(crate) fn on_event(
         &mut self,

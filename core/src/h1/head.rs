@@ -1,168 +1,22 @@
-//! A request head: find its end, then parse it once, strictly (RFC 9112 2 to 6).
+//! A request head, read strictly (RFC 9110 7, RFC 9112 3 to 6).
 //!
-//! In: the bytes from the first one of the request line. Out: offsets, and how the content is
-//! framed. Whatever two parsers could read differently is refused; nothing is repaired. `httparse`
-//! knows the grammar of lines and fields, the rules beyond it are here.
+//! In: a complete head and the places of its lines. Out: offsets, and how the content is framed.
+//! Whatever two parsers could read differently is refused; nothing is repaired.
 
+use super::grammar::{self, decimal};
+use super::section::Lines;
 use crate::Config;
 use crate::close::Refusal;
-use core::mem::MaybeUninit;
 use core::ops::Range;
 
-/// Most field lines that any configuration allows.
-pub(crate) const MOST_FIELDS: usize = 256;
-/// What a request line may have beside its target: the longest method, two spaces, the version.
-const LINE_OVERHEAD: usize = LONGEST_METHOD + 10;
-const LONGEST_METHOD: usize = 32;
+/// Longer methods are unknown ones.
+pub(super) const LONGEST_METHOD: usize = 32;
 
-/// The limits of one section of lines.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes of the section, its empty line included, and what is said if there are more.
-    pub(crate) bytes: (usize, Refusal),
-    /// Lines before the empty one, and what is said if there are more.
-    pub(crate) lines: (usize, Refusal),
-    /// Bytes of the first line, without its end, and what is said if there are more.
-    pub(crate) first_line: (usize, Refusal),
-}
+/// A part of a head: first byte, and the byte behind the last.
+pub(crate) type Place = (u16, u16);
 
-impl Limits {
-    pub(crate) fn of_head(config: &Config) -> Self {
-        let target = config.request_target_limit().min(config.request_head_limit()) as usize;
-        Limits {
-            bytes: (config.request_head_limit() as usize, Refusal::HeadTooLarge),
-            lines: (config.request_fields_limit() as usize + 1, Refusal::TooManyFields),
-            first_line: (target + LINE_OVERHEAD, Refusal::TargetTooLong),
-        }
-    }
-
-    pub(crate) fn of_trailers(config: &Config) -> Self {
-        Limits {
-            bytes: (config.trailers_limit() as usize, Refusal::Trailers),
-            lines: (config.request_fields_limit() as usize, Refusal::Trailers),
-            first_line: (usize::MAX, Refusal::Trailers),
-        }
-    }
-}
-
-/// The search for the empty line that ends a section; goes on where it stopped.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Scan {
-    scanned: u32,
-    line_start: u32,
-    lines: u32,
-}
-
-impl Scan {
-    /// The length of the section at the start of `unit`, or `None` if its end has not arrived.
-    ///
-    /// `unit` has to begin with the bytes of the call before. Verdicts are given in the order of the
-    /// bytes, and none looks beyond the limit, so that cuts make no difference.
-    pub(crate) fn find_end(
-        &mut self,
-        unit: &[u8],
-        limits: Limits,
-    ) -> Result<Option<usize>, Refusal> {
-        let seen = unit.get(..limits.bytes.0).unwrap_or(unit);
-        while let Some(rest) = seen.get(self.scanned as usize..) {
-            let Some(found) = memchr::memchr(b'\n', rest) else { break };
-            let newline = self.scanned as usize + found;
-            let line = seen.get(self.line_start as usize..newline).unwrap_or_default();
-            self.check_first_line(line.len().saturating_sub(1), limits)?;
-            if line.last() != Some(&b'\r') {
-                return Err(Refusal::BareCrOrLf);
-            }
-            if line.len() == 1 {
-                return Ok(Some(newline + 1));
-            }
-            self.lines += 1;
-            if self.lines as usize > limits.lines.0 {
-                return Err(limits.lines.1);
-            }
-            self.scanned = newline as u32 + 1;
-            self.line_start = self.scanned;
-        }
-        self.scanned = seen.len() as u32;
-        // A CR at the end may belong to the line's end: it does not count yet.
-        let line = (seen.len() - self.line_start as usize).saturating_sub(1);
-        self.check_first_line(line, limits)?;
-        if seen.len() >= limits.bytes.0 {
-            return Err(limits.bytes.1);
-        }
-        Ok(None)
-    }
-
-    fn check_first_line(&self, length: usize, limits: Limits) -> Result<(), Refusal> {
-        if self.lines == 0 && length > limits.first_line.0 {
-            return Err(limits.first_line.1);
-        }
-        Ok(())
-    }
-}
-
-/// Where a field line's name and value stand in its section.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FieldPlace {
-    name: (u32, u32),
-    value: (u32, u32),
-}
-
-impl FieldPlace {
-    pub(crate) fn name(self) -> Range<usize> {
-        self.name.0 as usize..self.name.1 as usize
-    }
-
-    pub(crate) fn value(self) -> Range<usize> {
-        self.value.0 as usize..self.value.1 as usize
-    }
-}
-
-const INLINE: usize = 24;
-
-/// The field lines of one section; as many as most requests have stand inline.
-#[derive(Debug)]
-pub(crate) struct Fields {
-    inline: [FieldPlace; INLINE],
-    more: Vec<FieldPlace>,
-    count: usize,
-}
-
-impl Fields {
-    pub(crate) fn new() -> Self {
-        Fields { inline: [FieldPlace::default(); INLINE], more: Vec::new(), count: 0 }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.more.clear();
-        self.count = 0;
-    }
-
-    pub(crate) fn as_slices(&self) -> (&[FieldPlace], &[FieldPlace]) {
-        (self.inline.get(..self.count.min(INLINE)).unwrap_or_default(), &self.more)
-    }
-
-    fn push(&mut self, place: FieldPlace) {
-        match self.inline.get_mut(self.count) {
-            Some(free) => *free = place,
-            None => self.more.push(place),
-        }
-        self.count += 1;
-    }
-
-    /// Notes where `name` and `value`, which lie in `section`, stand.
-    pub(super) fn note(&mut self, section: &[u8], field: &httparse::Header<'_>) {
-        self.push(FieldPlace {
-            name: place(section, field.name.as_bytes()),
-            value: place(section, field.value),
-        });
-    }
-}
-
-/// Where `part`, a slice of `whole`, stands.
-fn place(whole: &[u8], part: &[u8]) -> (u32, u32) {
-    // An empty value may be a slice from elsewhere: its place does not matter.
-    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize).min(whole.len());
-    (start as u32, (start + part.len()).min(whole.len()) as u32)
+pub(crate) fn range((start, end): Place) -> Range<usize> {
+    usize::from(start)..usize::from(end)
 }
 
 /// How a request's content is framed (RFC 9112 6.3). Without framing fields there is none.
@@ -175,8 +29,8 @@ pub(crate) enum Framing {
 /// What a head says, as offsets into it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    pub(crate) method: (u32, u32),
-    pub(crate) target: (u32, u32),
+    pub(crate) method: Place,
+    pub(crate) target: Place,
     /// HTTP/1.1, not HTTP/1.0.
     pub(crate) http11: bool,
     pub(crate) framing: Framing,
@@ -197,43 +51,27 @@ pub(crate) enum Kind {
     Connect,
 }
 
-/// Parses a complete head, and notes its field lines in `fields`.
-pub(crate) fn parse(head: &[u8], config: &Config, fields: &mut Fields) -> Result<Head, Refusal> {
-    let mut lines = [const { MaybeUninit::uninit() }; MOST_FIELDS];
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut lines) {
-        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(Refusal::RequestLine),
-        Err(error) => return Err(refusal(error, head)),
-    }
-    let (Some(method), Some(target)) = (request.method, request.path) else {
-        return Err(Refusal::RequestLine);
-    };
-    if method.len() > LONGEST_METHOD {
-        return Err(Refusal::Method);
-    }
+/// Reads a complete head, of which `lines` has the places of the lines, and leaves there those of
+/// the fields.
+pub(super) fn read(head: &[u8], config: &Config, lines: &mut Lines) -> Result<Head, Refusal> {
+    let line = lines.first().and_then(|line| head.get(line.whole())).unwrap_or_default();
+    let RequestLine { method, target, http11 } = RequestLine::read(line)?;
     if target.len() as u64 > config.request_target_limit() {
         return Err(Refusal::TargetTooLong);
     }
     let kind = match method {
-        "HEAD" => Kind::Head,
-        "CONNECT" => Kind::Connect,
+        b"HEAD" => Kind::Head,
+        b"CONNECT" => Kind::Connect,
         _ => Kind::Plain,
     };
-    let http11 = request.version == Some(1);
-
     let mut seen = Seen::default();
-    fields.clear();
-    for field in request.headers.iter() {
-        seen.look(field)?;
-        fields.note(head, field);
-    }
-    let authority = authority_of_target(target.as_bytes(), method, kind)?;
-    seen.check_host(http11, authority)?;
+    lines.read_fields(head, 1, |name, value| seen.look(name, value))?;
+    seen.check_host(http11, authority_of_target(target, method, kind)?)?;
     let framing = seen.framing(http11, kind)?;
+    let target_start = method.len() + 1;
     Ok(Head {
-        method: place(head, method.as_bytes()),
-        target: place(head, target.as_bytes()),
+        method: (0, method.len() as u16),
+        target: (target_start as u16, (target_start + target.len()) as u16),
         http11,
         framing,
         persist: if http11 { !seen.close } else { seen.keep_alive && !seen.close },
@@ -242,36 +80,47 @@ pub(crate) fn parse(head: &[u8], config: &Config, fields: &mut Fields) -> Result
     })
 }
 
-fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
-    match error {
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => Refusal::Field,
-        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
-        httparse::Error::Version => {
-            // Another version is told so only if it is one.
-            let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-            match line.rsplit(|byte| *byte == b' ').next() {
-                Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
-                    if major.is_ascii_digit() && minor.is_ascii_digit() =>
-                {
-                    Refusal::Version
-                }
-                _ => Refusal::RequestLine,
+/// `method SP request-target SP HTTP-version` (RFC 9112 3), with single spaces.
+struct RequestLine<'h> {
+    method: &'h [u8],
+    target: &'h [u8],
+    http11: bool,
+}
+
+impl<'h> RequestLine<'h> {
+    fn read(line: &'h [u8]) -> Result<Self, Refusal> {
+        let (method, rest) = line.split_at(grammar::token_length(line));
+        let [b' ', rest @ ..] = rest else { return Err(Refusal::RequestLine) };
+        let (target, rest) = rest.split_at(grammar::target_length(rest));
+        let [b' ', version @ ..] = rest else {
+            return Err(if rest.is_empty() { Refusal::RequestLine } else { Refusal::Target });
+        };
+        let http11 = match version {
+            b"HTTP/1.1" => true,
+            b"HTTP/1.0" => false,
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                return Err(Refusal::Version);
             }
+            _ => return Err(Refusal::RequestLine),
+        };
+        if method.is_empty() || target.is_empty() {
+            return Err(Refusal::RequestLine);
         }
-        _ => Refusal::RequestLine,
+        if method.len() > LONGEST_METHOD {
+            return Err(Refusal::Method);
+        }
+        Ok(RequestLine { method, target, http11 })
     }
 }
 
 /// The authority in a request target, if its form has one (RFC 9112 3.2). Checks the form.
 fn authority_of_target<'h>(
     target: &'h [u8],
-    method: &str,
+    method: &[u8],
     kind: Kind,
 ) -> Result<Option<&'h [u8]>, Refusal> {
-    // A fragment is never sent; other readers cut it off, or don't.
-    if target.iter().any(|byte| !byte.is_ascii_graphic() || *byte == b'#') {
-        return Err(Refusal::Target);
-    }
     if kind == Kind::Connect {
         let port =
             target.iter().rposition(|byte| *byte == b':').and_then(|at| target.get(at + 1..));
@@ -284,7 +133,7 @@ fn authority_of_target<'h>(
     }
     match target {
         [b'/', ..] => Ok(None),
-        b"*" if method == "OPTIONS" => Ok(None),
+        b"*" if method == b"OPTIONS" => Ok(None),
         _ => {
             let scheme = ["http://", "https://"].into_iter().find(|scheme| {
                 target
@@ -329,8 +178,7 @@ fn is_authority(authority: &[u8]) -> bool {
             None => (authority, &[][..]),
         },
     };
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
-    host.iter().all(allowed) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+    grammar::is_host_name(host) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
 /// What the fields say that matters to a server.
@@ -345,11 +193,10 @@ struct Seen<'h> {
 }
 
 impl<'h> Seen<'h> {
-    fn look(&mut self, field: &httparse::Header<'h>) -> Result<(), Refusal> {
-        let value = field.value;
-        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+    fn look(&mut self, name: &[u8], value: &'h [u8]) -> Result<(), Refusal> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         // By length first: most fields of most requests are none of these.
-        match field.name.len() {
+        match name.len() {
             4 if is("host") => {
                 if self.host.replace(value).is_some() {
                     return Err(Refusal::Host);
@@ -427,16 +274,4 @@ fn other_coding(codings: &[u8]) -> Refusal {
             && !name.eq_ignore_ascii_case(b"identity")
     });
     if chunked_last && others_known { Refusal::Coding } else { Refusal::TransferEncoding }
-}
-
-/// Digits and nothing else; saturates, since any limit is smaller.
-pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |number, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
-    })
 }

@@ -5,8 +5,10 @@
 //! states alone, in [`Http1::settle`].
 
 mod body;
+mod grammar;
 pub(crate) mod head;
 mod response;
+pub(crate) mod section;
 mod state;
 mod trailers;
 
@@ -18,10 +20,11 @@ use crate::rate::Rate;
 use crate::time::{Tick, Timer};
 use body::Content;
 use bytes::Bytes;
-use head::{Fields, Framing as ContentFraming, Head, Kind, Limits, Scan};
+use head::{Framing as ContentFraming, Head, Kind};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use response::{Asked, Framing};
+use section::{Limits, Lines, Scan};
 use state::{Receiving, Sending};
 
 /// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).
@@ -110,7 +113,7 @@ impl Http1 {
         &mut self,
         common: &mut Common,
         input: &mut Input<'_>,
-        fields: &mut Fields,
+        lines: &mut Lines,
     ) -> Option<Step> {
         common.blocked = false;
         loop {
@@ -127,9 +130,9 @@ impl Http1 {
             }
             let step = match self.receiving {
                 Receiving::Idle => self.begin(common, input),
-                Receiving::Head => self.head(common, input, fields),
+                Receiving::Head => self.head(common, input, lines),
                 Receiving::Body | Receiving::Discard if self.content.is_complete() => {
-                    self.end(common, input, fields)
+                    self.end(common, input, lines)
                 }
                 Receiving::Body => self.body(common, input),
                 Receiving::Discard => self.discard(common, input),
@@ -144,6 +147,14 @@ impl Http1 {
                 Next::Wait => return None,
             }
         }
+    }
+
+    /// Whether [`Http1::step`] has something to do without new bytes.
+    pub(crate) fn has_events(&self, common: &Common) -> bool {
+        let too_large =
+            self.receiving == Receiving::Body && self.content.exceeds(self.body_limit);
+        let over = common.eof && self.receiving == Receiving::Idle && common.is_open();
+        self.reset.is_some() || (self.cut_short && self.has_room(common)) || too_large || over
     }
 
     /// Skips empty lines; then a request begins.
@@ -181,16 +192,16 @@ impl Http1 {
         }
     }
 
-    fn head(&mut self, common: &mut Common, input: &mut Input<'_>, fields: &mut Fields) -> Next {
+    fn head(&mut self, common: &mut Common, input: &mut Input<'_>, lines: &mut Lines) -> Next {
         let limits = Limits::of_head(&common.config);
-        let length = match self.section(common, input, limits) {
+        let length = match self.section(common, input, &limits, lines) {
             Ok(Some(length)) => length,
             Ok(None) => return Next::Wait,
             Err(refusal) => return self.refuse_head(common, refusal),
         };
         let span = input.take(length);
         input.part();
-        match head::parse(input.span(span), &common.config, fields) {
+        match head::read(input.span(span), &common.config, lines) {
             Ok(head) => {
                 self.begin_exchange(common, &head);
                 Next::Step(Step::Request(span, head))
@@ -225,10 +236,11 @@ impl Http1 {
         &mut self,
         common: &mut Common,
         input: &mut Input<'_>,
-        limits: Limits,
+        limits: &Limits,
+        lines: &mut Lines,
     ) -> Result<Option<usize>, Refusal> {
         loop {
-            if let Some(length) = self.scan.find_end(input.bytes(), limits)? {
+            if let Some(length) = self.scan.find_end(input.bytes(), limits, lines)? {
                 return Ok(Some(length));
             }
             if !input.join(limits.bytes.0) {
@@ -242,7 +254,7 @@ impl Http1 {
     }
 
     fn body(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
-        if self.content.left().is_some_and(|left| left > self.body_limit) {
+        if self.content.exceeds(self.body_limit) {
             return self.refuse_content(common, Refusal::ContentTooLarge);
         }
         let bytes = input.bytes();
@@ -279,6 +291,7 @@ impl Http1 {
     }
 
     /// The rest of the content of a request that was answered.
+    #[cold]
     fn discard(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
         let bytes = input.bytes();
         if bytes.is_empty() {
@@ -302,11 +315,11 @@ impl Http1 {
     }
 
     /// The content was taken; what is left is the trailer section of chunked content.
-    fn end(&mut self, common: &mut Common, input: &mut Input<'_>, fields: &mut Fields) -> Next {
+    fn end(&mut self, common: &mut Common, input: &mut Input<'_>, lines: &mut Lines) -> Next {
         let mut length = 0;
         if self.content.has_trailers() {
             let limits = Limits::of_trailers(&common.config);
-            length = match self.section(common, input, limits) {
+            length = match self.section(common, input, &limits, lines) {
                 Ok(Some(length)) => length,
                 Ok(None) if !common.is_open() => return Next::Again,
                 Ok(None) => return Next::Wait,
@@ -322,10 +335,11 @@ impl Http1 {
             self.exchange_ended(common);
             return Next::Again;
         }
-        fields.clear();
-        if length > 0 {
+        if length == 0 {
+            lines.clear();
+        } else {
             input.part();
-            if let Err(refusal) = trailers::parse(input.span(span), fields) {
+            if let Err(refusal) = trailers::read(input.span(span), lines) {
                 return self.refuse_content(common, refusal);
             }
         }
@@ -465,6 +479,7 @@ impl Http1 {
     }
 
     /// The application, or the driver, ends the exchange and the connection with it.
+    #[cold]
     pub(crate) fn give_up(
         &mut self,
         common: &mut Common,
@@ -511,6 +526,7 @@ impl Http1 {
     }
 
     /// A timer has expired.
+    #[cold]
     pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
         let reason = CloseReason::Expired(timer);
         match timer {
@@ -540,7 +556,7 @@ impl Http1 {
     }
 
     fn has_room(&self, common: &Common) -> bool {
-        common.output.unsent() as u64 <= common.config.send_buffer_limit() / 2
+        common.is_open() && common.output.unsent() as u64 <= common.config.send_buffer_limit() / 2
     }
 
     fn check(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
@@ -606,6 +622,7 @@ impl Http1 {
         }
     }
 
+    #[cold]
     fn refuse_head(&mut self, common: &mut Common, refusal: Refusal) -> Next {
         // Nothing is known yet of who asks for what.
         self.asked = Asked { http11: true, kind: Kind::Plain };
@@ -613,12 +630,14 @@ impl Http1 {
         Next::Again
     }
 
+    #[cold]
     fn refuse_content(&mut self, common: &mut Common, refusal: Refusal) -> Next {
         self.fail(common, CloseReason::Refused(refusal));
         Next::Again
     }
 
     /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
+    #[cold]
     fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
             let with_content = self.asked.kind != Kind::Head;

@@ -3,7 +3,8 @@
 //! In: status, fields and content of the application. Out: bytes in the [`Output`]. The fields that
 //! frame the message and keep or close the connection are written here, and nowhere else.
 
-use super::head::{Kind, decimal};
+use super::grammar::decimal;
+use super::head::Kind;
 use super::trailers;
 use crate::close::{CloseReason, Misuse};
 use crate::event::BodyLength;
@@ -38,6 +39,8 @@ pub(super) struct Written {
 }
 
 const CRLF: &[u8] = b"\r\n";
+/// Room that most heads get along with, so that the buffer is allocated once.
+const USUAL_HEAD: usize = 256;
 
 /// Writes an interim answer (1xx).
 pub(super) fn write_interim<'f>(
@@ -50,15 +53,16 @@ pub(super) fn write_interim<'f>(
         return Err(Misuse::Status);
     }
     let mark = output.mark();
-    write_status(output, status);
+    let buffer = output.buffer(USUAL_HEAD);
+    write_status(buffer, status);
     for (name, value) in fields {
         if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
             output.undo(mark);
             return Err(Misuse::Framing);
         }
-        write_field(output, name.as_str(), value.as_bytes());
+        write_field(buffer, name.as_str(), value.as_bytes());
     }
-    output.write(CRLF);
+    buffer.extend_from_slice(CRLF);
     within_limit(output, mark, limit)
 }
 
@@ -76,10 +80,9 @@ pub(super) fn write_head<'f>(
         return Err(Misuse::Status);
     }
     let mark = output.mark();
-    // Most heads fit, so that the buffer is allocated once.
-    output.reserve(256);
-    write_status(output, status);
-    let written = write_fields(output, asked, status, fields, length, persist);
+    let buffer = output.buffer(USUAL_HEAD);
+    write_status(buffer, status);
+    let written = write_fields(buffer, asked, status, fields, length, persist);
     if written.is_err() {
         output.undo(mark);
     }
@@ -89,7 +92,7 @@ pub(super) fn write_head<'f>(
 }
 
 fn write_fields<'f>(
-    output: &mut Output,
+    buffer: &mut Vec<u8>,
     asked: Asked,
     status: StatusCode,
     fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
@@ -113,11 +116,11 @@ fn write_fields<'f>(
                 if option.eq_ignore_ascii_case(b"close") {
                     persist = false;
                 } else if !option.is_empty() && !option.eq_ignore_ascii_case(b"keep-alive") {
-                    write_field(output, "connection", option);
+                    write_field(buffer, "connection", option);
                 }
             }
         } else if *name != "keep-alive" && *name != "proxy-connection" {
-            write_field(output, name.as_str(), value.as_bytes());
+            write_field(buffer, name.as_str(), value.as_bytes());
         }
     }
     let length = match (length, told) {
@@ -141,18 +144,18 @@ fn write_fields<'f>(
     };
     match length {
         _ if lengthless => {}
-        BodyLength::Known(length) => write_length(output, length),
+        BodyLength::Known(length) => write_length(buffer, length),
         BodyLength::Unknown if framing == Framing::Chunked => {
-            write_field(output, "transfer-encoding", b"chunked");
+            write_field(buffer, "transfer-encoding", b"chunked");
         }
         BodyLength::Unknown => {}
     }
     match (persist, asked.http11) {
-        (false, _) => write_field(output, "connection", b"close"),
-        (true, false) => write_field(output, "connection", b"keep-alive"),
+        (false, _) => write_field(buffer, "connection", b"close"),
+        (true, false) => write_field(buffer, "connection", b"keep-alive"),
         (true, true) => {}
     }
-    output.write(CRLF);
+    buffer.extend_from_slice(CRLF);
     Ok(Written { framing, persist })
 }
 
@@ -164,14 +167,15 @@ pub(super) fn write_refusal(
     with_content: bool,
 ) {
     let text = reason.label();
-    write_status(output, status);
-    write_field(output, "content-type", b"text/plain; charset=utf-8");
-    write_length(output, text.len() as u64 + 1);
-    write_field(output, "connection", b"close");
-    output.write(CRLF);
+    let buffer = output.buffer(USUAL_HEAD);
+    write_status(buffer, status);
+    write_field(buffer, "content-type", b"text/plain; charset=utf-8");
+    write_length(buffer, text.len() as u64 + 1);
+    write_field(buffer, "connection", b"close");
+    buffer.extend_from_slice(CRLF);
     if with_content {
-        output.write(text.as_bytes());
-        output.write(b"\n");
+        buffer.extend_from_slice(text.as_bytes());
+        buffer.push(b'\n');
     }
 }
 
@@ -194,15 +198,16 @@ pub(super) fn write_end(
     limit: u64,
 ) -> Result<(), Misuse> {
     let mark = output.mark();
-    output.write(b"0\r\n");
+    let buffer = output.buffer(5);
+    buffer.extend_from_slice(b"0\r\n");
     for (name, value) in fields.into_iter().flatten() {
-        if trailers::is_forbidden(name.as_str()) {
+        if trailers::is_forbidden(name.as_ref()) {
             output.undo(mark);
             return Err(Misuse::Framing);
         }
-        write_field(output, name.as_str(), value.as_bytes());
+        write_field(buffer, name.as_str(), value.as_bytes());
     }
-    output.write(CRLF);
+    buffer.extend_from_slice(CRLF);
     within_limit(output, mark, limit)
 }
 
@@ -214,24 +219,29 @@ fn within_limit(output: &mut Output, mark: usize, limit: u64) -> Result<(), Misu
     Ok(())
 }
 
-fn write_status(output: &mut Output, status: StatusCode) {
-    output.write(b"HTTP/1.1 ");
-    output.write(status.as_str().as_bytes());
-    output.write(b" ");
-    output.write(status.canonical_reason().unwrap_or_default().as_bytes());
-    output.write(CRLF);
+fn write_status(buffer: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        return buffer.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    buffer.extend_from_slice(b"HTTP/1.1 ");
+    buffer.extend_from_slice(status.as_str().as_bytes());
+    buffer.push(b' ');
+    buffer.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    buffer.extend_from_slice(CRLF);
 }
 
-fn write_field(output: &mut Output, name: &str, value: &[u8]) {
-    output.write(name.as_bytes());
-    output.write(b": ");
-    output.write(value);
-    output.write(CRLF);
+fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
+    // One look at the capacity for all four parts.
+    buffer.reserve(name.len() + value.len() + 4);
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.extend_from_slice(b": ");
+    buffer.extend_from_slice(value);
+    buffer.extend_from_slice(CRLF);
 }
 
-fn write_length(output: &mut Output, length: u64) {
+fn write_length(buffer: &mut Vec<u8>, length: u64) {
     let mut digits = [0; 20];
-    write_field(output, "content-length", decimal_digits(length, &mut digits));
+    write_field(buffer, "content-length", decimal_digits(length, &mut digits));
 }
 
 fn decimal_digits(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {

@@ -1,6 +1,6 @@
 //! The trailer section behind the last chunk (RFC 9112 7.1.2), and what may not stand in it.
 
-use super::head::{Fields, MOST_FIELDS};
+use super::section::Lines;
 use crate::close::Refusal;
 
 /// Fields that frame a message, route it, control the connection, say who asks, or say what the
@@ -21,26 +21,14 @@ const FORBIDDEN: [&str; 13] = [
     "upgrade",
 ];
 
-pub(super) fn is_forbidden(name: &str) -> bool {
-    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+pub(super) fn is_forbidden(name: &[u8]) -> bool {
+    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
 }
 
-/// Parses a complete section, its empty line included, and notes its fields.
-pub(super) fn parse(section: &[u8], fields: &mut Fields) -> Result<(), Refusal> {
-    fields.clear();
-    if section == b"\r\n" {
-        return Ok(());
-    }
-    let mut lines = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    let parsed = match httparse::parse_headers(section, &mut lines) {
-        Ok(httparse::Status::Complete((length, parsed))) if length == section.len() => parsed,
-        _ => return Err(Refusal::Trailers),
-    };
-    for field in parsed {
-        if is_forbidden(field.name) {
-            return Err(Refusal::Trailers);
-        }
-        fields.note(section, field);
-    }
-    Ok(())
+/// Reads a complete section, of which `lines` has the places of the lines.
+pub(super) fn read(section: &[u8], lines: &mut Lines) -> Result<(), Refusal> {
+    let read = lines.read_fields(section, 0, |name, _| {
+        if is_forbidden(name) { Err(Refusal::Trailers) } else { Ok(()) }
+    });
+    read.map_err(|_| Refusal::Trailers)
 }

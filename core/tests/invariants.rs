@@ -1,0 +1,169 @@
+//! The invariants of the design, played with arbitrary sessions and with valid requests.
+
+mod play;
+
+use play::{Manner, Told, compare, cuts, pure, session, settings, told};
+use portcullis::Config;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// A request that has one reading, as its sender means it.
+#[derive(Clone, Debug)]
+struct Valid {
+    method: &'static str,
+    target: String,
+    fields: Vec<(String, String)>,
+    content: Content,
+    blank: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    None,
+    Length(Vec<u8>),
+    Chunks { chunks: Vec<(Vec<u8>, String)>, trailers: Vec<(String, String)> },
+}
+
+impl Valid {
+    fn write(&self, wire: &mut Vec<u8>) {
+        if self.blank {
+            wire.extend(b"\r\n");
+        }
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: a\r\n", self.method, self.target);
+        write_lines(&mut head, &self.fields);
+        match &self.content {
+            Content::None => head += "\r\n",
+            Content::Length(content) => {
+                head += &format!("Content-Length: {}\r\n\r\n", content.len())
+            }
+            Content::Chunks { .. } => head += "Transfer-Encoding: chunked\r\n\r\n",
+        }
+        wire.extend(head.as_bytes());
+        match &self.content {
+            Content::None => {}
+            Content::Length(content) => wire.extend(content),
+            Content::Chunks { chunks, trailers } => {
+                for (chunk, extension) in chunks {
+                    wire.extend(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
+                    wire.extend(chunk);
+                    wire.extend(b"\r\n");
+                }
+                let mut end = String::from("0\r\n");
+                write_lines(&mut end, trailers);
+                wire.extend((end + "\r\n").as_bytes());
+            }
+        }
+    }
+
+    /// Whether what was told is this request; takes it from the front.
+    fn check(&self, told: &mut impl Iterator<Item = Told>) {
+        let Some(Told::Request { method, target, fields }) = told.next() else {
+            panic!("no request for {self:?}")
+        };
+        assert_eq!((method.as_str(), target.as_str()), (self.method, self.target.as_str()));
+        let given = &fields[1..][..self.fields.len()];
+        assert_eq!(given, bytes(&self.fields), "field lines in order");
+        let (content, sent) = match &self.content {
+            Content::None => (Vec::new(), Vec::new()),
+            Content::Length(content) => (content.clone(), Vec::new()),
+            Content::Chunks { chunks, trailers } => {
+                let chunks = chunks.iter().map(|(chunk, _)| chunk.as_slice());
+                (chunks.collect::<Vec<_>>().concat(), bytes(trailers))
+            }
+        };
+        if !content.is_empty() {
+            assert_eq!(told.next(), Some(Told::Content(content)));
+        }
+        assert_eq!(told.next(), Some(Told::End { trailers: sent }));
+    }
+}
+
+fn write_lines(text: &mut String, lines: &[(String, String)]) {
+    for (name, value) in lines {
+        *text += &format!("{name}: {value}\r\n");
+    }
+}
+
+fn bytes(lines: &[(String, String)]) -> Vec<(String, Vec<u8>)> {
+    lines.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect()
+}
+
+fn lines() -> impl Strategy<Value = Vec<(String, String)>> {
+    vec(("x-[a-z]{0,6}", "[!-~]([ -~]{0,10}[!-~])?"), 0..4)
+}
+
+fn valid() -> impl Strategy<Value = Valid> {
+    let chunk =
+        (vec(any::<u8>(), 1..20), prop_oneof![Just(String::new()), Just(";e=1".to_owned())]);
+    let chunks = (vec(chunk, 0..6), lines());
+    let content = prop_oneof![
+        Just(Content::None),
+        vec(any::<u8>(), 0..80).prop_map(Content::Length),
+        chunks.prop_map(|(chunks, trailers)| Content::Chunks { chunks, trailers }),
+    ];
+    let method = prop_oneof![Just("GET"), Just("POST"), Just("HEAD"), Just("PROPFIND")];
+    (method, "/[a-z0-9/._~-]{0,12}([?][a-z=&]{0,8})?", lines(), content, any::<bool>()).prop_map(
+        |(method, target, fields, content, blank)| Valid { method, target, fields, content, blank },
+    )
+}
+
+/// Valid requests, with a few bytes changed.
+fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), prop::sample::select(&b"\r\n:; \t\0x0,\x80"[..]));
+    (vec(valid(), 1..4), vec(change, 0..3)).prop_map(|(requests, changes)| {
+        let mut wire = Vec::new();
+        requests.iter().for_each(|request| request.write(&mut wire));
+        for (place, byte) in changes {
+            let place = place.index(wire.len());
+            wire[place] = byte;
+        }
+        wire
+    })
+}
+
+fn bounded(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(bounded(1500))]
+
+    /// Deadline, memory, nothing lost, reason.
+    #[test]
+    fn sessions_keep_the_invariants(bytes in vec(any::<u8>(), 0..400)) {
+        session(&bytes, None);
+    }
+}
+
+proptest! {
+    #![proptest_config(bounded(300))]
+
+    #[test]
+    fn the_same_calls_give_the_same_results(bytes in vec(any::<u8>(), 0..300)) {
+        pure(&bytes);
+    }
+
+    #[test]
+    fn cuts_of_anything_make_no_difference(bytes in vec(any::<u8>(), 0..120)) {
+        cuts(&bytes);
+    }
+
+    #[test]
+    fn cuts_of_nearly_valid_requests_make_no_difference(wire in nearly_valid(), seed: u8) {
+        compare(&Arc::new(Config::default()), Manner::PLAIN, &wire, seed);
+        compare(&settings::tiny(), Manner { early: true, ..Manner::PLAIN }, &wire, seed);
+    }
+
+    /// Each request is delivered once, whole, and as it was meant.
+    #[test]
+    fn valid_requests_are_delivered(requests in vec(valid(), 1..5)) {
+        let mut wire = Vec::new();
+        requests.iter().for_each(|request| request.write(&mut wire));
+        let seen = told(&Arc::new(Config::default()), Manner::PLAIN, &wire);
+        let mut told = seen.told.into_iter();
+        requests.iter().for_each(|request| request.check(&mut told));
+        prop_assert_eq!(told.next(), None);
+        prop_assert_eq!(seen.reason.label(), "peer_done");
+    }
+}

@@ -1,0 +1,307 @@
+//! What a connection owns, counted by the allocator: nothing while it is idle, and never more
+//! than the configuration's bound.
+
+mod play;
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use play::settings;
+use portcullis::{BodyLength, Config, Connection, Event, Status, StreamId, Tick};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::mem::size_of;
+use std::sync::Arc;
+
+const NOW: Tick = Tick::ZERO;
+
+/// How much heap dropping it frees.
+fn weigh(connection: Connection) -> usize {
+    let freed = measure(move || drop(connection)).bytes_current;
+    usize::try_from(-freed).expect("dropping frees memory")
+}
+
+/// The connection's figure and the allocator's agree; slack: none, but for `lent` bytes that were
+/// handed over and belong to nobody's heap.
+fn assert_agrees(connection: Connection, lent: usize) -> usize {
+    let told = connection.memory() - size_of::<Connection>();
+    let freed = weigh(connection);
+    assert_eq!(freed + lent, told, "told and freed");
+    freed
+}
+
+/// A connection, and the worst that it owned after any call.
+struct Watched {
+    connection: Connection,
+    config: Arc<Config>,
+    worst: usize,
+    /// The stream of the newest request.
+    stream: Option<StreamId>,
+}
+
+impl Watched {
+    fn new(config: Arc<Config>) -> Self {
+        let connection = Connection::new(Arc::clone(&config), NOW);
+        Watched { connection, config, worst: 0, stream: None }
+    }
+
+    fn look(&mut self) {
+        let memory = self.connection.memory();
+        let bound = self.config.memory_bound();
+        assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
+        self.worst = self.worst.max(memory);
+    }
+
+    /// Feeds `wire` in reads of `step` bytes, as long as reading is wanted; says how much was read.
+    fn feed(&mut self, wire: &[u8], step: usize) -> usize {
+        let mut read = 0;
+        for piece in wire.chunks(step) {
+            if !self.connection.status().wants_read() {
+                break;
+            }
+            let mut piece = piece.to_vec();
+            let mut events = self.connection.receive(NOW, &mut piece).expect("reads");
+            while let Some((_, event)) = events.next() {
+                if let Event::Request { stream, .. } = event {
+                    self.stream = Some(stream);
+                }
+            }
+            drop(events);
+            self.look();
+            read += piece.len();
+        }
+        read
+    }
+
+    fn stream(&self) -> StreamId {
+        self.stream.expect("a request was delivered")
+    }
+
+    fn take_all(&mut self) {
+        self.connection.sent(NOW, usize::MAX);
+        self.look();
+    }
+}
+
+fn default() -> Watched {
+    Watched::new(Arc::new(Config::default()))
+}
+
+#[test]
+fn an_idle_connection_owns_no_heap_and_fits_in_512_bytes() {
+    let fresh = default();
+    let size = size_of::<Connection>() + assert_agrees(fresh.connection, 0);
+    println!("an idle connection: {size} bytes");
+    assert!(size <= 512, "{size} bytes");
+}
+
+#[test]
+fn nothing_is_left_of_an_exchange() {
+    let mut watched = default();
+    let wire = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    // Cut within the head and within the content, and with the next request behind it.
+    for cut in [10, wire.len() - 2, wire.len()] {
+        watched.feed(&wire[..cut], usize::MAX);
+        watched.feed(&wire[cut..], usize::MAX);
+        let stream = watched.stream();
+        let connection = &mut watched.connection;
+        connection.request_data(NOW, stream, u64::MAX).expect("lives");
+        let mut events = connection.resume(NOW);
+        while events.next().is_some() {}
+        drop(events);
+        let _ = connection.respond(NOW, stream, StatusCode::OK, [], BodyLength::Unknown);
+        let mut data = Bytes::from(vec![7; 5000]);
+        connection.send_data(NOW, stream, &mut data).expect("room");
+        connection.finish(NOW, stream, None).expect("complete");
+        watched.take_all();
+        assert_eq!(watched.connection.status(), Status::Open { read: true, write: false });
+        assert_eq!(watched.connection.memory(), size_of::<Connection>(), "cut at {cut}");
+    }
+    assert_eq!(assert_agrees(watched.connection, 0), 0);
+}
+
+#[test]
+fn held_heads_and_content_are_told_exactly() {
+    let mut head = default();
+    head.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX: ", usize::MAX);
+    head.feed(&[b'x'; 5000], 1);
+    assert!(assert_agrees(head.connection, 0) >= 5000);
+
+    let mut content = default();
+    content.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n", usize::MAX);
+    content.feed(&[b'x'; 9999], usize::MAX);
+    assert!(!content.connection.status().wants_read(), "unread content is not added to");
+    assert_eq!(assert_agrees(content.connection, 0), 9999);
+}
+
+#[test]
+fn unsent_output_is_told_exactly() {
+    let mut watched = default();
+    watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
+    let stream = watched.stream();
+    let connection = &mut watched.connection;
+    let _ = connection.respond(NOW, stream, StatusCode::OK, [], BodyLength::Unknown);
+    // What is static belongs to nobody's heap, but counts as unsent.
+    let mut lent = Bytes::from_static(&[1; 2000]);
+    connection.send_data(NOW, stream, &mut lent).expect("room");
+    let mut copied = Bytes::from_static(&[2; 900]);
+    connection.send_data(NOW, stream, &mut copied).expect("room");
+    // An own allocation, taken over whole.
+    let mut owned = Bytes::from(vec![3; 3000].into_boxed_slice());
+    connection.send_data(NOW, stream, &mut owned).expect("room");
+    connection.sent(NOW, 30);
+    assert!(assert_agrees(watched.connection, 2000) >= 3900);
+}
+
+// ---- the worst inputs -----------------------------------------------------------------------
+
+fn configs() -> [Arc<Config>; 4] {
+    [
+        Arc::new(Config::default()),
+        Arc::new(Config::strict()),
+        settings::tiny(),
+        settings::narrow(),
+    ]
+}
+
+/// Reads of every size that matters.
+fn steps(config: &Config) -> [usize; 4] {
+    let most = config.receive_buffer_limit() as usize;
+    [1, 100, most / 2 + 1, most]
+}
+
+fn worst(name: &str, attack: impl Fn(&mut Watched, usize)) {
+    for config in configs() {
+        let mut worst = 0;
+        for step in steps(&config) {
+            let mut watched = Watched::new(Arc::clone(&config));
+            attack(&mut watched, step);
+            worst = worst.max(watched.worst);
+        }
+        println!("{name}: {worst} of {}", config.memory_bound());
+    }
+}
+
+#[test]
+fn a_head_as_large_as_it_may_be() {
+    worst("one long field", |watched, step| {
+        let limit = watched.config.request_head_limit() as usize;
+        watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX: ", step);
+        watched.feed(&vec![b'x'; limit - 30], step);
+        watched.feed(&vec![b'x'; 200_000], step);
+        assert!(!matches!(watched.connection.status(), Status::Open { .. }), "431");
+    });
+    worst("many short fields", |watched, step| {
+        watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\n", step);
+        watched.feed(&b"a:\r\n".repeat(50_000), step);
+        assert!(!matches!(watched.connection.status(), Status::Open { .. }), "431");
+    });
+}
+
+#[test]
+fn a_flood_of_pipelined_requests() {
+    worst("pipelined, nothing answered", |watched, step| {
+        let read = watched.feed(&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20_000), step);
+        assert!(read as u64 <= watched.config.receive_buffer_limit() + step as u64, "one read");
+    });
+    worst("pipelined, answers unread", |watched, step| {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for _ in 0..2000 {
+            if watched.feed(head, step) == 0 || watched.connection.requests() == 0 {
+                break;
+            }
+            let stream = watched.stream();
+            let connection = &mut watched.connection;
+            let length = BodyLength::Known(0);
+            if connection.respond(NOW, stream, StatusCode::OK, [], length).is_ok() {
+                connection.finish(NOW, stream, None).expect("complete");
+            }
+            watched.look();
+        }
+    });
+}
+
+#[test]
+fn content_that_nobody_reads() {
+    worst("unread content", |watched, step| {
+        watched.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n", step);
+        watched.feed(&vec![b'x'; 200_000], step);
+    });
+    worst("a storm of chunks", |watched, step| {
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        watched.feed(head, step);
+        watched.feed(&b"1;e\r\nx\r\n".repeat(20_000), step);
+    });
+    worst("endless trailers", |watched, step| {
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+        watched.feed(head, step);
+        watched.feed(&b"a: b\r\n".repeat(20_000), step);
+        assert!(!matches!(watched.connection.status(), Status::Open { .. }), "refused");
+    });
+}
+
+/// Fields that make a head just as large as it may be.
+fn large_fields(config: &Config) -> HeaderMap {
+    let length = config.response_head_limit() as usize - 200;
+    let value = HeaderValue::from_bytes(&vec![b'v'; length]).expect("a valid value");
+    HeaderMap::from_iter([(HeaderName::from_static("x-large"), value)])
+}
+
+#[test]
+fn an_application_that_sends_all_it_may() {
+    // The peer takes a few bytes now and then, so that the buffer moves under what is unsent.
+    for taken in [0, 1, 500, 3000] {
+        for piece in [1, 900, 1025, 100_000] {
+            worst("all that is accepted", |watched, step| {
+                all_that_is_accepted(watched, step, taken, piece);
+            });
+        }
+    }
+}
+
+fn all_that_is_accepted(watched: &mut Watched, step: usize, taken: usize, piece: usize) {
+    let fields = large_fields(&watched.config);
+    for _ in 0..20 {
+        if watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", step) == 0 {
+            break;
+        }
+        let Some(stream) = watched.stream else { break };
+        for _ in 0..50 {
+            let status = StatusCode::EARLY_HINTS;
+            if watched.connection.inform(NOW, stream, status, &fields).is_err() {
+                break;
+            }
+            watched.look();
+            watched.connection.sent(NOW, taken);
+        }
+        let length = BodyLength::Unknown;
+        if watched.connection.respond(NOW, stream, StatusCode::OK, &fields, length).is_err() {
+            break;
+        }
+        watched.look();
+        for _ in 0..2000 {
+            let mut data = Bytes::from(vec![b'c'; piece]);
+            if watched.connection.send_data(NOW, stream, &mut data).expect("lives") == 0 {
+                break;
+            }
+            watched.look();
+            watched.connection.sent(NOW, taken / 8);
+        }
+        watched.look();
+        watched.connection.finish(NOW, stream, Some(&fields)).expect("complete");
+        watched.look();
+        watched.connection.sent(NOW, taken);
+        watched.look();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever was played, the connection's figure is the allocator's.
+    #[test]
+    fn any_session_is_told_exactly(bytes in vec(any::<u8>(), 0..300)) {
+        play::session(&bytes, Some(weigh));
+    }
+}

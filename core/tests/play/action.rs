@@ -1,0 +1,255 @@
+//! What an application, or a driver, does with a connection, in any order, sensible or not. The
+//! results are held against the model.
+
+use super::model::{Model, pattern, unsent};
+use super::source::Source;
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+use portcullis::{
+    Begun, BodyLength, CloseReason, Connection, Misuse, PeerClose, Refusal, Status, StreamId, Tick,
+};
+use std::sync::LazyLock;
+
+/// Fields of answers, good ones and bad ones.
+static FIELDS: LazyLock<[HeaderMap; 8]> = LazyLock::new(|| {
+    let map = |name: HeaderName, value: &str| {
+        let value = HeaderValue::from_str(value).expect("a valid value");
+        HeaderMap::from_iter([(name, value)])
+    };
+    let name = HeaderName::from_static("x-field");
+    [
+        HeaderMap::new(),
+        map(name.clone(), "value"),
+        map(CONNECTION, "close"),
+        map(CONTENT_LENGTH, "10"),
+        map(CONTENT_LENGTH, "x"),
+        map(TRANSFER_ENCODING, "chunked"),
+        map(HOST, "in trailers it is forbidden"),
+        map(name, &"long ".repeat(180)),
+    ]
+});
+
+const STATUSES: [StatusCode; 8] = [
+    StatusCode::OK,
+    StatusCode::NOT_FOUND,
+    StatusCode::NO_CONTENT,
+    StatusCode::NOT_MODIFIED,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::CONTINUE,
+    StatusCode::EARLY_HINTS,
+    StatusCode::SWITCHING_PROTOCOLS,
+];
+
+/// What can be seen from outside, to show that a misuse changed nothing.
+fn seen(connection: &Connection) -> (Status, usize) {
+    (connection.status(), unsent(connection))
+}
+
+/// Plays one action on some stream, if there was ever one.
+pub(crate) fn act(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+) {
+    let choice = source.below(24);
+    let stale = choice >= 20;
+    let stream = match &model.live {
+        Some(live) if !stale => live.id,
+        _ if model.known.is_empty() => return whole(connection, source, model, now),
+        _ => model.known[source.below(model.known.len())],
+    };
+    let before = seen(connection);
+    let open = matches!(before.0, Status::Open { .. });
+    let result = match choice % 20 {
+        0..4 => respond(connection, source, model, now, stream),
+        4..8 => send(connection, source, model, now, stream),
+        8..10 => finish(connection, source, model, now, stream),
+        10..14 => request(connection, source, model, now, stream),
+        14 => {
+            let limit = Some(source.size()).filter(|limit| *limit < 1 << 30);
+            connection.limit_request_body(now, stream, limit)
+        }
+        15..17 => inform(connection, source, model, now, stream),
+        17 => {
+            let refusal = Refusal::ALL[source.below(Refusal::ALL.len())];
+            let result = connection.refuse(now, stream, refusal);
+            given_up(model, stream, result)
+        }
+        18 => {
+            let result = connection.reset(now, stream);
+            given_up(model, stream, result)
+        }
+        _ => return whole(connection, source, model, now),
+    };
+    model.note(result);
+    let alive = model.live.as_ref().is_some_and(|live| live.id == stream);
+    match result {
+        Ok(()) => {}
+        // A declared length above the limit is refused at the next call.
+        Err(Misuse::UnknownStream) if alive && open => {
+            let over = !matches!(connection.status(), Status::Open { .. });
+            assert!(over, "the stream lives, but is unknown");
+        }
+        Err(misuse) => assert_eq!(seen(connection), before, "{misuse:?} changed something"),
+    }
+    model.check(connection);
+}
+
+/// Actions on the connection as a whole.
+fn whole(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
+    match source.below(8) {
+        0 => {
+            let reasons = [CloseReason::Aborted, CloseReason::Peer(PeerClose::Reset)];
+            connection.abort(now, source.one_of(&reasons));
+        }
+        1..4 => {
+            connection.drain(now);
+            model.draining = true;
+        }
+        _ => connection.tick(now),
+    }
+    model.check(connection);
+}
+
+fn given_up(model: &mut Model, stream: StreamId, result: Result<(), Misuse>) -> Result<(), Misuse> {
+    if result.is_ok() {
+        let live = model.live.take().expect("a dead stream was given up");
+        assert_eq!(live.id, stream);
+        model.gave_up = true;
+    }
+    result
+}
+
+fn respond(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) -> Result<(), Misuse> {
+    let status = source.one_of(&STATUSES);
+    let fields = &FIELDS[source.below(FIELDS.len())];
+    let length = match source.below(3) {
+        0 => BodyLength::Unknown,
+        1 => BodyLength::Known(10),
+        _ => BodyLength::Known(source.size()),
+    };
+    let begun = connection.respond(now, stream, status, fields, length)?;
+    let live = model.live.as_mut().expect("a dead stream was answered");
+    assert!(live.id == stream && !live.begun, "answered twice");
+    live.begun = true;
+    let answer = model.answers.last_mut().expect("an answer for each request");
+    answer.status = Some(status.as_u16());
+    if begun == Begun::Complete {
+        answer.complete = true;
+        model.live = None;
+    }
+    Ok(())
+}
+
+fn send(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) -> Result<(), Misuse> {
+    let offset = model.answers.last().map_or(0, |answer| answer.accepted);
+    let mut data = Bytes::from_static(pattern(offset, source.size()));
+    let (whole, room) = (data.len(), connection.room(stream));
+    let result = connection.send_data(now, stream, &mut data);
+    let Ok(taken) = result else {
+        assert_eq!(data.len(), whole, "refused, but taken");
+        return result.map(drop);
+    };
+    let live = model.live.as_mut().expect("a dead stream has content");
+    assert!(live.id == stream && live.begun);
+    assert_eq!((taken, data.len()), (whole.min(room), whole - taken), "takes what fits");
+    live.cut |= taken < whole;
+    model.answers.last_mut().expect("an answer for each request").accepted += taken as u64;
+    Ok(())
+}
+
+fn finish(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) -> Result<(), Misuse> {
+    let trailers = FIELDS.get(source.below(2 * FIELDS.len()));
+    connection.finish(now, stream, trailers)?;
+    let live = model.live.take().expect("a dead stream was finished");
+    assert!(live.id == stream && live.begun);
+    model.answers.last_mut().expect("an answer for each request").complete = true;
+    Ok(())
+}
+
+fn request(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) -> Result<(), Misuse> {
+    let bytes = source.size();
+    connection.request_data(now, stream, bytes)?;
+    let live = model.live.as_mut().expect("a dead stream is asked for content");
+    assert_eq!(live.id, stream);
+    if !live.ended {
+        live.credit = live.credit.saturating_add(bytes);
+        live.awaited |= bytes > 0;
+    }
+    Ok(())
+}
+
+fn inform(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) -> Result<(), Misuse> {
+    let status = source.one_of(&STATUSES);
+    let fields = &FIELDS[source.below(FIELDS.len())];
+    connection.inform(now, stream, status, fields)?;
+    let live = model.live.as_ref().expect("a dead stream is informed");
+    assert!(live.id == stream && !live.begun);
+    if live.http11 && status != StatusCode::CONTINUE {
+        let answer = model.answers.last_mut().expect("an answer for each request");
+        answer.interim.push(status.as_u16());
+    }
+    Ok(())
+}
+
+/// The answer that is owed, as short as it can be.
+pub(crate) fn answer(connection: &mut Connection, model: &mut Model, now: Tick) {
+    let Some(live) = model.live.take() else { return };
+    let answer = model.answers.last_mut().expect("an answer for each request");
+    if !live.begun {
+        let length = BodyLength::Known(0);
+        // Not 200, which CONNECT may not get.
+        let status = StatusCode::NOT_FOUND;
+        if let Ok(begun) = connection.respond(now, live.id, status, [], length) {
+            answer.status = Some(status.as_u16());
+            answer.complete = begun == Begun::Complete;
+        }
+    }
+    if answer.status.is_some() && !answer.complete {
+        match connection.finish(now, live.id, None) {
+            Ok(()) => answer.complete = true,
+            Err(Misuse::TooShort { .. }) => {
+                connection.reset(now, live.id).expect("a live stream can be reset");
+                model.gave_up = true;
+            }
+            Err(misuse) => assert_eq!(misuse, Misuse::UnknownStream, "it can always be ended"),
+        }
+    }
+    if !answer.complete && !model.gave_up {
+        // It was reset behind our back: the event is still to come.
+        model.live = Some(live);
+    }
+    model.check(connection);
+}

@@ -1,0 +1,242 @@
+//! An application that acts within events, so that what comes out depends on the input alone:
+//! it shows that cuts make no difference.
+
+use super::model::{pattern, with_outgoing};
+use super::source::Source;
+use bytes::Bytes;
+use http::StatusCode;
+use portcullis::{
+    BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Status, StreamId, Tick,
+};
+use std::sync::Arc;
+
+/// How the application behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// The answer is given at the head already, not at the end of the content.
+    pub(crate) early: bool,
+    /// How much content it asks for at a time; none if 0.
+    pub(crate) bite: u64,
+    pub(crate) status: StatusCode,
+    pub(crate) length: BodyLength,
+}
+
+/// What it was told, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Request { method: String, target: String, fields: Vec<(String, Vec<u8>)> },
+    Content(Vec<u8>),
+    End { trailers: Vec<(String, Vec<u8>)> },
+    Reset(String),
+}
+
+/// All that can be seen of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) told: Vec<Told>,
+    pub(crate) out: Vec<u8>,
+    pub(crate) reason: CloseReason,
+}
+
+impl Manner {
+    /// Takes all content, and answers at its end.
+    pub(crate) const PLAIN: Manner = Manner {
+        early: false,
+        bite: u64::MAX,
+        status: StatusCode::OK,
+        length: BodyLength::Known(5),
+    };
+
+    pub(super) fn choose(source: &mut Source<'_>) -> Self {
+        Manner {
+            early: source.below(4) == 0,
+            bite: source.one_of(&[u64::MAX, u64::MAX, 1, 7, 64, 0]),
+            status: source.one_of(&[StatusCode::OK, StatusCode::NO_CONTENT]),
+            length: source.one_of(&[
+                BodyLength::Unknown,
+                BodyLength::Known(0),
+                BodyLength::Known(300),
+            ]),
+        }
+    }
+}
+
+/// What the application is told of `wire`, which arrives in one piece and then ends.
+pub(crate) fn told(config: &Arc<Config>, manner: Manner, wire: &[u8]) -> Seen {
+    run(config, manner, wire, &mut |left| left)
+}
+
+/// Plays `wire` whole, byte by byte, cut in two at every place if it is short and at some if it is
+/// long, and in pieces of many sizes.
+pub(crate) fn compare(config: &Arc<Config>, manner: Manner, wire: &[u8], seed: u8) {
+    let whole = told(config, manner, wire);
+    let check = |name: &str, next: &mut dyn FnMut(usize) -> usize| {
+        let cut = run(config, manner, wire, next);
+        assert_eq!(cut, whole, "cuts: {name} of {:?}", wire.escape_ascii().to_string());
+    };
+    check("single bytes", &mut |_| 1);
+    let stride = 1 + wire.len() / 100;
+    for place in (1 + usize::from(seed) % stride..wire.len()).step_by(stride) {
+        let mut first = Some(place);
+        check(&format!("two pieces at {place}"), &mut |left| first.take().unwrap_or(left));
+    }
+    let mut state = u64::from(seed) | 1;
+    check("pieces", &mut |_| {
+        // A generator of numbers need not be good, but the same each time.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        1 + (state >> 33) as usize % 23
+    });
+}
+
+struct Eager {
+    manner: Manner,
+    told: Vec<Told>,
+    out: Vec<u8>,
+    now: Tick,
+}
+
+fn run(
+    config: &Arc<Config>,
+    manner: Manner,
+    wire: &[u8],
+    next: &mut dyn FnMut(usize) -> usize,
+) -> Seen {
+    let now = Tick::from_nanos(1);
+    let mut connection = Connection::new(Arc::clone(config), now);
+    let mut eager = Eager { manner, told: Vec::new(), out: Vec::new(), now };
+    let mut wire = wire.to_vec();
+    let mut rest = wire.as_mut_slice();
+    while !rest.is_empty() && connection.status().wants_read() {
+        let most = rest.len().min(config.receive_buffer_limit() as usize);
+        let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
+        rest = behind;
+        let events = connection.receive(now, piece).expect("it wants to read");
+        eager.react(events);
+        eager.settle(&mut connection);
+    }
+    if connection.status().wants_read() {
+        assert!(rest.is_empty());
+        eager.react(connection.receive_eof(now));
+        eager.settle(&mut connection);
+    }
+    eager.close(connection)
+}
+
+impl Eager {
+    fn react(&mut self, mut events: Events<'_, '_>) {
+        while let Some((connection, event)) = events.next() {
+            match event {
+                Event::Request { stream, head } => {
+                    self.told.push(Told::Request {
+                        method: head.method().to_owned(),
+                        target: head.target().to_owned(),
+                        fields: head.fields().map(|(n, v)| (n.to_owned(), v.to_vec())).collect(),
+                    });
+                    if self.manner.bite > 0 {
+                        let asked = connection.request_data(self.now, stream, self.manner.bite);
+                        if asked.is_err() {
+                            continue;
+                        }
+                    }
+                    if self.manner.early {
+                        self.answer(connection, stream);
+                    }
+                }
+                Event::Data { stream, data } => {
+                    match self.told.last_mut() {
+                        Some(Told::Content(before)) => before.extend_from_slice(data),
+                        _ => self.told.push(Told::Content(data.to_vec())),
+                    }
+                    let asked = connection.request_data(self.now, stream, self.manner.bite);
+                    assert_eq!(asked, Ok(()));
+                }
+                Event::End { stream, trailers } => {
+                    let trailers = trailers.fields();
+                    self.told.push(Told::End {
+                        trailers: trailers.map(|(n, v)| (n.to_owned(), v.to_vec())).collect(),
+                    });
+                    self.answer(connection, stream);
+                }
+                Event::Reset { reason, .. } => self.told.push(Told::Reset(reason.to_string())),
+                other => panic!("an answer this short is never cut: {other:?}"),
+            }
+        }
+    }
+
+    fn answer(&mut self, connection: &mut Connection, stream: StreamId) {
+        let Manner { status, length, .. } = self.manner;
+        let begun = connection.respond(self.now, stream, status, [], length);
+        match begun {
+            Ok(portcullis::Begun::Complete) | Err(Misuse::UnknownStream) => return,
+            Ok(portcullis::Begun::Open) => {}
+            Err(Misuse::Status) => {
+                let _ = connection.respond(
+                    self.now,
+                    stream,
+                    StatusCode::NOT_FOUND,
+                    [],
+                    BodyLength::Known(0),
+                );
+                let _ = connection.finish(self.now, stream, None);
+                return;
+            }
+            Err(misuse) => panic!("{misuse:?}"),
+        }
+        let content = match length {
+            BodyLength::Known(length) => pattern(0, length),
+            BodyLength::Unknown => pattern(0, 3),
+        };
+        let mut data = Bytes::from_static(content);
+        // Answers to a pipeline may fill the buffer: then the peer takes something.
+        while !data.is_empty() {
+            let _ = connection.send_data(self.now, stream, &mut data).expect("an open answer");
+            if !data.is_empty() {
+                self.take(connection);
+            }
+        }
+        connection.finish(self.now, stream, None).expect("an open answer");
+        self.take(connection);
+    }
+
+    fn take(&mut self, connection: &mut Connection) {
+        let taken = with_outgoing(connection, |slices| {
+            let all = slices.iter().flat_map(|slice| slice.iter().copied());
+            all.collect::<Vec<u8>>()
+        });
+        self.out.extend_from_slice(&taken);
+        connection.sent(self.now, taken.len());
+    }
+
+    /// The peer takes everything, and what is held is gone on with.
+    fn settle(&mut self, connection: &mut Connection) {
+        loop {
+            self.take(connection);
+            let (told, was) = (self.told.len(), connection.status());
+            self.react(connection.resume(self.now));
+            let stuck = told == self.told.len() && was == connection.status();
+            if stuck && !connection.status().wants_write() {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass until the connection closes. What the application owes by then, it refuses
+    /// to give.
+    fn close(mut self, mut connection: Connection) -> Seen {
+        for _ in 0..16 {
+            if let Status::Closed(reason) = connection.status() {
+                return Seen { told: self.told, out: self.out, reason };
+            }
+            match connection.deadline() {
+                Some((at, _)) => {
+                    self.now = at;
+                    connection.tick(at);
+                }
+                // An application that asks for no content waits for ever, by its own choice.
+                None => connection.abort(self.now, CloseReason::Aborted),
+            }
+            self.settle(&mut connection);
+        }
+        panic!("deadline: left alone, it never closed: {:?}", connection.status());
+    }
+}

@@ -1,0 +1,59 @@
+//! Plays arbitrary bytes against a connection and asserts the invariants after every call.
+//!
+//! In: bytes, of a property test, a fuzzer or the corpus. Out: nothing, or a panic that names the
+//! invariant. All three callers share these functions, so that whatever one of them finds, the
+//! others repeat.
+//!
+//! | function | invariants |
+//! |---|---|
+//! | [`session`] | deadline, memory, nothing lost, reason |
+//! | [`pure`] | pure |
+//! | [`cuts`] | cuts |
+
+// Each of the programs that include this module uses a part of it.
+#![allow(dead_code, unused_imports)]
+
+mod action;
+mod answers;
+mod eager;
+mod model;
+mod player;
+pub(crate) mod settings;
+mod source;
+mod wire;
+
+pub(crate) use eager::{Manner, Told, compare, told};
+
+use portcullis::Connection;
+use source::Source;
+
+/// Drops a connection, and says how many bytes of heap that freed.
+pub(crate) type Weigh = fn(Connection) -> usize;
+
+/// Plays `bytes` as a session: input, time and actions of the application in any order, sensible
+/// or not. At its end only time passes, until the connection has closed; or the connection is
+/// weighed, if somebody can do that.
+pub(crate) fn session(bytes: &[u8], weigh: Option<Weigh>) {
+    player::play(bytes, weigh);
+}
+
+/// The same session twice gives the same.
+pub(crate) fn pure(bytes: &[u8]) {
+    let first = player::play(bytes, None);
+    let second = player::play(bytes, None);
+    assert_eq!(first, second, "pure: the same calls gave another result");
+}
+
+/// The first bytes say how the application behaves, the rest is input: what comes out does not
+/// depend on how the input is cut.
+pub(crate) fn cuts(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let config = settings::profile(&mut source);
+    let manner = Manner::choose(&mut source);
+    let seed = source.byte();
+    let mut wire = Vec::new();
+    while !source.is_empty() && wire.len() < 4096 {
+        wire::write(&mut source, &mut wire);
+    }
+    compare(&config, manner, &wire, seed);
+}

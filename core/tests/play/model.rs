@@ -1,0 +1,268 @@
+//! What has to be the case, kept beside the connection: which stream lives, what was asked for,
+//! and what was accepted for sending.
+//!
+//! In: every call's result and every event. Out: a panic at the first thing that contradicts the
+//! contract.
+
+use super::answers::Answer;
+use portcullis::{
+    CloseReason, Config, Connection, Event, PeerClose, Phase, Status, StreamId, Tick, Timer,
+};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::IoSlice;
+use std::mem::size_of;
+use std::sync::Arc;
+
+/// Content sent by the application: its byte at offset `k` is the `k % PATTERN_PERIOD`-th of this.
+pub(crate) const PATTERN_PERIOD: usize = 251;
+const PATTERN_LENGTH: usize = PATTERN_PERIOD * 600;
+static PATTERN: [u8; PATTERN_LENGTH] = {
+    let mut bytes = [0; PATTERN_LENGTH];
+    let mut at = 0;
+    while at < PATTERN_LENGTH {
+        bytes[at] = (at % PATTERN_PERIOD) as u8;
+        at += 1;
+    }
+    bytes
+};
+
+/// `length` bytes of content from `offset` on, or somewhat fewer.
+pub(crate) fn pattern(offset: u64, length: u64) -> &'static [u8] {
+    let start = (offset % PATTERN_PERIOD as u64) as usize;
+    let end = start.saturating_add(length.min(PATTERN_LENGTH as u64) as usize);
+    &PATTERN[start..end.min(PATTERN_LENGTH)]
+}
+
+/// How many of the bytes that wait to be sent are the pattern's own, not copies.
+pub(crate) fn lent(connection: &Connection) -> usize {
+    let own = PATTERN.as_ptr_range();
+    let is_lent = |slice: &&IoSlice<'_>| own.contains(&slice.as_ptr());
+    with_outgoing(connection, |slices| slices.iter().filter(is_lent).map(|it| it.len()).sum())
+}
+
+/// Calls `look` with everything that waits to be sent.
+pub(crate) fn with_outgoing<T>(connection: &Connection, look: impl Fn(&[IoSlice<'_>]) -> T) -> T {
+    let mut few = [IoSlice::new(&[]); 8];
+    let filled = connection.outgoing(&mut few);
+    if filled < few.len() {
+        return look(&few[..filled]);
+    }
+    let mut slices = vec![IoSlice::new(&[]); 1024];
+    let filled = connection.outgoing(&mut slices);
+    assert!(filled < slices.len(), "nothing lost: more slices than the cap allows");
+    look(&slices[..filled])
+}
+
+pub(crate) fn unsent(connection: &Connection) -> usize {
+    with_outgoing(connection, |slices| slices.iter().map(|slice| slice.len()).sum())
+}
+
+/// The stream that the application may still act on.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) id: StreamId,
+    pub(crate) http11: bool,
+    /// How much content may still be delivered for what was asked.
+    pub(crate) credit: u64,
+    /// Content was asked for, and none was delivered since.
+    pub(crate) awaited: bool,
+    /// `End` was delivered.
+    pub(crate) ended: bool,
+    pub(crate) begun: bool,
+    /// `send_data` was cut short, and `Writable` is owed.
+    pub(crate) cut: bool,
+}
+
+pub(crate) struct Model {
+    pub(crate) config: Arc<Config>,
+    pub(crate) live: Option<Live>,
+    pub(crate) known: Vec<StreamId>,
+    pub(crate) answers: Vec<Answer>,
+    /// What the peer has taken.
+    pub(crate) taken: Vec<u8>,
+    /// Bytes were waiting when the connection closed: they are lost, and it is said why.
+    pub(crate) dropped: bool,
+    pub(crate) eof: bool,
+    /// The application itself gave up on a stream.
+    pub(crate) gave_up: bool,
+    pub(crate) draining: bool,
+    last: Status,
+    pub(crate) wrote: bool,
+    pub(crate) trace: Vec<u64>,
+}
+
+impl Model {
+    pub(crate) fn new(config: Arc<Config>, connection: &Connection) -> Self {
+        Model {
+            config,
+            live: None,
+            known: Vec::new(),
+            answers: Vec::new(),
+            taken: Vec::new(),
+            dropped: false,
+            eof: false,
+            gave_up: false,
+            draining: false,
+            last: connection.status(),
+            wrote: false,
+            trace: Vec::new(),
+        }
+    }
+
+    /// Something that a second run has to repeat.
+    pub(crate) fn note(&mut self, what: impl Hash) {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        self.trace.push(hasher.finish());
+    }
+
+    // ---- events ---------------------------------------------------------------------------------
+
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        self.note(format!("{event:?}"));
+        if let Event::Request { stream, head } = event {
+            assert!(self.live.is_none(), "a request before the last one's answer: {event:?}");
+            let next = self.known.last().map_or(1, |last| last.as_u64() + 1);
+            assert_eq!(stream.as_u64(), next, "requests are numbered in order");
+            assert!(next <= self.config.requests_per_connection(), "too many requests");
+            assert!(matches!(self.last, Status::Open { .. }), "a request after the end");
+            self.known.push(*stream);
+            self.answers.push(Answer::default());
+            self.live = Some(Live {
+                id: *stream,
+                http11: head.version() == http::Version::HTTP_11,
+                credit: 0,
+                awaited: false,
+                ended: false,
+                begun: false,
+                cut: false,
+            });
+            return;
+        }
+        let live = self.live.as_mut().unwrap_or_else(|| panic!("no stream for {event:?}"));
+        match event {
+            Event::Data { stream, data } => {
+                assert_eq!(*stream, live.id);
+                assert!(!live.ended, "content after the end");
+                assert!(!data.is_empty(), "content of no bytes");
+                let left = live.credit.checked_sub(data.len() as u64);
+                live.credit = left.expect("no more content than was asked for");
+                live.awaited = false;
+            }
+            Event::End { stream, .. } => {
+                assert_eq!(*stream, live.id);
+                assert!(!live.ended, "a second end");
+                live.ended = true;
+                live.awaited = false;
+            }
+            Event::Writable { stream } => {
+                assert_eq!(*stream, live.id);
+                assert!(live.cut, "Writable, but nothing was cut short");
+                assert!(matches!(self.last, Status::Open { .. }), "Writable after the end");
+                live.cut = false;
+            }
+            Event::Reset { stream, .. } => {
+                assert_eq!(*stream, live.id);
+                assert!(!live.ended, "a reset after the end");
+                self.live = None;
+            }
+            other => panic!("an event that is not HTTP/1.1's: {other:?}"),
+        }
+    }
+
+    // ---- after every call -----------------------------------------------------------------------
+
+    /// What holds after every call, also between two events.
+    pub(crate) fn check(&mut self, connection: &Connection) {
+        let (memory, bound) = (connection.memory(), self.config.memory_bound());
+        assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
+        let status = connection.status();
+        let unsent = unsent(connection);
+        assert_eq!(status.wants_write(), unsent > 0, "{status:?} with {unsent} bytes unsent");
+        match (self.last, status) {
+            (Status::Closed(before), _) => assert_eq!(status, Status::Closed(before), "reason"),
+            (Status::Lingering { .. }, Status::Open { .. }) => panic!("open again"),
+            (_, Status::Closed(_)) => self.dropped |= self.wrote,
+            _ => {}
+        }
+        assert!(!(self.eof && status.wants_read()), "reading goes on after the end of input");
+        match status {
+            Status::Closed(reason) => {
+                assert_eq!(memory, size_of::<Connection>(), "a closed connection owns nothing");
+                assert_eq!(connection.deadline(), None, "a closed connection waits for nothing");
+                assert_eq!(connection.phase(), Phase::Closed);
+                assert!(CloseReason::all().any(|known| known == reason), "an unlisted {reason:?}");
+            }
+            Status::Lingering { write, shutdown_write, .. } => {
+                assert_ne!(write, shutdown_write, "writing ends when everything is written");
+                assert_ne!(connection.phase(), Phase::Closed);
+            }
+            Status::Open { .. } => assert_ne!(connection.phase(), Phase::Closed),
+        }
+        if let Some(live) = &self.live {
+            let room = connection.room(live.id);
+            assert!(room == 0 || live.begun && matches!(status, Status::Open { .. }));
+            assert!(room as u64 <= self.config.send_buffer_limit());
+        }
+        self.last = status;
+        self.wrote = status.wants_write();
+        self.note((memory, unsent, format!("{status:?}"), connection.deadline()));
+    }
+
+    /// Nothing was pending: what holds once all events were pulled, and everybody waits.
+    pub(crate) fn check_waits(&mut self, connection: &Connection) {
+        let status = connection.status();
+        let deadline = connection.deadline().map(|(_, timer)| timer);
+        let live = self.live.as_ref();
+        let awaits = live.is_some_and(|live| live.awaited && !live.ended);
+        if let Status::Open { read, write } = status {
+            let for_peer = write || live.is_none() || awaits;
+            let allowed = match deadline {
+                None => !for_peer,
+                Some(Timer::KeepAlive) => live.is_none() && !write,
+                Some(Timer::RequestHead) => live.is_none(),
+                Some(Timer::RequestBody) => awaits,
+                Some(Timer::Response) => write,
+                Some(Timer::Linger) => live.is_none() && !write,
+                Some(Timer::Drain) => self.draining,
+                Some(other) => panic!("an unknown timer {other:?}"),
+            };
+            assert!(allowed, "deadline: {deadline:?} while {status:?} with {live:?}");
+            assert!(read || self.eof || !awaits, "waits for content, but does not read");
+            assert!(read || self.eof || write || live.is_some(), "reads nothing, waits for nobody");
+            assert!(!self.eof || write || live.is_some(), "open after the end of input");
+            if let Some(live) = live {
+                let room = unsent(connection) as u64 <= self.config.send_buffer_limit() / 2;
+                assert!(!(live.cut && room), "room, but no Writable");
+            }
+            return;
+        }
+        if matches!(status, Status::Lingering { .. }) {
+            assert!(deadline.is_some(), "deadline: lingers for ever");
+        }
+        let told = match self.reason(connection) {
+            Some(
+                CloseReason::Refused(_)
+                | CloseReason::Expired(Timer::RequestBody)
+                | CloseReason::Peer(PeerClose::Truncated),
+            ) => !self.gave_up,
+            _ => false,
+        };
+        let owed = live.filter(|live| told && !live.ended);
+        assert!(owed.is_none(), "neither End nor Reset, and {status:?}: {owed:?}");
+    }
+
+    fn reason(&self, connection: &Connection) -> Option<CloseReason> {
+        match connection.status() {
+            Status::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// A tick was played.
+    pub(crate) fn check_tick(&self, connection: &Connection, now: Tick) {
+        if let Some((at, timer)) = connection.deadline() {
+            assert!(at > now, "deadline: {timer:?} at {at:?} again, though it is {now:?}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Plays a session: input, output, time and actions, in the order that the bytes say.
+
+use super::action;
+use super::model::{Model, lent, unsent, with_outgoing};
+use super::settings;
+use super::source::Source;
+use super::{Weigh, answers, wire};
+use portcullis::{CloseReason, Connection, Events, Misuse, Status, Tick};
+use std::mem::size_of;
+
+/// Steps of one session; the rest of the bytes goes unused.
+const STEPS: usize = 400;
+const SECOND: u64 = 1_000_000_000;
+/// Bytes of the smallest request.
+const SMALLEST: u64 = 18;
+
+struct Player<'b> {
+    source: Source<'b>,
+    connection: Connection,
+    model: Model,
+    now: Tick,
+    /// What the attacker has not sent yet.
+    wire: Vec<u8>,
+    /// How many actions the application takes at each event, at most.
+    reflexes: usize,
+    scratch: Vec<u8>,
+}
+
+/// Plays `bytes`, and returns what could be seen on the way.
+pub(super) fn play(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
+    let mut source = Source::new(bytes);
+    let config = settings::profile(&mut source);
+    // The last centuries, in which deadlines become "never", are not played.
+    let now = Tick::from_nanos(source.size() >> 4);
+    let reflexes = source.below(4);
+    let connection = Connection::new(config.clone(), now);
+    let model = Model::new(config, &connection);
+    let mut player =
+        Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
+    player.model.check(&player.connection);
+    player.pull();
+    for _ in 0..STEPS {
+        if player.source.is_empty() {
+            break;
+        }
+        player.step();
+    }
+    match weigh {
+        Some(weigh) if player.wire.len() % 2 == 0 => player.weighed(weigh),
+        _ => player.left_alone(),
+    }
+}
+
+impl Player<'_> {
+    fn step(&mut self) {
+        match self.source.below(16) {
+            0..5 => self.feed(),
+            5 => self.pull_some(),
+            6 => {
+                self.pull();
+            }
+            7..9 => self.pass_time(),
+            9..11 => self.take(),
+            11 if self.source.below(4) == 0 => self.end_of_input(),
+            _ => {
+                let now = self.moment();
+                action::act(&mut self.connection, &mut self.source, &mut self.model, now);
+            }
+        }
+    }
+
+    /// The present, or a moment before it: that has to count as no time.
+    fn moment(&mut self) -> Tick {
+        match self.source.below(32) {
+            0 => Tick::from_nanos(self.now.as_nanos().saturating_sub(SECOND)),
+            _ => self.now,
+        }
+    }
+
+    /// Feeds some bytes, and pulls all events or some.
+    fn feed(&mut self) {
+        let count = self.source.size().max(1) as usize;
+        while self.wire.len() < count.min(64) && !self.source.is_empty() {
+            wire::write(&mut self.source, &mut self.wire);
+        }
+        let count = count.min(self.wire.len());
+        self.scratch.clear();
+        self.scratch.extend(self.wire.drain(..count));
+        let now = self.moment();
+        let events = self.source.byte();
+        let before = (self.connection.status(), self.connection.memory());
+        let limit = self.model.config.receive_buffer_limit();
+        let misuse = match self.connection.receive(now, &mut self.scratch) {
+            Ok(pulled) => {
+                let most = if events < 200 { usize::MAX } else { usize::from(events - 200) };
+                let (source, model) = (&mut self.source, &mut self.model);
+                run(pulled, source, model, now, self.reflexes, most);
+                None
+            }
+            Err(misuse) => Some(misuse),
+        };
+        if let Some(misuse) = misuse {
+            assert_eq!(before, (self.connection.status(), self.connection.memory()));
+            match misuse {
+                Misuse::NotReading => assert!(!before.0.wants_read(), "reads or not?"),
+                Misuse::Overfed { .. } => assert!(self.scratch.len() as u64 > limit),
+                other => panic!("{other:?} for input"),
+            }
+            // As in a socket, it stays where it was, or a piece of it is read.
+            let left = self.scratch.len().min(limit as usize);
+            self.wire.splice(..0, self.scratch.drain(..left));
+        }
+        self.model.check(&self.connection);
+        if events < 200 {
+            self.pull();
+        }
+    }
+
+    /// Goes on with what is held until nothing more comes, while the application only watches.
+    fn pull(&mut self) -> usize {
+        let expected = self.connection.has_events();
+        let events = self.connection.resume(self.now);
+        let (source, model) = (&mut self.source, &mut self.model);
+        let pulled = run(events, source, model, self.now, 0, usize::MAX);
+        assert!(expected || pulled == 0, "events, though there are none");
+        self.model.check(&self.connection);
+        self.model.check_waits(&self.connection);
+        pulled
+    }
+
+    /// Goes on for some events only.
+    fn pull_some(&mut self) {
+        let most = self.source.below(4);
+        let events = self.connection.resume(self.now);
+        run(events, &mut self.source, &mut self.model, self.now, self.reflexes, most);
+        self.model.check(&self.connection);
+    }
+
+    fn end_of_input(&mut self) {
+        self.model.eof = true;
+        let most = if self.source.below(2) == 0 { usize::MAX } else { 0 };
+        let events = self.connection.receive_eof(self.now);
+        run(events, &mut self.source, &mut self.model, self.now, self.reflexes, most);
+        self.model.check(&self.connection);
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.now.as_nanos();
+        let deadline = self.connection.deadline().map_or(now, |(at, _)| at.as_nanos());
+        let then = match self.source.below(12) {
+            0 => now,
+            1 => now + 1,
+            2 => now + SECOND / 1000,
+            3 => now + SECOND,
+            4 => now + 3600 * SECOND,
+            5..8 => deadline.saturating_sub(1).max(now),
+            8 => deadline.saturating_add(1).max(now),
+            9 => now + SECOND * 4,
+            _ => deadline.max(now),
+        };
+        self.tick(Tick::from_nanos(then));
+    }
+
+    fn tick(&mut self, then: Tick) {
+        let before = (self.connection.status(), self.connection.deadline());
+        self.now = self.now.max(then);
+        self.connection.tick(then);
+        if before.1.is_none_or(|(at, _)| at > self.now) {
+            let after = (self.connection.status(), self.connection.deadline());
+            assert_eq!(before, after, "nothing expired, but something happened");
+        }
+        self.model.check(&self.connection);
+        self.model.check_tick(&self.connection, self.now);
+    }
+
+    /// The peer takes some of what waits for it.
+    fn take(&mut self) {
+        let count = self.source.size() as usize;
+        let before = unsent(&self.connection);
+        let next = with_outgoing(&self.connection, |slices| {
+            let all = slices.iter().flat_map(|slice| slice.iter().copied());
+            all.take(count).collect::<Vec<u8>>()
+        });
+        self.model.note(&next);
+        self.model.taken.extend_from_slice(&next);
+        let now = self.moment();
+        // The last bytes are gone before the close that may follow from that.
+        self.model.wrote &= next.len() < before;
+        self.connection.sent(now, count);
+        if !matches!(self.connection.status(), Status::Closed(_)) {
+            assert_eq!(unsent(&self.connection), before - next.len(), "nothing lost");
+        }
+        self.model.check(&self.connection);
+    }
+
+    // ---- the end --------------------------------------------------------------------------------
+
+    /// Only time passes: the application answers what it owes, the peer does nothing, and after a
+    /// bounded number of steps the connection has closed.
+    fn left_alone(mut self) -> Vec<u64> {
+        let patient = self.source.below(2) == 0;
+        // Each request that is held may be answered, and wait for a few deadlines.
+        let most = 16 + 4 * self.model.config.receive_buffer_limit() / SMALLEST;
+        for _ in 0..most {
+            self.pull();
+            if let Status::Closed(reason) = self.connection.status() {
+                return self.closed(reason);
+            }
+            match (self.connection.deadline(), &self.model.live) {
+                (Some((at, _)), live) if live.is_none() || patient => self.tick(at),
+                (_, Some(_)) => {
+                    action::answer(&mut self.connection, &mut self.model, self.now);
+                }
+                (deadline, None) => panic!("deadline: waits for nothing until {deadline:?}"),
+            }
+        }
+        panic!("deadline: left alone, it never closed: {:?}", self.connection.status());
+    }
+
+    fn closed(mut self, reason: CloseReason) -> Vec<u64> {
+        self.model.note(reason.label());
+        let status = reason.status().map(|status| status.as_u16());
+        let Model { taken, answers, dropped, .. } = &self.model;
+        answers::check(taken, answers, *dropped, status);
+        self.model.trace
+    }
+
+    /// The connection says how much memory it owns, and the allocator agrees.
+    fn weighed(self, weigh: Weigh) -> Vec<u64> {
+        let told = self.connection.memory() - size_of::<Connection>();
+        let lent = lent(&self.connection);
+        let freed = weigh(self.connection);
+        assert_eq!(freed + lent, told, "memory: {freed} bytes of heap were freed, {lent} are lent");
+        self.model.trace
+    }
+}
+
+/// Pulls at most `most` events; the application acts on each at once, if it has reflexes.
+fn run(
+    mut events: Events<'_, '_>,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+    reflexes: usize,
+    most: usize,
+) -> usize {
+    let mut pulled = 0;
+    while pulled < most {
+        let Some((connection, event)) = events.next() else { break };
+        model.event(&event);
+        model.check(connection);
+        if reflexes > 0 {
+            for _ in 0..source.below(reflexes + 1) {
+                action::act(connection, source, model, now);
+            }
+            match source.below(16) {
+                0 => assert!(connection.receive(now, &mut [b'x']).is_err(), "input within events"),
+                1 => assert!(connection.resume(now).next().is_none(), "events within events"),
+                2 => {
+                    assert!(connection.receive_eof(now).next().is_none(), "events within events");
+                    model.eof = true;
+                }
+                _ => {}
+            }
+            model.check(connection);
+        }
+        pulled += 1;
+    }
+    pulled
+}

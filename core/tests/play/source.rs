@@ -1,0 +1,50 @@
+//! Choices out of arbitrary bytes. When they are used up every choice is the first one.
+
+/// The bytes that are left to choose by.
+pub(crate) struct Source<'b> {
+    bytes: &'b [u8],
+}
+
+impl<'b> Source<'b> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
+        Source { bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.bytes.split_off_first().copied().unwrap_or_default()
+    }
+
+    /// One of `0..count`, for small counts.
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        usize::from(self.byte()) % count.max(1)
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    /// Up to `count` bytes as they are.
+    pub(crate) fn raw(&mut self, count: usize) -> &'b [u8] {
+        let (taken, rest) = self.bytes.split_at(count.min(self.bytes.len()));
+        self.bytes = rest;
+        taken
+    }
+
+    /// A size: small ones often, the neighbours of powers of two, and now and then a huge one.
+    pub(crate) fn size(&mut self) -> u64 {
+        let choice = self.byte();
+        match choice {
+            0..160 => u64::from(choice),
+            160..250 => {
+                let power = 1_u64 << (u32::from(choice - 160) / 3 % 24);
+                (power + u64::from(choice % 3)).saturating_sub(1)
+            }
+            250..253 => 100_000,
+            _ => u64::MAX - u64::from(choice % 2),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The same bytes, cut in every way: an eager application must be told the same, and the peer must
+//! be answered the same.
+
+use super::{Seen, answer, text};
+use portcullis::{CloseReason, Config, Connection, Event, Events, Refusal, Status, Tick};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Up to this length each cut in two is tried; longer ones are cut at a few places.
+const SHORT: usize = 300;
+
+/// What came of some bytes and then the end of input: content in one piece, all output, the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) output: String,
+    pub(crate) reason: CloseReason,
+}
+
+impl Told {
+    /// How many requests were delivered.
+    pub(crate) fn requests(&self) -> usize {
+        self.seen.iter().filter(|seen| matches!(seen, Seen::Request(..))).count()
+    }
+
+    /// The status lines of all answers.
+    pub(crate) fn statuses(&self) -> Vec<u16> {
+        let lines = self.output.split("HTTP/1.1 ").skip(1);
+        lines.map(|line| line[..3].parse().expect("a status")).collect()
+    }
+}
+
+/// What comes of `wire`, however it is cut. The application asks for all content and answers each
+/// request with `ok` when it is complete.
+pub(crate) fn told(wire: impl AsRef<[u8]>) -> Told {
+    told_under(&Arc::new(Config::default()), wire)
+}
+
+pub(crate) fn told_under(config: &Arc<Config>, wire: impl AsRef<[u8]>) -> Told {
+    let wire = wire.as_ref();
+    let whole = run(config, &[wire]);
+    let bytes: Vec<_> = wire.chunks(1).collect();
+    assert_eq!(run(config, &bytes), whole, "byte by byte: {:?}", text(wire));
+    let step = if wire.len() <= SHORT { 1 } else { wire.len() / 16 + 1 };
+    for cut in (1..wire.len()).step_by(step) {
+        let (first, second) = wire.split_at(cut);
+        assert_eq!(run(config, &[first, second]), whole, "cut at {cut}: {:?}", text(wire));
+    }
+    whole
+}
+
+/// Asserts that the first request in `wire` is refused before it is delivered, with a whole answer
+/// that says so, and that nothing behind it is looked at.
+pub(crate) fn assert_refused(wire: impl AsRef<[u8]>, refusal: Refusal) {
+    assert_refused_under(&Arc::new(Config::default()), wire, refusal);
+}
+
+pub(crate) fn assert_refused_under(
+    config: &Arc<Config>,
+    wire: impl AsRef<[u8]>,
+    refusal: Refusal,
+) {
+    let wire = wire.as_ref();
+    let told = told_under(config, wire);
+    let expected =
+        Told { seen: Vec::new(), output: refusal_text(refusal), reason: CloseReason::Refused(refusal) };
+    assert_eq!(told, expected, "{:?}", text(wire));
+}
+
+/// The whole answer that a refused request gets.
+pub(crate) fn refusal_text(refusal: Refusal) -> String {
+    let (status, label) = (refusal.status(), refusal.label());
+    let reason = status.canonical_reason().expect("a known status");
+    let head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
+    let length = label.len() + 1;
+    let fields = "content-type: text/plain; charset=utf-8\r\n";
+    format!("{head}{fields}content-length: {length}\r\nconnection: close\r\n\r\n{label}\n")
+}
+
+fn run(config: &Arc<Config>, pieces: &[&[u8]]) -> Told {
+    let now = Tick::ZERO;
+    let mut eager =
+        Eager { connection: Connection::new(Arc::clone(config), now), seen: Vec::new(), output: Vec::new() };
+    let most = config.receive_buffer_limit() as usize;
+    for piece in pieces.iter().flat_map(|piece| piece.chunks(most)) {
+        if !eager.connection.status().wants_read() {
+            break;
+        }
+        let mut piece = piece.to_vec();
+        let events = eager.connection.receive(now, &mut piece).expect("it reads");
+        act(events, &mut eager.seen);
+        eager.go_on();
+    }
+    act(eager.connection.receive_eof(now), &mut eager.seen);
+    eager.go_on();
+    match eager.connection.status() {
+        Status::Closed(reason) => Told { seen: eager.seen, output: text(&eager.output), reason },
+        other => panic!("{other:?} after the end of {:?}", pieces.concat()),
+    }
+}
+
+/// An application that asks for all content, answers at once, and a peer that takes all at once.
+struct Eager {
+    connection: Connection,
+    seen: Vec<Seen>,
+    output: Vec<u8>,
+}
+
+impl Eager {
+    fn go_on(&mut self) {
+        loop {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let filled = self.connection.outgoing(&mut slices);
+            let sent: Vec<u8> = slices[..filled].iter().flat_map(|it| it.to_vec()).collect();
+            self.connection.sent(Tick::ZERO, sent.len());
+            self.output.extend_from_slice(&sent);
+            let before = self.seen.len();
+            act(self.connection.resume(Tick::ZERO), &mut self.seen);
+            if self.seen.len() == before && !self.connection.status().wants_write() {
+                return;
+            }
+        }
+    }
+}
+
+fn act(mut events: Events<'_, '_>, seen: &mut Vec<Seen>) {
+    let now = Tick::ZERO;
+    while let Some((connection, event)) = events.next() {
+        match (Seen::of(&event), seen.last_mut()) {
+            (Seen::Data(more), Some(Seen::Data(content))) => content.push_str(&more),
+            (one, _) => seen.push(one),
+        }
+        match event {
+            Event::Request { stream, .. } | Event::Data { stream, .. } => {
+                // It may have failed at once, for a declared length.
+                let _ = connection.request_data(now, stream, u64::MAX);
+            }
+            Event::End { stream, .. } => answer(connection, now, stream, 200, "ok"),
+            _ => {}
+        }
+    }
+}

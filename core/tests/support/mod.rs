@@ -1,0 +1,301 @@
+//! A connection with a peer at one end, an application at the other, and a clock that stands still
+//! until it is moved. Scripts read as what the peer and the application do, one line each.
+// Each file of tests uses its own part of this.
+#![allow(dead_code)]
+
+pub(crate) mod cuts;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use portcullis::{
+    Begun, BodyLength, Builder, CloseReason, Config, Connection, Event, Events, FieldLines, Misuse,
+    ResetReason, Status, StreamId, Tick, Timer,
+};
+use std::io::IoSlice;
+use std::iter::empty;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const POST_5: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+pub(crate) const POST_MUCH: &str =
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n";
+pub(crate) const POST_CHUNKED: &str =
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+pub(crate) const NANOSECOND: Duration = Duration::from_nanos(1);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// `Host` and these lines in a GET request.
+pub(crate) fn get_with(lines: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
+}
+
+/// An event as an owned value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Method, target, and field lines.
+    Request(String, String, Vec<(String, String)>),
+    Data(String),
+    /// The trailer fields.
+    End(Vec<(String, String)>),
+    Writable,
+    Reset(ResetReason),
+}
+
+impl Seen {
+    pub(crate) fn of(event: &Event<'_>) -> Seen {
+        match event {
+            Event::Request { head, .. } => {
+                Seen::Request(head.method().into(), head.target().into(), owned(head.fields()))
+            }
+            Event::Data { data, .. } => Seen::Data(text(data)),
+            Event::End { trailers, .. } => Seen::End(owned(trailers.fields())),
+            Event::Writable { .. } => Seen::Writable,
+            Event::Reset { reason, .. } => Seen::Reset(*reason),
+            other => panic!("not of HTTP/1.1: {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn data(content: &str) -> Seen {
+    Seen::Data(content.into())
+}
+
+pub(crate) fn end() -> Seen {
+    Seen::End(Vec::new())
+}
+
+fn owned(lines: FieldLines<'_>) -> Vec<(String, String)> {
+    lines.map(|(name, value)| (name.into(), text(value))).collect()
+}
+
+/// Every byte as one character.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// The defaults, but for these settings.
+pub(crate) fn with(settings: &[(&str, &str)]) -> Config {
+    let set = |builder: Builder, (name, value): &(&str, &str)| {
+        builder.set(name, value).expect("a setting")
+    };
+    settings.iter().fold(Config::builder(), set).build().expect("valid settings")
+}
+
+/// Field lines of an answer.
+pub(crate) fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    let pair = |(name, value): &(&'static str, &'static str)| {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    lines.iter().map(pair).collect()
+}
+
+/// The connection under test, and where the script stands.
+pub(crate) struct Script {
+    pub(crate) connection: Connection,
+    pub(crate) now: Tick,
+    /// The stream of the newest request.
+    pub(crate) stream: Option<StreamId>,
+}
+
+impl Script {
+    /// With the default configuration, accepted at 0.
+    pub(crate) fn new() -> Script {
+        Script::under(Config::default())
+    }
+
+    pub(crate) fn under(config: Config) -> Script {
+        let connection = Connection::new(Arc::new(config), Tick::ZERO);
+        Script { connection, now: Tick::ZERO, stream: None }
+    }
+
+    /// Accepted at 0, and the peer has sent `bytes`.
+    pub(crate) fn after(bytes: &str) -> Script {
+        let mut script = Script::new();
+        script.send(bytes);
+        script
+    }
+
+    // ---- the peer -------------------------------------------------------------------------------
+
+    /// The peer sends: what the application is told, while it does nothing yet.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> Vec<Seen> {
+        self.try_send(bytes).expect("it reads")
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Result<Vec<Seen>, Misuse> {
+        let mut bytes = bytes.as_ref().to_vec();
+        let events = self.connection.receive(self.now, &mut bytes)?;
+        Ok(pull(events, &mut self.stream))
+    }
+
+    /// The peer sends no more.
+    pub(crate) fn eof(&mut self) -> Vec<Seen> {
+        pull(self.connection.receive_eof(self.now), &mut self.stream)
+    }
+
+    /// What waits to be written.
+    pub(crate) fn waiting(&self) -> String {
+        let mut slices = vec![IoSlice::new(&[]); 1024];
+        let filled = self.connection.outgoing(&mut slices);
+        slices[..filled].iter().map(|slice| text(slice)).collect()
+    }
+
+    /// The peer takes all that waits.
+    pub(crate) fn output(&mut self) -> String {
+        let all = self.waiting();
+        self.connection.sent(self.now, all.len());
+        assert_eq!(self.waiting(), "", "all was sent");
+        all
+    }
+
+    /// The peer takes so many bytes.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        assert!(bytes <= self.waiting().len(), "as much is there");
+        self.connection.sent(self.now, bytes);
+    }
+
+    // ---- the application ------------------------------------------------------------------------
+
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream.expect("a request came")
+    }
+
+    /// What has become due.
+    pub(crate) fn resume(&mut self) -> Vec<Seen> {
+        pull(self.connection.resume(self.now), &mut self.stream)
+    }
+
+    pub(crate) fn ask(&mut self, bytes: u64) -> Vec<Seen> {
+        let stream = self.stream();
+        self.connection.request_data(self.now, stream, bytes).expect("a stream to ask on");
+        self.resume()
+    }
+
+    pub(crate) fn respond(&mut self, status: u16, length: BodyLength) -> Begun {
+        self.respond_with(status, &[], length).expect("an answer is owed")
+    }
+
+    pub(crate) fn respond_with(
+        &mut self,
+        status: u16,
+        lines: &[(&'static str, &'static str)],
+        length: BodyLength,
+    ) -> Result<Begun, Misuse> {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let stream = self.stream();
+        self.connection.respond(self.now, stream, status, &fields(lines), length)
+    }
+
+    /// Sends content; how much of it was taken.
+    pub(crate) fn content(&mut self, content: &[u8]) -> Result<usize, Misuse> {
+        let stream = self.stream();
+        self.connection.send_data(self.now, stream, &mut Bytes::copy_from_slice(content))
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<(), Misuse> {
+        let stream = self.stream();
+        self.connection.finish(self.now, stream, None)
+    }
+
+    /// A whole answer at once.
+    pub(crate) fn answer(&mut self, status: u16, content: &str) {
+        answer(&mut self.connection, self.now, self.stream(), status, content);
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    /// So long after the connection was accepted.
+    pub(crate) fn at(&mut self, moment: Duration) {
+        self.now = Tick::ZERO.after(moment);
+        self.connection.tick(self.now);
+    }
+
+    /// So much later.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        self.connection.tick(self.now);
+    }
+
+    /// The deadline, since the connection was accepted.
+    pub(crate) fn deadline(&self) -> Option<(Duration, Timer)> {
+        self.connection.deadline().map(|(at, timer)| (at.since(Tick::ZERO), timer))
+    }
+
+    /// One nanosecond before `moment` all is as it was; at it, it is not open any more, for `reason`.
+    pub(crate) fn closes_at(&mut self, moment: Duration, reason: CloseReason) -> String {
+        let before = self.status();
+        assert!(matches!(before, Status::Open { .. }), "{before:?}");
+        self.at(moment - NANOSECOND);
+        assert_eq!(self.status(), before, "one nanosecond before {moment:?}");
+        self.at(moment);
+        assert!(!matches!(self.status(), Status::Open { .. }), "at {moment:?}");
+        self.closes_with(reason)
+    }
+
+    // ---- what is the case -----------------------------------------------------------------------
+
+    pub(crate) fn status(&self) -> Status {
+        self.connection.status()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.status(), Status::Open { .. })
+    }
+
+    pub(crate) fn reads(&self) -> bool {
+        self.status().wants_read()
+    }
+
+    /// The connection has ended, or does so when the peer took everything and ends too. What the
+    /// peer took last.
+    pub(crate) fn closes_with(&mut self, reason: CloseReason) -> String {
+        assert!(!self.is_open(), "open: {:?}", self.status());
+        let last = self.output();
+        self.eof();
+        assert_eq!(self.status(), Status::Closed(reason));
+        assert_eq!(self.connection.deadline(), None);
+        assert_eq!(self.connection.memory(), size_of::<Connection>());
+        last
+    }
+}
+
+fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while let Some((_, event)) = events.next() {
+        if let Event::Request { stream, .. } = &event {
+            *newest = Some(*stream);
+        }
+        seen.push(Seen::of(&event));
+    }
+    seen
+}
+
+/// A whole answer at once.
+pub(crate) fn answer(
+    connection: &mut Connection,
+    now: Tick,
+    stream: StreamId,
+    status: u16,
+    content: &str,
+) {
+    let status = StatusCode::from_u16(status).expect("a status");
+    let length = BodyLength::Known(content.len() as u64);
+    let begun = connection.respond(now, stream, status, empty(), length).expect("one is owed");
+    if begun == Begun::Open {
+        let mut content = Bytes::copy_from_slice(content.as_bytes());
+        connection.send_data(now, stream, &mut content).expect("the head is out");
+        assert!(content.is_empty(), "all of it fits");
+        connection.finish(now, stream, None).expect("it is complete");
+    }
+}
