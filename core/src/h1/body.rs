@@ -131,20 +131,14 @@ impl Chunked {
     ) -> Result<Decoded, Refusal> {
         let mut seen = Decoded::default();
         loop {
-            let in_data = self.at == At::Data;
-            let step = match self.at {
-                At::Trailers => break,
-                At::Data if self.left > limit - seen.length as u64 => Err(Refusal::ContentTooLarge),
-                At::Data => Ok(()),
-                _ => match bytes.get(seen.taken) {
-                    Some(&byte) => self.frame(byte, config).map(|()| seen.taken += 1),
-                    None => break,
-                },
+            let framed = match self.frames(bytes, &mut seen.taken, config) {
+                Ok(()) if self.at != At::Data => break,
+                Ok(()) if self.left > limit - seen.length as u64 => Err(Refusal::ContentTooLarge),
+                framed => framed,
             };
-            match step {
+            match framed {
                 Err(refusal) if seen.length == 0 => return Err(refusal),
                 Err(_) => break,
-                Ok(()) if !in_data => continue,
                 Ok(()) => {}
             }
             let room = most - seen.length as u64;
@@ -167,6 +161,55 @@ impl Chunked {
         Ok(seen)
     }
 
+    /// Takes framing, up to content or to the trailers: what is usual in one step, and the rest
+    /// byte by byte.
+    fn frames(&mut self, bytes: &[u8], taken: &mut usize, config: &Config) -> Result<(), Refusal> {
+        while !matches!(self.at, At::Data | At::Trailers) {
+            let rest = bytes.get(*taken..).unwrap_or_default();
+            *taken += match (self.at, rest) {
+                (_, []) => break,
+                (At::DataCr, [b'\r', b'\n', ..]) => {
+                    self.left = 0;
+                    self.at = At::Size(0);
+                    2
+                }
+                (At::Size(0), [byte, ..]) => match plain_size(rest) {
+                    Some((size, length)) => {
+                        self.left = size;
+                        self.at = if size == 0 { At::Trailers } else { At::Data };
+                        length
+                    }
+                    None => {
+                        self.frame(*byte, config)?;
+                        1
+                    }
+                },
+                (At::Extension, [first, ..]) if is_extension(*first) => {
+                    let length = rest.iter().take_while(|byte| is_extension(**byte)).count();
+                    self.pay(length as u32, config)?;
+                    length
+                }
+                (_, [byte, ..]) => {
+                    self.frame(*byte, config)?;
+                    1
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Counts bytes of extensions.
+    fn pay(&mut self, bytes: u32, config: &Config) -> Result<(), Refusal> {
+        self.extension = self.extension.saturating_add(bytes);
+        self.extensions = self.extensions.saturating_add(bytes);
+        if u64::from(self.extension) > config.chunk_extension_limit()
+            || u64::from(self.extensions) > config.chunk_extensions_limit()
+        {
+            return Err(Refusal::ChunkExtensions);
+        }
+        Ok(())
+    }
+
     /// One byte of framing.
     fn frame(&mut self, byte: u8, config: &Config) -> Result<(), Refusal> {
         self.at = match (self.at, byte) {
@@ -179,7 +222,7 @@ impl Chunked {
             (At::Size(1..) | At::Space, b';') => At::Extension,
             (At::Size(1..) | At::Space, b' ' | b'\t') => At::Space,
             (At::Extension, b'\r') => At::SizeEnd,
-            (At::Extension, b'\t' | b' '..=b'~') => At::Extension,
+            (At::Extension, _) if is_extension(byte) => At::Extension,
             (At::SizeEnd, b'\n') => {
                 self.extension = 0;
                 if self.left == 0 { At::Trailers } else { At::Data }
@@ -192,16 +235,30 @@ impl Chunked {
             _ => return Err(Refusal::Chunk),
         };
         if matches!(self.at, At::Extension | At::Space) {
-            self.extension += 1;
-            self.extensions += 1;
-            if u64::from(self.extension) > config.chunk_extension_limit()
-                || u64::from(self.extensions) > config.chunk_extensions_limit()
-            {
-                return Err(Refusal::ChunkExtensions);
-            }
+            self.pay(1, config)?;
         }
         Ok(())
     }
+}
+
+/// Whether an extension may have that byte; what it means is not looked at.
+fn is_extension(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~')
+}
+
+/// The size at the start of `line`, if that is digits and CRLF alone, and the line's length.
+fn plain_size(line: &[u8]) -> Option<(u64, usize)> {
+    let mut size = 0;
+    for (place, byte) in line.iter().take(usize::from(SIZE_DIGITS) + 1).enumerate() {
+        match (*byte as char).to_digit(16) {
+            Some(digit) if place < usize::from(SIZE_DIGITS) => size = size << 4 | u64::from(digit),
+            None if place > 0 && line[place..].starts_with(b"\r\n") => {
+                return Some((size, place + 2));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -124,7 +124,8 @@ fn authority_of_target<'h>(
     if kind == Kind::Connect {
         let port =
             target.iter().rposition(|byte| *byte == b':').and_then(|at| target.get(at + 1..));
-        let has_port = port.is_some_and(|port| !port.is_empty());
+        let has_port =
+            port.is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit));
         return if has_port && is_authority(target) {
             Ok(Some(target))
         } else {
@@ -153,9 +154,11 @@ fn authority_of_target<'h>(
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 7.2), without userinfo; the empty one too.
+/// `uri-host [ ":" port ]` (RFC 9110 7.2), without userinfo; the empty one too, but no port alone
+/// (RFC 9110 4.2.1).
 fn is_authority(authority: &[u8]) -> bool {
     let (host, port) = match authority {
+        [b':', ..] => return false,
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
             let (address, after) = rest.split_at(end);
@@ -178,7 +181,9 @@ fn is_authority(authority: &[u8]) -> bool {
             None => (authority, &[][..]),
         },
     };
-    grammar::is_host_name(host) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+    let is_port = port.is_empty()
+        || (port.len() <= 5 && decimal(port).is_some_and(|port| port <= u64::from(u16::MAX)));
+    is_port && grammar::is_host_name(host)
 }
 
 /// What the fields say that matters to a server.

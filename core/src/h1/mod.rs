@@ -120,7 +120,7 @@ impl Http1 {
             if let Some(reason) = self.reset.take() {
                 return Some(Step::Reset(reason));
             }
-            if self.cut_short && self.has_room(common) {
+            if self.is_writable(common) {
                 self.cut_short = false;
                 return Some(Step::Writable);
             }
@@ -154,7 +154,7 @@ impl Http1 {
         let too_large =
             self.receiving == Receiving::Body && self.content.exceeds(self.body_limit);
         let over = common.eof && self.receiving == Receiving::Idle && common.is_open();
-        self.reset.is_some() || (self.cut_short && self.has_room(common)) || too_large || over
+        self.reset.is_some() || self.is_writable(common) || too_large || over
     }
 
     /// Skips empty lines; then a request begins.
@@ -278,11 +278,11 @@ impl Http1 {
             return Next::Wait;
         }
         let span = input.take(decoded.taken);
+        self.continue_owed = false;
         if decoded.length == 0 {
             return Next::Again;
         }
         self.content_begun = true;
-        self.continue_owed = false;
         self.awaited = false;
         self.credit -= decoded.length as u64;
         self.body_limit -= decoded.length as u64;
@@ -454,13 +454,6 @@ impl Http1 {
         self.check_declared_length(common)?;
         self.credit = self.credit.saturating_add(bytes);
         self.awaited |= bytes > 0;
-        if self.continue_owed && bytes > 0 && self.sending == Sending::Owed {
-            // Content that is here already needs no 100 (RFC 9110 10.1.1).
-            if common.held.is_empty() {
-                common.output.write(CONTINUE);
-            }
-            self.continue_owed = false;
-        }
         Ok(())
     }
 
@@ -514,6 +507,11 @@ impl Http1 {
 
         // While something is held that the application may have, nobody waits for the peer.
         let wanted = self.receiving == Receiving::Body && self.awaited;
+        // Content that is here already needs no 100 (RFC 9110 10.1.1).
+        if self.continue_owed && wanted && nothing_held && self.sending == Sending::Owed {
+            common.output.write(CONTINUE);
+            self.continue_owed = false;
+        }
         if wanted && (nothing_held || !common.blocked) && !common.eof {
             self.upload.resume(common.now);
             common.timers.set(Timer::RequestBody, self.upload.deadline());

@@ -210,7 +210,8 @@ impl Script {
 
     /// A whole answer at once.
     pub(crate) fn answer(&mut self, status: u16, content: &str) {
-        answer(&mut self.connection, self.now, self.stream(), status, content);
+        let stream = self.stream();
+        answer(&mut self.connection, self.now, stream, status, content);
     }
 
     // ---- time -----------------------------------------------------------------------------------

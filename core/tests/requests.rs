@@ -1,0 +1,498 @@
+//! What a client may ask, and how: methods, targets, persistence, content, `Expect`, pipelining,
+//! half-closed clients. What is refused stands in `strict.rs`.
+
+mod support;
+
+use http::Version;
+use portcullis::{
+    BodyLength, CloseReason, Config, Connection, Event, Events, PeerClose, Refusal, ResetReason, Status,
+    Tick,
+};
+use std::sync::Arc;
+use support::cuts::{assert_refused, refusal_text, told};
+use support::{GET, POST_5, POST_CHUNKED, Script, Seen, data, end, get_with};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const EXPECT_5: &str =
+    "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+
+fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Seen {
+    let fields = fields.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    Seen::Request(method.into(), target.into(), fields.collect())
+}
+
+fn get() -> Seen {
+    request("GET", "/", &[("Host", "a")])
+}
+
+// ---- methods and targets --------------------------------------------------------------------------
+
+#[test]
+fn a_request_is_told_as_it_was_sent() {
+    let wire = "GET /path?query=1&x HTTP/1.1\r\nHost: a.example:8080\r\nX-Empty:\r\nX-Spaced: \t a  b \t\r\n\
+                X-Twice: 1\r\nx-twice: 2\r\nX-\u{60}!#$%&'*+-.^_|~: token\r\n\r\n";
+    let fields = [
+        ("Host", "a.example:8080"),
+        ("X-Empty", ""),
+        ("X-Spaced", "a  b"),
+        ("X-Twice", "1"),
+        ("x-twice", "2"),
+        ("X-`!#$%&'*+-.^_|~", "token"),
+    ];
+    let told = told(wire);
+    assert_eq!(told.seen, [request("GET", "/path?query=1&x", &fields), end()]);
+    assert_eq!(told.output, OK);
+    assert_eq!(told.reason, CloseReason::Peer(PeerClose::Done));
+}
+
+#[test]
+fn all_methods_and_custom_ones() {
+    let longest = "M".repeat(32);
+    for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "get", "M-SEARCH", "!#$%&'*+-.^_`|~0", &longest] {
+        let told = told(format!("{method} /x HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(told.seen, [request(method, "/x", &[("Host", "a")]), end()]);
+        assert_eq!(told.output, OK);
+    }
+    let longer = format!("{longest}M /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_refused(longer, Refusal::Method);
+}
+
+#[test]
+fn head_is_answered_without_content() {
+    let told = told("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2));
+    assert_eq!(told.requests(), 2);
+    assert_eq!(told.output, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n".repeat(2));
+}
+
+#[test]
+fn targets_have_four_forms() {
+    let long = format!("/{}", "x".repeat(8191));
+    for (method, target, host) in [
+        ("GET", "/", "a"),
+        ("GET", "//a/../b;c?d?e/f", "a"),
+        ("GET", "/%00%zz\"<>\\^`{|}", "a"),
+        ("GET", &long, "a"),
+        ("OPTIONS", "/", "a"),
+        ("OPTIONS", "*", "a"),
+        ("GET", "http://a/", "a"),
+        ("GET", "http://a", "a"),
+        ("GET", "http://a?x", "a"),
+        ("OPTIONS", "http://a", "a"),
+        ("GET", "https://[::1]:443/x", "[::1]:443"),
+        ("CONNECT", "a.example:443", "a.example:443"),
+        ("CONNECT", "[::1]:443", "[::1]:443"),
+    ] {
+        let mut script = Script::new();
+        let seen = script.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(seen, [request(method, target, &[("Host", host)]), end()]);
+    }
+}
+
+#[test]
+fn wrong_forms_are_refused() {
+    for (method, target) in [
+        ("GET", "*"),
+        ("HEAD", "*"),
+        ("POST", "*"),
+        ("options", "*"),
+        ("OPTIONS", "**"),
+        ("OPTIONS", "*?x"),
+        ("GET", "a"),
+        ("GET", "a:80"),
+        ("GET", "a/b"),
+        ("GET", "?x"),
+        ("GET", "\\"),
+        ("GET", "http:/a/"),
+        ("GET", "http:a"),
+        ("GET", "http://"),
+        ("GET", "http:///x"),
+        ("GET", "http://:80/"),
+        ("GET", "ftp://a/"),
+        ("GET", "file:///x"),
+        ("GET", "httpx://a/"),
+        ("GET", "http://user@a/"),
+        ("GET", "http://user:word@a/"),
+        ("GET", "http://a:b/"),
+        ("GET", "http://a:65536/"),
+        ("GET", "http://a\\b/"),
+        ("GET", "http://[::1/"),
+        ("GET", "/#"),
+        ("GET", "/a#b"),
+        ("GET", "#"),
+        ("GET", "http://a/#b"),
+        ("OPTIONS", "*#"),
+        ("CONNECT", "a"),
+        ("CONNECT", "a:"),
+        ("CONNECT", ":443"),
+        ("CONNECT", "a:65536"),
+        ("CONNECT", "a:x"),
+        ("CONNECT", "[::1]"),
+        ("CONNECT", "[::1]:"),
+        ("CONNECT", "/"),
+        ("CONNECT", "*"),
+        ("CONNECT", "http://a:443/"),
+        ("CONNECT", "user@a:443"),
+        ("CONNECT", "a:443/"),
+    ] {
+        let host = if target.contains(":65536") { "a:65536" } else { "a" };
+        let wire = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_refused(wire, Refusal::Target);
+    }
+}
+
+#[test]
+fn heads_in_the_types_of_the_ecosystem() {
+    let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
+    for lines in ["", "X: 1\r\nX: 2\r\nY: \u{e9}\r\n"] {
+        let wire = format!("PUT /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n{lines}\r\n");
+        let mut wire: Vec<u8> = wire.chars().map(|it| it as u8).collect();
+        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+        let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
+        let request = head.to_http().expect("valid");
+        assert_eq!((request.method().as_str(), request.version()), ("PUT", Version::HTTP_11));
+        assert_eq!(request.uri(), "/a?b");
+        assert_eq!(request.headers().len(), 2 + lines.matches(':').count());
+        assert_eq!(head.field("HOST"), Some(&b"a"[..]));
+        assert_eq!(head.field("absent"), None);
+        assert_eq!((head.content_length(), head.expects_continue()), (Some(0), false));
+        drop(events);
+        support::answer(&mut connection, Tick::ZERO, stream, 200, "");
+    }
+}
+
+// ---- keeping the connection -----------------------------------------------------------------------
+
+#[test]
+fn http_1_1_keeps_the_connection_unless_told_otherwise() {
+    for (lines, kept) in [
+        ("", true),
+        ("Connection: keep-alive\r\n", true),
+        ("Connection: upgrade\r\n", true),
+        ("Connection: closed\r\n", true),
+        ("Connection: close\r\n", false),
+        ("connection: CLOSE\r\n", false),
+        ("Connection: keep-alive, close\r\n", false),
+        ("Connection: x ,\tclose,\r\n", false),
+        ("Connection: keep-alive\r\nConnection: close\r\n", false),
+        ("Connection: close\r\nConnection: keep-alive\r\n", false),
+    ] {
+        let told = told(get_with(lines).repeat(2));
+        if kept {
+            assert_eq!(told.output, OK.repeat(2), "{lines:?}");
+            assert_eq!(told.reason, CloseReason::Peer(PeerClose::Done), "{lines:?}");
+        } else {
+            let closing = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+            assert_eq!(told.output, closing, "{lines:?}");
+            assert_eq!(told.reason, CloseReason::Completed, "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn http_1_0_closes_the_connection_unless_told_otherwise() {
+    for (lines, kept) in [
+        ("", false),
+        ("Connection: close\r\n", false),
+        ("Connection: keep-alive, close\r\n", false),
+        ("Connection: upgrade\r\n", false),
+        ("Keep-Alive: timeout=5\r\n", false),
+        ("Connection: keep-alive\r\n", true),
+        ("Connection: Keep-Alive\r\n", true),
+    ] {
+        let told = told(format!("GET / HTTP/1.0\r\n{lines}\r\n").repeat(2));
+        let option = if kept { "keep-alive" } else { "close" };
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: {option}\r\n\r\nok");
+        assert_eq!(told.output, answer.repeat(if kept { 2 } else { 1 }), "{lines:?}");
+    }
+}
+
+// ---- content --------------------------------------------------------------------------------------
+
+#[test]
+fn content_by_its_length() {
+    let told = told(format!("{POST_5}hello{}{GET}", POST_5.replace(": 5", ": 0")));
+    assert_eq!(told.seen[1..3], [data("hello"), end()]);
+    assert_eq!(told.seen[4..], [end(), get(), end()]);
+    assert_eq!(told.statuses(), [200, 200, 200]);
+}
+
+#[test]
+fn content_in_chunks() {
+    let chunks = "5\r\nhello\r\n1;name=value;flag\r\n,\r\n006 ;q=\"a;b\"\r\n world\r\nA\r\n0123456789\r\n";
+    let trailers = "X-Sum:  1 \r\nx-sum: 2\r\n";
+    let told = told(format!("{POST_CHUNKED}{chunks}0\r\n\r\n{POST_CHUNKED}00;x\r\n{trailers}\r\n{GET}"));
+    assert_eq!(told.seen[1..3], [data("hello, world0123456789"), end()]);
+    let fields = [("X-Sum", "1"), ("x-sum", "2")].map(|(name, value)| (name.into(), value.into()));
+    assert_eq!(told.seen[4..], [Seen::End(fields.into()), get(), end()]);
+    assert_eq!(told.statuses(), [200, 200, 200]);
+}
+
+#[test]
+fn content_that_the_peer_breaks_off() {
+    for (head, rest) in [(POST_5, "hell"), (POST_CHUNKED, "5\r\nhell"), (POST_CHUNKED, "4\r\nhell\r\n0\r\nX: y")] {
+        let told = told(format!("{head}{rest}"));
+        assert_eq!(told.seen[1..], [data("hell"), Seen::Reset(ResetReason::Truncated)], "{rest:?}");
+        assert_eq!(told.statuses(), [400], "{rest:?}");
+        assert_eq!(told.reason, CloseReason::Peer(PeerClose::Truncated), "{rest:?}");
+    }
+    let told = told("GET / HTTP/1.1\r\nHost");
+    assert_eq!((told.requests(), told.statuses()), (0, vec![400]));
+    assert_eq!(told.reason, CloseReason::Peer(PeerClose::Truncated));
+}
+
+#[test]
+fn content_comes_when_it_is_asked_for_and_no_more_of_it() {
+    let mut script = Script::new();
+    assert_eq!(script.send(format!("{POST_5}hello")).len(), 1);
+    assert!(!script.reads(), "what is held is not asked for");
+    assert_eq!(script.resume(), []);
+    assert_eq!(script.ask(2), [data("he")]);
+    assert_eq!(script.resume(), []);
+    assert_eq!(script.ask(0), []);
+    assert_eq!(script.ask(9), [data("llo"), end()]);
+    assert!(script.reads());
+    assert_eq!(script.ask(9), [], "there is none left");
+}
+
+#[test]
+fn credit_lapses_with_the_read_that_it_was_for() {
+    let mut script = Script::after(POST_5);
+    assert_eq!(script.ask(4), []);
+    assert_eq!(script.send("he"), [data("he")]);
+    assert_eq!(script.send("ll"), [], "it has to ask again");
+    assert_eq!(script.ask(4), [data("ll")]);
+    assert_eq!(script.ask(4), []);
+    assert_eq!(script.send("o"), [data("o"), end()]);
+}
+
+#[test]
+fn who_stops_early_loses_nothing_and_is_told_to_come_back() {
+    let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
+    let mut wire = format!("{POST_5}hello{GET}").into_bytes();
+    let mut seen = Vec::new();
+    let events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+    seen.extend(pull_one(events));
+    while connection.has_events() {
+        seen.extend(pull_one(connection.resume(Tick::ZERO)));
+    }
+    assert_eq!(seen[1..], [data("hello"), end(), get(), end()]);
+    assert!(connection.status().wants_read());
+}
+
+/// Pulls one event, and acts on it at once.
+fn pull_one(mut events: Events<'_, '_>) -> Option<Seen> {
+    let (connection, event) = events.next()?;
+    let seen = Seen::of(&event);
+    match event {
+        Event::Request { stream, .. } => {
+            connection.request_data(Tick::ZERO, stream, 9).expect("a stream");
+        }
+        Event::End { stream, .. } => support::answer(connection, Tick::ZERO, stream, 204, ""),
+        _ => {}
+    }
+    Some(seen)
+}
+
+// ---- Expect ---------------------------------------------------------------------------------------
+
+#[test]
+fn the_client_is_told_to_go_on_once_the_application_asks() {
+    let mut script = Script::after(EXPECT_5);
+    assert_eq!(script.waiting(), "", "nobody has asked");
+    script.ask(0);
+    assert_eq!(script.waiting(), "", "for nothing");
+    script.ask(2);
+    assert_eq!(script.output(), CONTINUE);
+    script.ask(2);
+    assert_eq!(script.waiting(), "", "once");
+    assert_eq!(script.send("hello"), [data("hell")]);
+    assert_eq!(script.ask(9), [data("o"), end()]);
+    script.answer(200, "ok");
+    assert_eq!(script.output(), OK);
+    assert_eq!(script.send(GET), [get(), end()], "the connection is kept");
+}
+
+#[test]
+fn the_client_is_told_to_go_on_for_chunks_too() {
+    for value in ["100-continue", "100-Continue"] {
+        let head = POST_CHUNKED.replace("Host", &format!("Expect: {value}\r\nHost"));
+        let mut script = Script::after(&head);
+        script.ask(9);
+        assert_eq!(script.output(), CONTINUE);
+    }
+}
+
+#[test]
+fn no_100_if_content_is_here_already() {
+    let mut script = Script::after(&format!("{EXPECT_5}h"));
+    assert_eq!(script.ask(9), [data("h")]);
+    assert_eq!(script.ask(9), []);
+    assert_eq!(script.waiting(), "");
+}
+
+/// The same, if the application asks as soon as it sees the request.
+#[test]
+fn no_100_if_content_came_with_the_head() {
+    for (wire, output) in [
+        (format!("{EXPECT_5}hello"), OK.to_owned()),
+        (format!("{EXPECT_5}h"), String::new()),
+        (format!("{}5\r\n", EXPECT_5.replace("Content-Length: 5", "Transfer-Encoding: chunked")), String::new()),
+        (EXPECT_5.to_owned(), CONTINUE.to_owned()),
+    ] {
+        let mut script = Script::new();
+        let mut bytes = wire.clone().into_bytes();
+        let mut events = script.connection.receive(Tick::ZERO, &mut bytes).expect("it reads");
+        while let Some((connection, event)) = events.next() {
+            match event {
+                Event::Request { stream, .. } | Event::Data { stream, .. } => {
+                    connection.request_data(Tick::ZERO, stream, 9).expect("a stream");
+                }
+                Event::End { stream, .. } => {
+                    support::answer(connection, Tick::ZERO, stream, 200, "ok");
+                }
+                _ => {}
+            }
+        }
+        drop(events);
+        assert_eq!(script.waiting(), output, "{wire:?}");
+    }
+}
+
+#[test]
+fn no_100_where_none_is_waited_for() {
+    for wire in [
+        POST_5.to_owned(),
+        EXPECT_5.replace("1.1", "1.0"),
+        EXPECT_5.replace(": 5", ": 0"),
+        get_with("Expect: 100-continue\r\n"),
+    ] {
+        let mut script = Script::after(&wire);
+        script.ask(9);
+        assert_eq!(script.waiting(), "", "{wire:?}");
+    }
+}
+
+#[test]
+fn who_refuses_sends_no_100_and_closes() {
+    let mut script = Script::after(EXPECT_5);
+    script.answer(401, "no");
+    assert_eq!(
+        script.output(),
+        "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
+    );
+    // The client may send the content all the same, or the next request: nobody can tell.
+    assert_eq!(script.send("hello"), []);
+    assert_eq!(script.send(GET), []);
+    script.closes_with(CloseReason::Completed);
+}
+
+#[test]
+fn an_application_may_say_100_itself() {
+    let mut script = Script::after(EXPECT_5);
+    let (stream, status) = (script.stream(), http::StatusCode::CONTINUE);
+    script.connection.inform(script.now, stream, status, std::iter::empty()).expect("an interim");
+    assert_eq!(script.output(), CONTINUE);
+    script.ask(9);
+    assert_eq!(script.waiting(), "", "not again");
+    assert_eq!(script.send("hello"), [data("hello"), end()]);
+    script.answer(200, "ok");
+    assert_eq!(script.output(), OK);
+}
+
+#[test]
+fn after_an_answer_has_begun_there_is_no_100() {
+    let mut script = Script::after(EXPECT_5);
+    let _ = script.respond(200, BodyLength::Known(2));
+    script.output();
+    script.ask(9);
+    assert_eq!(script.waiting(), "");
+}
+
+// ---- pipelining, blank lines, half-closed clients -------------------------------------------------
+
+#[test]
+fn pipelined_requests_come_in_order_and_one_at_a_time() {
+    let mut script = Script::new();
+    let wire: String = (1..=5).map(|n| GET.replace("/ ", &format!("/{n} "))).collect();
+    let path = |n: u64| request("GET", &format!("/{n}"), &[("Host", "a")]);
+    assert_eq!(script.send(wire), [path(1), end()]);
+    for n in 1..5 {
+        assert!(!script.reads(), "the rest stays where it is");
+        assert_eq!(script.resume(), [], "one is in progress");
+        assert_eq!(script.stream().as_u64(), n);
+        script.answer(200, "ok");
+        assert_eq!(script.resume(), [path(n + 1), end()]);
+    }
+    script.answer(200, "ok");
+    assert_eq!(script.output(), OK.repeat(5));
+    assert_eq!(script.connection.requests(), 5);
+}
+
+#[test]
+fn pipelined_requests_with_content() {
+    let told = told(format!("{POST_5}hello{GET}{POST_CHUNKED}1\r\n!\r\n0\r\n\r\n{GET}"));
+    assert_eq!(told.requests(), 4);
+    assert_eq!(told.output, OK.repeat(4));
+}
+
+#[test]
+fn a_refused_request_is_answered_behind_those_before_it() {
+    let told = told(format!("{GET}{POST_5}helloGET /\r\n\r\n{GET}"));
+    assert_eq!(told.requests(), 2);
+    assert_eq!(told.output, format!("{OK}{OK}{}", refusal_text(Refusal::RequestLine)));
+    assert_eq!(told.reason, CloseReason::Refused(Refusal::RequestLine));
+}
+
+#[test]
+fn some_blank_lines_are_skipped_before_a_request() {
+    for lines in 0..=4 {
+        let told = told(format!("{}{GET}", "\r\n".repeat(lines)).repeat(2));
+        assert_eq!(told.seen, [get(), end(), get(), end()], "{lines} lines");
+    }
+    for lines in 5..=6 {
+        assert_refused(format!("{}{GET}", "\r\n".repeat(lines)), Refusal::BlankLines);
+    }
+    let after = told(format!("{GET}{}{GET}", "\r\n".repeat(5)));
+    assert_eq!(after.output, format!("{OK}{}", refusal_text(Refusal::BlankLines)));
+    // A line with something in it is none.
+    assert_refused(format!(" \r\n{GET}"), Refusal::RequestLine);
+}
+
+#[test]
+fn half_closed_clients_are_answered() {
+    let mut script = Script::new();
+    assert_eq!(script.send(format!("{GET}{GET}")), [get(), end()]);
+    assert_eq!(script.eof(), []);
+    for _ in 0..2 {
+        assert_eq!(script.status(), Status::Open { read: false, write: false });
+        script.answer(200, "ok");
+        script.resume();
+    }
+    assert_eq!(script.closes_with(CloseReason::Peer(PeerClose::Done)), OK.repeat(2));
+}
+
+#[test]
+fn half_closed_clients_are_answered_with_what_takes_long() {
+    let mut script = Script::after(&format!("{POST_5}hello"));
+    assert_eq!(script.eof(), [], "the content was not asked for yet");
+    script.pass(support::HOUR);
+    assert_eq!(script.ask(9), [data("hello"), end()]);
+    let _ = script.respond(200, BodyLength::Unknown);
+    script.resume();
+    script.pass(support::HOUR);
+    assert_eq!(script.content(b"x"), Ok(1));
+    script.finish().expect("an answer");
+    script.resume();
+    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    assert_eq!(script.closes_with(CloseReason::Peer(PeerClose::Done)), answer);
+}
+
+#[test]
+fn who_ends_without_a_request_is_let_go() {
+    for sent in ["", "\r\n", "\r"] {
+        let mut script = Script::after(sent);
+        script.eof();
+        assert_eq!(script.status(), Status::Closed(CloseReason::Peer(PeerClose::Done)), "{sent:?}");
+    }
+}
