@@ -1,0 +1,95 @@
+//! An answer on its way, and the short ones that all services share.
+
+use crate::body::AnswerBody;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Makes a future that is ready after a while: a runtime's timer.
+pub type Sleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A future that someone else polls.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The future of an answer to a request with content of type `B`. One that is known at once costs
+/// no allocation.
+pub struct Answer<B>(State<B>);
+
+enum State<B> {
+    Now(Option<Response<AnswerBody<B>>>),
+    Later(Later<Response<AnswerBody<B>>>),
+}
+
+impl<B> Answer<B> {
+    /// An answer that is known.
+    pub(crate) fn now(response: Response<AnswerBody<B>>) -> Self {
+        Answer(State::Now(Some(response)))
+    }
+
+    /// An answer that takes its time.
+    pub(crate) fn later(
+        response: impl Future<Output = Response<AnswerBody<B>>> + Send + 'static,
+    ) -> Self {
+        Answer(State::Later(Box::pin(response)))
+    }
+}
+
+// The content is never pinned in place here: it is only handed over.
+impl<B> Unpin for Answer<B> {}
+
+impl<B> Future for Answer<B> {
+    type Output = Response<AnswerBody<B>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Now(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            State::Later(response) => response.as_mut().poll(cx),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Answer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
+
+/// Plain text in ASCII.
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+/// A page.
+pub(crate) const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// An answer with status 200.
+pub(crate) fn of_type<B>(
+    content_type: HeaderValue,
+    body: AnswerBody<B>,
+) -> Response<AnswerBody<B>> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// An answer of one line.
+pub(crate) fn line<B>(status: StatusCode, text: impl Into<Bytes>) -> Response<AnswerBody<B>> {
+    let mut response = of_type(TEXT, AnswerBody::whole(text));
+    *response.status_mut() = status;
+    response
+}
+
+/// 404, whatever is missing.
+pub(crate) fn not_found<B>() -> Response<AnswerBody<B>> {
+    line(StatusCode::NOT_FOUND, "there is nothing here\n")
+}
+
+/// 405, with the methods that are allowed (RFC 9110 15.5.6).
+pub(crate) fn wrong_method<B>(allowed: &'static str) -> Response<AnswerBody<B>> {
+    let mut response =
+        line(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allowed}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}

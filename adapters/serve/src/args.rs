@@ -1,0 +1,217 @@
+//! The command line.
+
+use crate::listen::Address;
+use crate::runtime::Runtime;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use portcullis::{Builder, Config};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+/// Columns that the help takes at most.
+const WIDTH: usize = 100;
+const INDENT: &str = "      ";
+
+/// A hardened HTTP server for the files of a directory, or for demo routes.
+///
+/// No client can hold a connection, or make the server hold memory, for longer or more than a setting
+/// names. SIGINT and SIGTERM drain: what is in progress is finished within `drain_timeout`; a second
+/// signal ends the program at once. RUST_LOG=debug logs why each connection was closed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    max_term_width = WIDTH,
+    after_help = "`--help` lists the settings that --set takes, with their units, defaults and sources.",
+    after_long_help = settings()
+)]
+pub(crate) struct Args {
+    /// Address and port to listen on; port 0 takes a free one. May be given more than once
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: Vec<Address>,
+
+    /// Directory whose files to serve [default: none, serve demo routes]
+    ///
+    /// Nothing outside of it is served, whatever a path or a symbolic link says. A directory gives its
+    /// index.html, or else a listing.
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
+    pub(crate) root: Option<PathBuf>,
+
+    /// Number of threads that serve [default: one for each processor core]
+    #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = threads)]
+    pub(crate) threads: usize,
+
+    /// Runtime to run on
+    #[arg(long, value_enum, value_name = "NAME", default_value = "tokio")]
+    pub(crate) runtime: Runtime,
+
+    /// Use the tighter limits meant for the open internet
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Change a limit or a timeout, such as keep_alive_timeout=1s. May be given more than once
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<Assignment>,
+}
+
+/// A setting's new value.
+#[derive(Clone, Debug)]
+struct Assignment {
+    name: String,
+    value: String,
+}
+
+impl Args {
+    /// Reads the command line. Help, and mistakes in it, end the program.
+    pub(crate) fn read() -> (Args, Config) {
+        let args = Args::parse();
+        match args.config() {
+            Ok(config) => (args, config),
+            Err(error) => Args::command().error(ErrorKind::ValueValidation, error).exit(),
+        }
+    }
+
+    fn config(&self) -> Result<Config, String> {
+        let profile = if self.strict { Config::strict() } else { Config::default() };
+        let mut builder = Builder::from(profile);
+        for Assignment { name, value } in &self.set {
+            builder = builder.set(name, value).map_err(|error| error.to_string())?;
+        }
+        builder.build().map_err(|error| error.to_string())
+    }
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=1024) => Ok(threads),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    // Tried here, so that the mistake is reported with the argument it is in.
+    Config::builder().set(name, value).map_err(|error| error.to_string())?;
+    Ok(Assignment { name: name.to_owned(), value: value.to_owned() })
+}
+
+/// The settings, for the long help.
+fn settings() -> String {
+    let (default, strict) = (Config::default(), Config::strict());
+    let mut text = String::from(
+        "Settings for --set. Times have a unit (250ms, 5s, 1m), sizes may have one (4096, 64KiB, 16MiB).\n",
+    );
+    for setting in Config::settings() {
+        let (usual, tighter) = (setting.value(&default), setting.value(&strict));
+        // Writing to a string never fails.
+        let _ = write!(text, "\n  {}={usual}", setting.name);
+        if usual != tighter {
+            let _ = write!(text, "   with --strict: {tighter}");
+        }
+        text.push('\n');
+        let about = setting.about.split_whitespace().collect::<Vec<_>>().join(" ");
+        wrap(&mut text, &format!("{about} Default from: {}.", setting.source));
+    }
+    text
+}
+
+/// Adds a paragraph, indented and broken between words.
+fn wrap(text: &mut String, paragraph: &str) {
+    let mut line = String::new();
+    for word in paragraph.split_whitespace() {
+        if !line.is_empty() && INDENT.len() + line.len() + 1 + word.len() > WIDTH {
+            text.extend([INDENT, &line, "\n"]);
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    text.extend([INDENT, &line, "\n"]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["portcullis"], args].concat())
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn without_arguments_the_defaults_hold() {
+        let args = parse(&[]).expect("valid");
+        assert_eq!(args.listen.len(), 1);
+        assert_eq!(args.listen[0].to_string(), "127.0.0.1:8080");
+        assert_eq!((args.root.as_ref(), args.runtime), (None, Runtime::Tokio));
+        assert_eq!(args.threads, cores());
+        assert_eq!(args.config(), Ok(Config::default()));
+    }
+
+    #[test]
+    fn what_is_given_replaces_the_defaults() {
+        let args = parse(&[
+            "--listen",
+            "127.0.0.1:0",
+            "--listen",
+            "[::1]:0",
+            "--threads",
+            "3",
+            "--strict",
+            "--set",
+            "keep_alive_timeout=1s",
+            "--set",
+            "keep_alive_timeout=2s",
+            "--root",
+            "/srv",
+        ])
+        .expect("valid");
+        assert_eq!(args.listen.len(), 2);
+        assert_eq!(args.threads, 3);
+        assert_eq!(args.root, Some(PathBuf::from("/srv")));
+        let strict = Builder::from(Config::strict()).set("keep_alive_timeout", "2s");
+        assert_eq!(args.config().ok(), strict.and_then(Builder::build).ok());
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (args, said) in [
+            (["--threads", "0"], "expected a number from 1 to 1024"),
+            (["--threads", "many"], "expected a number from 1 to 1024"),
+            (["--listen", "8080"], "such as 127.0.0.1:8080"),
+            (["--runtime", "threads"], "[possible values: tokio]"),
+            (["--set", "keep_alive_timeout"], "expected NAME=VALUE"),
+            (["--set", "keep_alive_timeout=soon"], "`soon` is no value for keep_alive_timeout"),
+            (["--set", "patience=1s"], "keep_alive_timeout, request_head_timeout"),
+        ] {
+            let error = parse(&args).expect_err(said).to_string();
+            assert!(error.contains(said), "{args:?}: {error}");
+        }
+        let args = parse(&["--set", "keep_alive_timeout=0s"]).expect("out of range only");
+        assert!(args.config().expect_err("out of range").starts_with("keep_alive_timeout must"));
+    }
+
+    #[test]
+    fn the_help_lists_every_setting_within_the_width() {
+        let help = Args::command().render_long_help().to_string();
+        for setting in Config::settings() {
+            let line = format!("\n  {}={}", setting.name, setting.value(&Config::default()));
+            assert!(help.contains(&line), "{line} not in {help}");
+        }
+        let text = settings();
+        let widest = text.lines().map(str::len).max();
+        assert!(widest <= Some(WIDTH), "{text}");
+        assert!(help.contains("with --strict: 8KiB"), "{help}");
+    }
+}

@@ -1,0 +1,238 @@
+//! The content of every answer: one enumeration, so that none of them is boxed for being answered.
+//!
+//! A frame is made when it is polled for, and not before: the driver polls when there is room, so
+//! backpressure reaches the file, the timer or the request's own content by itself.
+
+use crate::answer::{Later, Sleep};
+use crate::files::Reader;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// Why content ended early.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The content of an answer to a request with content of type `B`.
+pub struct AnswerBody<B>(Kind<B>);
+
+enum Kind<B> {
+    /// Bytes that are there.
+    Whole(Bytes),
+    /// So many bytes of one static block.
+    Repeated(u64),
+    /// Server-sent events, without end.
+    Events(Events),
+    /// The request's content, sent back.
+    Echo(B),
+    /// A file, or a part of it.
+    File(Box<Reader>),
+    /// Only its length is told: the answer to HEAD.
+    Omitted(u64),
+}
+
+impl<B> AnswerBody<B> {
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        AnswerBody(Kind::Whole(bytes.into()))
+    }
+
+    pub(crate) const fn repeated(length: u64) -> Self {
+        AnswerBody(Kind::Repeated(length))
+    }
+
+    pub(crate) const fn events(sleep: Sleep) -> Self {
+        AnswerBody(Kind::Events(Events { next: 0, pause: None, sleep }))
+    }
+
+    pub(crate) const fn echo(content: B) -> Self {
+        AnswerBody(Kind::Echo(content))
+    }
+
+    pub(crate) const fn omitted(length: u64) -> Self {
+        AnswerBody(Kind::Omitted(length))
+    }
+
+    pub(crate) fn file(reader: Reader) -> Self {
+        AnswerBody(Kind::File(Box::new(reader)))
+    }
+}
+
+impl<B> Body for AnswerBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let data = match &mut self.0 {
+            Kind::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Kind::Whole(bytes) => std::mem::take(bytes),
+            Kind::Repeated(0) | Kind::Omitted(_) => return Poll::Ready(None),
+            Kind::Repeated(left) => take_repeated(left),
+            Kind::Events(events) => ready!(events.poll_next(cx)),
+            Kind::Echo(content) => {
+                return Pin::new(content)
+                    .poll_frame(cx)
+                    .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+            }
+            Kind::File(reader) => match ready!(reader.poll_piece(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(piece)) => piece,
+            },
+        };
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_empty(),
+            Kind::Repeated(left) | Kind::Omitted(left) => *left == 0,
+            Kind::Events(_) => false,
+            Kind::Echo(content) => content.is_end_stream(),
+            Kind::File(reader) => reader.left() == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Repeated(left) | Kind::Omitted(left) => SizeHint::with_exact(*left),
+            Kind::Events(_) => SizeHint::default(),
+            Kind::Echo(content) => content.size_hint(),
+            Kind::File(reader) => SizeHint::with_exact(reader.left()),
+        }
+    }
+}
+
+impl<B> fmt::Debug for AnswerBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::Whole(_) => "Whole",
+            Kind::Repeated(_) => "Repeated",
+            Kind::Events(_) => "Events",
+            Kind::Echo(_) => "Echo",
+            Kind::File(_) => "File",
+            Kind::Omitted(_) => "Omitted",
+        })
+    }
+}
+
+/// What `Repeated` repeats; lent, never copied.
+static BLOCK: [u8; 64 << 10] = [b'x'; 64 << 10];
+
+fn take_repeated(left: &mut u64) -> Bytes {
+    let length = (BLOCK.len() as u64).min(*left);
+    *left -= length;
+    // In range: no more than the block has.
+    Bytes::from_static(BLOCK.get(..length as usize).unwrap_or_default())
+}
+
+/// An event at once, then one each second that there is room for it.
+struct Events {
+    next: u64,
+    pause: Option<Later<()>>,
+    sleep: Sleep,
+}
+
+impl Events {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+        }
+        self.pause = Some((self.sleep)(Duration::from_secs(1)));
+        let event = format!("data: {}\n\n", self.next);
+        self.next += 1;
+        Poll::Ready(event.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Frames;
+    use futures_lite::future::block_on;
+    use http::{HeaderMap, HeaderValue};
+    use http_body_util::{BodyExt, Full};
+    use std::task::Waker;
+
+    fn poll<B>(body: &mut AnswerBody<B>) -> Poll<Option<Bytes>>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
+        let frame = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        frame.map(|it| it.map(|it| it.expect("no error").into_data().expect("data")))
+    }
+
+    #[test]
+    fn repeated_bytes_are_slices_of_one_block_and_exactly_as_many() {
+        let mut body = AnswerBody::<Full<Bytes>>::repeated(150_000);
+        assert_eq!(body.size_hint().exact(), Some(150_000));
+        let mut lengths = Vec::new();
+        while let Poll::Ready(Some(data)) = poll(&mut body) {
+            assert_eq!(data.as_ptr(), BLOCK.as_ptr());
+            lengths.push(data.len());
+            assert_eq!(body.is_end_stream(), lengths.iter().sum::<usize>() == 150_000);
+        }
+        assert_eq!(lengths, [65_536, 65_536, 18_928]);
+        assert!(AnswerBody::<Full<Bytes>>::repeated(0).is_end_stream());
+    }
+
+    #[test]
+    fn whole_bytes_come_once() {
+        let mut body = AnswerBody::<Full<Bytes>>::whole("abc");
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert_eq!(poll(&mut body), Poll::Ready(Some("abc".into())));
+        assert!(body.is_end_stream());
+        assert_eq!(poll(&mut body), Poll::Ready(None));
+    }
+
+    #[test]
+    fn events_come_a_second_apart_and_never_end() {
+        /// Pending once: the second that passes between two events.
+        struct Second(bool);
+        impl Future for Second {
+            type Output = ();
+            fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+                if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+            }
+        }
+        let mut body = AnswerBody::<Full<Bytes>>::events(|pause| {
+            assert_eq!(pause, Duration::from_secs(1));
+            Box::pin(Second(false))
+        });
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(poll(&mut body), Poll::Ready(Some("data: 0\n\n".into())));
+        assert_eq!(poll(&mut body), Poll::Pending);
+        assert_eq!(poll(&mut body), Poll::Ready(Some("data: 1\n\n".into())));
+        assert_eq!(poll(&mut body), Poll::Pending);
+        assert!(!body.is_end_stream());
+    }
+
+    #[test]
+    fn an_echo_passes_frames_and_trailers_on() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("7"));
+        let frames = [Frame::data(Bytes::from("a")), Frame::trailers(trailers.clone())];
+        let mut body = AnswerBody::echo(Frames::from_iter(frames.map(Ok)));
+        assert_eq!(body.size_hint().exact(), None);
+        let frames = block_on(async {
+            let mut frames = Vec::new();
+            while let Some(frame) = body.frame().await {
+                frames.push(frame.expect("no error"));
+            }
+            frames
+        });
+        assert_eq!(frames.len(), 2);
+        assert_eq!(frames[0].data_ref(), Some(&Bytes::from("a")));
+        assert_eq!(frames[1].trailers_ref(), Some(&trailers));
+        let known = AnswerBody::echo(Full::new(Bytes::from("abc")));
+        assert_eq!(known.size_hint().exact(), Some(3));
+    }
+}

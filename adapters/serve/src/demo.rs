@@ -1,0 +1,269 @@
+//! The demo routes: something to try, and to attack.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /` | a page that says what this is and links the others |
+//! | `GET /hello` | `Hello, world!`, text/plain |
+//! | `POST /echo` | the request's content, sent back as it comes |
+//! | `POST /sink` | reads the whole content, answers its length in decimal |
+//! | `GET /bytes/N` | N bytes, as fast as they are taken, `Content-Length: N` |
+//! | `GET /events` | server-sent events: `data: K` once a second, without end |
+//! | `GET /slow/MS` | the handler thinks for MS milliseconds, then answers 200 |
+//! | `POST /lazy/MS` | the handler waits MS milliseconds before it asks for the content, then answers its length |
+//! | `GET /status` | JSON: [`Status`] |
+//!
+//! HEAD works as GET does. Another method gets 405, an unknown path 404, and a number that is none 400.
+
+mod route;
+
+use crate::answer::{self, Answer, HTML, Sleep, TEXT};
+use crate::body::{AnswerBody, BoxError};
+use crate::status::Status;
+use bytes::Bytes;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use route::{NoRoute, Route};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PAGE: &str = include_str!("demo/page.html");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The demo routes.
+#[derive(Debug)]
+pub struct Demo {
+    status: Status,
+    sleep: Sleep,
+}
+
+impl Demo {
+    /// Routes that tell `status`, and wait with `sleep`.
+    pub fn new(status: Status, sleep: Sleep) -> Self {
+        Demo { status, sleep }
+    }
+
+    /// The routes as a service, for an adapter's `serve`.
+    pub fn service<B>(self) -> impl Fn(Request<B>) -> Answer<B> + Clone + Send + Sync + 'static
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + Unpin + 'static,
+    {
+        let demo = Arc::new(self);
+        move |request| demo.answer(request)
+    }
+
+    /// Answers one request.
+    pub fn answer<B>(&self, request: Request<B>) -> Answer<B>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + Unpin + 'static,
+    {
+        let route = match Route::find(request.uri().path()) {
+            Ok(route) => route,
+            Err(NoRoute::Unknown) => return Answer::now(answer::not_found()),
+            Err(NoRoute::BadNumber(expected)) => {
+                return Answer::now(answer::line(StatusCode::BAD_REQUEST, expected));
+            }
+        };
+        if !route.allows(request.method()) {
+            return Answer::now(answer::wrong_method(route.methods()));
+        }
+        Answer::now(match route {
+            Route::Hello => answer::of_type(TEXT, AnswerBody::whole("Hello, world!")),
+            Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
+            Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
+            Route::Events => unstored(EVENT_STREAM, AnswerBody::events(self.sleep)),
+            Route::Status => unstored(JSON, AnswerBody::whole(self.status.json())),
+            // Its type is not the sender's to choose: a page of someone else's would be ours.
+            Route::Echo => answer::of_type(OCTETS, AnswerBody::echo(request.into_body())),
+            Route::Sink => return Answer::later(count(request.into_body())),
+            Route::Slow(pause) => return Answer::later(think(self.sleep, pause)),
+            Route::Lazy(pause) => {
+                let wait = (self.sleep)(pause);
+                return Answer::later(async move {
+                    wait.await;
+                    count(request.into_body()).await
+                });
+            }
+        })
+    }
+}
+
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// An answer that is true only now.
+fn unstored<B>(content_type: HeaderValue, body: AnswerBody<B>) -> Response<AnswerBody<B>> {
+    let mut response = answer::of_type(content_type, body);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// Reads content to its end, and answers its length.
+async fn count<B>(mut content: B) -> Response<AnswerBody<B>>
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
+    let mut length = 0;
+    while let Some(frame) = content.frame().await {
+        match frame {
+            Ok(frame) => length += frame.data_ref().map_or(0, |data| data.len() as u64),
+            // Whoever is still there to read it has been told by the server in most cases.
+            Err(error) => {
+                let text = format!("the content ended early: {error}\n");
+                return answer::line(StatusCode::BAD_REQUEST, text);
+            }
+        }
+    }
+    answer::line(StatusCode::OK, length.to_string())
+}
+
+/// Takes its time.
+async fn think<B>(sleep: Sleep, pause: Duration) -> Response<AnswerBody<B>> {
+    sleep(pause).await;
+    answer::line(StatusCode::OK, format!("thought for {} ms\n", pause.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Frames, whole};
+    use http::Method;
+    use http::header::{ALLOW, CONTENT_TYPE};
+    use http_body::Frame;
+    use http_body_util::{Empty, Full};
+    use portcullis_driver::Stats;
+    use std::future::{pending, ready};
+
+    fn demo(sleep: Sleep) -> Demo {
+        Demo::new(Status::new(Arc::new(Stats::new()), 1000), sleep)
+    }
+
+    fn at_once() -> Demo {
+        demo(|_| Box::pin(ready(())))
+    }
+
+    fn request<B>(method: Method, target: &str, content: B) -> Request<B> {
+        Request::builder().method(method).uri(target).body(content).expect("a request")
+    }
+
+    fn get(target: &str) -> Response<Result<Bytes, BoxError>> {
+        whole(at_once().answer(request(Method::GET, target, Empty::<Bytes>::new())))
+    }
+
+    fn text(response: &Response<Result<Bytes, BoxError>>) -> &str {
+        str::from_utf8(response.body().as_ref().expect("no error")).expect("text")
+    }
+
+    #[test]
+    fn hello_is_plain_text_and_ready_at_once() {
+        let response = get("/hello?who=me");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain");
+        assert_eq!(response.headers().len(), 1);
+        assert_eq!(text(&response), "Hello, world!");
+    }
+
+    #[test]
+    fn the_page_names_every_other_route() {
+        let response = get("/");
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        for path in
+            ["/hello", "/echo", "/sink", "/bytes/", "/events", "/slow/", "/lazy/", "/status"]
+        {
+            assert!(text(&response).contains(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_as_many_as_asked_for() {
+        assert_eq!(text(&get("/bytes/70000")).len(), 70_000);
+        assert_eq!(text(&get("/bytes/0")).len(), 0);
+        assert_eq!(get("/bytes/many").status(), 400);
+    }
+
+    #[test]
+    fn sink_and_lazy_count_and_echo_gives_back() {
+        for target in ["/sink", "/lazy/100"] {
+            let frames = ["abc", "", "defg"].map(|it| Ok(Frame::data(Bytes::from(it))));
+            let content = Frames::from_iter(frames);
+            let response = whole(at_once().answer(request(Method::POST, target, content)));
+            assert_eq!((response.status().as_u16(), text(&response)), (200, "7"), "{target}");
+        }
+        let content = Full::new(Bytes::from("<b>abc</b>"));
+        let response = whole(at_once().answer(request(Method::POST, "/echo", content)));
+        assert_eq!(text(&response), "<b>abc</b>");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/octet-stream");
+    }
+
+    #[test]
+    fn content_that_fails_is_answered_with_400() {
+        for target in ["/sink", "/lazy/1"] {
+            let frames = [Ok(Frame::data(Bytes::from("abc"))), Err("cut off".into())];
+            let content = Frames::from_iter(frames);
+            let response = whole(at_once().answer(request(Method::POST, target, content)));
+            assert_eq!(response.status(), 400);
+            assert_eq!(text(&response), "the content ended early: cut off\n");
+        }
+    }
+
+    #[test]
+    fn slow_and_lazy_wait_as_long_as_they_are_told() {
+        let waiting = demo(|pause| {
+            assert_eq!(pause, Duration::from_millis(25));
+            Box::pin(pending())
+        });
+        /// Content that nobody may ask for.
+        struct Untouched;
+        impl Body for Untouched {
+            type Data = Bytes;
+            type Error = BoxError;
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+                panic!("asked for content")
+            }
+        }
+        for (method, target) in [(Method::GET, "/slow/25"), (Method::POST, "/lazy/25")] {
+            let answer = waiting.answer(request(method, target, Untouched));
+            let mut answer = std::pin::pin!(answer);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(answer.as_mut().poll(&mut cx).is_pending(), "{target}");
+        }
+        assert_eq!(text(&get("/slow/25")), "thought for 25 ms\n");
+    }
+
+    #[test]
+    fn events_and_status_are_not_to_be_stored() {
+        let response = get("/status");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert!(text(&response).contains("\"memory_bound\": 1000"), "{response:?}");
+        let answer = at_once().answer(request(Method::GET, "/events", Empty::<Bytes>::new()));
+        let response = futures_lite::future::block_on(answer);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn other_methods_and_paths_are_refused() {
+        for (method, target, status, allow) in [
+            (Method::POST, "/hello", 405, Some("GET, HEAD")),
+            (Method::GET, "/echo", 405, Some("POST")),
+            (Method::DELETE, "/bytes/5", 405, Some("GET, HEAD")),
+            (Method::HEAD, "/sink", 405, Some("POST")),
+            (Method::GET, "/nowhere", 404, None),
+            (Method::OPTIONS, "*", 404, None),
+            (Method::HEAD, "/bytes/5", 200, None),
+        ] {
+            let response =
+                whole(at_once().answer(request(method.clone(), target, Empty::<Bytes>::new())));
+            assert_eq!(response.status(), status, "{method} {target}");
+            let allowed = response.headers().get(ALLOW).map(|it| it.to_str().expect("text"));
+            assert_eq!(allowed, allow, "{method} {target}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What a request's target names: one of the demo routes, with its number.
+
+use http::Method;
+use std::time::Duration;
+
+/// The longest that a handler can be told to take its time.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// A demo route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Page,
+    Hello,
+    Echo,
+    Sink,
+    Bytes(u64),
+    Events,
+    Slow(Duration),
+    Lazy(Duration),
+    Status,
+}
+
+/// Why a target names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoute {
+    Unknown,
+    /// The route is there, but not its number: what was expected.
+    BadNumber(&'static str),
+}
+
+impl Route {
+    /// The route of a path, without its query.
+    pub(super) fn find(path: &str) -> Result<Route, NoRoute> {
+        match path {
+            "/hello" => return Ok(Route::Hello),
+            "/" => return Ok(Route::Page),
+            "/echo" => return Ok(Route::Echo),
+            "/sink" => return Ok(Route::Sink),
+            "/events" => return Ok(Route::Events),
+            "/status" => return Ok(Route::Status),
+            _ => {}
+        }
+        let (name, number) =
+            path.strip_prefix('/').and_then(|it| it.split_once('/')).ok_or(NoRoute::Unknown)?;
+        match name {
+            "bytes" => digits(number)
+                .map(Route::Bytes)
+                .ok_or(NoRoute::BadNumber("a number of bytes, up to 2^64 - 1\n")),
+            "slow" => pause(number).map(Route::Slow),
+            "lazy" => pause(number).map(Route::Lazy),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    /// The methods that the route answers, as an `Allow` field has them.
+    pub(super) const fn methods(self) -> &'static str {
+        match self {
+            Route::Echo | Route::Sink | Route::Lazy(_) => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    /// Whether it answers `method`.
+    pub(super) fn allows(self, method: &Method) -> bool {
+        match self {
+            Route::Echo | Route::Sink | Route::Lazy(_) => method == Method::POST,
+            _ => method == Method::GET || method == Method::HEAD,
+        }
+    }
+}
+
+fn pause(text: &str) -> Result<Duration, NoRoute> {
+    digits(text)
+        .map(Duration::from_millis)
+        .filter(|pause| *pause <= LONGEST)
+        .ok_or(NoRoute::BadNumber("a number of milliseconds, up to 3600000\n"))
+}
+
+/// Digits and nothing else: the standard parser takes a sign as well.
+fn digits(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_found() {
+        for (path, route) in [
+            ("/", Route::Page),
+            ("/hello", Route::Hello),
+            ("/echo", Route::Echo),
+            ("/sink", Route::Sink),
+            ("/bytes/0", Route::Bytes(0)),
+            ("/bytes/18446744073709551615", Route::Bytes(u64::MAX)),
+            ("/events", Route::Events),
+            ("/slow/25", Route::Slow(Duration::from_millis(25))),
+            ("/lazy/3600000", Route::Lazy(LONGEST)),
+            ("/status", Route::Status),
+        ] {
+            assert_eq!(Route::find(path), Ok(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn near_misses_are_not() {
+        for path in [
+            "", "*", "//", "/hello/", "/Hello", "/hell", "/helloo", "/bytes", "/slow", "/%68ello",
+            "hello", "/x/5", "//5",
+        ] {
+            assert_eq!(Route::find(path), Err(NoRoute::Unknown), "{path}");
+        }
+    }
+
+    #[test]
+    fn bad_numbers_are_told_apart() {
+        for path in [
+            "/bytes/",
+            "/bytes/x",
+            "/bytes/-1",
+            "/bytes/+1",
+            "/bytes/1.5",
+            "/bytes/1/",
+            "/bytes/0x10",
+            "/bytes/18446744073709551616",
+            "/slow/",
+            "/slow/3600001",
+            "/lazy/1s",
+            "/lazy/%31",
+        ] {
+            let found = Route::find(path);
+            assert!(matches!(found, Err(NoRoute::BadNumber(_))), "{path}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn methods_agree_with_their_list() {
+        let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::OPTIONS];
+        for path in ["/", "/hello", "/echo", "/sink", "/bytes/1", "/events", "/slow/1", "/lazy/1"] {
+            let route = Route::find(path).expect(path);
+            for method in &methods {
+                let listed = route.methods().split(", ").any(|it| it == method.as_str());
+                assert_eq!(route.allows(method), listed, "{method} {path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Conditional requests (RFC 9110 13): what a file's tag and date say to a request's fields.
+
+use super::date::http_date;
+use http::header::{
+    ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderValue};
+use httpdate::HttpDate;
+use std::fs::Metadata;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What tells one version of a file from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Validators {
+    /// A strong tag, made of the file's length and the nanosecond of its last change.
+    tag: String,
+    /// When it was changed last, if HTTP has a date for that.
+    modified: Option<HttpDate>,
+}
+
+/// What the conditions of a request come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Go on.
+    Proceed,
+    /// 304: the client has this version.
+    NotModified,
+    /// 412: the client asked for another version.
+    Failed,
+}
+
+impl Validators {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Validators::new(metadata.len(), metadata.modified().ok(), SystemTime::now())
+    }
+
+    fn new(length: u64, modified: Option<SystemTime>, now: SystemTime) -> Self {
+        let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let tag = match since {
+            Some(since) => format!("\"{length:x}-{:x}\"", since.as_nanos()),
+            None => format!("\"{length:x}\""),
+        };
+        // A date in the future would not be one of a last change (RFC 9110 8.8.2.1).
+        let modified = modified.and_then(|time| http_date(time.min(now)));
+        Validators { tag, modified }
+    }
+
+    /// Adds the fields that tell them.
+    pub(super) fn tell(&self, fields: &mut HeaderMap) {
+        if let Ok(tag) = HeaderValue::try_from(self.tag.as_str()) {
+            fields.insert(ETAG, tag);
+        }
+        if let Some(modified) = self.modified
+            && let Ok(date) = HeaderValue::try_from(modified.to_string())
+        {
+            fields.insert(LAST_MODIFIED, date);
+        }
+    }
+
+    /// Weighs the conditions of a GET or HEAD, in the order of RFC 9110 13.2.2.
+    pub(super) fn weigh(&self, fields: &HeaderMap) -> Verdict {
+        if fields.contains_key(IF_MATCH) {
+            if !self.is_listed(fields, IF_MATCH, is_same_strongly) {
+                return Verdict::Failed;
+            }
+        } else if let (Some(date), Some(modified)) =
+            (date(fields, IF_UNMODIFIED_SINCE), self.modified)
+            && modified > date
+        {
+            return Verdict::Failed;
+        }
+        if fields.contains_key(IF_NONE_MATCH) {
+            if self.is_listed(fields, IF_NONE_MATCH, is_same_weakly) {
+                return Verdict::NotModified;
+            }
+        } else if let (Some(date), Some(modified)) =
+            (date(fields, IF_MODIFIED_SINCE), self.modified)
+            && modified <= date
+        {
+            return Verdict::NotModified;
+        }
+        Verdict::Proceed
+    }
+
+    /// Whether a range may be answered with a part: there is no `If-Range`, or it names this version.
+    pub(super) fn allow_part(&self, fields: &HeaderMap) -> bool {
+        match fields.get(IF_RANGE) {
+            None => true,
+            Some(value) if value.as_bytes().starts_with(b"\"") => value == self.tag.as_str(),
+            Some(_) => self.modified.is_some() && date(fields, IF_RANGE) == self.modified,
+        }
+    }
+
+    fn is_listed(
+        &self,
+        fields: &HeaderMap,
+        name: HeaderName,
+        is_same: fn(&str, &str) -> bool,
+    ) -> bool {
+        // A comma within a tag splits it into pieces that are no tags, and so equal none of ours.
+        fields
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|tag| tag.trim_matches([' ', '\t']))
+            .any(|tag| tag == "*" || is_same(tag, &self.tag))
+    }
+}
+
+fn is_same_strongly(theirs: &str, ours: &str) -> bool {
+    theirs == ours
+}
+
+/// A weak tag serves as well: ours are strong, and only may have been weakened on their way.
+fn is_same_weakly(theirs: &str, ours: &str) -> bool {
+    theirs.strip_prefix("W/").unwrap_or(theirs) == ours
+}
+
+/// The date of a field; one that is malformed is passed over.
+fn date(fields: &HeaderMap, name: HeaderName) -> Option<HttpDate> {
+    fields.get(name)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const BEFORE: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
+    const AT: &str = "Sat, 01 Jan 2000 00:00:01 GMT";
+    const AFTER: &str = "Sat, 01 Jan 2000 00:00:02 GMT";
+    const AT_SECONDS: u64 = 946_684_801;
+    const TAG: &str = "\"a-d234ccf8dddca05\"";
+
+    fn file() -> Validators {
+        let modified = UNIX_EPOCH + Duration::new(AT_SECONDS, 5);
+        Validators::new(10, Some(modified), modified + Duration::from_secs(1000))
+    }
+
+    fn fields(fields: &[(HeaderName, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(name.clone(), HeaderValue::try_from(*value).expect("a value"));
+        }
+        map
+    }
+
+    #[test]
+    fn the_tag_and_the_date_are_told() {
+        let mut told = HeaderMap::new();
+        file().tell(&mut told);
+        assert_eq!(told[ETAG], TAG);
+        assert_eq!(told[LAST_MODIFIED], AT);
+    }
+
+    #[test]
+    fn a_change_within_a_second_or_of_the_length_makes_another_tag() {
+        let at = UNIX_EPOCH + Duration::new(AT_SECONDS, 5);
+        let later = at + Duration::from_nanos(1);
+        let now = at + Duration::from_secs(5);
+        assert_ne!(Validators::new(10, Some(later), now).tag, TAG);
+        assert_ne!(Validators::new(11, Some(at), now).tag, TAG);
+    }
+
+    #[test]
+    fn a_date_in_the_future_is_drawn_in_and_one_before_1970_left_out() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        let future = Validators::new(1, Some(now + Duration::from_secs(50)), now);
+        assert_eq!(future.modified, Some(now.into()));
+        let early = Validators::new(1, Some(UNIX_EPOCH - Duration::from_secs(1)), now);
+        let mut told = HeaderMap::new();
+        early.tell(&mut told);
+        assert!(told.contains_key(ETAG) && !told.contains_key(LAST_MODIFIED));
+        assert_eq!(early.weigh(&fields(&[(IF_MODIFIED_SINCE, AT)])), Verdict::Proceed);
+        assert!(!early.allow_part(&fields(&[(IF_RANGE, AT)])));
+    }
+
+    #[test]
+    fn conditions_by_tag_go_before_those_by_date() {
+        let tag = TAG;
+        let weak = format!("W/{tag}");
+        let listed = format!("\"x\", {weak}");
+        for (given, verdict) in [
+            (vec![], Verdict::Proceed),
+            (vec![(IF_NONE_MATCH, tag)], Verdict::NotModified),
+            (vec![(IF_NONE_MATCH, &weak)], Verdict::NotModified),
+            (vec![(IF_NONE_MATCH, &listed)], Verdict::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, tag)], Verdict::NotModified),
+            (vec![(IF_NONE_MATCH, "*")], Verdict::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\"")], Verdict::Proceed),
+            (vec![(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, AFTER)], Verdict::Proceed),
+            (vec![(IF_MODIFIED_SINCE, BEFORE)], Verdict::Proceed),
+            (vec![(IF_MODIFIED_SINCE, AT)], Verdict::NotModified),
+            (vec![(IF_MODIFIED_SINCE, AFTER)], Verdict::NotModified),
+            (vec![(IF_MODIFIED_SINCE, "yesterday")], Verdict::Proceed),
+            (vec![(IF_MATCH, tag)], Verdict::Proceed),
+            (vec![(IF_MATCH, "*")], Verdict::Proceed),
+            (vec![(IF_MATCH, &weak)], Verdict::Failed),
+            (vec![(IF_MATCH, "\"x\"")], Verdict::Failed),
+            (vec![(IF_MATCH, tag), (IF_UNMODIFIED_SINCE, BEFORE)], Verdict::Proceed),
+            (vec![(IF_MATCH, tag), (IF_NONE_MATCH, tag)], Verdict::NotModified),
+            (vec![(IF_UNMODIFIED_SINCE, BEFORE)], Verdict::Failed),
+            (vec![(IF_UNMODIFIED_SINCE, AT)], Verdict::Proceed),
+        ] {
+            assert_eq!(file().weigh(&fields(&given)), verdict, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_given_of_this_version_only() {
+        let tag = TAG;
+        let weak = format!("W/{tag}");
+        for (given, allowed) in [
+            (vec![], true),
+            (vec![(IF_RANGE, tag)], true),
+            (vec![(IF_RANGE, AT)], true),
+            (vec![(IF_RANGE, &weak)], false),
+            (vec![(IF_RANGE, "\"x\"")], false),
+            (vec![(IF_RANGE, BEFORE)], false),
+            (vec![(IF_RANGE, AFTER)], false),
+            (vec![(IF_RANGE, "*")], false),
+        ] {
+            assert_eq!(file().allow_part(&fields(&given)), allowed, "{given:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a target's path names below the root: its segments, decoded and checked.
+//!
+//! Nothing is repaired: a path that could be read in two ways (`..`, an encoded slash, a backslash,
+//! NUL, a broken escape) is refused. The lookup in `root` is confined all the same.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// All but what RFC 3986 calls unreserved.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path below the root, without any `.` or `..`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// The target ended in a slash: only a directory is meant.
+    directory: bool,
+}
+
+/// The path of a target cannot be taken at its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ambiguous;
+
+impl Place {
+    /// Reads the path of a target; several slashes in a row count as one.
+    pub(super) fn named_by(target: &str) -> Result<Place, Ambiguous> {
+        let target = target.strip_prefix('/').ok_or(Ambiguous)?;
+        let mut path = PathBuf::new();
+        for segment in target.split('/').filter(|segment| !segment.is_empty()) {
+            path.push(OsStr::from_bytes(&decode(segment)?));
+        }
+        Ok(Place { path, directory: target.is_empty() || target.ends_with('/') })
+    }
+
+    /// The path; for the root itself it is `.`, as a path may not be empty.
+    pub(super) fn path(&self) -> &Path {
+        if self.is_root() { Path::new(".") } else { &self.path }
+    }
+
+    /// The path of an entry of this directory.
+    pub(super) fn entry(&self, name: &OsStr) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.path.as_os_str().is_empty()
+    }
+
+    pub(super) fn means_directory(&self) -> bool {
+        self.directory
+    }
+
+    /// The target that names this directory in full. It begins with one slash, so that it can't be
+    /// read as the name of another host.
+    pub(super) fn directory_target(&self) -> String {
+        let mut target = String::from("/");
+        for segment in &self.path {
+            target.push_str(&encode(segment));
+            target.push('/');
+        }
+        target
+    }
+
+    /// The path for a reader: `/`, or with slashes on both ends.
+    pub(super) fn title(&self) -> String {
+        if self.is_root() { "/".to_owned() } else { format!("/{}/", self.path.to_string_lossy()) }
+    }
+}
+
+/// A name as a segment of a target; nothing in it needs to be escaped in HTML.
+pub(super) fn encode(name: &OsStr) -> String {
+    percent_encode(name.as_bytes(), ESCAPED).to_string()
+}
+
+fn decode(segment: &str) -> Result<Vec<u8>, Ambiguous> {
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        let hex = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit());
+        if byte == b'%' && !(hex(rest.next()) && hex(rest.next())) {
+            return Err(Ambiguous);
+        }
+    }
+    let name: Vec<u8> = percent_decode(segment.as_bytes()).collect();
+    let refused = |byte: &u8| matches!(byte, b'/' | b'\\' | 0);
+    if matches!(name.as_slice(), b"." | b"..") || name.iter().any(refused) {
+        return Err(Ambiguous);
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(target: &str) -> Place {
+        Place::named_by(target).expect(target)
+    }
+
+    #[test]
+    fn segments_are_decoded_once() {
+        for (target, path) in [
+            ("/a", "a"),
+            ("/a/b.txt", "a/b.txt"),
+            ("/a%20b", "a b"),
+            ("/%E4%BD%A0", "你"),
+            ("/a%2520", "a%20"),
+            ("/%252e%252e", "%2e%2e"),
+            ("/..a/...", "..a/..."),
+            ("//a///b", "a/b"),
+            ("/a+b;c=d:e@f", "a+b;c=d:e@f"),
+        ] {
+            assert_eq!(place(target).path(), Path::new(path), "{target}");
+        }
+        assert_eq!(place("/%ff").path().as_os_str().as_bytes(), b"\xff");
+    }
+
+    #[test]
+    fn the_root_and_directories_are_told_apart() {
+        assert!(place("/").is_root() && place("/").means_directory());
+        assert_eq!(place("/").path(), Path::new("."));
+        assert!(place("/a/").means_directory() && !place("/a/").is_root());
+        assert!(!place("/a").means_directory());
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for target in [
+            "",
+            "*",
+            "a",
+            "/..",
+            "/../",
+            "/a/../b",
+            "/.",
+            "/a/./b",
+            "/%2e%2e/x",
+            "/.%2E",
+            "/%2e",
+            "/a%2fb",
+            "/a%2Fb",
+            "/%5c",
+            "/a\\b",
+            "/..\\x",
+            "/%00",
+            "/a%00.txt",
+            "/%",
+            "/%2",
+            "/%zz",
+            "/%+1",
+            "/a%",
+            "/%2%65",
+        ] {
+            assert_eq!(Place::named_by(target), Err(Ambiguous), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_stays_on_this_host() {
+        assert_eq!(place("//example.org").directory_target(), "/example.org/");
+        assert_eq!(place("/a:b/%3f%23").directory_target(), "/a%3Ab/%3F%23/");
+        assert_eq!(place("/").directory_target(), "/");
+    }
+
+    #[test]
+    fn an_encoded_name_reads_back() {
+        for name in ["a b", "<x>&\"'", "?#%", "ünï", "a:b"] {
+            let name = OsStr::new(name);
+            let target = format!("/{}", encode(name));
+            assert_eq!(place(&target).path().as_os_str(), name);
+        }
+    }
+}

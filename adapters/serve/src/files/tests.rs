@@ -1,0 +1,241 @@
+use super::*;
+use crate::body::BoxError;
+use crate::testing::whole;
+use bytes::Bytes;
+use http::header::{ALLOW, ETAG, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED};
+use http_body::Body;
+use http_body_util::Empty;
+use rustix::fs::{CWD, Mode, mkfifoat};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use tempfile::TempDir;
+
+type Answered = Response<Result<Bytes, BoxError>>;
+
+/// A folder with a root `site` in it, and that root being served.
+struct Site {
+    folder: TempDir,
+    files: Files,
+}
+
+impl Site {
+    fn new() -> Site {
+        let folder = TempDir::new().expect("a folder");
+        let site = folder.path().join("site");
+        fs::create_dir_all(site.join("sub")).expect("made");
+        fs::create_dir_all(site.join("indexed")).expect("made");
+        fs::write(folder.path().join("secret"), "secret").expect("written");
+        fs::write(site.join("ten.txt"), "0123456789").expect("written");
+        fs::write(site.join("indexed/index.html"), "<p>index").expect("written");
+        let files = Files::open(&site).expect("open");
+        Site { folder, files }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join("site").join(name)
+    }
+
+    fn ask(&self, method: Method, target: &str, fields: &[(http::HeaderName, &str)]) -> Answered {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in fields {
+            request = request.header(name, *value);
+        }
+        let request = request.body(()).expect("a request");
+        whole(self.files.answer::<_, Empty<Bytes>>(&request))
+    }
+
+    fn get(&self, target: &str) -> Answered {
+        self.ask(Method::GET, target, &[])
+    }
+}
+
+fn text(answer: &Answered) -> &str {
+    str::from_utf8(answer.body().as_ref().expect("no error")).expect("text")
+}
+
+fn field(answer: &Answered, name: http::HeaderName) -> &str {
+    answer.headers().get(&name).map_or("", |value| value.to_str().expect("text"))
+}
+
+#[test]
+fn a_file_with_its_type_length_and_validators() {
+    let site = Site::new();
+    let answer = site.get("/ten.txt?query");
+    assert_eq!((answer.status().as_u16(), text(&answer)), (200, "0123456789"));
+    assert_eq!(field(&answer, CONTENT_TYPE), "text/plain; charset=utf-8");
+    assert_eq!(field(&answer, ACCEPT_RANGES), "bytes");
+    assert_eq!(field(&answer, X_CONTENT_TYPE_OPTIONS), "nosniff");
+    assert!(field(&answer, ETAG).starts_with("\"a-"), "{answer:?}");
+    assert!(field(&answer, LAST_MODIFIED).ends_with(" GMT"), "{answer:?}");
+}
+
+#[test]
+fn types_go_by_the_name() {
+    let site = Site::new();
+    for (name, content_type) in [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.css", "text/css; charset=utf-8"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.PNG", "image/png"),
+        ("a.json", "application/json"),
+        ("a.wasm", "application/wasm"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.unheard-of", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+    ] {
+        fs::write(site.path(name), "").expect("written");
+        assert_eq!(field(&site.get(&format!("/{name}")), CONTENT_TYPE), content_type, "{name}");
+    }
+}
+
+#[test]
+fn a_large_file_comes_whole_and_head_tells_its_length_without_reading() {
+    let site = Site::new();
+    let content: Vec<u8> = (0..300_000u32).map(|place| (place % 251) as u8).collect();
+    fs::write(site.path("large"), &content).expect("written");
+    assert_eq!(site.get("/large").into_body().expect("no error"), content);
+    let request = Request::head("/large").body(()).expect("a request");
+    let answer = site.files.answer::<_, Empty<Bytes>>(&request);
+    let answer = futures_lite::future::block_on(answer);
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.body().size_hint().exact(), Some(300_000));
+    assert_eq!(format!("{:?}", answer.body()), "Omitted");
+}
+
+#[test]
+fn directories_give_their_index_or_a_listing_and_end_in_a_slash() {
+    let site = Site::new();
+    let index = site.get("/indexed/");
+    assert_eq!(text(&index), "<p>index");
+    assert_eq!(field(&index, CONTENT_TYPE), "text/html; charset=utf-8");
+    let listing = site.get("/");
+    assert!(text(&listing).contains("href=\"sub/\""), "{listing:?}");
+    assert!(field(&listing, CONTENT_SECURITY_POLICY).starts_with("default-src 'none'"));
+    for (target, location) in [("/sub", "/sub/"), ("//sub?x", "/sub/"), ("/indexed", "/indexed/")] {
+        let answer = site.get(target);
+        assert_eq!((answer.status().as_u16(), field(&answer, LOCATION)), (308, location));
+    }
+    assert_eq!(site.get("/ten.txt/").status(), 404);
+}
+
+#[test]
+fn an_index_that_is_no_file_gives_way_to_the_listing() {
+    let site = Site::new();
+    fs::create_dir(site.path("sub/index.html")).expect("made");
+    assert!(text(&site.get("/sub/")).contains("href=\"index.html/\""));
+}
+
+#[test]
+fn nothing_leads_out_of_the_root() {
+    let site = Site::new();
+    symlink("../secret", site.path("out")).expect("linked");
+    symlink(site.folder.path().join("secret"), site.path("absolute")).expect("linked");
+    symlink("..", site.path("up")).expect("linked");
+    symlink("ten.txt", site.path("inside")).expect("linked");
+    symlink("../../secret", site.path("sub/index.html")).expect("linked");
+    for (target, status) in [
+        ("/../secret", 400),
+        ("/sub/../../secret", 400),
+        ("/%2e%2e/secret", 400),
+        ("/..%2fsecret", 400),
+        ("/..%5csecret", 400),
+        ("/sub%00", 400),
+        ("/%252e%252e/secret", 404),
+        ("//etc/passwd", 404),
+        ("/out", 403),
+        ("/absolute", 403),
+        ("/up/secret", 403),
+        ("/up/", 403),
+        ("/sub/", 403),
+        ("/inside", 200),
+    ] {
+        let answer = site.get(target);
+        assert_eq!(answer.status(), status, "{target}");
+        assert!(!text(&answer).contains("secret"), "{target}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let site = Site::new();
+    mkfifoat(CWD, site.path("pipe"), Mode::RUSR | Mode::WUSR).expect("made");
+    let _socket = UnixListener::bind(site.path("socket")).expect("bound");
+    for target in ["/pipe", "/socket"] {
+        assert_eq!(site.get(target).status(), 403, "{target}");
+    }
+    let long = format!("/{}", "x".repeat(300));
+    for target in ["/nowhere", "/ten.txt/below", long.as_str()] {
+        assert_eq!(site.get(target).status(), 404, "{target}");
+    }
+}
+
+#[test]
+fn only_get_and_head_are_allowed() {
+    let site = Site::new();
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE] {
+        let answer = site.ask(method, "/ten.txt", &[]);
+        assert_eq!((answer.status().as_u16(), field(&answer, ALLOW)), (405, "GET, HEAD"));
+    }
+}
+
+#[test]
+fn ranges_are_parts_of_the_file() {
+    let site = Site::new();
+    for (range, status, told, content) in [
+        ("bytes=2-4", 206, "bytes 2-4/10", "234"),
+        ("bytes=-3", 206, "bytes 7-9/10", "789"),
+        ("bytes=0-", 206, "bytes 0-9/10", "0123456789"),
+        ("bytes=10-", 416, "bytes */10", "the file does not reach that far\n"),
+        ("bytes=0-1,4-5", 200, "", "0123456789"),
+        ("bytes=4-2", 200, "", "0123456789"),
+    ] {
+        let answer = site.ask(Method::GET, "/ten.txt", &[(RANGE, range)]);
+        assert_eq!((answer.status().as_u16(), text(&answer)), (status, content), "{range}");
+        assert_eq!(field(&answer, CONTENT_RANGE), told, "{range}");
+    }
+    let twice = [(RANGE, "bytes=0-1"), (RANGE, "bytes=0-1")];
+    assert_eq!(site.ask(Method::GET, "/ten.txt", &twice).status(), 200);
+    let head = site.ask(Method::HEAD, "/ten.txt", &[(RANGE, "bytes=0-1")]);
+    assert_eq!(head.status(), 200, "a range means GET only");
+}
+
+#[test]
+fn conditions_are_weighed_before_ranges() {
+    let site = Site::new();
+    let tag = field(&site.get("/ten.txt"), ETAG).to_owned();
+    let range = (RANGE, "bytes=2-4");
+    for (fields, status) in [
+        (vec![(IF_NONE_MATCH, tag.as_str())], 304),
+        (vec![(IF_NONE_MATCH, tag.as_str()), range.clone()], 304),
+        (vec![(IF_NONE_MATCH, "\"other\"")], 200),
+        (vec![(IF_UNMODIFIED_SINCE, "Sat, 01 Jan 2000 00:00:00 GMT"), range.clone()], 412),
+        (vec![(IF_RANGE, tag.as_str()), range.clone()], 206),
+        (vec![(IF_RANGE, "\"other\""), range.clone()], 200),
+        (vec![(IF_RANGE, "\"other\""), (RANGE, "bytes=10-")], 200),
+    ] {
+        let answer = site.ask(Method::GET, "/ten.txt", &fields);
+        assert_eq!(answer.status(), status, "{fields:?}");
+        if status == 304 {
+            assert_eq!((text(&answer), field(&answer, ETAG)), ("", tag.as_str()));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_served_ends_in_an_error() {
+    let site = Site::new();
+    fs::write(site.path("large"), vec![b'x'; 300_000]).expect("written");
+    let request = Request::get("/large").body(()).expect("a request");
+    let answer = futures_lite::future::block_on(site.files.answer::<_, Empty<Bytes>>(&request));
+    fs::write(site.path("large"), "short").expect("written");
+    let known = Answer::now(answer);
+    assert!(whole(known).into_body().is_err());
+}
+
+#[test]
+fn a_root_has_to_be_a_directory() {
+    let site = Site::new();
+    assert!(Files::open(&site.path("nowhere")).is_err());
+    assert!(Files::open(&site.path("ten.txt")).is_err());
+}

@@ -1,0 +1,99 @@
+//! A hardened HTTP server for the files of a directory, or for demo routes.
+
+#![deny(missing_docs)]
+
+mod args;
+mod listen;
+mod open_files;
+mod runtime;
+mod signals;
+
+use args::Args;
+use listen::listen;
+use portcullis::Config;
+use portcullis_driver::{Body, Stats};
+use portcullis_serve::demo::Demo;
+use portcullis_serve::files::Files;
+use portcullis_serve::{BoxError, Status};
+use runtime::Plan;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let (args, config) = Args::read();
+    log();
+    match run(args, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args, config: Config) -> Result<(), BoxError> {
+    let stats = Arc::new(Stats::new());
+    // Caught before anyone is told that there is something to stop.
+    let stop = signals::catch(stats.clone(), config.drain_timeout())
+        .map_err(|error| format!("cannot catch signals: {error}"))?;
+    open_files::allow_as_many_as_possible();
+    let files = match &args.root {
+        None => None,
+        Some(root) => Some(
+            Files::open(root)
+                .map_err(|error| format!("cannot serve {}: {error}", root.display()))?,
+        ),
+    };
+    let listeners = args.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+    for listener in &listeners {
+        let address = listener.local_addr()?;
+        tell(format_args!("listening on http://{address}"));
+    }
+
+    let memory_bound = config.memory_bound();
+    let plan = Plan {
+        listeners,
+        threads: args.threads,
+        config: Arc::new(config),
+        stats: stats.clone(),
+        stop,
+    };
+    let drained = match files {
+        Some(files) => args.runtime.serve(plan, files.service::<Body>()),
+        None => {
+            let status = Status::new(stats, memory_bound);
+            let demo = Demo::new(status, args.runtime.sleep());
+            args.runtime.serve(plan, demo.service::<Body>())
+        }
+    }?;
+    say(format_args!("drained: {} finished, {} cut", drained.finished, drained.cut));
+    Ok(())
+}
+
+/// Logs to the standard error: warnings, or what `RUST_LOG` asks for.
+fn log() {
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // Nobody may be listening there: that is no reason to end.
+        .log_internal_errors(false)
+        .init();
+}
+
+/// Prints a line for programs that read what this one says.
+fn tell(line: impl Display) {
+    let mut out = io::stdout().lock();
+    // Whoever started this may have stopped reading.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Prints a line for people.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "portcullis: {line}");
+}

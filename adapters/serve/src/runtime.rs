@@ -1,0 +1,58 @@
+//! The runtimes that the program runs on. What is special to one is in the file of its name.
+
+mod tokio;
+
+use crate::signals::Stop;
+use clap::ValueEnum;
+use portcullis::Config;
+use portcullis_driver::{Service, Stats};
+use portcullis_serve::Sleep;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+/// A runtime to run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    /// tokio, with a scheduler of one thread or of many
+    Tokio,
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Sockets that listen and do not block; a server for each.
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) threads: usize,
+    pub(crate) config: Arc<Config>,
+    /// Counts for all servers together.
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) stop: Stop,
+}
+
+/// How the drain of all servers went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Drained {
+    pub(crate) finished: u64,
+    pub(crate) cut: u64,
+}
+
+impl Runtime {
+    /// The runtime's timer, for services that wait.
+    pub(crate) fn sleep(self) -> Sleep {
+        match self {
+            Runtime::Tokio => tokio::sleep,
+        }
+    }
+
+    /// Serves until it is told to stop, and everything is drained.
+    pub(crate) fn serve<S: Service<K>, K: 'static>(
+        self,
+        plan: Plan,
+        service: S,
+    ) -> io::Result<Drained> {
+        match self {
+            Runtime::Tokio => tokio::serve(plan, &service),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What `GET /status` tells: the server's counters as JSON.
+
+use portcullis_driver::{Snapshot, Stats};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The counters of one or more servers, since when they count, and what a connection may own.
+#[derive(Debug)]
+pub struct Status {
+    stats: Arc<Stats>,
+    memory_bound: usize,
+    since: Instant,
+}
+
+impl Status {
+    /// Tells of `stats`, and of the most bytes that a connection may own
+    /// ([`Config::memory_bound`](portcullis::Config::memory_bound)). The uptime counts from now.
+    pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
+        Status { stats, memory_bound, since: Instant::now() }
+    }
+
+    /// The counters now, as a JSON object and a line end.
+    pub(crate) fn json(&self) -> String {
+        report(&self.stats.snapshot(), self.memory_bound, self.since.elapsed())
+    }
+}
+
+fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> String {
+    let report = json!({
+        "uptime_seconds": uptime.as_millis() as f64 / 1000.0,
+        "accepted": snapshot.accepted,
+        "open": snapshot.open,
+        "phases": counts(&snapshot.phases),
+        "closes": counts(&snapshot.closes),
+        "requests": snapshot.requests,
+        "bytes_held": snapshot.bytes_held,
+        "memory_bound": memory_bound,
+    });
+    format!("{report:#}\n")
+}
+
+fn counts(counts: &[(&'static str, u64)]) -> Value {
+    counts
+        .iter()
+        .map(|(label, count)| ((*label).to_owned(), Value::from(*count)))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_told_under_its_name() {
+        let stats = Arc::new(Stats::new());
+        let text = Status::new(stats.clone(), 1234).json();
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        let snapshot = stats.snapshot();
+        for (phase, count) in &snapshot.phases {
+            assert_eq!(value["phases"][phase], json!(count), "{phase}");
+        }
+        assert_eq!(value["phases"].as_object().map(Map::len), Some(snapshot.phases.len()));
+        for name in ["accepted", "open", "requests", "bytes_held"] {
+            assert_eq!(value[name], json!(0), "{name}");
+        }
+        assert_eq!(value["memory_bound"], json!(1234));
+        assert_eq!(value["closes"], json!({}));
+        assert!(value["uptime_seconds"].as_f64().is_some_and(|it| it >= 0.0), "{text}");
+    }
+
+    #[test]
+    fn labels_and_uptime_read_as_they_are() {
+        let mut snapshot = Stats::new().snapshot();
+        snapshot.closes = vec![("keep_alive", 3), ("drained", 1)];
+        let text = report(&snapshot, 0, Duration::from_millis(1500));
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(value["closes"], json!({"drained": 1, "keep_alive": 3}));
+        assert_eq!(value["uptime_seconds"], json!(1.5));
+    }
+}

@@ -1,0 +1,262 @@
+//! The program as it is started by hand: its lines, its answers, its mistakes and its signals.
+
+mod process;
+
+use process::{Finished, Program, get, run, wait};
+use rustix::process::Signal;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use tempfile::TempDir;
+
+#[test]
+fn it_says_where_it_listens_and_serves_there() {
+    let program = Program::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"], 2);
+    assert_ne!(program.addresses[0], program.addresses[1]);
+    for address in &program.addresses {
+        let answer = get(address, "/hello");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nHello, world!"), "{answer}");
+    }
+}
+
+#[test]
+fn status_counts_what_all_listeners_do() {
+    let program = Program::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"], 2);
+    get(&program.addresses[1], "/hello");
+    // What a connection did is counted when it comes to rest.
+    wait(|| program.status()["requests"].as_u64() >= Some(1));
+    let status = program.status();
+    assert!(status["accepted"].as_u64() >= Some(3), "{status}");
+    let phases = status["phases"].as_object().expect("phases");
+    let total: u64 = phases.values().map(|count| count.as_u64().expect("a count")).sum();
+    assert_eq!(status["open"].as_u64(), Some(total), "{status}");
+    assert!(status["memory_bound"].as_u64() > Some(1000), "{status}");
+}
+
+#[test]
+fn one_thread_and_many_serve_alike() {
+    for threads in ["1", "3"] {
+        let program = Program::start(&["--listen", "127.0.0.1:0", "--threads", threads], 1);
+        let answer = get(program.address(), "/bytes/200000");
+        let (head, content) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains("content-length: 200000"), "{head}");
+        assert_eq!(content.len(), 200_000);
+    }
+}
+
+#[test]
+fn a_root_is_served_and_nothing_beside_it() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("secret"), "secret").expect("written");
+    let site = folder.path().join("site");
+    fs::create_dir_all(site.join("sub")).expect("made");
+    fs::write(site.join("a.txt"), "a file").expect("written");
+    let root = site.to_str().expect("a name in UTF-8");
+    let program = Program::start(&["--listen", "127.0.0.1:0", "--root", root], 1);
+    assert!(get(program.address(), "/a.txt").ends_with("\r\n\r\na file"));
+    assert!(get(program.address(), "/").contains("href=\"a.txt\""));
+    assert!(get(program.address(), "/sub").contains("\r\nlocation: /sub/\r\n"));
+    assert!(get(program.address(), "/hello").starts_with("HTTP/1.1 404 "));
+    for target in ["/../secret", "/%2e%2e/secret", "/..%2fsecret"] {
+        let answer = get(program.address(), target);
+        assert!(answer.starts_with("HTTP/1.1 400 ") && !answer.ends_with("secret"), "{answer}");
+    }
+}
+
+#[test]
+fn settings_change_what_the_server_does() {
+    let limit = "request_body_limit=10";
+    let program = Program::start(&["--listen", "127.0.0.1:0", "--strict", "--set", limit], 1);
+    for (length, status) in [(10, "200"), (11, "413")] {
+        let mut stream = program.connect();
+        let head = format!(
+            "POST /sink HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&vec![b'x'; length]).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{length}: {answer}");
+    }
+}
+
+/// Runs the program to its end, which should be a failure that explains itself.
+fn failure(args: &[&str]) -> String {
+    let Finished { code, out, err } = run(args);
+    assert!(code.is_some_and(|code| code != 0), "{args:?}: {code:?} {err}");
+    assert_eq!(out, "", "{args:?}");
+    err
+}
+
+#[test]
+fn an_address_in_use_is_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address").to_string();
+    let err = failure(&["--listen", &address]);
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.starts_with(&format!("portcullis: cannot listen on {address}: ")), "{err}");
+}
+
+#[test]
+fn a_root_that_cannot_be_read_is_one_line() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("written");
+    for root in [folder.path().join("nowhere"), file] {
+        let root = root.to_str().expect("a name in UTF-8");
+        let err = failure(&["--listen", "127.0.0.1:0", "--root", root]);
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.starts_with(&format!("portcullis: cannot serve {root}: ")), "{err}");
+    }
+}
+
+#[test]
+fn bad_arguments_are_explained() {
+    for (args, said) in [
+        (
+            vec!["--set", "patience=1s"],
+            "there is no setting `patience`; the settings are keep_alive",
+        ),
+        (vec!["--set", "keep_alive_timeout=soon"], "expected a time with its unit"),
+        (vec!["--set", "keep_alive_timeout=0s"], "keep_alive_timeout must lie between 1ms and"),
+        (vec!["--set", "keep_alive_timeout"], "expected NAME=VALUE"),
+        (vec!["--listen", "nonsense"], "expected an address and a port"),
+        (vec!["--threads", "0"], "expected a number from 1 to"),
+        (vec!["--runtime", "none"], "possible values: tokio"),
+        (vec!["--unheard-of"], "unexpected argument '--unheard-of'"),
+        (vec!["stray"], "unexpected argument 'stray'"),
+    ] {
+        let err = failure(&args);
+        let first = err.lines().next().unwrap_or_default();
+        assert!(first.starts_with("error: ") && err.contains(said), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    let help = run(&["--help"]);
+    assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
+    for word in ["--listen", "--root", "--set", "keep_alive_timeout=5s", "send_buffer_limit=64KiB"]
+    {
+        assert!(help.out.contains(word), "{word}");
+    }
+    assert!(run(&["--version"]).out.starts_with("portcullis "));
+}
+
+/// The program, with a request in progress that takes so many milliseconds.
+fn thinking(milliseconds: u32, args: &[&str]) -> (Program, TcpStream) {
+    let program = Program::start(&[&["--listen", "127.0.0.1:0"], args].concat(), 1);
+    let mut slow = program.connect();
+    let request = format!("GET /slow/{milliseconds} HTTP/1.1\r\nHost: x\r\n\r\n");
+    slow.write_all(request.as_bytes()).expect("sent");
+    program.wait_for_phase("application");
+    (program, slow)
+}
+
+fn finishes_what_is_in_progress(signal: Signal) {
+    let (mut program, mut slow) = thinking(1500, &[]);
+    program.signal(signal);
+    program.wait_until_refused();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.ends_with("thought for 1500 ms\n"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    let Finished { code, err, .. } = program.finish();
+    assert_eq!(code, Some(0), "{err}");
+    let last = err.lines().last().unwrap_or_default();
+    assert!(last.starts_with("portcullis: drained: ") && last.ends_with(", 0 cut"), "{err}");
+}
+
+#[test]
+fn sigterm_finishes_what_is_in_progress() {
+    finishes_what_is_in_progress(Signal::TERM);
+}
+
+#[test]
+fn sigint_finishes_what_is_in_progress() {
+    finishes_what_is_in_progress(Signal::INT);
+}
+
+#[test]
+fn what_does_not_finish_in_time_is_cut_and_counted() {
+    let (mut program, _slow) = thinking(3_600_000, &["--set", "drain_timeout=200ms"]);
+    program.signal(Signal::TERM);
+    let Finished { code, err, .. } = program.finish();
+    assert_eq!(code, Some(0), "{err}");
+    let last = err.lines().last().unwrap_or_default();
+    assert!(last.starts_with("portcullis: drained: ") && last.ends_with(", 1 cut"), "{err}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (signal, name, code) in [(Signal::TERM, "SIGTERM", 143), (Signal::INT, "SIGINT", 130)] {
+        let (mut program, mut slow) = thinking(3_600_000, &[]);
+        program.signal(Signal::TERM);
+        program.wait_until_refused();
+        program.signal(signal);
+        let finished = program.finish();
+        assert_eq!(finished.code, Some(code), "{}", finished.err);
+        let last = finished.err.lines().last().unwrap_or_default();
+        let said = format!("portcullis: {name} again: ended at once, ");
+        assert!(last.starts_with(&said) && last.ends_with(" cut"), "{}", finished.err);
+        let mut rest = Vec::new();
+        // A FIN or a reset: either way it is over.
+        let _ = slow.read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+    }
+}
+
+#[test]
+fn nobody_has_to_read_what_it_prints() {
+    let mut program = Program::start(&["--listen", "127.0.0.1:0"], 1);
+    program.stop_reading();
+    assert!(get(program.address(), "/hello").ends_with("Hello, world!"));
+    program.signal(Signal::TERM);
+    assert_eq!(program.finish().code, Some(0));
+}
+
+#[test]
+fn each_close_is_logged_with_its_reason_if_that_is_asked_for() {
+    for (filter, logged) in [("debug", true), ("", false)] {
+        let envs = [("RUST_LOG", filter)];
+        let mut program = Program::start_with(&["--listen", "127.0.0.1:0"], 1, &envs);
+        get(program.address(), "/hello");
+        program.signal(Signal::TERM);
+        let err = program.finish().err;
+        assert_eq!(err.contains("reason=completed"), logged, "{err}");
+    }
+}
+
+#[test]
+fn curl_gets_what_it_asks_for() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("curl is missing: not tried");
+        return;
+    }
+    let program = Program::start(&["--listen", "127.0.0.1:0"], 1);
+    let curl = |args: &[&str], path: &str| {
+        let url = format!("http://{}{path}", program.address());
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20"])
+            .args(args)
+            .arg(url)
+            .output()
+            .expect("curl runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert_eq!(curl(&[], "/hello"), "Hello, world!");
+    assert!(curl(&["--head"], "/bytes/12345").contains("content-length: 12345"));
+    assert_eq!(curl(&["--data", "abc"], "/echo"), "abc");
+    assert_eq!(curl(&["--data", "abcd"], "/lazy/10"), "4");
+    let chunked = ["--header", "Transfer-Encoding: chunked", "--data", "abcde"];
+    assert_eq!(curl(&chunked, "/sink"), "5");
+    assert_eq!(curl(&["--header", "Expect: 100-continue", "--data", "abcdef"], "/sink"), "6");
+    let code = ["--output", "/dev/null", "--write-out", "%{http_code}"];
+    assert_eq!(curl(&code, "/nowhere"), "404");
+    assert_eq!(curl(&code, "/sink"), "405");
+    assert_eq!(curl(&code, "/slow/x"), "400");
+    let events = curl(&["--no-buffer", "--max-time", "2.5"], "/events");
+    assert!(events.starts_with("data: 0\n\ndata: 1\n\n"), "{events}");
+}

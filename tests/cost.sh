@@ -1,0 +1,259 @@
+#!/usr/bin/env bash
+# What a request and an idle connection cost, beside other servers: figures that, unlike requests a
+# second, do not depend on what else the machine is doing.
+#
+#   tests/cost.sh [instructions] [memory]     prints tables; both if neither is named
+#   tests/cost.sh profile SERVER              where the instructions of a request for /hello go
+#
+# instructions: user-space instructions for one small keep-alive request through the whole server,
+#   counted by callgrind as the difference between a long and a short run over 8 connections.
+# memory: resident bytes that each of 5,000 connections adds that are held open after one request.
+#
+# SERVER is bare, hyper, axum or portcullis (one of the `reference` servers on one thread), program
+# (`portcullis` as it is started by default) or program-1 (the same with one thread).
+#
+# Builds the servers, installs nothing, listens on and connects to loopback only, and ends what it
+# has started by its process id.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly SHORT=1000 LONG=11000 CONNECTIONS=8 # requests, and the connections they share
+readonly IDLE=5000                           # connections held
+readonly START_LIMIT=30 STOP_LIMIT=15        # seconds that a server may take to come and to go
+readonly SETTINGS=(--set keep_alive_timeout=60s --set requests_per_connection=1000000000)
+
+bin=${CARGO_TARGET_DIR:-target}/release
+work=$(mktemp -d)
+server= # process id of the server that is running
+trap 'stop_server; rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "cost.sh: $*"; exit 1; }
+is_there() { command -v "$1" >/dev/null; }
+
+# command_of SERVER: sets `command` to what starts it.
+command_of() {
+    case $1 in
+        bare | hyper | axum | portcullis) command=("$bin/reference" "$1") ;;
+        program) command=("$bin/portcullis" --listen 127.0.0.1:0 "${SETTINGS[@]}") ;;
+        program-1) command=("$bin/portcullis" --listen 127.0.0.1:0 --threads 1 "${SETTINGS[@]}") ;;
+        *) fail "no server is called $1" ;;
+    esac
+}
+
+# start_server SERVER [WRAPPER…]: starts it under the wrapper; sets `server` and `address`.
+start_server() {
+    local name=$1 log=$work/$1.log
+    shift
+    command_of "$name"
+    : >"$log" # what the last one said is void before this one speaks
+    "$@" "${command[@]}" >"$log" 2>"$log.err" &
+    server=$!
+    local end=$((SECONDS + START_LIMIT))
+    until address=$(sed -n 's#^listening on http://##p' "$log") && [[ $address ]]; do
+        kill -0 "$server" 2>/dev/null || fail "$name ended: $(tail -n 3 "$log.err")"
+        ((SECONDS < end)) || fail "$name does not say where it listens"
+        sleep 0.05
+    done
+}
+
+# Ends the server and waits for it, first politely.
+stop_server() {
+    [[ $server ]] || return 0
+    local pid=$server end=$((SECONDS + STOP_LIMIT))
+    server=
+    kill -TERM "$pid" 2>/dev/null || true
+    while kill -0 "$pid" 2>/dev/null; do
+        if ((SECONDS >= end)); then
+            say "cost.sh: process $pid does not end; killed"
+            kill -KILL "$pid" 2>/dev/null || true
+            break
+        fi
+        sleep 0.05
+    done
+    wait "$pid" 2>/dev/null || true
+}
+
+# count SERVER REQUESTS [LOAD OPTION…]: sets `total` to the instructions of the whole run, and leaves
+# callgrind's output in $work/callgrind.out.
+count() {
+    local name=$1 requests=$2 out=$work/callgrind.out
+    shift 2
+    rm -f "$out"
+    start_server "$name" valgrind --tool=callgrind --callgrind-out-file="$out"
+    "$bin/load" requests "$address" --count "$requests" --connections "$CONNECTIONS" "$@" >"$work/load.log"
+    stop_server
+    total=$(sed -n 's/^totals: //p' "$out")
+    [[ $total ]] || fail "callgrind left no total for $name"
+}
+
+# per_request SERVER [LOAD OPTION…]: sets `each`.
+per_request() {
+    local name=$1 short
+    shift
+    count "$name" "$SHORT" "$@"
+    short=$total
+    count "$name" "$LONG" "$@"
+    each=$(((total - short) / (LONG - SHORT)))
+}
+
+instructions() {
+    is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
+    echo
+    echo "user-space instructions per keep-alive request, $CONNECTIONS connections"
+    printf '%-12s %12s %12s\n' server "Host only" "10 fields"
+    local name small
+    for name in "${servers[@]}"; do
+        per_request "$name"
+        small=$each
+        per_request "$name" --browser
+        printf '%-12s %12d %12d\n' "$name" "$small" "$each"
+    done
+}
+
+memory() {
+    ulimit -n "$(ulimit -Hn)"
+    (($(ulimit -n) >= IDLE + 100)) || fail "$IDLE connections need more open files than $(ulimit -n)"
+    echo
+    echo "resident bytes for each of $IDLE idle connections"
+    printf '%-12s %12s %12s\n' server "in turn" "at once"
+    local name
+    for name in "${servers[@]}"; do
+        printf '%-12s' "$name"
+        start_server "$name"
+        hold
+        start_server "$name"
+        hold --at-once
+        echo
+    done
+    if is_there nginx; then
+        printf '%-12s' nginx
+        start_nginx
+        hold
+        start_nginx
+        hold --at-once
+        echo
+    else
+        say "nginx is missing, and not compared (Debian: apt-get install nginx-light)"
+    fi
+}
+
+# hold [LOAD OPTION…]: prints what each idle connection adds to the server, and ends the server.
+hold() {
+    printf ' %12s' "$("$bin/load" idle "$address" --pid "$server" --connections "$IDLE" "$@")"
+    stop_server
+}
+
+# One nginx process without files of the machine's own configuration. It cannot say which port it
+# took, so it is given one, and another if that is taken.
+start_nginx() {
+    local attempt port
+    for attempt in 1 2 3 4 5; do
+        port=$((20000 + RANDOM % 10000))
+        cat >"$work/nginx.conf" <<CONF
+daemon off;
+master_process off;
+pid $work/nginx.pid;
+error_log $work/nginx.log;
+events { worker_connections $((IDLE * 2)); }
+http {
+    access_log off;
+    client_body_temp_path $work/nginx-body;
+    proxy_temp_path $work/nginx-proxy;
+    fastcgi_temp_path $work/nginx-fastcgi;
+    uwsgi_temp_path $work/nginx-uwsgi;
+    scgi_temp_path $work/nginx-scgi;
+    keepalive_timeout 60s;
+    keepalive_requests 1000000000;
+    server {
+        listen 127.0.0.1:$port;
+        default_type text/plain;
+        location = /hello { return 200 "Hello, world!"; }
+    }
+}
+CONF
+        nginx -p "$work" -c "$work/nginx.conf" -e "$work/nginx.log" &
+        server=$!
+        address=127.0.0.1:$port
+        local end=$((SECONDS + START_LIMIT))
+        while kill -0 "$server" 2>/dev/null && ((SECONDS < end)); do
+            # A first connection would count: the pid file tells that it listens.
+            [[ -s $work/nginx.pid ]] && return
+            sleep 0.05
+        done
+        say "cost.sh: nginx did not start on port $port (attempt $attempt)"
+        stop_server
+    done
+    fail "nginx does not start: $(tail -n 3 "$work/nginx.log")"
+}
+
+# profile SERVER: per request, what each function costs by itself, and what its calls cost.
+profile() {
+    is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
+    count "$1" "$LONG"
+    callgrind_annotate --auto=no --threshold=100 --tree=calling "$work/callgrind.out" | plain >"$work/tree"
+    echo "$1: $((total / LONG)) instructions for each of $LONG requests, startup included"
+    echo
+    echo "instructions in a function, what is inlined into it included"
+    awk -F '\t' '$2 == "*" { self[$4] += $1 } END { for (name in self) print self[name] "\t" name }' "$work/tree" \
+        | sort -rn | awk -F '\t' -v requests="$LONG" 'NR <= 40 { printf "%7d  %s\n", $1 / requests, $2 }'
+    echo
+    echo "instructions in a call and all that it calls, and how many calls"
+    awk -F '\t' '
+        $2 == "*" { caller = $4 }
+        $2 == ">" && caller != $4 { edge = caller "\t" $4; sum[edge] += $1; calls[edge] += $3 }
+        END { for (edge in sum) print sum[edge] "\t" calls[edge] "\t" edge }
+    ' "$work/tree" | sort -rn | awk -F '\t' -v requests="$LONG" '
+        $2 >= requests / 10 && ++shown <= 60 {
+            printf "%7d %6.2fx  %-60s > %s\n", $1 / requests, $2 / requests, tail($3, 60), tail($4, 70)
+        }
+        # The end of a name tells more than its beginning.
+        function tail(name, width) { return length(name) > width ? substr(name, length(name) - width + 1) : name }
+    '
+}
+
+# Turns callgrind_annotate's lines into tab-separated ones: instructions, * for a function or > for a
+# call out of it, how many calls, and the function without its source and object file.
+plain() {
+    awk '
+        $1 ~ /^[0-9,]+$/ && match($0, / [*>]  +/) {
+            kind = substr($0, RSTART + 1, 1)
+            name = substr($0, RSTART + RLENGTH)
+            sub(/ \[[^]]*\]$/, "", name)
+            calls = 0
+            if (match(name, / \([0-9,]+x\)$/)) {
+                calls = number(substr(name, RSTART + 2, RLENGTH - 4))
+                name = substr(name, 1, RSTART - 1)
+            }
+            sub(/^[^ :]*:/, "", name)
+            print number($1) "\t" kind "\t" calls "\t" name
+        }
+        function number(text) { gsub(",", "", text); return text }
+    '
+}
+
+is_there cargo || fail "cargo is missing"
+say "building…"
+cargo build --quiet --release -p portcullis-tests --bins
+servers=(bare hyper axum portcullis)
+if cargo build --quiet --release -p portcullis-serve --bin portcullis; then
+    servers+=(program program-1)
+else
+    say "the program does not build, and is not measured"
+fi
+
+case ${1-} in
+    profile) profile "${2-portcullis}" ;;
+    "")
+        instructions
+        memory
+        ;;
+    *) for what in "$@"; do
+        case $what in
+            instructions | memory) "$what" ;;
+            *) fail "what is '$what'? See the head of this script" ;;
+        esac
+    done ;;
+esac

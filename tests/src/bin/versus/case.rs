@@ -1,0 +1,78 @@
+//! What the servers are compared in.
+
+use std::net::SocketAddr;
+
+use portcullis_tests::load::{Browser, Limit, Plan, Request};
+use portcullis_tests::reference::{HELLO, bytes_target};
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Answers.
+    Requests,
+    /// Bytes of bodies, by the million.
+    Megabytes,
+}
+
+/// One kind of load.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) unit: Unit,
+    kind: Kind,
+    connections: usize,
+}
+
+enum Kind {
+    /// Small requests, so many in one write.
+    Hello { burst: usize, browser: Browser },
+    /// A small request on each connection.
+    Fresh,
+    /// A download of so many bytes.
+    Download(u64),
+    /// An upload of so many bytes.
+    Upload(u64),
+}
+
+const fn hello(name: &'static str, connections: usize, burst: usize, browser: Browser) -> Case {
+    Case { name, unit: Unit::Requests, kind: Kind::Hello { burst, browser }, connections }
+}
+
+const fn transfer(name: &'static str, connections: usize, kind: Kind) -> Case {
+    Case { name, unit: Unit::Megabytes, kind, connections }
+}
+
+pub(crate) const CASES: [Case; 8] = [
+    hello("keep-alive, 1 connection", 1, 1, Browser::None),
+    hello("keep-alive, 64 connections", 64, 1, Browser::None),
+    hello("the same with browser heads", 64, 1, Browser::Desktop),
+    hello("pipelined 16 deep, 8 connections", 8, 16, Browser::None),
+    Case {
+        name: "connection per request, 16 at once",
+        unit: Unit::Requests,
+        kind: Kind::Fresh,
+        connections: 16,
+    },
+    transfer("download 1 MB, 8 connections", 8, Kind::Download(1_000_000)),
+    transfer("download 100 MB, 1 connection", 1, Kind::Download(100_000_000)),
+    transfer("upload 10 MB, 4 connections", 4, Kind::Upload(10_000_000)),
+];
+
+impl Case {
+    /// The load for one server.
+    pub(crate) fn plan(&self, address: SocketAddr, limit: Limit) -> Plan {
+        let hello = HELLO.len() as u64;
+        let (request, burst, answer_length) = match self.kind {
+            Kind::Hello { burst, browser } => (Request::get_as("/hello", browser), burst, hello),
+            Kind::Fresh => (Request::get_and_close("/hello"), 1, hello),
+            Kind::Download(count) => (Request::get(&bytes_target(count)), 1, count),
+            // The answer is the length in decimal.
+            Kind::Upload(count) => {
+                (Request::post("/sink", count), 1, count.to_string().len() as u64)
+            }
+        };
+        Plan::new(address, request, limit)
+            .connections(self.connections)
+            .burst(burst)
+            .answer_length(answer_length)
+    }
+}

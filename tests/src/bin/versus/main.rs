@@ -1,0 +1,125 @@
+//! hyper, axum and portcullis side by side: the same routes on the same core, in turns.
+//!
+//! Each server is a process of its own, pinned to one core; the load comes from another. A case is
+//! run in rounds, one server after the other within a round, so that what disturbs the machine
+//! disturbs all of them. Figures are medians over the rounds, ratios medians of the ratios within a
+//! round.
+
+mod case;
+mod server;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use portcullis_tests::cores;
+use portcullis_tests::load::{self, Limit};
+use portcullis_tests::reference::{self, Options, Stack};
+
+use case::{CASES, Case};
+use server::Server;
+use table::Sample;
+
+/// Who is compared; the ratios are the last one's.
+const STACKS: [Stack; 3] = [Stack::Hyper, Stack::Axum, Stack::Portcullis];
+
+/// How often and how long each server is measured in each case.
+struct Pace {
+    rounds: usize,
+    slot: Duration,
+}
+
+const THOROUGH: Pace = Pace { rounds: 9, slot: Duration::from_millis(500) };
+const QUICK: Pace = Pace { rounds: 5, slot: Duration::from_millis(150) };
+
+/// Compare portcullis with hyper and axum: the same routes on the same core, in turns
+#[derive(Parser)]
+struct Arguments {
+    /// About 20 seconds instead of two minutes, and less precise
+    #[arg(long)]
+    quick: bool,
+    /// Only the cases whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Be one of the servers: how this program starts them
+    #[command(hide = true)]
+    Serve(Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.role {
+        Some(Role::Serve(options)) => reference::serve(options).map_err(Into::into),
+        None => compare(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("versus: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let cases: Vec<&Case> =
+        CASES.iter().filter(|case| case.name.contains(&arguments.only)).collect();
+    let pace = if arguments.quick { QUICK } else { THOROUGH };
+
+    let (server_core, place) = match cores::allowed()[..] {
+        [first, second, ..] => {
+            cores::pin(second)?;
+            (Some(first), format!("servers on core {first}, load on core {second}"))
+        }
+        _ => (None, "not pinned: servers and load may share a core".to_owned()),
+    };
+    println!("{place}; medians of {} rounds of {} ms", pace.rounds, pace.slot.as_millis());
+
+    let servers = STACKS
+        .iter()
+        .map(|stack| Server::start(*stack, server_core))
+        .collect::<Result<Vec<_>, _>>()?;
+    for server in &servers {
+        server.check().map_err(|error| format!("{}: {error}", server.stack()))?;
+    }
+
+    let mut results = Vec::new();
+    for case in cases {
+        eprintln!("{}…", case.name);
+        results.push((case, rounds(case, &servers, &pace)?));
+    }
+    table::print(&STACKS, &results);
+    Ok(())
+}
+
+/// The samples of one case, by round and then by server.
+fn rounds(
+    case: &Case,
+    servers: &[Server],
+    pace: &Pace,
+) -> Result<Vec<Vec<Sample>>, Box<dyn Error>> {
+    for server in servers {
+        sample(case, server, pace.slot / 5)?;
+    }
+    (0..pace.rounds)
+        .map(|_| servers.iter().map(|server| sample(case, server, pace.slot)).collect())
+        .collect()
+}
+
+/// Loads one server for a while.
+fn sample(case: &Case, server: &Server, time: Duration) -> Result<Sample, Box<dyn Error>> {
+    let plan = case.plan(server.address(), Limit::Time(time));
+    let before = server.time_used();
+    let outcome = load::run(&plan)
+        .map_err(|error| format!("{} on {}: {error}", case.name, server.stack()))?;
+    let used = server.time_used().zip(before).map(|(after, before)| after - before);
+    Ok(Sample::new(case.unit, &outcome, used))
+}

@@ -1,0 +1,113 @@
+//! One of the compared servers: a child process of this program.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use portcullis_tests::cores;
+use portcullis_tests::reference::{HELLO, Stack, bytes_target};
+
+/// How long a server may take for one answer when it is checked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// More than any checked answer has.
+const ANSWER_LIMIT: u64 = 1 << 20;
+
+/// A server that runs until this is dropped.
+pub(crate) struct Server {
+    stack: Stack,
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts one on a core of its own and waits until it listens.
+    pub(crate) fn start(stack: Stack, core: Option<usize>) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("serve").arg(stack.to_string());
+        if let Some(core) = core {
+            command.arg("--core").arg(core.to_string());
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        match listening(&mut child) {
+            Ok(address) => Ok(Self { stack, child, address }),
+            Err(error) => {
+                end(&mut child);
+                Err(format!("{stack} does not start: {error}").into())
+            }
+        }
+    }
+
+    pub(crate) fn stack(&self) -> Stack {
+        self.stack
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The processor time that the server has used so far.
+    pub(crate) fn time_used(&self) -> Option<Duration> {
+        cores::time_used(self.child.id())
+    }
+
+    /// Whether each route answers what it should: comparing wrong answers would be idle.
+    pub(crate) fn check(&self) -> Result<(), Box<dyn Error>> {
+        let count = 100_001;
+        let target = bytes_target(count as u64);
+        let (upload, length) = ("y".repeat(count), count.to_string());
+        let cases: [(&str, &str, &str, &[u8]); 3] = [
+            ("GET", "/hello", "", HELLO.as_bytes()),
+            ("GET", &target, "", &vec![b'x'; count]),
+            ("POST", "/sink", &upload, length.as_bytes()),
+        ];
+        for (method, target, body, expected) in cases {
+            if self.ask(method, target, body)? != expected {
+                return Err(format!("{method} {target} has a wrong answer").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The body of one answer with status 200.
+    fn ask(&self, method: &str, target: &str, body: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        match end {
+            Some(end) if answer.starts_with(b"HTTP/1.1 200 ") => Ok(answer.split_off(end + 4)),
+            _ => Err(format!("{method} {target} is not answered with 200").into()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Reads where the server listens from its first line.
+fn listening(child: &mut Child) -> Result<SocketAddr, Box<dyn Error>> {
+    let output = child.stdout.take().ok_or("its output is not captured")?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    let address = line.trim_end().strip_prefix("listening on http://");
+    Ok(address.ok_or("it does not say where it listens")?.parse()?)
+}
+
+/// Ends a child. An error means that it has ended by itself.
+fn end(child: &mut Child) {
+    drop(child.kill());
+    drop(child.wait());
+}

@@ -1,0 +1,121 @@
+//! Medians, ratios, and how they are printed.
+
+use std::time::Duration;
+
+use portcullis_tests::load::Outcome;
+use portcullis_tests::reference::Stack;
+
+use crate::case::{Case, Unit};
+
+/// One server in one round of one case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Units a second.
+    rate: f64,
+    /// Microseconds of the server's processor time for each unit, where that is known.
+    work: Option<f64>,
+    /// Latencies of single requests, in microseconds.
+    median: f64,
+    worst: f64,
+}
+
+impl Sample {
+    pub(crate) fn new(unit: Unit, outcome: &Outcome, used: Option<Duration>) -> Self {
+        let units = match unit {
+            Unit::Requests => outcome.requests as f64,
+            Unit::Megabytes => (outcome.received + outcome.sent) as f64 / 1e6,
+        };
+        let latency = |share| micros(outcome.latency(share));
+        Self {
+            rate: units / outcome.elapsed.as_secs_f64(),
+            work: used.map(|used| micros(used) / units),
+            median: latency(0.50),
+            worst: latency(0.99),
+        }
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// Prints what was measured: samples by case, then by round, then by server. The ratios are those of
+/// the last server to each of the others.
+pub(crate) fn print(stacks: &[Stack], results: &[(&Case, Vec<Vec<Sample>>)]) {
+    let all = |_: &Case| true;
+    let requests = |case: &Case| case.unit == Unit::Requests;
+    let title = "a second: requests, or MB (more is better)";
+    section(title, stacks, results, all, |sample| Some(sample.rate));
+    let title = "server's CPU time, µs: a request, or a MB (less is better)";
+    section(title, stacks, results, all, |sample| sample.work);
+    let title = "latency, µs, median (less is better)";
+    section(title, stacks, results, requests, |sample| Some(sample.median));
+    let title = "latency, µs, 99 % (less is better)";
+    section(title, stacks, results, requests, |sample| Some(sample.worst));
+}
+
+fn section(
+    title: &str,
+    stacks: &[Stack],
+    results: &[(&Case, Vec<Vec<Sample>>)],
+    concerns: impl Fn(&Case) -> bool,
+    figure: impl Fn(&Sample) -> Option<f64>,
+) {
+    let Some((last, others)) = stacks.split_last() else {
+        return;
+    };
+    print!("\n{title:<60}");
+    stacks.iter().for_each(|stack| print!(" {stack:>11}"));
+    others.iter().for_each(|other| print!("   {last}/{other}"));
+    println!();
+    for (case, rounds) in results.iter().filter(|(case, _)| concerns(case)) {
+        print!("{:<60}", case.name);
+        for index in 0..stacks.len() {
+            let value = median(rounds.iter().map(|round| figure(&round[index])));
+            print!(" {:>11}", value.map_or("?".into(), number));
+        }
+        for (index, other) in others.iter().enumerate() {
+            let ratio = |round: &Vec<Sample>| {
+                let (ours, theirs) = (figure(&round[others.len()])?, figure(&round[index])?);
+                Some(ours / theirs)
+            };
+            let ratio = median(rounds.iter().map(ratio));
+            let width = format!("   {last}/{other}").len();
+            print!("{:>width$}", ratio.map_or("?".into(), |ratio| format!("{ratio:.2}")));
+        }
+        println!();
+    }
+}
+
+/// The middle of the values, or nothing if one of them is unknown.
+fn median(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let mut values = values.collect::<Option<Vec<_>>>()?;
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Three significant digits or all of the whole ones.
+fn number(value: f64) -> String {
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_are_of_known_values() {
+        assert_eq!(median([Some(3.0), Some(1.0), Some(2.0)].into_iter()), Some(2.0));
+        assert_eq!(median([Some(3.0), None].into_iter()), None);
+        assert_eq!(median([].into_iter()), None);
+    }
+
+    #[test]
+    fn numbers_have_three_digits_at_least() {
+        assert_eq!([9.996, 12.34, 12_345.6].map(number), ["10.00", "12.3", "12346"]);
+    }
+}

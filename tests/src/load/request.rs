@@ -1,0 +1,106 @@
+//! The requests that the load is made of.
+
+use std::sync::Arc;
+
+/// Body bytes are written from this block, over and over.
+pub(super) const BLOCK: &[u8] = &[b'x'; 64 << 10];
+
+/// What kind of client a head looks like: the cost of a head grows with its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Browser {
+    /// Just `Host`.
+    None,
+    /// The ten fields, about 450 bytes, that a desktop browser sends with a navigation.
+    Desktop,
+}
+
+const DESKTOP: &str = "\
+    Connection: keep-alive\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    Accept-Language: en-US,en;q=0.5\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Referer: http://127.0.0.1/\r\n\
+    Cookie: session=5f2b9c1e7a3d4086; theme=dark\r\n\
+    Upgrade-Insecure-Requests: 1\r\n\
+    Sec-Fetch-Mode: navigate\r\n";
+
+/// One request: a head, and a body of a given length.
+#[derive(Clone, Debug)]
+pub struct Request {
+    head: Arc<[u8]>,
+    body: u64,
+    closes: bool,
+}
+
+impl Request {
+    /// `GET target` with no field but `Host`.
+    pub fn get(target: &str) -> Self {
+        Self::get_as(target, Browser::None)
+    }
+
+    /// `GET target` with the fields that this kind of client sends.
+    pub fn get_as(target: &str, browser: Browser) -> Self {
+        let fields = match browser {
+            Browser::None => "",
+            Browser::Desktop => DESKTOP,
+        };
+        Self::new(&format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n"), 0, false)
+    }
+
+    /// `GET target` that asks for the connection to be closed after the answer.
+    pub fn get_and_close(target: &str) -> Self {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        Self::new(&head, 0, true)
+    }
+
+    /// `POST target` with a body of so many bytes.
+    pub fn post(target: &str, body: u64) -> Self {
+        let host = "Host: 127.0.0.1";
+        let head = format!("POST {target} HTTP/1.1\r\n{host}\r\nContent-Length: {body}\r\n\r\n");
+        Self::new(&head, body, false)
+    }
+
+    fn new(head: &str, body: u64, closes: bool) -> Self {
+        Self { head: head.as_bytes().into(), body, closes }
+    }
+
+    /// The head's bytes, as they go over the wire.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The body's length.
+    pub fn body(&self) -> u64 {
+        self.body
+    }
+
+    /// Whether the request itself says that it is the connection's last one.
+    pub fn closes(&self) -> bool {
+        self.closes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(request: &Request) -> usize {
+        let mut fields = [httparse::EMPTY_HEADER; 32];
+        let mut head = httparse::Request::new(&mut fields);
+        assert!(head.parse(request.head()).expect("well-formed").is_complete());
+        head.headers.len()
+    }
+
+    #[test]
+    fn heads_are_well_formed_and_of_the_size_they_say() {
+        assert_eq!(
+            Request::get("/hello").head(),
+            b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        );
+        assert_eq!(fields(&Request::get("/hello")), 1);
+        assert_eq!(fields(&Request::get_as("/hello", Browser::Desktop)), 10);
+        assert_eq!(fields(&Request::get_and_close("/hello")), 2);
+        assert_eq!(fields(&Request::post("/sink", 7)), 2);
+    }
+}

@@ -1,0 +1,92 @@
+//! Small servers to compare with: the same routes on four stacks.
+//!
+//! | route | answer | [`Bare`](Stack::Bare) |
+//! |---|---|---|
+//! | `GET /hello` | `Hello, world!`, text/plain | whatever the target |
+//! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | no |
+//! | `POST /sink` | the length of the request's body, in decimal | no |
+//!
+//! Each is written the way its documentation shows, with `TCP_NODELAY` on, and nothing more: what
+//! is compared is the stack, not the application.
+
+mod axum;
+mod bare;
+mod content;
+mod hyper;
+mod portcullis;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+pub use content::{HELLO, bytes_target};
+
+use crate::cores;
+
+/// What a reference server is built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stack {
+    /// A loop on tokio that answers every head with the same bytes: the floor.
+    Bare,
+    /// hyper's HTTP/1 connection with hyper-util's adapters.
+    Hyper,
+    /// axum's router and its `serve`.
+    Axum,
+    /// portcullis on tokio.
+    Portcullis,
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Bare => "bare",
+            Self::Hyper => "hyper",
+            Self::Axum => "axum",
+            Self::Portcullis => "portcullis",
+        })
+    }
+}
+
+/// How to run a reference server.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// What the server is built on
+    pub stack: Stack,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Worker threads; one means the current-thread runtime
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Run on this processor core only
+    #[arg(long)]
+    pub core: Option<usize>,
+}
+
+/// Serves until the process is ended; prints `listening on http://…` once connections are accepted.
+pub fn serve(options: &Options) -> io::Result<()> {
+    if let Some(core) = options.core {
+        cores::pin(core)?;
+    }
+    runtime(options.threads)?.block_on(async {
+        let listener = TcpListener::bind(options.listen).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        match options.stack {
+            Stack::Bare => bare::serve(listener).await,
+            Stack::Hyper => hyper::serve(listener).await,
+            Stack::Axum => axum::serve(listener).await,
+            Stack::Portcullis => portcullis::serve(listener).await,
+        }
+    })
+}
+
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    match threads {
+        0 | 1 => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
+}

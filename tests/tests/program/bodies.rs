@@ -1,0 +1,177 @@
+//! Attacks with request content: rows 14 to 23 of the attack table.
+
+use crate::support::{Program, SLACK, assert_about};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TENTH: Duration = Duration::from_millis(100);
+
+#[test]
+fn slow_content_gets_408_after_the_grace() {
+    let program = Program::with(&["request_body_grace=1s"]);
+    let mut client = program.connect();
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    assert_about(client.dribble(b"x", 4 * TENTH, 20), SECOND);
+    assert_eq!(client.answer().status, 408);
+
+    // An answer that has begun is cut off.
+    let mut client = program.connect();
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let start = Instant::now();
+    assert_eq!(client.take_line(), "HTTP/1.1 200 OK");
+    client.closed_after();
+    assert_about(start.elapsed(), SECOND);
+    program.wait_for("the reason is told", |status| status["closes"]["request_body"] == 2);
+
+    // Silence is slow, too.
+    let mut client = program.connect();
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let start = Instant::now();
+    let answer = client.answer();
+    assert_about(start.elapsed(), SECOND);
+    assert_eq!(answer.status, 408);
+    assert!(client.closed_after() < SLACK);
+}
+
+#[test]
+fn content_at_the_minimum_rate_lives() {
+    let settings = ["request_body_grace=1s", "request_body_rate=1000", "keep_alive_timeout=1s"];
+    let program = Program::with(&settings);
+    let mut client = program.connect();
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 4000\r\n\r\n");
+    let taken = client.dribble(&[b'x'; 110], TENTH, 36);
+    assert!(taken > 3 * SECOND, "it was cut off after {taken:?}");
+    client.send([b'x'; 40]);
+    assert_eq!(client.answer().text(), "4000");
+}
+
+#[test]
+fn an_application_in_no_hurry_costs_the_client_nothing() {
+    let settings =
+        ["request_body_grace=500ms", "keep_alive_timeout=500ms", "request_head_timeout=500ms"];
+    let program = Program::with(&settings);
+    let mut client = program.connect();
+    client.send("POST /lazy/2000 HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+    client.send(vec![b'x'; 200_000]);
+    assert_eq!(client.answer().text(), "200000");
+    client.send("POST /lazy/2000 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(client.answer().text(), "5", "and the connection was kept");
+}
+
+#[test]
+fn declared_too_large_is_413_at_once() {
+    let program = Program::with(&[]);
+    for path in ["/sink", "/echo", "/lazy/5000", "/nowhere"] {
+        let mut client = program.connect();
+        let start = Instant::now();
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000000\r\n\r\n"
+        ));
+        assert_eq!(client.answer().status, 413, "{path}");
+        assert!(start.elapsed() < SECOND, "{path}");
+    }
+}
+
+#[test]
+fn chunks_without_end_are_413_at_the_limit() {
+    let program = Program::with(&["request_body_limit=4MiB"]);
+    let mut client = program.connect();
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = [b"100000\r\n".to_vec(), vec![b'x'; 1 << 20], b"\r\n".to_vec()].concat();
+    let sent = (0..64).take_while(|_| client.send(&chunk)).count();
+    assert_eq!(client.answer().status, 413);
+    assert!(sent < 32, "{sent} MiB were taken");
+    let held = program.status()["bytes_held"].as_u64().expect("a number");
+    assert!(held < 256 << 10, "{held} bytes are held");
+}
+
+#[test]
+fn one_byte_chunks_arrive_and_their_extensions_are_bounded() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("1\r\nx\r\n".repeat(50_000) + "0\r\nTrailer-Field: value\r\n\r\n");
+    assert_eq!(client.answer().text(), "50000");
+
+    let endless = [
+        "1;".to_owned() + &"e".repeat(10_000),
+        format!("1;{}\r\nx\r\n", "e".repeat(200)).repeat(100),
+        "0\r\n".to_owned() + &"Field: value\r\n".repeat(1000),
+        "x".to_owned(),
+    ];
+    for chunk in endless {
+        let mut client = program.connect();
+        client.send("POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send(&chunk);
+        assert_eq!(client.answer().status, 400);
+    }
+}
+
+#[test]
+fn an_early_answer_arrives_whole_though_the_client_goes_on_sending() {
+    let program = Program::with(&["request_body_limit=none"]);
+    let mut client = program.connect();
+    // Much more than is discarded, sent before the answer is looked at.
+    client.send("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n");
+    for _ in 0..16 {
+        client.send([b'x'; 32 << 10]);
+    }
+    assert_eq!(client.answer().status, 404);
+    assert!(client.closed_after() < Duration::from_secs(2) + SLACK);
+}
+
+#[test]
+fn a_small_unread_content_costs_no_connection() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n");
+    client.send([b'x'; 10_000]);
+    assert_eq!(client.answer().status, 404);
+    assert_eq!(client.get("/hello").status, 200);
+}
+
+#[test]
+fn continue_is_sent_when_the_application_asks_and_not_before() {
+    let program = Program::with(&["request_body_grace=1s"]);
+    let head = "Host: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let mut client = program.connect();
+    client.send(format!("POST /lazy/700 HTTP/1.1\r\n{head}"));
+    assert!(client.is_quiet_for(5 * TENTH));
+    assert_eq!(client.answer().status, 100);
+    client.send("hello");
+    assert_eq!(client.answer().text(), "5");
+
+    let mut client = program.connect();
+    client.send(format!("POST /nowhere HTTP/1.1\r\n{head}"));
+    let answer = client.answer();
+    assert_eq!(answer.status, 404, "who refuses sends no 100");
+    assert!(answer.has_field("connection: close"));
+
+    let mut client = program.connect();
+    client.send(format!("POST /sink HTTP/1.1\r\n{head}"));
+    assert_eq!(client.answer().status, 100);
+    let start = Instant::now();
+    assert_eq!(client.answer().status, 408, "and then nothing is sent");
+    assert_about(start.elapsed(), SECOND);
+
+    let mut client = program.connect();
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(client.answer().status, 417);
+}
+
+#[test]
+fn an_echo_flows_both_ways_at_once() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for word in ["first", "other", "third"] {
+        client.send(format!("5\r\n{word}\r\n"));
+        if word == "first" {
+            while !client.take_line().is_empty() {}
+        }
+        assert_eq!(client.take_line(), "5");
+        assert_eq!(client.take_line(), word);
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.take_line(), "0");
+}

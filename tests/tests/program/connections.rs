@@ -1,0 +1,148 @@
+//! Attacks on connections and heads: rows 1 to 12 of the attack table.
+
+use crate::support::{PATIENCE, Program, SLACK, assert_about};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn silent_connections_are_closed_at_the_keep_alive_timeout() {
+    let program = Program::with(&["keep_alive_timeout=1s"]);
+    assert_about(program.connect().closed_after(), SECOND);
+}
+
+#[test]
+fn idling_after_an_answer_is_closed_at_the_keep_alive_timeout() {
+    let program = Program::with(&["keep_alive_timeout=1s"]);
+    let mut client = program.connect();
+    assert_eq!(client.get("/hello").text(), "Hello, world!");
+    assert_about(client.closed_after(), SECOND);
+}
+
+#[test]
+fn slow_heads_get_408_at_the_head_timeout() {
+    let program = Program::with(&["request_head_timeout=1s", "keep_alive_timeout=9s"]);
+    for part in [&b"x"[..], b"Field: value\r\n"] {
+        let mut client = program.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nSlow: ");
+        let taken = client.dribble(part, Duration::from_millis(100), 100);
+        assert_about(taken, SECOND);
+        let answer = client.answer();
+        assert_eq!(answer.status, 408);
+        assert!(answer.has_field("connection: close"), "{answer:?}");
+        assert!(client.closed_after() < SLACK);
+    }
+}
+
+#[test]
+fn a_second_head_is_timed_from_its_own_first_byte() {
+    let program = Program::with(&["request_head_timeout=1s", "keep_alive_timeout=9s"]);
+    let mut client = program.connect();
+    assert_eq!(client.get("/slow/700").status, 200);
+    assert!(client.is_quiet_for(Duration::from_millis(700)), "this is keep-alive time");
+    let taken = client.dribble(b"G", Duration::from_millis(100), 100);
+    assert_about(taken, SECOND);
+    assert_eq!(client.answer().status, 408);
+}
+
+#[test]
+fn blank_lines_are_bounded_and_do_not_extend_anything() {
+    let program = Program::with(&["keep_alive_timeout=1s"]);
+    let mut client = program.connect();
+    client.send("\r\n\r\n");
+    assert_eq!(client.get("/hello").status, 200, "a few are passed over");
+    let mut client = program.connect();
+    client.send("\r\n".repeat(100));
+    assert_eq!(client.answer().status, 400);
+    let mut client = program.connect();
+    assert_about(client.dribble(b"\r\n", Duration::from_millis(400), 4), SECOND);
+}
+
+#[test]
+fn oversized_heads_are_refused_at_their_limits() {
+    let program = Program::with(&[]);
+    let long = "x".repeat(100 << 10);
+    let many = "F: v\r\n".repeat(10_000);
+    for (request, status) in [
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nLong: {long}\r\n\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431),
+    ] {
+        let mut client = program.connect();
+        client.send(request);
+        let answer = client.answer();
+        assert_eq!(answer.status, status);
+        assert!(answer.has_field("connection: close"));
+        assert!(client.closed_after() < PATIENCE);
+    }
+    program.wait_for("nothing is left", |status| status["open"] == 1);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let program = Program::with(&["requests_per_connection=1000000"]);
+    let mut client = program.connect();
+    let mut requests = String::new();
+    for number in 0..1000 {
+        requests += &format!("GET /bytes/{number} HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    client.send(requests);
+    for number in 0..1000 {
+        assert_eq!(client.answer().content.len(), number);
+    }
+}
+
+#[test]
+fn pipelined_requests_whose_answers_nobody_reads_are_not_piled_up() {
+    let program = Program::with(&["requests_per_connection=1000000", "response_grace=2s"]);
+    let client = program.connect();
+    client.stream.set_nonblocking(true).expect("it can be set");
+    let requests = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
+    let start = Instant::now();
+    // The server stops reading, then gives up: so does the write.
+    while start.elapsed() < Duration::from_secs(6) {
+        use std::io::Write as _;
+        match (&client.stream).write(requests.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => break,
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Ok(_) => {}
+        }
+        let status = program.status();
+        let held = status["bytes_held"].as_u64().expect("a number");
+        assert!(held < 256 << 10, "{held} bytes are held");
+    }
+    program.wait_for("it is given up", |status| status["closes"]["response"] == 1);
+}
+
+#[test]
+fn the_last_request_of_a_connection_says_so() {
+    let program = Program::with(&["requests_per_connection=3"]);
+    let mut client = program.connect();
+    assert!(!client.get("/hello").has_field("connection: close"));
+    assert!(!client.get("/hello").has_field("connection: close"));
+    assert!(client.get("/hello").has_field("connection: close"));
+    assert!(client.closed_after() < SLACK);
+    program.wait_for("the reason is told", |status| status["closes"]["request_limit"] == 1);
+}
+
+#[test]
+fn connecting_and_resetting_leaves_nothing_over() {
+    let program = Program::with(&[]);
+    for _ in 0..2000 {
+        let client = program.connect();
+        socket2::SockRef::from(&client.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("it can be set");
+    }
+    program.wait_for("nothing is left", |status| status["open"] == 1);
+}
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    let program = Program::with_descriptors(40);
+    let crowd: Vec<_> = (0..80).map(|_| program.connect()).collect();
+    std::thread::sleep(SECOND);
+    drop(crowd);
+    let mut client = program.connect();
+    assert_eq!(client.get("/hello").status, 200);
+}

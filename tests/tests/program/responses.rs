@@ -1,0 +1,126 @@
+//! Attacks on answers: rows 25 to 30 of the attack table.
+
+use crate::support::{Program, SLACK};
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_answer_that_nobody_reads_is_paused_then_given_up() {
+    let program = Program::with(&["response_grace=1s"]);
+    let mut client = program.connect();
+    client.send("GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    std::thread::sleep(SECOND / 2);
+    let held = program.status()["bytes_held"].as_u64().expect("a number");
+    assert!(held < 70 << 10, "{held} bytes are held");
+    program.wait_for("it is given up", |status| status["closes"]["response"] == 1);
+}
+
+#[test]
+fn an_answer_that_is_read_too_slowly_is_given_up() {
+    let program = Program::with(&["response_grace=1s", "response_rate=100000"]);
+    let mut client = program.connect();
+    // Little room in between, so that slow reading is slow taking.
+    socket2::SockRef::from(&client.stream).set_recv_buffer_size(4096).expect("it can be set");
+    client.send("GET /bytes/100000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let start = Instant::now();
+    let mut bytes = [0; 1000];
+    while client.stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(start.elapsed() < Duration::from_secs(15), "still served");
+    }
+    program.wait_for("the reason is told", |status| status["closes"]["response"] == 1);
+}
+
+#[test]
+fn a_reader_that_keeps_up_gets_it_all() {
+    let program = Program::with(&["response_grace=500ms", "response_rate=10000"]);
+    let mut client = program.connect();
+    client.send("GET /bytes/3000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(100));
+        client.more();
+    }
+    assert_eq!(client.answer().content.len(), 3_000_000);
+}
+
+#[test]
+fn server_sent_events_live_while_there_is_nothing_to_say() {
+    let settings =
+        ["response_grace=200ms", "keep_alive_timeout=200ms", "request_head_timeout=200ms"];
+    let program = Program::with(&settings);
+    let mut client = program.connect();
+    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut seen = String::new();
+    while !seen.contains("data: 3\n\n") {
+        seen += &client.take_line();
+        seen.push('\n');
+    }
+    assert!(seen.contains("text/event-stream"));
+}
+
+#[test]
+fn a_half_closed_client_is_answered() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send("GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.finish_sending();
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.answer().text(), "Hello, world!");
+    assert!(client.closed_after() < SLACK);
+}
+
+#[test]
+fn a_thinking_handler_is_waited_for() {
+    let settings = [
+        "keep_alive_timeout=200ms",
+        "request_head_timeout=200ms",
+        "request_body_grace=200ms",
+        "response_grace=200ms",
+    ];
+    let program = Program::with(&settings);
+    let mut client = program.connect();
+    assert_eq!(client.get("/slow/2000").status, 200);
+}
+
+#[test]
+fn a_client_that_vanishes_ends_its_exchange() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send("GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.more();
+    drop(client);
+    program.wait_for("it is noticed", |status| status["closes"]["peer_reset"] == 1);
+}
+
+#[test]
+fn head_is_get_without_content() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send("HEAD /bytes/12345 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut head = Vec::new();
+    loop {
+        match client.take_line() {
+            line if line.is_empty() => break,
+            line => head.push(line),
+        }
+    }
+    assert!(head.iter().any(|line| line == "content-length: 12345"), "{head:?}");
+    assert_eq!(client.get("/hello").text(), "Hello, world!", "nothing lies in between");
+}
+
+#[test]
+fn http_1_0_is_answered_until_close() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send("GET /bytes/10 HTTP/1.0\r\n\r\n");
+    let answer = client.answer();
+    assert!(answer.has_field("connection: close"));
+    assert!(client.closed_after() < SLACK);
+    let mut client = program.connect();
+    client.send("GET /bytes/10 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert!(client.answer().has_field("connection: keep-alive"));
+    client.send("POST /echo HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc");
+    assert_eq!(client.answer().text(), "abc");
+}

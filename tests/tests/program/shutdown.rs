@@ -1,0 +1,58 @@
+//! Graceful shutdown with connections in every state.
+
+use crate::support::{Program, SLACK, assert_about};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn what_is_in_progress_is_finished_and_the_rest_is_closed() {
+    let program = Program::with(&["keep_alive_timeout=60s", "drain_idle_timeout=2s"]);
+    let mut idle = program.connect();
+    assert_eq!(idle.get("/hello").status, 200);
+    let mut busy = program.connect();
+    busy.send("GET /slow/1500 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut chosen = program.connect();
+    assert_eq!(chosen.get("/hello").status, 200);
+    program.wait_for("it is busy", |status| status["phases"]["application"].as_u64() >= Some(1));
+    program.signal("TERM");
+    while TcpStream::connect(program.address).is_ok() {
+        // The signal is on its way.
+    }
+    // A request that was on its way to an idle connection is answered.
+    let late = chosen.get("/hello");
+    assert!(late.status == 200 && late.has_field("connection: close"), "{late:?}");
+    assert!(idle.closed_after() < 2 * SECOND + SLACK);
+    let answer = busy.answer();
+    assert!(answer.status == 200 && answer.has_field("connection: close"), "{answer:?}");
+    assert!(busy.closed_after() < SLACK);
+    let (code, _) = program.wait();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn what_does_not_end_is_cut_off_at_the_drain_timeout() {
+    let program = Program::with(&["drain_timeout=1s"]);
+    let mut client = program.connect();
+    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.more();
+    program.signal("INT");
+    let (code, taken) = program.wait();
+    assert_about(taken, SECOND);
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let program = Program::with(&["drain_timeout=1h"]);
+    let mut client = program.connect();
+    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.more();
+    program.signal("TERM");
+    assert!(client.is_quiet_for(Duration::from_millis(300)) || client.more() > 0);
+    program.signal("TERM");
+    let (code, taken) = program.wait();
+    assert!(taken < SLACK, "{taken:?}");
+    assert_ne!(code, Some(0));
+}

@@ -1,0 +1,295 @@
+//! The program as a child process, and a raw client.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here should take, on a machine that has much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How late the machine may be.
+pub const SLACK: Duration = Duration::from_secs(3);
+
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+    escargot::CargoBuild::new()
+        .package("portcullis-serve")
+        .bin("portcullis")
+        .run()
+        .expect("the program builds")
+        .path()
+        .to_owned()
+});
+
+/// A running program, which ends with the test.
+pub struct Program {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Program {
+    /// Starts it with settings such as `keep_alive_timeout=1s`.
+    pub fn with(settings: &[&str]) -> Self {
+        let mut command = Command::new(&*BINARY);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        Self::start(command)
+    }
+
+    /// Starts it with so many descriptors at the most.
+    pub fn with_descriptors(count: u32) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(&*BINARY);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Self {
+        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+        let address = line.trim().strip_prefix("listening on http://").map(str::parse);
+        let address = address.unwrap_or_else(|| panic!("not an address: {line:?}"));
+        Program { child, address: address.expect("an address") }
+    }
+
+    pub fn connect(&self) -> Client {
+        let stream = TcpStream::connect_timeout(&self.address, PATIENCE).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream.set_nodelay(true).expect("it can be set");
+        Client { stream, unread: Vec::new() }
+    }
+
+    /// A URL of the program.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What `GET /status` says, as JSON.
+    pub fn status(&self) -> serde_json::Value {
+        let answer = self.connect().get("/status");
+        serde_json::from_slice(&answer.content).expect("JSON")
+    }
+
+    /// Waits until `is_so` holds of the status.
+    pub fn wait_for(&self, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+        let start = Instant::now();
+        loop {
+            let status = self.status();
+            if is_so(&status) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{what}: {status:#}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux tells");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it is resident");
+        let kib: u64 = line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("KiB");
+        kib * 1024
+    }
+
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub fn wait(mut self) -> (Option<i32>, Duration) {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("it is a child") {
+                return (status.code(), start.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it does not end");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer, as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub content: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.content).expect("text")
+    }
+
+    pub fn has_field(&self, line: &str) -> bool {
+        self.head.lines().any(|other| other.eq_ignore_ascii_case(line))
+    }
+}
+
+/// A connection that says what it is told to.
+pub struct Client {
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    /// Sends all of it, as far as the server takes it.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Sends a part every so often until the server closes or `most` parts are sent; how long that
+    /// took.
+    pub fn dribble(&mut self, part: &[u8], pause: Duration, most: usize) -> Duration {
+        let start = Instant::now();
+        self.stream.set_read_timeout(Some(pause)).expect("a timeout can be set");
+        for _ in 0..most {
+            if !self.send(part) {
+                break;
+            }
+            // The pause is a wait for an answer, so that it ends with one.
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes) {
+                Ok(count) => {
+                    self.unread.extend_from_slice(&bytes[..count]);
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        start.elapsed()
+    }
+
+    /// The request for `path`, and its answer.
+    pub fn get(&mut self, path: &str) -> Answer {
+        assert!(self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")));
+        self.answer()
+    }
+
+    /// The next answer, with content that is as long as it says, chunked, or until the end.
+    pub fn answer(&mut self) -> Answer {
+        self.try_answer().expect("an answer")
+    }
+
+    /// The next answer, or `None` if the connection ends before its head is complete.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        let end = loop {
+            let found = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
+            match found {
+                Some(place) => break place + 4,
+                None if self.more() == 0 => return None,
+                None => {}
+            }
+        };
+        let head = String::from_utf8(self.unread.drain(..end).collect()).expect("ASCII");
+        let status = head.get(9..12).and_then(|it| it.parse().ok()).expect("a status");
+        let field = |name: &str| {
+            let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+            fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        };
+        let content = if let Some(length) = field("content-length") {
+            self.take(length.parse().expect("a number"))
+        } else if field("transfer-encoding").is_some() {
+            self.take_chunks()
+        } else if status / 100 == 1 || status == 204 || status == 304 {
+            Vec::new()
+        } else {
+            while self.more() > 0 {}
+            std::mem::take(&mut self.unread)
+        };
+        Some(Answer { status, head, content })
+    }
+
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.unread.len() < length {
+            assert!(self.more() > 0, "the content is cut off at {}", self.unread.len());
+        }
+        self.unread.drain(..length).collect()
+    }
+
+    pub fn take_line(&mut self) -> String {
+        loop {
+            if let Some(place) = self.unread.windows(2).position(|two| two == b"\r\n") {
+                let line = self.unread.drain(..place + 2).take(place).collect();
+                return String::from_utf8(line).expect("text");
+            }
+            assert!(self.more() > 0, "the line is cut off");
+        }
+    }
+
+    fn take_chunks(&mut self) -> Vec<u8> {
+        let mut content = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.take_line(), 16).expect("a chunk size");
+            if size == 0 {
+                while !self.take_line().is_empty() {}
+                return content;
+            }
+            content.extend(self.take(size));
+            assert_eq!(self.take_line(), "");
+        }
+    }
+
+    /// Reads once; 0 at the end, whichever way it comes.
+    pub fn more(&mut self) -> usize {
+        let mut bytes = [0; 65536];
+        match self.stream.read(&mut bytes) {
+            Ok(count) => {
+                self.unread.extend_from_slice(&bytes[..count]);
+                count
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("nothing for {PATIENCE:?}")
+            }
+            Err(_) => 0,
+        }
+    }
+
+    /// How long it takes until the server closes; what comes before that is dropped.
+    pub fn closed_after(&mut self) -> Duration {
+        let start = Instant::now();
+        while self.more() > 0 {
+            self.unread.clear();
+        }
+        start.elapsed()
+    }
+
+    /// True if nothing arrives, and nothing is closed, for so long.
+    pub fn is_quiet_for(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).expect("a timeout can be set");
+        let read = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    pub fn finish_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("it is connected");
+    }
+}
+
+/// Asserts that `taken` is about `expected`: not earlier, and not much later.
+#[track_caller]
+pub fn assert_about(taken: Duration, expected: Duration) {
+    // The server's clock may have started a little earlier.
+    let early = Duration::from_millis(50);
+    assert!(taken + early >= expected, "{taken:?} is before {expected:?}");
+    assert!(taken <= expected + SLACK, "{taken:?} is long after {expected:?}");
+}
