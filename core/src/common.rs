@@ -81,11 +81,17 @@ impl Common {
         }
     }
 
-    /// Ends the connection at once; the first reason stays.
+    /// Ends the connection at once. The first reason stays, but an answer that is cut off here has
+    /// not ended well.
     pub(crate) fn close(&mut self, reason: CloseReason) {
         let reason = match self.life {
-            Life::Open => reason,
-            Life::Lingering { reason, .. } | Life::Closed(reason) => reason,
+            Life::Lingering { reason: first, .. }
+                if self.output.is_empty() || first.status().is_some() =>
+            {
+                first
+            }
+            Life::Open | Life::Lingering { .. } => reason,
+            Life::Closed(first) => first,
         };
         self.life = Life::Closed(reason);
         self.output.release();
@@ -103,7 +109,10 @@ impl Common {
     /// `bytes` were written to the socket.
     pub(crate) fn sent(&mut self, bytes: usize) {
         let sent = self.output.sent(bytes);
-        self.response.progress(self.config.response_minimum(), sent, self.now);
+        // Where nothing is left the wait is over: the next one begins anew.
+        if !self.output.is_empty() {
+            self.response.progress(self.config.response_minimum(), sent, self.now);
+        }
     }
 
     /// Sets a timer that runs from the moment its condition became true.
@@ -141,16 +150,21 @@ impl Common {
     }
 
     pub(crate) fn status(&self) -> Status {
-        let write = !self.output.is_empty();
+        let (read, write) = (self.wants_read(), !self.output.is_empty());
         match self.life {
-            Life::Open => {
-                Status::Open { read: !self.eof && (self.held.is_empty() || !self.blocked), write }
-            }
-            Life::Lingering { discard, .. } => {
-                Status::Lingering { read: !self.eof && discard > 0, write, shutdown_write: !write }
-            }
+            Life::Open => Status::Open { read, write },
+            Life::Lingering { .. } => Status::Lingering { read, write, shutdown_write: !write },
             Life::Closed(reason) => Status::Closed(reason),
         }
+    }
+
+    pub(crate) fn wants_read(&self) -> bool {
+        let room = match self.life {
+            Life::Open => self.held.is_empty() || !self.blocked,
+            Life::Lingering { discard, .. } => discard > 0,
+            Life::Closed(_) => false,
+        };
+        room && !self.eof
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -5,9 +5,10 @@ use crate::Config;
 use crate::close::{CloseReason, Misuse, Refusal};
 use crate::common::Common;
 use crate::event::{Begun, BodyLength, Event, RequestHead, StreamId, Trailers};
+use crate::h1::head::Head;
 use crate::h1::section::Lines;
 use crate::h1::{Http1, Step};
-use crate::input::{Held, Input};
+use crate::input::Input;
 use crate::status::{Phase, Status};
 use crate::time::{Tick, Timer};
 use bytes::Bytes;
@@ -43,11 +44,15 @@ pub struct Connection {
 
 /// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
 ///
-/// Dropping it keeps what was not looked at, so that stopping early loses nothing.
+/// Dropping it keeps what was not looked at, so that stopping early loses nothing. Within it, no
+/// other events can be pulled; a leaked one (`mem::forget`) takes what it had along, and the
+/// connection then waits for it in vain until its deadline.
 pub struct Events<'c, 'i> {
     connection: &'c mut Connection,
     input: Input<'i>,
     lines: Lines,
+    /// What the newest request's head says.
+    head: Head,
     exhausted: bool,
     /// Asked for while other events are pulled: these go on with everything.
     nested: bool,
@@ -83,7 +88,7 @@ impl Connection {
         if fresh.len() as u64 > limit {
             return Err(Misuse::Overfed { limit });
         }
-        if self.pulling || !self.status().wants_read() {
+        if self.pulling || !self.wants_read() {
             return Err(Misuse::NotReading);
         }
         Ok(self.events(now, fresh))
@@ -114,6 +119,7 @@ impl Connection {
         Events {
             input: Input::new(held, fresh),
             lines: Lines::new(),
+            head: Head::default(),
             connection: self,
             exhausted: nested,
             nested,
@@ -158,6 +164,23 @@ impl Connection {
         length: BodyLength,
     ) -> Result<Begun, Misuse> {
         self.act(now, |protocol, common| protocol.respond(common, stream, status, fields, length))
+    }
+
+    /// The whole answer: what [`respond`](Self::respond), [`send_data`](Self::send_data) and
+    /// [`finish`](Self::finish) do, at once. If there is no room for all of `content` the answer is
+    /// only begun, and `content` is left to be sent.
+    ///
+    /// # Errors
+    /// As for [`respond`](Self::respond).
+    pub fn answer<'f>(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        content: &mut Bytes,
+    ) -> Result<Begun, Misuse> {
+        self.act(now, |protocol, common| protocol.answer(common, stream, status, fields, content))
     }
 
     /// Sends content of the answer: takes from the front of `data` what fits under
@@ -271,6 +294,18 @@ impl Connection {
         self.common.output.slices(slices)
     }
 
+    /// Lends the connection an empty buffer to write its answers in, so that it needs none of its
+    /// own while a driver attends to it. Refused, and dropped, if it has one or 4 KiB are exceeded.
+    pub fn lend_buffer(&mut self, buffer: Vec<u8>) {
+        self.common.output.lend(buffer);
+    }
+
+    /// Asks for the lent buffer back; a connection that has bytes to send keeps it until they are
+    /// sent, and an empty one is returned.
+    pub fn return_buffer(&mut self) -> Vec<u8> {
+        self.common.output.hand_back()
+    }
+
     /// The first `bytes` of [`outgoing`](Self::outgoing) were written.
     pub fn sent(&mut self, now: Tick, bytes: usize) {
         self.act(now, |_, common| common.sent(bytes));
@@ -306,6 +341,16 @@ impl Connection {
         self.common.status()
     }
 
+    /// [`Status::wants_read`] of the status.
+    pub fn wants_read(&self) -> bool {
+        self.common.wants_read()
+    }
+
+    /// [`Status::wants_write`] of the status.
+    pub fn wants_write(&self) -> bool {
+        !self.common.output.is_empty()
+    }
+
     /// What the connection is at, for metrics.
     pub fn phase(&self) -> Phase {
         self.common.phase()
@@ -323,6 +368,7 @@ impl Connection {
     }
 
     /// The timers follow the states. While events are pulled that can wait for their end.
+    #[inline]
     fn settle(&mut self) {
         if !self.pulling {
             if self.common.is_open() {
@@ -342,14 +388,15 @@ impl<'i> Events<'_, 'i> {
             return None;
         }
         let Connection { common, protocol, .. } = &mut *self.connection;
-        let Some(step) = protocol.step(common, &mut self.input, &mut self.lines) else {
+        let Some(step) = protocol.step(common, &mut self.input, &mut self.lines, &mut self.head)
+        else {
             self.exhausted = true;
             return None;
         };
         let stream = protocol.stream();
         let event = match step {
-            Step::Request(span, head) => {
-                let head = RequestHead::new(self.input.span(span), head, &self.lines);
+            Step::Request(span) => {
+                let head = RequestHead::new(self.input.span(span), &self.head, &self.lines);
                 Event::Request { stream, head }
             }
             Step::Data(span) => Event::Data { stream, data: self.input.span(span) },
@@ -371,7 +418,9 @@ impl Drop for Events<'_, '_> {
         }
         let connection = &mut *self.connection;
         let common = &mut connection.common;
-        common.held = if common.is_open() { self.input.put_back() } else { Held::default() };
+        if !self.input.is_empty() && common.is_open() {
+            common.held = self.input.put_back();
+        }
         // Who stops early has to come back before more can be read.
         common.blocked |= !self.exhausted;
         connection.unfinished = !self.exhausted;

@@ -5,10 +5,9 @@
 use crate::close::{Refusal, ResetReason};
 use crate::h1::head::{Framing, Head, range};
 use crate::h1::section::{Line, Lines};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use core::fmt;
 use core::ops::Range;
-use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 /// One exchange of a request and its answer.
@@ -52,7 +51,7 @@ pub enum Begun {
 }
 
 /// What happened. Each request is followed by any number of [`Event::Data`], and then by exactly one
-/// [`Event::End`] or [`Event::Reset`].
+/// [`Event::End`] or [`Event::Reset`]; or by nothing more, once its answer is complete.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
@@ -129,12 +128,12 @@ impl<'e> Iterator for FieldLines<'e> {
 #[derive(Debug)]
 pub struct RequestHead<'e> {
     bytes: &'e [u8],
-    head: Head,
+    head: &'e Head,
     lines: &'e Lines,
 }
 
 impl<'e> RequestHead<'e> {
-    pub(crate) fn new(bytes: &'e [u8], head: Head, lines: &'e Lines) -> Self {
+    pub(crate) fn new(bytes: &'e [u8], head: &'e Head, lines: &'e Lines) -> Self {
         RequestHead { bytes, head, lines }
     }
 
@@ -185,20 +184,36 @@ impl<'e> RequestHead<'e> {
     /// with [`Connection::refuse`](crate::Connection::refuse).
     pub fn to_http(&self) -> Result<http::Request<()>, Refusal> {
         let mut request = http::Request::new(());
+        self.write_to(&mut request, &mut BytesMut::new())?;
+        Ok(request)
+    }
+
+    /// Writes the head into `request`, in whose map the fields are appended to what is there.
+    ///
+    /// The texts share copies that are cut from the front of `text`. Who passes the same `text`, and
+    /// a map with room, again and again saves the allocations of each request; a text that is kept
+    /// keeps at most the copy of a long head, or the allocation of `text`.
+    ///
+    /// # Errors
+    /// As for [`to_http`](Self::to_http); `request` is of no use then.
+    pub fn write_to<B>(
+        &self,
+        request: &mut http::Request<B>,
+        text: &mut BytesMut,
+    ) -> Result<(), Refusal> {
+        let shared = if self.bytes.len() < LONG {
+            text.extend_from_slice(self.bytes);
+            text.split().freeze()
+        } else {
+            Bytes::copy_from_slice(self.bytes)
+        };
         let method = bytes_at(self.bytes, range(self.head.method));
         *request.method_mut() = Method::from_bytes(method).map_err(|_| Refusal::RequestLine)?;
         *request.version_mut() = self.version();
-        let target = range(self.head.target);
-        let uri = if self.fields().size_hint().0 < SHARED {
-            *request.headers_mut() = copy(self.fields())?;
-            Uri::from_maybe_shared(Bytes::copy_from_slice(bytes_at(self.bytes, target)))
-        } else {
-            let shared = Bytes::copy_from_slice(self.bytes);
-            *request.headers_mut() = share(self.fields(), &shared)?;
-            Uri::from_maybe_shared(shared.slice(target))
-        };
-        *request.uri_mut() = uri.map_err(|_| Refusal::Target)?;
-        Ok(request)
+        append(request.headers_mut(), self.fields(), &shared)?;
+        let target = shared.slice(range(self.head.target));
+        *request.uri_mut() = Uri::from_maybe_shared(target).map_err(|_| Refusal::Target)?;
+        Ok(())
     }
 }
 
@@ -221,36 +236,27 @@ impl<'e> Trailers<'e> {
 
     /// The trailers in the ecosystem's types; `None` if there are none.
     pub fn to_http(&self) -> Option<HeaderMap> {
-        let map = copy(self.fields()).ok()?;
+        let mut map = HeaderMap::new();
+        append(&mut map, self.fields(), &Bytes::copy_from_slice(self.section)).ok()?;
         (!map.is_empty()).then_some(map)
     }
 }
 
-/// From so many field lines on, one copy of the section that all values share costs less than a
-/// copy of each value.
-const SHARED: usize = 3;
-
-fn to_map(
-    mut lines: FieldLines<'_>,
-    value: impl Fn(Range<usize>) -> Result<HeaderValue, InvalidHeaderValue>,
-) -> Result<HeaderMap, Refusal> {
-    let mut map = HeaderMap::with_capacity(lines.size_hint().0);
-    while let Some(line) = lines.next_line() {
-        let name = bytes_at(lines.section, line.name());
-        let name = HeaderName::from_bytes(name).map_err(|_| Refusal::Field)?;
-        map.append(name, value(line.value()).map_err(|_| Refusal::Field)?);
-    }
-    Ok(map)
-}
-
-fn copy(lines: FieldLines<'_>) -> Result<HeaderMap, Refusal> {
-    let section = lines.section;
-    to_map(lines, |place| HeaderValue::from_bytes(bytes_at(section, place)))
-}
+/// From this length on a head is copied into an allocation of its own.
+const LONG: usize = 1024;
 
 /// `shared` is a copy of the lines' section.
-fn share(lines: FieldLines<'_>, shared: &Bytes) -> Result<HeaderMap, Refusal> {
-    to_map(lines, |place| HeaderValue::from_maybe_shared(shared.slice(place)))
+fn append(map: &mut HeaderMap, mut lines: FieldLines<'_>, shared: &Bytes) -> Result<(), Refusal> {
+    let count = lines.size_hint().0;
+    if map.capacity() < map.len() + count {
+        map.reserve(count);
+    }
+    while let Some(line) = lines.next_line() {
+        let name = HeaderName::from_bytes(bytes_at(lines.section, line.name()));
+        let value = HeaderValue::from_maybe_shared(shared.slice(line.value()));
+        map.append(name.map_err(|_| Refusal::Field)?, value.map_err(|_| Refusal::Field)?);
+    }
+    Ok(())
 }
 
 fn bytes_at(section: &[u8], place: Range<usize>) -> &[u8] {

@@ -132,6 +132,11 @@ impl<'i> Input<'i> {
         bytes.get_mut(span.start..span.end).unwrap_or_default()
     }
 
+    /// Everything was taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.fresh_start >= self.fresh.len()
+    }
+
     /// What was not taken, to be held.
     pub(crate) fn put_back(&mut self) -> Held {
         let mut held = core::mem::take(&mut self.held);

@@ -2,7 +2,7 @@
 //! the application's own `Bytes`, which are never copied.
 //!
 //! In: bytes of the protocols. Out: slices for a vectored write, in order, and the count of what is
-//! unsent. It owns no memory when it is empty.
+//! unsent. It owns no memory when it is empty, unless it was lent a buffer.
 
 use crate::Config;
 use crate::input::grow;
@@ -13,6 +13,8 @@ use std::io::IoSlice;
 
 /// Up to this length a piece is copied: cheaper than a slice of its own, and it bounds their number.
 const COPIED: usize = 1024;
+/// A larger buffer is not borrowed. It stays below what a full queue may need in any configuration.
+const BORROWED: usize = 4096;
 /// What the machine itself may add to what the application sends: chunk heads, a refusal.
 const OWN: usize = 1024;
 
@@ -43,6 +45,8 @@ pub(crate) struct Output {
     segments: VecDeque<Segment>,
     /// Bytes in `segments`.
     lent: usize,
+    /// The buffer is the driver's, and stays when it is empty.
+    borrowed: bool,
 }
 
 impl Output {
@@ -63,6 +67,20 @@ impl Output {
     pub(crate) fn buffer(&mut self, bytes: usize) -> &mut Vec<u8> {
         grow(&mut self.buffer, bytes, usize::MAX);
         &mut self.buffer
+    }
+
+    /// Uses `buffer` until it is asked back.
+    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
+        if self.buffer.capacity() == 0 && buffer.capacity() <= BORROWED && buffer.is_empty() {
+            self.buffer = buffer;
+            self.borrowed = true;
+        }
+    }
+
+    /// The buffer, if it is empty; one with bytes is kept.
+    pub(crate) fn hand_back(&mut self) -> Vec<u8> {
+        self.borrowed = false;
+        if self.is_empty() { core::mem::take(&mut self.buffer) } else { Vec::new() }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
@@ -148,7 +166,14 @@ impl Output {
 
     /// Drops everything, sent or not.
     pub(crate) fn release(&mut self) {
-        *self = Output::default();
+        self.buffer.clear();
+        if !self.borrowed || self.buffer.capacity() > BORROWED {
+            self.buffer = Vec::new();
+        }
+        if self.segments.capacity() > 0 {
+            self.segments = VecDeque::new();
+        }
+        (self.start, self.dropped, self.lent) = (0, 0, 0);
     }
 
     /// Where in the buffer the bytes before `segment` end.
@@ -223,6 +248,38 @@ mod tests {
             output.sent(COPIED + 4);
         }
         assert!(output.memory() < 4 * COPIED, "{}", output.memory());
+    }
+
+    #[test]
+    fn a_lent_buffer_is_used_and_handed_back_when_it_is_empty() {
+        let mut output = Output::default();
+        output.lend(Vec::with_capacity(100));
+        output.write(b"answer");
+        output.sent(6);
+        assert_eq!((output.memory(), output.hand_back().capacity()), (100, 100));
+        assert_eq!(output.memory(), 0);
+
+        output.lend(Vec::with_capacity(100));
+        output.write(b"answer");
+        assert_eq!(output.hand_back().capacity(), 0, "it holds what is unsent");
+        assert_eq!(all(&output), b"answer");
+        output.sent(6);
+        assert_eq!(output.memory(), 0, "and is dropped then");
+    }
+
+    #[test]
+    fn a_lent_buffer_that_is_no_gain_is_not_taken() {
+        let mut output = Output::default();
+        output.lend(Vec::with_capacity(BORROWED + 1));
+        assert_eq!(output.memory(), 0);
+        output.write(b"answer");
+        output.lend(Vec::with_capacity(100));
+        assert_eq!(all(&output), b"answer");
+        let mut output = Output::default();
+        output.lend(Vec::with_capacity(100));
+        output.write(&[0; BORROWED + 1]);
+        output.sent(BORROWED + 1);
+        assert_eq!(output.memory(), 0, "nor kept when it has grown large");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod play;
 
 use play::{Manner, Told, compare, cuts, pure, session, settings, told};
-use portcullis::Config;
+use portcullis::{CloseReason, Config, Connection, Event, Misuse, Refusal, Tick};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ fn bounded(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(bounded(1500))]
+    #![proptest_config(bounded(1000))]
 
     /// Deadline, memory, nothing lost, reason.
     #[test]
@@ -137,7 +137,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(bounded(300))]
+    #![proptest_config(bounded(150))]
 
     #[test]
     fn the_same_calls_give_the_same_results(bytes in vec(any::<u8>(), 0..300)) {
@@ -165,5 +165,53 @@ proptest! {
         requests.iter().for_each(|request| request.check(&mut told));
         prop_assert_eq!(told.next(), None);
         prop_assert_eq!(seen.reason.label(), "peer_done");
+    }
+}
+
+// ---- what the players found ---------------------------------------------------------------------
+
+const NOW: Tick = Tick::ZERO;
+
+#[test]
+fn a_chunk_that_is_too_large_is_refused_behind_content_of_the_same_read() {
+    let wire = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+        1\r\nx\r\nffffffffffffffff\r\n";
+    let config = Arc::new(Config::default());
+    let seen = told(&config, Manner::PLAIN, wire);
+    assert_eq!(seen.reason, CloseReason::Refused(Refusal::ContentTooLarge));
+    compare(&config, Manner::PLAIN, wire, 0);
+}
+
+#[test]
+fn events_within_events_take_nothing_from_them() {
+    let mut connection = Connection::new(Arc::new(Config::default()), NOW);
+    let mut wire = *b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut events = connection.receive(NOW, &mut wire).expect("reads");
+    if let Some((connection, event)) = events.next() {
+        assert!(matches!(event, Event::Request { .. }));
+        let nested = connection.receive(NOW, &mut [b'x']).map(drop);
+        assert_eq!(nested, Err(Misuse::NotReading));
+        assert!(connection.resume(NOW).next().is_none());
+        assert!(connection.receive_eof(NOW).next().is_none());
+    }
+    assert!(matches!(events.next(), Some((_, Event::End { .. }))), "the end of the request");
+    assert!(events.next().is_none());
+    drop(events);
+    assert!(connection.has_events(), "the next request is held");
+}
+
+#[test]
+fn who_stops_at_the_head_of_a_request_is_told_that_there_is_more() {
+    for (length, more) in [("0", "End"), ("18446744073709551615", "Reset")] {
+        let mut connection = Connection::new(Arc::new(Config::default()), NOW);
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        let mut wire = head.into_bytes();
+        let mut events = connection.receive(NOW, &mut wire).expect("reads");
+        assert!(matches!(events.next(), Some((_, Event::Request { .. }))));
+        drop(events);
+        assert!(connection.has_events(), "{more} is still to come");
+        let mut events = connection.resume(NOW);
+        let told = events.next().map(|(_, event)| format!("{event:?}"));
+        assert!(told.as_ref().is_some_and(|told| told.starts_with(more)), "{told:?}");
     }
 }

@@ -157,12 +157,7 @@ fn unsent_output_is_told_exactly() {
 // ---- the worst inputs -----------------------------------------------------------------------
 
 fn configs() -> [Arc<Config>; 4] {
-    [
-        Arc::new(Config::default()),
-        Arc::new(Config::strict()),
-        settings::tiny(),
-        settings::narrow(),
-    ]
+    [Arc::new(Config::default()), Arc::new(Config::strict()), settings::tiny(), settings::narrow()]
 }
 
 /// Reads of every size that matters.
@@ -293,6 +288,39 @@ fn all_that_is_accepted(watched: &mut Watched, step: usize, taken: usize, piece:
         watched.look();
         watched.connection.sent(NOW, taken);
         watched.look();
+    }
+}
+
+/// A peer that takes just so much that the buffer is never moved, or always.
+#[test]
+fn a_buffer_that_is_filled_as_it_empties() {
+    let settings = [("send_buffer_limit", "64KiB"), ("response_head_limit", "1KiB")];
+    for round in 0..40 {
+        // First the same share each time, then another one each time.
+        let mut share = [10, 25, 33, 49, 50, 51, 75, 90].get(round).copied().unwrap_or(round);
+
+        let config = settings::with(&settings).expect("valid");
+        let mut watched = Watched::new(config);
+        watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
+        let stream = watched.stream();
+        let length = BodyLength::Unknown;
+        let _ = watched.connection.respond(NOW, stream, StatusCode::OK, [], length);
+        let mut accepted = 0;
+        while accepted < 4 << 20 {
+            let mut data = Bytes::from_static(&[b'c'; 1000]);
+            let taken = watched.connection.send_data(NOW, stream, &mut data).expect("lives");
+            accepted += taken;
+            watched.look();
+            if taken < 1000 {
+                let unsent = play::unsent(&watched.connection);
+                watched.connection.sent(NOW, (unsent * share / 100).max(1));
+                if round >= 8 {
+                    share = (share * 7 + round) % 100;
+                }
+                watched.look();
+            }
+        }
+        println!("shares, {round}: {} of {}", watched.worst, watched.config.memory_bound());
     }
 }
 

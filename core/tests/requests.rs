@@ -5,8 +5,8 @@ mod support;
 
 use http::Version;
 use portcullis::{
-    BodyLength, CloseReason, Config, Connection, Event, Events, PeerClose, Refusal, ResetReason, Status,
-    Tick,
+    BodyLength, CloseReason, Config, Connection, Event, Events, PeerClose, Refusal, ResetReason,
+    Status, Tick,
 };
 use std::sync::Arc;
 use support::cuts::{assert_refused, refusal_text, told};
@@ -49,7 +49,20 @@ fn a_request_is_told_as_it_was_sent() {
 #[test]
 fn all_methods_and_custom_ones() {
     let longest = "M".repeat(32);
-    for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "get", "M-SEARCH", "!#$%&'*+-.^_`|~0", &longest] {
+    for method in [
+        "GET",
+        "POST",
+        "PUT",
+        "DELETE",
+        "OPTIONS",
+        "TRACE",
+        "PATCH",
+        "PROPFIND",
+        "get",
+        "M-SEARCH",
+        "!#$%&'*+-.^_`|~0",
+        &longest,
+    ] {
         let told = told(format!("{method} /x HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(told.seen, [request(method, "/x", &[("Host", "a")]), end()]);
         assert_eq!(told.output, OK);
@@ -135,7 +148,8 @@ fn wrong_forms_are_refused() {
         ("CONNECT", "user@a:443"),
         ("CONNECT", "a:443/"),
     ] {
-        let host = if target.contains(":65536") { "a:65536" } else { "a" };
+        // Whatever stands in the other field, it is the target that is wrong.
+        let host = if method == "CONNECT" { target } else { "a" };
         let wire = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_refused(wire, Refusal::Target);
     }
@@ -202,7 +216,8 @@ fn http_1_0_closes_the_connection_unless_told_otherwise() {
     ] {
         let told = told(format!("GET / HTTP/1.0\r\n{lines}\r\n").repeat(2));
         let option = if kept { "keep-alive" } else { "close" };
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: {option}\r\n\r\nok");
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: {option}\r\n\r\nok");
         assert_eq!(told.output, answer.repeat(if kept { 2 } else { 1 }), "{lines:?}");
     }
 }
@@ -219,9 +234,11 @@ fn content_by_its_length() {
 
 #[test]
 fn content_in_chunks() {
-    let chunks = "5\r\nhello\r\n1;name=value;flag\r\n,\r\n006 ;q=\"a;b\"\r\n world\r\nA\r\n0123456789\r\n";
+    let chunks =
+        "5\r\nhello\r\n1;name=value;flag\r\n,\r\n006 ;q=\"a;b\"\r\n world\r\nA\r\n0123456789\r\n";
     let trailers = "X-Sum:  1 \r\nx-sum: 2\r\n";
-    let told = told(format!("{POST_CHUNKED}{chunks}0\r\n\r\n{POST_CHUNKED}00;x\r\n{trailers}\r\n{GET}"));
+    let told =
+        told(format!("{POST_CHUNKED}{chunks}0\r\n\r\n{POST_CHUNKED}00;x\r\n{trailers}\r\n{GET}"));
     assert_eq!(told.seen[1..3], [data("hello, world0123456789"), end()]);
     let fields = [("X-Sum", "1"), ("x-sum", "2")].map(|(name, value)| (name.into(), value.into()));
     assert_eq!(told.seen[4..], [Seen::End(fields.into()), get(), end()]);
@@ -230,7 +247,9 @@ fn content_in_chunks() {
 
 #[test]
 fn content_that_the_peer_breaks_off() {
-    for (head, rest) in [(POST_5, "hell"), (POST_CHUNKED, "5\r\nhell"), (POST_CHUNKED, "4\r\nhell\r\n0\r\nX: y")] {
+    for (head, rest) in
+        [(POST_5, "hell"), (POST_CHUNKED, "5\r\nhell"), (POST_CHUNKED, "4\r\nhell\r\n0\r\nX: y")]
+    {
         let told = told(format!("{head}{rest}"));
         assert_eq!(told.seen[1..], [data("hell"), Seen::Reset(ResetReason::Truncated)], "{rest:?}");
         assert_eq!(told.statuses(), [400], "{rest:?}");
@@ -268,16 +287,24 @@ fn credit_lapses_with_the_read_that_it_was_for() {
 
 #[test]
 fn who_stops_early_loses_nothing_and_is_told_to_come_back() {
-    let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
-    let mut wire = format!("{POST_5}hello{GET}").into_bytes();
-    let mut seen = Vec::new();
-    let events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
-    seen.extend(pull_one(events));
-    while connection.has_events() {
-        seen.extend(pull_one(connection.resume(Tick::ZERO)));
+    let refused = Seen::Reset(ResetReason::Refused(Refusal::ContentTooLarge));
+    for (wire, expected) in [
+        (format!("{POST_5}hello{GET}"), vec![data("hello"), end(), get(), end()]),
+        (format!("{POST_5}hello"), vec![data("hello"), end()]),
+        (GET.to_owned(), vec![end()]),
+        (format!("{POST_CHUNKED}1\r\nx\r\n0\r\n\r\n"), vec![data("x"), end()]),
+        (POST_5.replace(": 5", ": 99999999999"), vec![refused]),
+    ] {
+        let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
+        let mut bytes = wire.clone().into_bytes();
+        let events = connection.receive(Tick::ZERO, &mut bytes).expect("it reads");
+        let mut seen = Vec::from_iter(pull_one(events));
+        while connection.has_events() {
+            seen.extend(pull_one(connection.resume(Tick::ZERO)));
+        }
+        assert_eq!(seen[1..], expected, "{wire:?}");
+        assert!(connection.status().wants_read());
     }
-    assert_eq!(seen[1..], [data("hello"), end(), get(), end()]);
-    assert!(connection.status().wants_read());
 }
 
 /// Pulls one event, and acts on it at once.
@@ -286,7 +313,8 @@ fn pull_one(mut events: Events<'_, '_>) -> Option<Seen> {
     let seen = Seen::of(&event);
     match event {
         Event::Request { stream, .. } => {
-            connection.request_data(Tick::ZERO, stream, 9).expect("a stream");
+            // It may have failed at once, for a declared length.
+            let _ = connection.request_data(Tick::ZERO, stream, 9);
         }
         Event::End { stream, .. } => support::answer(connection, Tick::ZERO, stream, 204, ""),
         _ => {}
@@ -331,32 +359,12 @@ fn no_100_if_content_is_here_already() {
     assert_eq!(script.waiting(), "");
 }
 
-/// The same, if the application asks as soon as it sees the request.
+/// While events are pulled nobody has looked at what comes behind the head: the output must not
+/// depend on whether it lies in the same read.
 #[test]
-fn no_100_if_content_came_with_the_head() {
-    for (wire, output) in [
-        (format!("{EXPECT_5}hello"), OK.to_owned()),
-        (format!("{EXPECT_5}h"), String::new()),
-        (format!("{}5\r\n", EXPECT_5.replace("Content-Length: 5", "Transfer-Encoding: chunked")), String::new()),
-        (EXPECT_5.to_owned(), CONTINUE.to_owned()),
-    ] {
-        let mut script = Script::new();
-        let mut bytes = wire.clone().into_bytes();
-        let mut events = script.connection.receive(Tick::ZERO, &mut bytes).expect("it reads");
-        while let Some((connection, event)) = events.next() {
-            match event {
-                Event::Request { stream, .. } | Event::Data { stream, .. } => {
-                    connection.request_data(Tick::ZERO, stream, 9).expect("a stream");
-                }
-                Event::End { stream, .. } => {
-                    support::answer(connection, Tick::ZERO, stream, 200, "ok");
-                }
-                _ => {}
-            }
-        }
-        drop(events);
-        assert_eq!(script.waiting(), output, "{wire:?}");
-    }
+fn who_asks_in_the_middle_of_a_read_gets_one_100_however_it_is_cut() {
+    let told = told(format!("{EXPECT_5}hello{EXPECT_5}hello{GET}"));
+    assert_eq!(told.output, format!("{CONTINUE}{OK}{CONTINUE}{OK}{OK}"));
 }
 
 #[test]
@@ -467,9 +475,10 @@ fn half_closed_clients_are_answered() {
     for _ in 0..2 {
         assert_eq!(script.status(), Status::Open { read: false, write: false });
         script.answer(200, "ok");
+        assert_eq!(script.output(), OK);
         script.resume();
     }
-    assert_eq!(script.closes_with(CloseReason::Peer(PeerClose::Done)), OK.repeat(2));
+    assert_eq!(script.closes_with(CloseReason::Peer(PeerClose::Done)), "");
 }
 
 #[test]
@@ -479,13 +488,14 @@ fn half_closed_clients_are_answered_with_what_takes_long() {
     script.pass(support::HOUR);
     assert_eq!(script.ask(9), [data("hello"), end()]);
     let _ = script.respond(200, BodyLength::Unknown);
-    script.resume();
+    let head = script.output();
     script.pass(support::HOUR);
     assert_eq!(script.content(b"x"), Ok(1));
     script.finish().expect("an answer");
     script.resume();
-    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
-    assert_eq!(script.closes_with(CloseReason::Peer(PeerClose::Done)), answer);
+    assert_eq!(head, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+    let rest = script.closes_with(CloseReason::Peer(PeerClose::Done));
+    assert_eq!(rest, "1\r\nx\r\n0\r\n\r\n");
 }
 
 #[test]

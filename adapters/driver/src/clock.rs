@@ -24,18 +24,19 @@ thread_local! {
     static DATE: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
-/// The value of the `Date` field at `now`; made anew once a second on each thread.
-pub(crate) fn date(now: Tick) -> HeaderValue {
+/// Lends the value of the `Date` field at `now`, which is made anew once a second on each thread.
+pub(crate) fn with_date<T>(now: Tick, use_it: impl FnOnce(&HeaderValue) -> T) -> T {
     let second = now.as_nanos() / 1_000_000_000;
     DATE.with_borrow_mut(|date| match date {
-        Some((made, value)) if *made == second => value.clone(),
-        _ => {
-            let text = httpdate::fmt_http_date(SystemTime::now());
-            let value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
-            *date = Some((second, value.clone()));
-            value
-        }
+        Some((made, value)) if *made == second => use_it(value),
+        _ => use_it(&date.insert((second, today())).1),
     })
+}
+
+#[cold]
+fn today() -> HeaderValue {
+    let text = httpdate::fmt_http_date(SystemTime::now());
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -52,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_date_reads_back_as_now() {
-        let date = date(tick(Instant::now()));
+        let date = with_date(tick(Instant::now()), HeaderValue::clone);
         let read = httpdate::parse_http_date(date.to_str().expect("ASCII")).expect("a date");
         let age = SystemTime::now().duration_since(read).expect("not in the future");
         assert!(age < Duration::from_secs(60), "{age:?}");

@@ -1,13 +1,14 @@
 //! The loop: a connection and a socket as one future.
 //!
-//! Each round: the clock, the application, reading, writing, the end. It goes round while there may
-//! be more to do, up to a number that keeps it fair, and then waits with one timer.
+//! Each round: the application, reading, writing, so that answers which are ready together leave
+//! together. It goes round while there may be more to do, up to a number that keeps it fair, and
+//! then waits with one timer.
 
 use crate::clock;
 use crate::control::Order;
 use crate::exchange::Exchange;
 use crate::runtime::{Runtime, Socket};
-use crate::scratch;
+use crate::scratch::{self, Scratch};
 use crate::server::Shared;
 use crate::service::Service;
 use crate::stats::Share;
@@ -15,6 +16,7 @@ use crate::timer::LazyTimer;
 use portcullis::{CloseReason, Connection, Events, PeerClose, Status, Tick, Timer};
 use std::future::Future;
 use std::io::IoSlice;
+use std::mem::replace;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -60,16 +62,9 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     fn obey(&mut self, cx: &Context<'_>, now: Tick) {
-        match &mut self.member {
-            None => {
-                let member = self.shared.control.join(cx.waker());
-                self.member = Some((member, cx.waker().clone()));
-            }
-            Some((member, waker)) if !waker.will_wake(cx.waker()) => {
-                waker.clone_from(cx.waker());
-                self.shared.control.moved(*member, waker);
-            }
-            Some(_) => {}
+        match &self.member {
+            Some((_, waker)) if waker.will_wake(cx.waker()) => {}
+            _ => self.enroll(cx.waker()),
         }
         // After joining, so that no order falls in between.
         match self.shared.control.order() {
@@ -79,10 +74,25 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         }
     }
 
+    /// Says by which waker this task is to be woken from now on.
+    #[cold]
+    fn enroll(&mut self, waker: &Waker) {
+        let control = &self.shared.control;
+        let member = match &self.member {
+            None => control.join(waker),
+            Some((member, _)) => {
+                control.moved(*member, waker);
+                *member
+            }
+        };
+        self.member = Some((member, waker.clone()));
+        self.timer.moved();
+    }
+
     /// Writes until the socket takes no more; true if anything went.
     fn write(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
         let mut moved = false;
-        while self.connection.status().wants_write() {
+        while self.connection.wants_write() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.connection.outgoing(&mut slices);
             match self.socket.poll_write(cx, slices.get(..count).unwrap_or_default()) {
@@ -101,35 +111,29 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Reads once; true if anything came.
-    fn read(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
+    fn read(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
         let Drive { shared, connection, socket, exchange, peer, .. } = self;
         let peer = shared.tell_peer.then_some(*peer);
         let size = shared.config.receive_buffer_limit() as usize;
-        let mut pull = |cx: &mut Context<'_>, mut events: Events<'_, '_>| {
+        let mut pull = |cx: &mut Context<'_>, events: &mut Events<'_, '_>| {
             while let Some((connection, event)) = events.next() {
                 exchange.on_event(cx, now, connection, event, &shared.service, peer);
             }
         };
-        scratch::with(size, |buffer| match socket.poll_read(cx, buffer) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(0)) => {
-                pull(cx, connection.receive_eof(now));
-                true
-            }
+        let buffer = scratch.read(size);
+        match socket.poll_read(cx, buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0)) => pull(cx, &mut connection.receive_eof(now)),
             Poll::Ready(Ok(bytes)) => {
-                // Never refused: it wants to read, and gets no more than it may.
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
-                let taken = connection.receive(now, read).map(|events| pull(cx, events));
-                if taken.is_err() {
-                    connection.abort(now, CloseReason::Aborted);
+                // Never refused: it wants to read, and gets no more than it may.
+                if let Ok(events) = &mut connection.receive(now, read) {
+                    pull(cx, events);
                 }
-                true
             }
-            Poll::Ready(Err(_)) => {
-                connection.abort(now, CloseReason::Peer(PeerClose::Reset));
-                true
-            }
-        })
+            Poll::Ready(Err(_)) => connection.abort(now, CloseReason::Peer(PeerClose::Reset)),
+        }
+        true
     }
 
     /// Takes the events that need no new bytes; true if there were any.
@@ -146,28 +150,63 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Does what can be done now; true if there may be more.
-    fn round(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
-        let mut moved = false;
+    fn round(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
         if self.exchange.is_busy() {
             self.exchange.poll(cx, now, &mut self.connection);
         }
+        let mut moved = false;
         if self.connection.has_events() {
-            moved |= self.resume(cx, now);
+            moved = self.resume(cx, now);
         }
-        if self.connection.status().wants_read() {
-            moved |= self.read(cx, now);
+        let reads = self.connection.wants_read();
+        if reads && self.read(cx, now, scratch) {
+            // What came may be for the handler; whether more will come is asked at once.
+            moved |= self.exchange.is_busy();
+            moved |= self.connection.wants_read() && self.read(cx, now, scratch);
         }
         if self.write(cx, now) {
             // What was written made room for more.
-            moved |= self.exchange.is_busy() || self.connection.has_events();
-        }
-        if !self.shut_down && self.connection.status().wants_shutdown() {
-            self.shut_down = true;
-            if self.socket.shutdown_write().is_err() {
-                self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
-            }
+            let reads_again = !reads && self.connection.wants_read();
+            moved |= reads_again || self.exchange.is_busy() || self.connection.has_events();
         }
         moved
+    }
+
+    /// Goes round until there is nothing left to do now.
+    fn attend(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            if self.round(cx, now, scratch) {
+                continue;
+            }
+            let status = self.connection.status();
+            if status.wants_shutdown() && !replace(&mut self.shut_down, true) {
+                if self.socket.shutdown_write().is_err() {
+                    self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
+                }
+                continue;
+            }
+            if let Status::Closed(reason) = status {
+                self.closed(reason);
+                return Poll::Ready(());
+            }
+            // Everything above may have moved the deadline: it is read last.
+            let deadline = self.connection.deadline();
+            if deadline.is_none_or(|(at, _)| self.timer.wake_at(cx, now, at)) {
+                return Poll::Pending;
+            }
+            self.connection.tick(now);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Brings the server's counters up to date.
+    fn count(&mut self) {
+        if self.member.is_some() {
+            let Drive { connection, shared, share, .. } = self;
+            let (phase, memory) = (connection.phase(), connection.memory());
+            share.update(&shared.stats, phase, memory, connection.requests());
+        }
     }
 
     fn closed(&mut self, reason: CloseReason) {
@@ -192,33 +231,17 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
         // One look at the clock: a poll is short, and what a handler waits for is another poll.
-        let instant = Instant::now();
-        let now = clock::tick(instant);
-        this.obey(cx, now);
-        this.connection.tick(now);
-        for _ in 0..ROUNDS {
-            let moved = this.round(cx, now);
-            if let Status::Closed(reason) = this.connection.status() {
-                this.closed(reason);
-                return Poll::Ready(());
-            }
-            if moved {
-                continue;
-            }
-            // Everything above may have moved the deadline: it is read last.
-            let deadline = this.connection.deadline().and_then(|(at, _)| clock::instant(at));
-            if deadline.is_none_or(|at| this.timer.wake_at(cx, instant, at)) {
-                let Drive { connection, shared, share, .. } = this;
-                let (phase, memory) = (connection.phase(), connection.memory());
-                share.update(&shared.stats, phase, memory, connection.requests());
-                return Poll::Pending;
-            }
-            this.connection.tick(now);
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let now = clock::tick(Instant::now());
+        self.obey(cx, now);
+        self.connection.tick(now);
+        scratch::with(|scratch| {
+            scratch.lend(&mut self.connection);
+            let polled = self.attend(cx, now, scratch);
+            scratch.take_back(&mut self.connection);
+            self.count();
+            polled
+        })
     }
 }
 

@@ -6,9 +6,11 @@
 use crate::body::{Body, BodyError, Upload};
 use crate::clock;
 use crate::service::{BoxError, Service};
+use crate::spare;
 use bytes::{Buf, Bytes};
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Response, StatusCode, response};
+use http::response::Parts;
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use portcullis::{Begun, BodyLength, Connection, Event, Misuse, RequestHead, StreamId, Tick};
@@ -31,8 +33,6 @@ pin_project! {
 
 pin_project! {
     struct Answering<B> {
-        // Until it is sent.
-        head: Option<response::Parts>,
         #[pin]
         body: B,
         // What came from the body and had no room yet.
@@ -45,7 +45,8 @@ pin_project! {
 /// The application's side of a connection.
 pub(crate) struct Exchange<S: Service<K>, K> {
     stream: Option<StreamId>,
-    work: Option<Pin<Box<Work<S::Future, S::ResponseBody>>>>,
+    /// The box holds it for as long as there is one here.
+    work: Option<Pin<Box<Option<Work<S::Future, S::ResponseBody>>>>>,
     upload: Option<Arc<Upload>>,
 }
 
@@ -112,14 +113,6 @@ impl<S: Service<K>, K> Exchange<S, K> {
         service: &S,
         peer: Option<SocketAddr>,
     ) {
-        let request = match head.to_http() {
-            Ok(request) => request,
-            Err(refusal) => {
-                // The stream is alive: it was delivered just now.
-                let _ = connection.refuse(now, stream, refusal);
-                return;
-            }
-        };
         let length = head.content_length();
         let body = if length == Some(0) {
             Body::empty()
@@ -128,21 +121,31 @@ impl<S: Service<K>, K> Exchange<S, K> {
             self.upload = Some(upload.clone());
             Body::new(upload, length)
         };
-        let mut request = request.map(|()| body);
+        let mut request = Request::new(body);
+        if let Err(refusal) = spare::write(head, &mut request) {
+            // The stream is alive: it was delivered just now.
+            let _ = connection.refuse(now, stream, refusal);
+            return;
+        }
         if let Some(peer) = peer {
             request.extensions_mut().insert(PeerAddress(peer));
         }
         self.stream = Some(stream);
-        self.work = Some(Box::pin(Work::Handling { future: service.call(request) }));
+        self.work = Some(spare::boxed(Work::Handling { future: service.call(request) }));
     }
 
     /// Lets the application work as far as it can.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Tick, connection: &mut Connection) {
-        let (Some(stream), Some(mut work)) = (self.stream, self.work.take()) else { return };
+        let Some(stream) = self.stream else { return };
+        let Some(work) = self.work.as_mut().and_then(|work| work.as_mut().as_pin_mut()) else {
+            return;
+        };
         let mut link = Link { now, connection, stream, upload: self.upload.as_deref() };
-        match work.as_mut().poll_work(cx, &mut link) {
-            Outcome::Waits => self.work = Some(work),
-            Outcome::Over => self.end(Err(BodyError::Closed)),
+        if let Outcome::Over = work.poll_work(cx, &mut link) {
+            if let Some(work) = self.work.take() {
+                spare::keep_box(work);
+            }
+            self.end(Err(BodyError::Closed));
         }
     }
 
@@ -199,10 +202,22 @@ impl Link<'_> {
         };
     }
 
-    fn respond(&mut self, parts: &response::Parts, length: BodyLength) -> Result<Begun, Misuse> {
-        let date = clock::date(self.now);
-        let fields = WithDate { fields: parts.headers.iter(), date: Some(&date) };
-        self.connection.respond(self.now, self.stream, parts.status, fields, length)
+    /// Sends the head of the answer.
+    fn respond(&mut self, parts: &Parts, length: BodyLength) -> Result<Begun, Misuse> {
+        let Link { now, connection, stream, .. } = self;
+        clock::with_date(*now, |date| {
+            let fields = WithDate { fields: parts.headers.iter(), date: Some(date) };
+            connection.respond(*now, *stream, parts.status, fields, length)
+        })
+    }
+
+    /// Sends the whole answer, or the head only if there is no room for all of it.
+    fn answer(&mut self, parts: &Parts, content: &mut Bytes) -> Result<Begun, Misuse> {
+        let Link { now, connection, stream, .. } = self;
+        clock::with_date(*now, |date| {
+            let fields = WithDate { fields: parts.headers.iter(), date: Some(date) };
+            connection.answer(*now, *stream, parts.status, fields, content)
+        })
     }
 }
 
@@ -212,64 +227,80 @@ where
     B: http_body::Body<Error: Into<BoxError>>,
 {
     fn poll_work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, link: &mut Link<'_>) -> Outcome {
-        loop {
-            let response = match self.as_mut().project() {
-                WorkProjection::Handling { future } => {
-                    let polled = future.poll(cx);
-                    link.pass_wishes(cx);
-                    match polled {
-                        Poll::Pending => return Outcome::Waits,
-                        Poll::Ready(Ok(response)) => response,
-                        Poll::Ready(Err(error)) => {
-                            link.fail("the handler failed", error);
-                            return Outcome::Over;
-                        }
+        let response = match self.as_mut().project() {
+            WorkProjection::Answering { answer } => return answer.poll_answer(cx, link),
+            WorkProjection::Handling { future } => {
+                let polled = future.poll(cx);
+                link.pass_wishes(cx);
+                match polled {
+                    Poll::Pending => return Outcome::Waits,
+                    Poll::Ready(Ok(response)) => response,
+                    Poll::Ready(Err(error)) => {
+                        link.fail("the handler failed", error);
+                        return Outcome::Over;
                     }
                 }
-                WorkProjection::Answering { answer } => return answer.poll_answer(cx, link),
-            };
-            let (head, body) = response.into_parts();
-            let answer = Answering {
-                head: Some(head),
-                body,
-                data: Bytes::new(),
-                trailers: None,
-                ended: false,
-            };
-            self.set(Work::Answering { answer });
+            }
+        };
+        let (parts, body) = response.into_parts();
+        let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
+        self.set(Work::Answering { answer });
+        match self.project() {
+            WorkProjection::Answering { answer } => answer.begin(cx, link, parts),
+            WorkProjection::Handling { .. } => Outcome::Waits,
         }
     }
 }
 
 impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
+    fn begin(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        link: &mut Link<'_>,
+        mut parts: Parts,
+    ) -> Outcome {
+        // The length has to be asked for before the first frame is taken.
+        let length =
+            if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
+        let polled = self.as_mut().poll_data(cx, link);
+        let this = self.as_mut().project();
+        let is_whole = length == Some(this.data.len() as u64)
+            && polled.is_ok()
+            && (*this.ended || this.body.is_end_stream());
+        let begun = if is_whole {
+            link.answer(&parts, this.data)
+        } else {
+            link.respond(&parts, length.map_or(BodyLength::Unknown, BodyLength::Known))
+        };
+        spare::keep(&mut parts.headers);
+        match begun {
+            Ok(Begun::Open) => {}
+            Ok(Begun::Complete) | Err(Misuse::UnknownStream) => return Outcome::Over,
+            Err(misuse) => {
+                link.fail("the handler's answer cannot be sent", misuse);
+                return Outcome::Over;
+            }
+        }
+        match polled {
+            Ok(()) => self.poll_answer(cx, link),
+            Err(error) => {
+                link.fail("the answer's content failed", error);
+                Outcome::Over
+            }
+        }
+    }
+
     fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>, link: &mut Link<'_>) -> Outcome {
         loop {
-            // The length has to be asked for before the first frame is taken.
-            let length = match &self.head {
-                Some(_) if self.body.is_end_stream() => BodyLength::Known(0),
-                Some(_) => {
-                    self.body.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Known)
-                }
-                None => BodyLength::Unknown,
-            };
-            let polled = self.as_mut().poll_data(cx, link);
-            if let Some(head) = self.as_mut().project().head.take() {
-                match link.respond(&head, length) {
-                    Ok(Begun::Open) => {}
-                    Ok(Begun::Complete) | Err(Misuse::UnknownStream) => return Outcome::Over,
-                    Err(misuse) => {
-                        link.fail("the handler's answer cannot be sent", misuse);
-                        return Outcome::Over;
-                    }
-                }
-            }
-            if let Err(error) = polled {
+            if link.connection.room(link.stream) > 0
+                && let Err(error) = self.as_mut().poll_data(cx, link)
+            {
                 link.fail("the answer's content failed", error);
                 return Outcome::Over;
             }
             let this = self.as_mut().project();
+            let (now, stream) = (link.now, link.stream);
             if !this.data.is_empty() {
-                let (now, stream) = (link.now, link.stream);
                 match link.connection.send_data(now, stream, this.data) {
                     Ok(_) if this.data.is_empty() => continue,
                     Ok(_) => return Outcome::Waits,
@@ -280,10 +311,8 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
                     }
                 }
             }
-            if *this.ended {
-                let trailers = this.trailers.take();
-                let (now, stream) = (link.now, link.stream);
-                match link.connection.finish(now, stream, trailers.as_ref()) {
+            if *this.ended || this.body.is_end_stream() {
+                match link.connection.finish(now, stream, this.trailers.as_ref()) {
                     Ok(()) | Err(Misuse::UnknownStream) => {}
                     Err(misuse) => link.fail("the answer cannot be ended", misuse),
                 }
@@ -300,8 +329,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         link: &mut Link<'_>,
     ) -> Result<(), BoxError> {
         let mut this = self.project();
-        let has_room = this.head.is_some() || link.connection.room(link.stream) > 0;
-        while this.data.is_empty() && !*this.ended && has_room {
+        while this.data.is_empty() && !*this.ended {
             if this.body.is_end_stream() {
                 *this.ended = true;
                 break;

@@ -13,7 +13,8 @@
 //! | `exchange` | one request on its way through the application |
 //! | `body` | a request's content, asked for by polling |
 //! | `service` | what answers: async functions and tower services |
-//! | `timer`, `clock`, `scratch` | the lazy timer, the clocks, the thread's read buffer |
+//! | `timer`, `clock` | the lazy timer, the clocks |
+//! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
 //! | `control`, `stats` | orders to all connections, counters of all connections |
 //! | `runtime` | what a runtime has to offer |
 #![deny(missing_docs)]
@@ -28,6 +29,7 @@ mod runtime;
 mod scratch;
 mod server;
 mod service;
+mod spare;
 mod stats;
 mod timer;
 

@@ -1,37 +1,81 @@
-//! The read buffer: one a thread, not one a connection.
+//! The buffers for reading and writing: one pair a thread, not one a connection.
 
-use std::cell::Cell;
+use portcullis::Connection;
+use std::cell::RefCell;
+use std::mem::take;
 
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+/// Room that most answers' heads get along with.
+const WRITE: usize = 1024;
+
+#[derive(Default)]
+pub(crate) struct Scratch {
+    read: Vec<u8>,
+    write: Vec<u8>,
 }
 
-/// Lends at least `size` bytes of the thread's buffer.
-///
-/// The buffer is taken for the time being: a use within a use gets one of its own, so that
-/// handlers may run while it is lent.
-pub(crate) fn with<T>(size: usize, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
-    let mut buffer = SCRATCH.take();
-    if buffer.len() < size {
-        buffer.resize(size, 0);
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        const { RefCell::new(Scratch { read: Vec::new(), write: Vec::new() }) };
+}
+
+impl Scratch {
+    /// `size` bytes to read into.
+    pub(crate) fn read(&mut self, size: usize) -> &mut [u8] {
+        if self.read.len() < size {
+            self.read.resize(size, 0);
+        }
+        self.read.get_mut(..size).unwrap_or_default()
     }
-    let result = use_it(buffer.get_mut(..size).unwrap_or_default());
-    SCRATCH.set(buffer);
-    result
+
+    /// Lets `connection` write its answers here, until [`Scratch::take_back`].
+    pub(crate) fn lend(&mut self, connection: &mut Connection) {
+        if self.write.capacity() == 0 {
+            self.write.reserve(WRITE);
+        }
+        connection.lend_buffer(take(&mut self.write));
+    }
+
+    /// A connection with unsent bytes keeps what it was lent.
+    pub(crate) fn take_back(&mut self, connection: &mut Connection) {
+        self.write = connection.return_buffer();
+    }
+}
+
+/// Lends the thread's buffers. A use within a use gets a pair of its own, so that handlers may run
+/// meanwhile.
+pub(crate) fn with<T>(use_it: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => use_it(&mut scratch),
+        Err(_) => use_it(&mut Scratch::default()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis::{Config, Tick};
+    use std::sync::Arc;
 
     #[test]
     fn it_is_kept_and_can_be_used_within_a_use() {
-        let first = with(1000, |outer| {
-            assert_eq!(outer.len(), 1000);
-            with(10, |inner| inner.fill(1));
-            assert!(outer.iter().all(|byte| *byte == 0));
-            outer.as_ptr() as usize
+        let first = with(|outer| {
+            assert_eq!(outer.read(1000).len(), 1000);
+            with(|inner| inner.read(10).fill(1));
+            assert!(outer.read(1000).iter().all(|byte| *byte == 0));
+            outer.read(1).as_ptr() as usize
         });
-        assert_eq!(with(500, |again| again.as_ptr() as usize), first);
+        assert_eq!(with(|again| again.read(500).as_ptr() as usize), first);
+    }
+
+    #[test]
+    fn a_connection_has_the_buffer_only_while_it_is_lent() {
+        let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
+        let before = connection.memory();
+        with(|scratch| {
+            scratch.lend(&mut connection);
+            assert_eq!(connection.memory(), before + WRITE);
+            scratch.take_back(&mut connection);
+            assert_eq!((connection.memory(), scratch.write.capacity()), (before, WRITE));
+        });
     }
 }

@@ -1,53 +1,61 @@
 //! The one timer of a connection, re-armed lazily: an earlier alarm is kept and comes for nothing,
 //! so that a deadline which moves later with each request costs nothing.
 
+use crate::clock;
 use crate::runtime::Timer;
-use std::task::{Context, Waker};
-use std::time::Instant;
+use portcullis::Tick;
+use std::task::Context;
 
 #[derive(Debug)]
 pub(crate) struct LazyTimer<T> {
-    alarm: Option<(T, Instant, Waker)>,
+    /// The runtime's timer, and when it fires.
+    alarm: Option<(T, Tick)>,
+    /// The alarm has not been told of the task's waker.
+    unheard: bool,
 }
 
 impl<T: Timer> LazyTimer<T> {
     pub(crate) fn new() -> Self {
-        LazyTimer { alarm: None }
+        LazyTimer { alarm: None, unheard: true }
+    }
+
+    /// The task has another waker now.
+    pub(crate) fn moved(&mut self) {
+        self.unheard = true;
     }
 
     /// Makes sure that the task is woken at `at` or before; false if that moment has come, and
     /// there is work to do now.
-    pub(crate) fn wake_at(&mut self, cx: &mut Context<'_>, now: Instant, at: Instant) -> bool {
+    pub(crate) fn wake_at(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick) -> bool {
         if at <= now {
             return false;
         }
-        match &mut self.alarm {
-            Some((_, armed, waker))
-                if *armed <= at && *armed > now && waker.will_wake(cx.waker()) =>
-            {
-                return true;
-            }
-            Some((timer, armed, waker)) => {
-                if *armed > at || *armed <= now {
-                    timer.reset(at);
-                    *armed = at;
-                }
-                if !waker.will_wake(cx.waker()) {
-                    waker.clone_from(cx.waker());
-                }
-            }
-            None => self.alarm = Some((T::new(at), at, cx.waker().clone())),
+        match &self.alarm {
+            Some((_, armed)) if *armed <= at && *armed > now && !self.unheard => true,
+            _ => self.arm(cx, now, at),
         }
+    }
+
+    #[cold]
+    fn arm(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick) -> bool {
+        // Beyond what the platform's clock can tell nothing is waited for.
+        let Some(instant) = clock::instant(at) else { return true };
+        let (timer, armed) = self.alarm.get_or_insert_with(|| (T::new(instant), at));
+        if *armed > at || *armed <= now {
+            timer.reset(instant);
+            *armed = at;
+        }
+        self.unheard = false;
         // Polling is what registers the waker.
-        self.alarm.as_mut().is_some_and(|(timer, ..)| timer.poll(cx).is_pending())
+        timer.poll(cx).is_pending()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Poll;
-    use std::time::Duration;
+    use std::task::{Poll, Waker};
+    use std::time::Instant;
 
     /// Counts how often it is armed; never fires by itself.
     struct Counting(u32);
@@ -68,13 +76,12 @@ mod tests {
 
     #[test]
     fn it_is_armed_again_only_for_an_earlier_deadline_or_after_it_fired() {
-        let start = Instant::now();
-        let second = |count| start + Duration::from_secs(count);
+        let second = |count: u64| Tick::from_nanos(count * 1_000_000_000);
         let mut cx = Context::from_waker(Waker::noop());
         let mut timer = LazyTimer::<Counting>::new();
         let mut armed = |now, at| {
             let waits = timer.wake_at(&mut cx, second(now), second(at));
-            (waits, timer.alarm.as_ref().map_or(0, |(counting, ..)| counting.0))
+            (waits, timer.alarm.as_ref().map_or(0, |(counting, _)| counting.0))
         };
         assert_eq!(armed(0, 0), (false, 0), "due at once");
         assert_eq!(armed(0, 5), (true, 1));

@@ -18,10 +18,11 @@ mod route;
 
 use crate::answer::{self, Answer, HTML, Sleep, TEXT};
 use crate::body::{AnswerBody, BoxError};
+use crate::echo::Echo;
 use crate::status::Status;
 use bytes::Bytes;
-use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use route::{NoRoute, Route};
@@ -32,6 +33,7 @@ use std::time::Duration;
 const PAGE: &str = include_str!("demo/page.html");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The demo routes.
@@ -57,7 +59,7 @@ impl Demo {
     }
 
     /// Answers one request.
-    pub fn answer<B>(&self, request: Request<B>) -> Answer<B>
+    pub fn answer<B>(&self, mut request: Request<B>) -> Answer<B>
     where
         B: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + Unpin + 'static,
     {
@@ -72,13 +74,12 @@ impl Demo {
             return Answer::now(answer::wrong_method(route.methods()));
         }
         Answer::now(match route {
-            Route::Hello => answer::of_type(TEXT, AnswerBody::whole("Hello, world!")),
+            Route::Hello => hello(std::mem::take(request.headers_mut())),
             Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
             Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
             Route::Events => unstored(EVENT_STREAM, AnswerBody::events(self.sleep)),
             Route::Status => unstored(JSON, AnswerBody::whole(self.status.json())),
-            // Its type is not the sender's to choose: a page of someone else's would be ours.
-            Route::Echo => answer::of_type(OCTETS, AnswerBody::echo(request.into_body())),
+            Route::Echo => return Answer::later(echo(request.into_body())),
             Route::Sink => return Answer::later(count(request.into_body())),
             Route::Slow(pause) => return Answer::later(think(self.sleep, pause)),
             Route::Lazy(pause) => {
@@ -92,7 +93,14 @@ impl Demo {
     }
 }
 
-const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+/// The greeting, in the room of the request's fields: the one answer here that should cost nothing.
+fn hello<B>(mut fields: HeaderMap) -> Response<AnswerBody<B>> {
+    fields.clear();
+    fields.insert(CONTENT_TYPE, TEXT);
+    let mut response = Response::new(AnswerBody::whole(Bytes::from_static(b"Hello, world!")));
+    *response.headers_mut() = fields;
+    response
+}
 
 /// An answer that is true only now.
 fn unstored<B>(content_type: HeaderValue, body: AnswerBody<B>) -> Response<AnswerBody<B>> {
@@ -110,14 +118,26 @@ where
     while let Some(frame) = content.frame().await {
         match frame {
             Ok(frame) => length += frame.data_ref().map_or(0, |data| data.len() as u64),
-            // Whoever is still there to read it has been told by the server in most cases.
-            Err(error) => {
-                let text = format!("the content ended early: {error}\n");
-                return answer::line(StatusCode::BAD_REQUEST, text);
-            }
+            Err(error) => return cut_off(&error),
         }
     }
     answer::line(StatusCode::OK, length.to_string())
+}
+
+/// Sends content back. Its type is not the sender's to choose: someone else's page would be ours.
+async fn echo<B>(content: B) -> Response<AnswerBody<B>>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError> + Display> + Unpin,
+{
+    match Echo::begin(content).await {
+        Ok(echo) => answer::of_type(OCTETS, AnswerBody::echo(echo)),
+        Err(error) => cut_off(&error),
+    }
+}
+
+/// The answer to content that ended early. In most cases the server has told the client already.
+fn cut_off<B>(error: &impl Display) -> Response<AnswerBody<B>> {
+    answer::line(StatusCode::BAD_REQUEST, format!("the content ended early: {error}\n"))
 }
 
 /// Takes its time.
@@ -131,7 +151,7 @@ mod tests {
     use super::*;
     use crate::testing::{Frames, whole};
     use http::Method;
-    use http::header::{ALLOW, CONTENT_TYPE};
+    use http::header::ALLOW;
     use http_body::Frame;
     use http_body_util::{Empty, Full};
     use portcullis_driver::Stats;
@@ -200,8 +220,11 @@ mod tests {
 
     #[test]
     fn content_that_fails_is_answered_with_400() {
-        for target in ["/sink", "/lazy/1"] {
-            let frames = [Ok(Frame::data(Bytes::from("abc"))), Err("cut off".into())];
+        for (target, before) in [("/sink", "abc"), ("/lazy/1", "abc"), ("/echo", "")] {
+            let mut frames = vec![Err("cut off".into())];
+            if !before.is_empty() {
+                frames.insert(0, Ok(Frame::data(Bytes::from(before))));
+            }
             let content = Frames::from_iter(frames);
             let response = whole(at_once().answer(request(Method::POST, target, content)));
             assert_eq!(response.status(), 400);

@@ -208,7 +208,8 @@ fn refusal<C>(error: &io::Error) -> Response<AnswerBody<C>> {
         // It led out of the root: a refusal without a number of the system's.
         None if error.kind() == ErrorKind::PermissionDenied => forbidden(),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => {
-            tracing::warn!(%error, "no room to serve a file");
+            // Said once for all by whoever cannot accept: a line for each request would be a flood.
+            tracing::debug!(%error, "no room to serve a file");
             answer::line(StatusCode::SERVICE_UNAVAILABLE, "there is no room for this now\n")
         }
         _ => {

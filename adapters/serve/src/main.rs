@@ -16,8 +16,9 @@ use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
 use portcullis_serve::{BoxError, Status};
 use runtime::Plan;
+use std::env;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
@@ -81,6 +82,7 @@ fn log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none())
         // Nobody may be listening there: that is no reason to end.
         .log_internal_errors(false)
         .init();

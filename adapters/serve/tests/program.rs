@@ -252,7 +252,14 @@ fn curl_gets_what_it_asks_for() {
     assert_eq!(curl(&["--data", "abcd"], "/lazy/10"), "4");
     let chunked = ["--header", "Transfer-Encoding: chunked", "--data", "abcde"];
     assert_eq!(curl(&chunked, "/sink"), "5");
-    assert_eq!(curl(&["--header", "Expect: 100-continue", "--data", "abcdef"], "/sink"), "6");
+    // The answer is preceded by a 100: what waits for that is sent, and the connection lives on.
+    for (path, content) in [("/sink", "6"), ("/echo", "abcdef"), ("/lazy/10", "6")] {
+        let expecting = ["--include", "--header", "Expect: 100-continue", "--data", "abcdef"];
+        let answer = curl(&expecting, path);
+        assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{content}")), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
     let code = ["--output", "/dev/null", "--write-out", "%{http_code}"];
     assert_eq!(curl(&code, "/nowhere"), "404");
     assert_eq!(curl(&code, "/sink"), "405");

@@ -50,7 +50,21 @@ pub fn serve<S: Service<K>, K>(
     config: Arc<Config>,
     service: S,
 ) -> Server<Tokio, S, K> {
+    limit_unsent(&listener);
     Server::new(Tokio(Handle::current()), TokioListener(listener), config, service)
+}
+
+/// Bytes of an answer that the kernel takes beyond what is on its way to the peer.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 << 10;
+
+/// Keeps the kernel from taking megabytes for a peer that does not read. Accepted sockets inherit it.
+fn limit_unsent(listener: &TcpListener) {
+    // Without it more is held outside of this process: no more than that.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
 }
 
 /// The runtime.

@@ -41,7 +41,7 @@ impl Value for u64 {
 
     fn text(&self) -> String {
         let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        match units.iter().find(|(size, _)| *self >= *size && self % size == 0) {
+        match units.iter().find(|(size, _)| *self >= *size && self.is_multiple_of(*size)) {
             Some((size, unit)) => format!("{}{unit}", self / size),
             None => self.to_string(),
         }

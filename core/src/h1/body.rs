@@ -148,6 +148,8 @@ impl Chunked {
             }
             if seen.length == 0 {
                 seen.start = seen.taken;
+            } else if piece == 1 {
+                bytes[seen.start + seen.length] = bytes[seen.taken];
             } else {
                 bytes.copy_within(seen.taken..seen.taken + piece, seen.start + seen.length);
             }
@@ -173,17 +175,11 @@ impl Chunked {
                     self.at = At::Size(0);
                     2
                 }
-                (At::Size(0), [byte, ..]) => match plain_size(rest) {
-                    Some((size, length)) => {
-                        self.left = size;
-                        self.at = if size == 0 { At::Trailers } else { At::Data };
-                        length
-                    }
-                    None => {
-                        self.frame(*byte, config)?;
-                        1
-                    }
-                },
+                (At::Size(0), [first, ..]) if first.is_ascii_hexdigit() => self.size(rest),
+                (At::Extension, [b'\r', b'\n', ..]) => {
+                    self.size_ended();
+                    2
+                }
                 (At::Extension, [first, ..]) if is_extension(*first) => {
                     let length = rest.iter().take_while(|byte| is_extension(**byte)).count();
                     self.pay(length as u32, config)?;
@@ -196,6 +192,30 @@ impl Chunked {
             };
         }
         Ok(())
+    }
+
+    /// Takes the digits at the start of `line`, and its end if that follows; says how much that is.
+    fn size(&mut self, line: &[u8]) -> usize {
+        let mut digits = 0;
+        for byte in line.iter().take(usize::from(SIZE_DIGITS)) {
+            let Some(digit) = (*byte as char).to_digit(16) else { break };
+            self.left = self.left << 4 | u64::from(digit);
+            digits += 1;
+        }
+        self.at = At::Size(digits);
+        let taken = usize::from(digits);
+        match line.get(taken..) {
+            Some([b'\r', b'\n', ..]) => {
+                self.size_ended();
+                taken + 2
+            }
+            _ => taken,
+        }
+    }
+
+    fn size_ended(&mut self) {
+        self.extension = 0;
+        self.at = if self.left == 0 { At::Trailers } else { At::Data };
     }
 
     /// Counts bytes of extensions.
@@ -224,8 +244,8 @@ impl Chunked {
             (At::Extension, b'\r') => At::SizeEnd,
             (At::Extension, _) if is_extension(byte) => At::Extension,
             (At::SizeEnd, b'\n') => {
-                self.extension = 0;
-                if self.left == 0 { At::Trailers } else { At::Data }
+                self.size_ended();
+                return Ok(());
             }
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => {
@@ -244,21 +264,6 @@ impl Chunked {
 /// Whether an extension may have that byte; what it means is not looked at.
 fn is_extension(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~')
-}
-
-/// The size at the start of `line`, if that is digits and CRLF alone, and the line's length.
-fn plain_size(line: &[u8]) -> Option<(u64, usize)> {
-    let mut size = 0;
-    for (place, byte) in line.iter().take(usize::from(SIZE_DIGITS) + 1).enumerate() {
-        match (*byte as char).to_digit(16) {
-            Some(digit) if place < usize::from(SIZE_DIGITS) => size = size << 4 | u64::from(digit),
-            None if place > 0 && line[place..].starts_with(b"\r\n") => {
-                return Some((size, place + 2));
-            }
-            _ => return None,
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -33,19 +33,24 @@ fn is(class: u8, byte: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
+/// How many bytes of the class stand at the start.
+fn length_of(class: u8, bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| is(class, **byte)).count()
+}
+
 /// How many bytes of a token stand at the start.
 pub(super) fn token_length(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !is(TOKEN, *byte)).unwrap_or(bytes.len())
+    length_of(TOKEN, bytes)
 }
 
 /// How many bytes that a request target may have stand at the start: visible ASCII but `#`.
 pub(super) fn target_length(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !is(TARGET, *byte)).unwrap_or(bytes.len())
+    length_of(TARGET, bytes)
 }
 
-/// Whether all are bytes of a registered name or an IPv4 address.
-pub(super) fn is_host_name(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| is(HOST, *byte))
+/// How many bytes of a registered name or an IPv4 address stand at the start.
+pub(super) fn host_length(bytes: &[u8]) -> usize {
+    length_of(HOST, bytes)
 }
 
 /// Whether all may stand in a field value: no control character but the tab (RFC 9110 5.5).
@@ -69,14 +74,14 @@ fn has_control(word: u64) -> bool {
     (below_space | is_delete) & HIGHS != 0
 }
 
-/// Digits and nothing else; saturates, since any limit is smaller.
+/// Digits and nothing else. A number beyond `u64` is none: some would read it modulo 2^64.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
     digits.iter().try_fold(0u64, |number, digit| {
         let value = u64::from(digit.wrapping_sub(b'0'));
-        (value < 10).then(|| number.saturating_mul(10).saturating_add(value))
+        if value < 10 { number.checked_mul(10)?.checked_add(value) } else { None }
     })
 }
 
@@ -119,6 +124,8 @@ mod tests {
         for text in ["1 ", "1,1", "-1", "0x1", "1_0", "१"] {
             assert_eq!(decimal(text.as_bytes()), None, "{text}");
         }
-        assert_eq!(decimal(b"99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(decimal(b"00018446744073709551615"), Some(u64::MAX));
+        assert_eq!(decimal(b"18446744073709551616"), None);
+        assert_eq!(decimal(b"99999999999999999999999"), None);
     }
 }

@@ -26,8 +26,14 @@ pub(crate) enum Framing {
     Chunked,
 }
 
+impl Default for Framing {
+    fn default() -> Self {
+        Framing::Length(0)
+    }
+}
+
 /// What a head says, as offsets into it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Head {
     pub(crate) method: Place,
     pub(crate) target: Place,
@@ -42,8 +48,9 @@ pub(crate) struct Head {
 }
 
 /// Methods that change how an answer is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
+    #[default]
     Plain,
     /// HEAD: the answer has no content (RFC 9110 9.3.2).
     Head,
@@ -96,7 +103,8 @@ impl<'h> RequestLine<'h> {
             return Err(if rest.is_empty() { Refusal::RequestLine } else { Refusal::Target });
         };
         let http11 = match version {
-            b"HTTP/1.1" => true,
+            // Compared as a whole: a pattern is compared byte by byte.
+            _ if version == b"HTTP/1.1" => true,
             b"HTTP/1.0" => false,
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
@@ -157,7 +165,7 @@ fn authority_of_target<'h>(
 /// `uri-host [ ":" port ]` (RFC 9110 7.2), without userinfo; the empty one too, but no port alone
 /// (RFC 9110 4.2.1).
 fn is_authority(authority: &[u8]) -> bool {
-    let (host, port) = match authority {
+    let port = match authority {
         [b':', ..] => return false,
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
@@ -169,21 +177,18 @@ fn is_authority(authority: &[u8]) -> bool {
             match after {
                 _ if !is_address => return false,
                 [b']'] => return true,
-                [b']', b':', port @ ..] => (&[][..], port),
+                [b']', b':', port @ ..] => port,
                 _ => return false,
             }
         }
-        _ => match authority.iter().position(|byte| *byte == b':') {
-            Some(colon) => {
-                let (host, port) = authority.split_at(colon);
-                (host, port.get(1..).unwrap_or_default())
-            }
-            None => (authority, &[][..]),
+        _ => match authority.split_at(grammar::host_length(authority)) {
+            (_, []) => return true,
+            (_, [b':', port @ ..]) => port,
+            _ => return false,
         },
     };
-    let is_port = port.is_empty()
-        || (port.len() <= 5 && decimal(port).is_some_and(|port| port <= u64::from(u16::MAX)));
-    is_port && grammar::is_host_name(host)
+    port.is_empty()
+        || (port.len() <= 5 && decimal(port).is_some_and(|port| port <= u64::from(u16::MAX)))
 }
 
 /// What the fields say that matters to a server.
@@ -202,11 +207,7 @@ impl<'h> Seen<'h> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         // By length first: most fields of most requests are none of these.
         match name.len() {
-            4 if is("host") => {
-                if self.host.replace(value).is_some() {
-                    return Err(Refusal::Host);
-                }
-            }
+            4 if is("host") => once(&mut self.host, value, Refusal::Host)?,
             6 if is("expect") => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Refusal::Expectation);
@@ -221,14 +222,10 @@ impl<'h> Seen<'h> {
                 }
             }
             14 if is("content-length") => {
-                if self.content_length.replace(value).is_some() {
-                    return Err(Refusal::ContentLength);
-                }
+                once(&mut self.content_length, value, Refusal::ContentLength)?
             }
             17 if is("transfer-encoding") => {
-                if self.transfer_encoding.replace(value).is_some() {
-                    return Err(Refusal::TransferEncoding);
-                }
+                once(&mut self.transfer_encoding, value, Refusal::TransferEncoding)?
             }
             _ => {}
         }
@@ -264,6 +261,15 @@ impl<'h> Seen<'h> {
             (None, None) => Ok(Framing::Length(0)),
         }
     }
+}
+
+/// Keeps the value of a field that may stand only once.
+fn once<'h>(
+    place: &mut Option<&'h [u8]>,
+    value: &'h [u8],
+    refusal: Refusal,
+) -> Result<(), Refusal> {
+    if place.replace(value).is_some() { Err(refusal) } else { Ok(()) }
 }
 
 /// Codings that end in `chunked` frame the message well, but are none of ours; others do not.

@@ -20,6 +20,7 @@ use crate::rate::Rate;
 use crate::time::{Tick, Timer};
 use body::Content;
 use bytes::Bytes;
+use core::mem::take;
 use head::{Framing as ContentFraming, Head, Kind};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -34,7 +35,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// What happened, as places in the input.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Request(Span, Head),
+    /// Its head was read.
+    Request(Span),
     Data(Span),
     End(Span),
     Writable,
@@ -114,13 +116,14 @@ impl Http1 {
         common: &mut Common,
         input: &mut Input<'_>,
         lines: &mut Lines,
+        head: &mut Head,
     ) -> Option<Step> {
         common.blocked = false;
         loop {
             if let Some(reason) = self.reset.take() {
                 return Some(Step::Reset(reason));
             }
-            if self.is_writable(common) {
+            if self.cut_short && self.has_room(common) {
                 self.cut_short = false;
                 return Some(Step::Writable);
             }
@@ -129,8 +132,8 @@ impl Http1 {
                 return None;
             }
             let step = match self.receiving {
-                Receiving::Idle => self.begin(common, input),
-                Receiving::Head => self.head(common, input, lines),
+                Receiving::Idle => self.begin(common, input, lines, head),
+                Receiving::Head => self.head(common, input, lines, head),
                 Receiving::Body | Receiving::Discard if self.content.is_complete() => {
                     self.end(common, input, lines)
                 }
@@ -151,14 +154,19 @@ impl Http1 {
 
     /// Whether [`Http1::step`] has something to do without new bytes.
     pub(crate) fn has_events(&self, common: &Common) -> bool {
-        let too_large =
-            self.receiving == Receiving::Body && self.content.exceeds(self.body_limit);
+        let too_large = self.receiving == Receiving::Body && self.content.exceeds(self.body_limit);
         let over = common.eof && self.receiving == Receiving::Idle && common.is_open();
-        self.reset.is_some() || self.is_writable(common) || too_large || over
+        self.reset.is_some() || (self.cut_short && self.has_room(common)) || too_large || over
     }
 
     /// Skips empty lines; then a request begins.
-    fn begin(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
+    fn begin(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        lines: &mut Lines,
+        head: &mut Head,
+    ) -> Next {
         if common.is_full() {
             common.blocked = true;
             return Next::Wait;
@@ -180,7 +188,7 @@ impl Http1 {
                 Some(_) => {
                     self.receiving.become_next(Receiving::Head);
                     self.scan = Scan::default();
-                    return Next::Again;
+                    return self.head(common, input, lines, head);
                 }
                 None => {
                     if common.eof {
@@ -192,7 +200,13 @@ impl Http1 {
         }
     }
 
-    fn head(&mut self, common: &mut Common, input: &mut Input<'_>, lines: &mut Lines) -> Next {
+    fn head(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        lines: &mut Lines,
+        head: &mut Head,
+    ) -> Next {
         let limits = Limits::of_head(&common.config);
         let length = match self.section(common, input, &limits, lines) {
             Ok(Some(length)) => length,
@@ -202,9 +216,10 @@ impl Http1 {
         let span = input.take(length);
         input.part();
         match head::read(input.span(span), &common.config, lines) {
-            Ok(head) => {
-                self.begin_exchange(common, &head);
-                Next::Step(Step::Request(span, head))
+            Ok(read) => {
+                *head = read;
+                self.begin_exchange(common, head);
+                Next::Step(Step::Request(span))
             }
             Err(refusal) => self.refuse_head(common, refusal),
         }
@@ -278,11 +293,11 @@ impl Http1 {
             return Next::Wait;
         }
         let span = input.take(decoded.taken);
-        self.continue_owed = false;
         if decoded.length == 0 {
             return Next::Again;
         }
         self.content_begun = true;
+        self.continue_owed = false;
         self.awaited = false;
         self.credit -= decoded.length as u64;
         self.body_limit -= decoded.length as u64;
@@ -363,11 +378,13 @@ impl Http1 {
         if common.is_full() {
             return Err(Misuse::Full);
         }
-        // An HTTP/1.0 client doesn't know them (RFC 9110 15.2).
-        if self.asked.http11 {
-            let limit = common.config.response_head_limit();
-            response::write_interim(&mut common.output, status, fields, limit)?;
-            self.continue_owed &= status != StatusCode::CONTINUE;
+        let mark = common.output.mark();
+        let limit = common.config.response_head_limit();
+        response::write_interim(&mut common.output, status, fields, limit)?;
+        self.continue_owed &= status != StatusCode::CONTINUE;
+        if !self.asked.http11 {
+            // It doesn't know them (RFC 9110 15.2).
+            common.output.undo(mark);
         }
         Ok(())
     }
@@ -400,6 +417,24 @@ impl Http1 {
         Ok(Begun::Open)
     }
 
+    pub(crate) fn answer<'f>(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        content: &mut Bytes,
+    ) -> Result<Begun, Misuse> {
+        let length = BodyLength::Known(content.len() as u64);
+        let begun = self.respond(common, stream, status, fields, length)?;
+        if begun == Begun::Open && content.len() <= self.free(common) {
+            common.output.push(take(content));
+            self.answer_ended(common);
+            return Ok(Begun::Complete);
+        }
+        Ok(begun)
+    }
+
     pub(crate) fn send_data(
         &mut self,
         common: &mut Common,
@@ -407,8 +442,7 @@ impl Http1 {
         data: &mut Bytes,
     ) -> Result<usize, Misuse> {
         let framing = self.check_content(common, stream)?;
-        let room = common.config.send_buffer_limit().saturating_sub(common.output.unsent() as u64);
-        let taken = room.min(data.len() as u64) as usize;
+        let taken = self.free(common).min(data.len());
         if let Framing::Length(left) = framing {
             let after = left.checked_sub(data.len() as u64).ok_or(Misuse::TooLong { left })?;
             let after = after + (data.len() - taken) as u64;
@@ -454,6 +488,13 @@ impl Http1 {
         self.check_declared_length(common)?;
         self.credit = self.credit.saturating_add(bytes);
         self.awaited |= bytes > 0;
+        if self.continue_owed && bytes > 0 && self.sending == Sending::Owed {
+            // Content that is here already needs no 100 (RFC 9110 10.1.1).
+            if common.held.is_empty() {
+                common.output.write(CONTINUE);
+            }
+            self.continue_owed = false;
+        }
         Ok(())
     }
 
@@ -507,11 +548,6 @@ impl Http1 {
 
         // While something is held that the application may have, nobody waits for the peer.
         let wanted = self.receiving == Receiving::Body && self.awaited;
-        // Content that is here already needs no 100 (RFC 9110 10.1.1).
-        if self.continue_owed && wanted && nothing_held && self.sending == Sending::Owed {
-            common.output.write(CONTINUE);
-            self.continue_owed = false;
-        }
         if wanted && (nothing_held || !common.blocked) && !common.eof {
             self.upload.resume(common.now);
             common.timers.set(Timer::RequestBody, self.upload.deadline());
@@ -546,11 +582,14 @@ impl Http1 {
 
     /// How many bytes [`Http1::send_data`] would take.
     pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
-        let limit = common.config.send_buffer_limit() as usize;
         match self.check_content(common, stream) {
-            Ok(_) => limit.saturating_sub(common.output.unsent()),
+            Ok(_) => self.free(common),
             Err(_) => 0,
         }
+    }
+
+    fn free(&self, common: &Common) -> usize {
+        (common.config.send_buffer_limit() as usize).saturating_sub(common.output.unsent())
     }
 
     fn has_room(&self, common: &Common) -> bool {
@@ -606,6 +645,7 @@ impl Http1 {
             let reason = self.end_reason(common);
             return self.fail(common, reason);
         }
+        self.discarded = 0;
         self.receiving.become_next(Receiving::Idle);
         self.sending.become_next(Sending::Idle);
     }

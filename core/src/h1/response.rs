@@ -104,14 +104,15 @@ fn write_fields<'f>(
     let contentless = lengthless || status == StatusCode::NOT_MODIFIED || asked.kind == Kind::Head;
     let mut told = None;
     for (name, value) in fields {
-        if *name == header::CONTENT_LENGTH {
+        let name = name.as_str();
+        if name == "content-length" {
             let number = decimal(value.as_bytes()).ok_or(Misuse::Framing)?;
             if told.replace(number).is_some_and(|before| before != number) {
                 return Err(Misuse::Framing);
             }
-        } else if *name == header::TRANSFER_ENCODING {
+        } else if name == "transfer-encoding" {
             return Err(Misuse::Framing);
-        } else if *name == header::CONNECTION {
+        } else if name == "connection" {
             for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 if option.eq_ignore_ascii_case(b"close") {
                     persist = false;
@@ -119,8 +120,8 @@ fn write_fields<'f>(
                     write_field(buffer, "connection", option);
                 }
             }
-        } else if *name != "keep-alive" && *name != "proxy-connection" {
-            write_field(buffer, name.as_str(), value.as_bytes());
+        } else if name != "keep-alive" && name != "proxy-connection" {
+            write_field(buffer, name, value.as_bytes());
         }
     }
     let length = match (length, told) {
@@ -241,7 +242,9 @@ fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 fn write_length(buffer: &mut Vec<u8>, length: u64) {
     let mut digits = [0; 20];
-    write_field(buffer, "content-length", decimal_digits(length, &mut digits));
+    buffer.extend_from_slice(b"content-length: ");
+    buffer.extend_from_slice(decimal_digits(length, &mut digits));
+    buffer.extend_from_slice(CRLF);
 }
 
 fn decimal_digits(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {

@@ -65,15 +65,15 @@ impl Scan {
         let resumed = self.scanned > 0;
         lines.clear();
         let seen = unit.get(..limits.bytes.0).unwrap_or(unit);
-        while let Some(rest) = seen.get(self.scanned as usize..) {
-            let Some(found) = memchr::memchr(b'\n', rest) else { break };
-            let start = self.line_start as usize;
-            let newline = self.scanned as usize + found;
-            let line = seen.get(start..newline).unwrap_or_default();
+        // Each line is split off what is left; the first may have been looked at in part.
+        let mut rest = seen.get(self.line_start as usize..).unwrap_or_default();
+        let mut known = (self.scanned - self.line_start) as usize;
+        while let Some((line, after)) = split_line(rest, known) {
+            let start = seen.len() - rest.len();
             self.check_first_line(line.len().saturating_sub(1), limits)?;
             let [line @ .., b'\r'] = line else { return Err(Refusal::BareCrOrLf) };
             if line.is_empty() {
-                let length = newline + 1;
+                let length = seen.len() - after.len();
                 if resumed {
                     lines.find_again(unit.get(..length).unwrap_or_default());
                 }
@@ -84,13 +84,12 @@ impl Scan {
                 return Err(limits.lines.1);
             }
             lines.push(Line::new(start, start + line.len()));
-            self.scanned = newline as u32 + 1;
-            self.line_start = self.scanned;
+            (rest, known) = (after, 0);
         }
+        self.line_start = (seen.len() - rest.len()) as u32;
         self.scanned = seen.len() as u32;
         // A CR at the end may belong to the line's end: it does not count yet.
-        let line = (seen.len() - self.line_start as usize).saturating_sub(1);
-        self.check_first_line(line, limits)?;
+        self.check_first_line(rest.len().saturating_sub(1), limits)?;
         if seen.len() >= limits.bytes.0 {
             return Err(limits.bytes.1);
         }
@@ -103,6 +102,13 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// The first line, without its LF, and what is behind it. The first `known` bytes have no LF.
+fn split_line(bytes: &[u8], known: usize) -> Option<(&[u8], &[u8])> {
+    let found = known + memchr::memchr(b'\n', bytes.get(known..)?)?;
+    let (line, rest) = bytes.split_at_checked(found)?;
+    Some((line, rest.get(1..)?))
 }
 
 /// Where a line stands in its section, which is at most 64 KiB long; once it is read as a field
@@ -215,11 +221,12 @@ impl Lines {
     ) -> Result<(), Refusal> {
         self.leading = leading;
         let inline = self.inline.get_mut(..self.count.min(INLINE)).unwrap_or_default();
-        for line in inline.iter_mut().chain(&mut self.more).skip(leading) {
+        let mut read = |line: &mut Line| {
             let (name, value) = line.read(section)?;
-            look(name, value)?;
-        }
-        Ok(())
+            look(name, value)
+        };
+        inline.iter_mut().skip(leading).try_for_each(&mut read)?;
+        self.more.iter_mut().try_for_each(read)
     }
 
     pub(crate) fn count_fields(&self) -> usize {

@@ -23,6 +23,7 @@ mod source;
 mod wire;
 
 pub(crate) use eager::{Manner, Told, compare, told};
+pub(crate) use model::unsent;
 
 use portcullis::Connection;
 use source::Source;
@@ -52,7 +53,7 @@ pub(crate) fn cuts(bytes: &[u8]) {
     let manner = Manner::choose(&mut source);
     let seed = source.byte();
     let mut wire = Vec::new();
-    while !source.is_empty() && wire.len() < 4096 {
+    while !source.is_empty() && wire.len() < 2048 {
         wire::write(&mut source, &mut wire);
     }
     compare(&config, manner, &wire, seed);

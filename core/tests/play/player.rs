@@ -46,7 +46,7 @@ pub(super) fn play(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
         player.step();
     }
     match weigh {
-        Some(weigh) if player.wire.len() % 2 == 0 => player.weighed(weigh),
+        Some(weigh) if player.wire.len().is_multiple_of(2) => player.weighed(weigh),
         _ => player.left_alone(),
     }
 }

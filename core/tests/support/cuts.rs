@@ -55,15 +55,14 @@ pub(crate) fn assert_refused(wire: impl AsRef<[u8]>, refusal: Refusal) {
     assert_refused_under(&Arc::new(Config::default()), wire, refusal);
 }
 
-pub(crate) fn assert_refused_under(
-    config: &Arc<Config>,
-    wire: impl AsRef<[u8]>,
-    refusal: Refusal,
-) {
+pub(crate) fn assert_refused_under(config: &Arc<Config>, wire: impl AsRef<[u8]>, refusal: Refusal) {
     let wire = wire.as_ref();
     let told = told_under(config, wire);
-    let expected =
-        Told { seen: Vec::new(), output: refusal_text(refusal), reason: CloseReason::Refused(refusal) };
+    let expected = Told {
+        seen: Vec::new(),
+        output: refusal_text(refusal),
+        reason: CloseReason::Refused(refusal),
+    };
     assert_eq!(told, expected, "{:?}", text(wire));
 }
 
@@ -79,8 +78,11 @@ pub(crate) fn refusal_text(refusal: Refusal) -> String {
 
 fn run(config: &Arc<Config>, pieces: &[&[u8]]) -> Told {
     let now = Tick::ZERO;
-    let mut eager =
-        Eager { connection: Connection::new(Arc::clone(config), now), seen: Vec::new(), output: Vec::new() };
+    let mut eager = Eager {
+        connection: Connection::new(Arc::clone(config), now),
+        seen: Vec::new(),
+        output: Vec::new(),
+    };
     let most = config.receive_buffer_limit() as usize;
     for piece in pieces.iter().flat_map(|piece| piece.chunks(most)) {
         if !eager.connection.status().wants_read() {

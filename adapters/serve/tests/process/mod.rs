@@ -35,7 +35,6 @@ fn spawn(args: &[&str], envs: &[(&str, &str)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(args)
         .env_remove("RUST_LOG")
-        .env("NO_COLOR", "1")
         .envs(envs.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

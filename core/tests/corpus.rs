@@ -1,0 +1,35 @@
+//! Replays what the fuzzers found worth keeping (`fuzz/corpus`), a folder for each target.
+
+mod play;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Plays each file of a target's corpus, and names the one that fails.
+fn replay(target: &str, play: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let files = fs::read_dir(&folder).expect("the corpus is part of the repository");
+    let mut played = 0;
+    for file in files {
+        let path = file.expect("a readable folder").path();
+        let bytes = fs::read(&path).expect("a readable file");
+        let result = catch_unwind(AssertUnwindSafe(|| play(&bytes)));
+        assert!(result.is_ok(), "{} fails", path.display());
+        played += 1;
+    }
+    assert!(played >= 20, "only {played} files in {}", folder.display());
+}
+
+#[test]
+fn sessions() {
+    replay("http1", |bytes| {
+        play::session(bytes, None);
+        play::pure(bytes);
+    });
+}
+
+#[test]
+fn cuts() {
+    replay("cuts", play::cuts);
+}

@@ -1,0 +1,403 @@
+//! How a connection ends: so that the last answer arrives, and no longer than is needed for that.
+
+mod support;
+
+use portcullis::{
+    BodyLength, CloseReason, Misuse, PeerClose, Phase, Refusal, ResetReason, Status, Timer,
+};
+use support::cuts::refusal_text;
+use support::{
+    GET, HOUR, NANOSECOND, POST_5, POST_CHUNKED, POST_MUCH, Script, Seen, end, get_with, millis,
+    secs, with,
+};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const OK_CLOSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+/// Flushed, shut down, and reading what is discarded.
+const DISCARDING: Status = Status::Lingering { read: true, write: false, shutdown_write: true };
+
+fn post(length: usize) -> String {
+    POST_5.replace(": 5", &format!(": {length}"))
+}
+
+// ---- early answers --------------------------------------------------------------------------------
+
+#[test]
+fn a_small_rest_is_discarded_and_the_connection_kept() {
+    let chunked =
+        format!("{}7d0;x\r\n{}\r\n0\r\nX: y\r\n\r\n", "1\r\n.\r\n".repeat(3), ".".repeat(2000));
+    for (head, rest) in [(post(5000), ".".repeat(5000)), (POST_CHUNKED.to_owned(), chunked)] {
+        for held in [0, 1, rest.len() / 2, rest.len()] {
+            let (first, second) = rest.split_at(held);
+            let mut script = Script::after(&format!("{head}{first}"));
+            script.answer(200, "ok");
+            assert_eq!(script.resume(), []);
+            assert_eq!(script.output(), OK);
+            if !second.is_empty() {
+                assert_eq!(script.connection.phase(), Phase::Lingering);
+                assert_eq!(script.send(second), [], "none of it is told");
+            }
+            assert_eq!(script.connection.phase(), Phase::Idle, "{held} of {}", rest.len());
+            assert_eq!(script.send(GET).len(), 2);
+            script.answer(200, "ok");
+            assert_eq!(script.output(), OK);
+        }
+    }
+}
+
+#[test]
+fn a_small_rest_and_the_next_request_in_one_read() {
+    let mut script = Script::after(&post(5000));
+    script.answer(200, "ok");
+    let seen = script.send(format!("{}{GET}", ".".repeat(5000)));
+    assert!(matches!(seen[..], [Seen::Request(..), Seen::End(..)]), "{seen:?}");
+}
+
+#[test]
+fn a_small_rest_is_not_waited_for_for_ever() {
+    let mut script = Script::after(&post(5000));
+    script.at(secs(100));
+    script.answer(200, "ok");
+    script.at(secs(101));
+    script.output();
+    assert_eq!(script.deadline(), Some((secs(103), Timer::Linger)));
+    script.at(secs(102));
+    script.send("...");
+    assert_eq!(script.closes_at(secs(103), CloseReason::UnreadContent), "");
+}
+
+#[test]
+fn a_known_rest_that_is_too_large_is_not_even_begun() {
+    // Half of the limit is for saving the connection.
+    for (length, kept) in [(512 << 10, true), ((512 << 10) + 1, false)] {
+        let mut script = Script::after(&post(length));
+        script.answer(401, "no");
+        assert_eq!(script.is_open(), kept, "{length}");
+        assert!(script.output().starts_with("HTTP/1.1 401 "));
+        if !kept {
+            assert_eq!(script.status(), DISCARDING);
+            script.closes_with(CloseReason::UnreadContent);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_rest_is_discarded_up_to_the_limit() {
+    let mut script = Script::under(with(&[("linger_limit", "20000")]));
+    script.send(POST_CHUNKED);
+    script.answer(401, "no");
+    script.output();
+    let chunk = format!("3e0\r\n{}\r\n", ".".repeat(0x3e0));
+    let mut sent = 0;
+    while script.is_open() {
+        script.send(&chunk);
+        sent += chunk.len();
+    }
+    assert!(sent > 10_000 && sent <= 10_000 + chunk.len(), "half of the limit: {sent}");
+    while script.reads() {
+        assert_eq!(script.status(), DISCARDING);
+        script.send(&chunk);
+        sent += chunk.len();
+    }
+    assert!((20_000..20_000 + chunk.len()).contains(&sent), "all of the limit: {sent}");
+    assert_eq!(script.status(), Status::Closed(CloseReason::UnreadContent));
+}
+
+#[test]
+fn the_answer_arrives_whole_while_the_client_goes_on_sending() {
+    let mut script = Script::after(POST_MUCH);
+    script.answer(401, &"x".repeat(10_000));
+    let mut sent = 0;
+    while script.reads() {
+        script.send(".".repeat(60_000));
+        sent += 60_000;
+    }
+    assert!((1 << 20..(1 << 20) + 60_000).contains(&sent), "{sent}");
+    // The limit is reached, but the answer still waits.
+    assert_eq!(
+        script.status(),
+        Status::Lingering { read: false, write: true, shutdown_write: false }
+    );
+    assert!(script.output().ends_with("x"));
+    assert_eq!(script.status(), Status::Closed(CloseReason::UnreadContent));
+}
+
+#[test]
+fn a_broken_rest_ends_the_connection() {
+    for (rest, reason) in [
+        ("x\r\n", CloseReason::UnreadContent),
+        ("1\r\nxy", CloseReason::UnreadContent),
+        ("0\r\nX: y\n\r\n", CloseReason::Refused(Refusal::BareCrOrLf)),
+    ] {
+        let mut script = Script::after(POST_CHUNKED);
+        script.answer(200, "ok");
+        script.output();
+        assert_eq!(script.send(format!("{rest}{GET}")), [], "{rest:?}");
+        assert_eq!(script.closes_with(reason), "", "it was answered already");
+    }
+    let mut script = Script::after(POST_CHUNKED);
+    script.answer(200, "ok");
+    script.output();
+    script.send("5\r\n..");
+    script.eof();
+    assert_eq!(script.closes_with(CloseReason::Peer(PeerClose::Truncated)), "");
+}
+
+// ---- the last answer ------------------------------------------------------------------------------
+
+#[test]
+fn after_connection_close_the_answer_is_flushed_then_fin_then_a_wait() {
+    let mut script = Script::after(&get_with("Connection: close\r\n"));
+    script.answer(200, "ok");
+    assert_eq!(
+        script.status(),
+        Status::Lingering { read: true, write: true, shutdown_write: false }
+    );
+    script.take(10);
+    assert!(!script.status().wants_shutdown(), "not before all is written");
+    assert_eq!(script.output(), OK_CLOSE[10..]);
+    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.deadline(), Some((secs(2), Timer::Linger)));
+    assert_eq!(script.send(GET), [], "it was the last one");
+    script.at(secs(2) - NANOSECOND);
+    assert_eq!(script.status(), DISCARDING, "and nothing extends it");
+    script.at(secs(2));
+    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+}
+
+#[test]
+fn the_wait_begins_when_all_is_written() {
+    let mut script = Script::after(&get_with("Connection: close\r\n"));
+    script.at(secs(10));
+    script.answer(200, "ok");
+    script.at(secs(14));
+    script.output();
+    assert_eq!(script.deadline(), Some((secs(16), Timer::Linger)));
+}
+
+#[test]
+fn the_peers_end_ends_the_wait() {
+    let mut script = Script::after(&get_with("Connection: close\r\n"));
+    script.answer(200, "ok");
+    script.eof();
+    assert_eq!(
+        script.status(),
+        Status::Lingering { read: false, write: true, shutdown_write: false }
+    );
+    script.output();
+    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+
+    let mut script = Script::after(&get_with("Connection: close\r\n"));
+    script.answer(200, "ok");
+    script.output();
+    assert_eq!(script.status(), DISCARDING);
+    script.eof();
+    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+}
+
+#[test]
+fn a_refused_request_gets_its_answer_and_the_rest_is_discarded() {
+    let mut script = Script::under(with(&[("linger_limit", "1000")]));
+    script.send(format!("GET /\r\n\r\n{GET}"));
+    assert!(script.reads());
+    assert_eq!(script.output(), refusal_text(Refusal::RequestLine));
+    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.send(".".repeat(500)), []);
+    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.send(".".repeat(500)), []);
+    assert_eq!(script.status(), Status::Closed(CloseReason::Refused(Refusal::RequestLine)));
+}
+
+#[test]
+fn what_was_discarded_for_one_request_is_not_held_against_the_next() {
+    let mut script = Script::under(with(&[("linger_limit", "1000")]));
+    script.send(post(500));
+    script.answer(200, "ok");
+    script.send(".".repeat(500));
+    script.send("GET /\r\n\r\n");
+    script.output();
+    script.send(".".repeat(999));
+    assert_eq!(script.status(), DISCARDING);
+    script.send(".");
+    assert_eq!(script.status(), Status::Closed(CloseReason::Refused(Refusal::RequestLine)));
+}
+
+#[test]
+fn without_a_limit_to_discard_nothing_is_read() {
+    let mut script = Script::under(with(&[("linger_limit", "0")]));
+    script.send(get_with("Connection: close\r\n"));
+    script.answer(200, "ok");
+    assert!(!script.reads());
+    assert_eq!(script.output(), OK_CLOSE);
+    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+}
+
+#[test]
+fn nothing_is_held_while_it_lingers() {
+    let mut script =
+        Script::after(&format!("{}{}", get_with("Connection: close\r\n"), GET.repeat(100)));
+    script.answer(200, "ok");
+    script.output();
+    assert_eq!(script.connection.memory(), size_of::<portcullis::Connection>());
+}
+
+#[test]
+fn a_refusal_of_the_application_is_an_answer_and_a_close() {
+    let mut script = Script::after(POST_5);
+    let stream = script.stream();
+    script.connection.refuse(script.now, stream, Refusal::Unavailable).expect("a stream");
+    assert_eq!(script.resume(), [], "who refuses knows");
+    let reason = CloseReason::Refused(Refusal::Unavailable);
+    assert_eq!(script.closes_with(reason), refusal_text(Refusal::Unavailable));
+    // To HEAD without content.
+    let mut script = Script::after("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let stream = script.stream();
+    script.connection.refuse(script.now, stream, Refusal::Unavailable).expect("a stream");
+    assert!(script.output().ends_with("connection: close\r\n\r\n"));
+    // An answer that has begun is cut off.
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Known(5));
+    let stream = script.stream();
+    script.connection.refuse(script.now, stream, Refusal::Unavailable).expect("a stream");
+    assert_eq!(script.status(), Status::Closed(reason));
+    assert_eq!(script.waiting(), "");
+}
+
+#[test]
+fn giving_up_closes_at_once() {
+    for wire in [GET, POST_5, POST_CHUNKED] {
+        for begun in [false, true] {
+            let mut script = Script::after(wire);
+            if begun {
+                let _ = script.respond(200, BodyLength::Known(5));
+            }
+            let stream = script.stream();
+            assert_eq!(script.connection.reset(script.now, stream), Ok(()));
+            assert_eq!(script.status(), Status::Closed(CloseReason::Application));
+            assert_eq!(script.resume(), []);
+            assert_eq!(script.connection.reset(script.now, stream), Err(Misuse::UnknownStream));
+        }
+    }
+}
+
+#[test]
+fn the_driver_may_give_up_at_any_time_and_the_first_reason_stays() {
+    let gone = CloseReason::Peer(PeerClose::Reset);
+    for wire in ["", "G", GET, POST_5] {
+        let mut script = Script::after(wire);
+        script.connection.abort(script.now, gone);
+        assert_eq!(script.status(), Status::Closed(gone));
+        script.connection.abort(script.now, CloseReason::Aborted);
+        assert_eq!(script.status(), Status::Closed(gone));
+        assert_eq!(script.try_send(GET), Err(Misuse::NotReading));
+        assert_eq!(script.eof(), []);
+    }
+    let mut script = Script::after("GET /\r\n\r\n");
+    script.connection.abort(script.now, gone);
+    assert_eq!(script.status(), Status::Closed(CloseReason::Refused(Refusal::RequestLine)));
+}
+
+// ---- drain ----------------------------------------------------------------------------------------
+
+#[test]
+fn an_idle_connection_that_drains_waits_a_little_for_a_request() {
+    let mut script = Script::new();
+    script.at(secs(1));
+    script.connection.drain(script.now);
+    assert_eq!(script.deadline(), Some((millis(1500), Timer::KeepAlive)));
+    assert_eq!(script.closes_at(millis(1500), CloseReason::Drained), "");
+
+    let mut script = Script::new();
+    script.connection.drain(script.now);
+    script.at(millis(499));
+    assert_eq!(script.send(GET).len(), 2);
+    script.answer(200, "ok");
+    assert_eq!(script.closes_with(CloseReason::Drained), OK_CLOSE);
+}
+
+#[test]
+fn a_busy_connection_that_drains_finishes_first() {
+    let mut script = Script::after(&format!("{POST_5}he"));
+    script.connection.drain(script.now);
+    script.connection.drain(script.now);
+    assert_eq!(script.ask(9), [Seen::Data("he".into())]);
+    script.ask(9);
+    assert_eq!(script.send(format!("llo{GET}")), [Seen::Data("llo".into()), end()]);
+    script.at(secs(29));
+    script.answer(200, "ok");
+    assert_eq!(script.closes_with(CloseReason::Drained), OK_CLOSE);
+}
+
+#[test]
+fn an_answer_that_had_promised_to_keep_the_connection() {
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Known(2));
+    script.connection.drain(script.now);
+    script.content(b"ok").expect("an answer");
+    script.finish().expect("it is complete");
+    assert_eq!(script.output(), OK);
+    assert_eq!(script.closes_at(millis(500), CloseReason::Drained), "");
+}
+
+#[test]
+fn a_head_that_has_begun_is_still_answered() {
+    let mut script = Script::after("GET / HTTP/1.1\r\n");
+    script.connection.drain(script.now);
+    assert_eq!(script.deadline(), Some((secs(10), Timer::RequestHead)));
+    script.at(secs(9));
+    assert_eq!(script.send("Host: a\r\n\r\n").len(), 2);
+    script.answer(200, "ok");
+    assert_eq!(script.closes_with(CloseReason::Drained), OK_CLOSE);
+}
+
+#[test]
+fn drain_does_not_wait_for_ever() {
+    for wire in [GET, POST_5] {
+        let mut script = Script::after(wire);
+        script.at(secs(10));
+        script.connection.drain(script.now);
+        script.at(secs(20));
+        script.connection.drain(script.now);
+        assert_eq!(script.deadline(), Some((secs(40), Timer::Drain)));
+        assert_eq!(script.closes_at(secs(40), CloseReason::Expired(Timer::Drain)), "");
+    }
+    // Nor for a peer that does not take the last answer.
+    let mut script = Script::under(with(&[("response_grace", "1day")]));
+    script.send(GET);
+    script.connection.drain(script.now);
+    script.answer(200, "ok");
+    script.at(secs(30) - NANOSECOND);
+    assert!(matches!(script.status(), Status::Lingering { .. }));
+    script.at(secs(30));
+    assert_eq!(script.status(), Status::Closed(CloseReason::Expired(Timer::Drain)));
+}
+
+#[test]
+fn who_does_not_drain_may_take_its_time() {
+    let mut script = Script::after(GET);
+    script.at(HOUR);
+    assert!(script.is_open());
+}
+
+#[test]
+fn draining_what_has_ended_changes_nothing() {
+    let mut script = Script::after("GET /\r\n\r\n");
+    let before = (script.status(), script.deadline());
+    script.connection.drain(script.now);
+    assert_eq!((script.status(), script.deadline()), before);
+    script.closes_with(CloseReason::Refused(Refusal::RequestLine));
+    script.connection.drain(script.now);
+    assert_eq!(script.deadline(), None);
+}
+
+#[test]
+fn the_peer_may_end_a_draining_connection() {
+    let mut script = Script::new();
+    script.connection.drain(script.now);
+    script.eof();
+    assert_eq!(script.status(), Status::Closed(CloseReason::Peer(PeerClose::Done)));
+    let mut script = Script::after(POST_5);
+    script.connection.drain(script.now);
+    assert_eq!(script.eof(), [Seen::Reset(ResetReason::Truncated)]);
+    script.closes_with(CloseReason::Peer(PeerClose::Truncated));
+}

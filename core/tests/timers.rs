@@ -1,0 +1,490 @@
+//! Every timer on both sides of its boundary, one nanosecond before and at it, and the cases in
+//! which it must not fire: whoever the connection waits for is the one who may lose it.
+
+mod support;
+
+use portcullis::{BodyLength, CloseReason, ResetReason, Status, Timer};
+use std::time::Duration;
+use support::{
+    GET, HOUR, NANOSECOND, POST_5, POST_CHUNKED, POST_MUCH, Script, Seen, data, end, get_with,
+    millis, secs, with,
+};
+
+const HEAD_LATE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
+                         content-length: 13\r\nconnection: close\r\n\r\nrequest_head\n";
+const BODY_LATE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
+                         content-length: 13\r\nconnection: close\r\n\r\nrequest_body\n";
+
+fn expired(timer: Timer) -> CloseReason {
+    CloseReason::Expired(timer)
+}
+
+/// Nobody waits for the peer: an hour passes, and nothing happens.
+fn assert_patient(script: &mut Script) {
+    assert_eq!(script.deadline(), None);
+    let before = script.status();
+    script.pass(HOUR);
+    assert_eq!((script.status(), script.deadline()), (before, None));
+}
+
+#[test]
+fn early_and_repeated_ticks_do_nothing() {
+    let mut script = Script::new();
+    for moment in [secs(0), secs(4), secs(4), secs(1), secs(5) - NANOSECOND] {
+        script.at(moment);
+        assert_eq!(script.deadline(), Some((secs(5), Timer::KeepAlive)));
+    }
+    script.at(secs(5));
+    assert_eq!(script.status(), Status::Closed(expired(Timer::KeepAlive)));
+    script.at(HOUR);
+    assert_eq!(script.status(), Status::Closed(expired(Timer::KeepAlive)));
+}
+
+// ---- keep_alive -----------------------------------------------------------------------------------
+
+#[test]
+fn silence_after_accept_is_closed_without_words() {
+    assert_eq!(Script::new().closes_at(secs(5), expired(Timer::KeepAlive)), "");
+    let mut script = Script::under(with(&[("keep_alive_timeout", "1ms")]));
+    assert_eq!(script.closes_at(millis(1), expired(Timer::KeepAlive)), "");
+}
+
+#[test]
+fn silence_after_an_answer_counts_from_when_it_was_taken() {
+    let mut script = Script::after(GET);
+    script.at(secs(100));
+    script.answer(200, "ok");
+    script.at(secs(103));
+    script.output();
+    assert_eq!(script.closes_at(secs(108), expired(Timer::KeepAlive)), "");
+}
+
+#[test]
+fn blank_lines_do_not_extend_keep_alive() {
+    let mut script = Script::new();
+    for second in 1..5 {
+        script.at(secs(second));
+        assert_eq!(script.send("\r\n"), []);
+    }
+    assert_eq!(script.closes_at(secs(5), expired(Timer::KeepAlive)), "");
+
+    // Not even the half of one.
+    let mut script = Script::new();
+    script.at(secs(4));
+    script.send("\r");
+    assert_eq!(script.closes_at(secs(5), expired(Timer::KeepAlive)), "");
+}
+
+#[test]
+fn each_answer_begins_keep_alive_anew() {
+    let mut script = Script::new();
+    for round in 1..100 {
+        script.at(secs(5 * round) - NANOSECOND * round as u32);
+        script.send(GET);
+        script.answer(200, "ok");
+        script.output();
+    }
+    assert!(script.is_open());
+}
+
+#[test]
+fn keep_alive_never_ends_a_request_in_progress() {
+    let mut script = Script::after("G");
+    script.at(secs(5));
+    assert!(script.is_open(), "a head has begun");
+    script.send(&GET[1..]);
+    assert_patient(&mut script);
+}
+
+// ---- request_head ---------------------------------------------------------------------------------
+
+#[test]
+fn a_slow_head_counts_from_its_first_byte() {
+    let mut script = Script::new();
+    script.at(secs(4));
+    script.send("GET / HTTP/1.1\r\n");
+    for second in 5..14 {
+        script.at(secs(second));
+        script.send(format!("X-{second}: y\r\n"));
+    }
+    assert_eq!(script.deadline(), Some((secs(14), Timer::RequestHead)));
+    assert_eq!(script.closes_at(secs(14), expired(Timer::RequestHead)), HEAD_LATE);
+}
+
+#[test]
+fn a_slow_head_byte_by_byte() {
+    let mut script = Script::new();
+    let head = get_with(&format!("X: {}\r\n", "y".repeat(100)));
+    for (step, byte) in head.bytes().take(40).enumerate() {
+        script.at(millis(1000 + 250 * step as u64));
+        assert_eq!(script.send([byte]), []);
+    }
+    assert_eq!(script.closes_at(secs(11), expired(Timer::RequestHead)), HEAD_LATE);
+}
+
+#[test]
+fn a_head_in_time_is_a_request() {
+    let mut script = Script::after("GET / HTTP/1.1\r\n");
+    script.at(secs(10) - NANOSECOND);
+    assert_eq!(script.send("Host: a\r\n\r\n").len(), 2);
+    assert_patient(&mut script);
+}
+
+#[test]
+fn a_slow_second_head_counts_from_its_own_first_byte() {
+    let mut script = Script::after(GET);
+    script.answer(200, "ok");
+    script.output();
+    script.at(secs(3));
+    script.send("\r\n");
+    script.at(secs(4));
+    script.send("G");
+    assert_eq!(script.closes_at(secs(14), expired(Timer::RequestHead)), HEAD_LATE);
+}
+
+#[test]
+fn blank_lines_are_not_the_first_byte_of_a_head() {
+    let mut script = Script::after("\r\n");
+    assert_eq!(script.deadline(), Some((secs(5), Timer::KeepAlive)));
+    script.at(secs(1));
+    script.send("\r\nG");
+    assert_eq!(script.closes_at(secs(11), expired(Timer::RequestHead)), HEAD_LATE);
+}
+
+#[test]
+fn half_a_head_behind_a_slow_exchange_waits_for_the_application() {
+    let mut script = Script::after(&format!("{GET}GET / HTTP/1.1\r\nHo"));
+    assert!(!script.reads(), "nothing more is read: the peer could not even complete it");
+    assert_patient(&mut script);
+    script.answer(200, "ok");
+    script.output();
+    script.resume();
+    // From now on the rest may come.
+    assert!(script.reads());
+    assert_eq!(script.closes_at(HOUR + secs(10), expired(Timer::RequestHead)), HEAD_LATE);
+}
+
+#[test]
+fn half_a_head_behind_an_answer_that_is_not_taken() {
+    let mut script = Script::after(&format!("{GET}GET / HTTP/1.1\r\nHo"));
+    script.answer(200, "ok");
+    script.resume();
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    script.at(secs(4));
+    script.output();
+    assert_eq!(script.deadline(), Some((secs(10), Timer::RequestHead)));
+}
+
+// ---- request_body ---------------------------------------------------------------------------------
+
+#[test]
+fn content_that_is_asked_for_and_never_comes() {
+    let mut script = Script::after(POST_5);
+    script.at(secs(2));
+    script.ask(9);
+    assert_eq!(script.deadline(), Some((secs(7), Timer::RequestBody)));
+    script.at(secs(7) - NANOSECOND);
+    assert!(script.is_open());
+    script.at(secs(7));
+    assert_eq!(script.resume(), [Seen::Reset(ResetReason::Timeout)]);
+    assert_eq!(script.closes_with(expired(Timer::RequestBody)), BODY_LATE);
+}
+
+#[test]
+fn an_expected_content_that_never_comes() {
+    let mut script = Script::after(&POST_5.replace("Host", "Expect: 100-continue\r\nHost"));
+    assert_patient(&mut script);
+    script.ask(9);
+    script.output();
+    assert_eq!(script.closes_at(HOUR + secs(5), expired(Timer::RequestBody)), BODY_LATE);
+}
+
+#[test]
+fn content_at_exactly_the_minimum_rate_lives_and_one_byte_below_goes() {
+    for (bytes, gone) in [(240, None), (239, Some(242))] {
+        let mut script = Script::after(POST_MUCH);
+        script.ask(u64::MAX);
+        let mut closed = None;
+        for second in 1..=1000 {
+            script.at(secs(second));
+            if !script.is_open() {
+                closed = Some(second);
+                break;
+            }
+            assert_eq!(script.send("x".repeat(bytes)).len(), 1);
+            script.ask(u64::MAX);
+        }
+        assert_eq!(closed.is_some(), gone.is_some(), "{bytes} bytes a second: {closed:?}");
+        assert!(closed.is_none_or(|second| second <= 242), "{closed:?}");
+    }
+}
+
+#[test]
+fn rudy_sends_a_byte_a_second() {
+    let mut script = Script::after(POST_MUCH);
+    script.ask(u64::MAX);
+    for second in 1..5 {
+        script.at(secs(second));
+        script.send("x");
+        script.ask(u64::MAX);
+    }
+    script.at(secs(5) - NANOSECOND);
+    assert!(script.is_open());
+    script.at(secs(5));
+    assert!(!script.is_open());
+}
+
+#[test]
+fn a_burst_does_not_pay_for_a_long_silence() {
+    let mut script = Script::after(POST_MUCH);
+    script.ask(u64::MAX);
+    script.at(secs(1));
+    script.send("x".repeat(60_000));
+    script.ask(u64::MAX);
+    assert_eq!(script.deadline(), Some((secs(6), Timer::RequestBody)));
+    assert_eq!(script.closes_at(secs(6), expired(Timer::RequestBody)), BODY_LATE);
+}
+
+#[test]
+fn a_trailer_section_is_waited_for_like_content() {
+    let mut script = Script::after(POST_CHUNKED);
+    script.ask(9);
+    script.send("1\r\nx\r\n0\r\n");
+    assert_patient(&mut script);
+    script.ask(9);
+    script.at(HOUR + secs(4));
+    script.send("X: y\r\n");
+    assert_eq!(script.closes_at(HOUR + secs(5), expired(Timer::RequestBody)), BODY_LATE);
+}
+
+#[test]
+fn framing_is_not_content_and_buys_no_time() {
+    let mut script = Script::under(with(&[("chunk_extensions_limit", "64KiB")]));
+    script.send(POST_CHUNKED);
+    script.ask(u64::MAX);
+    for second in 1..5 {
+        script.at(secs(second));
+        assert_eq!(script.send(format!("1;{}\r\nx\r\n", "e".repeat(250))), [data("x")]);
+        script.ask(u64::MAX);
+    }
+    assert_eq!(script.deadline(), Some((secs(5), Timer::RequestBody)));
+}
+
+#[test]
+fn a_handler_that_thinks_for_an_hour() {
+    for wire in [
+        GET.to_owned(),
+        POST_5.to_owned(),
+        format!("{POST_5}hello"),
+        format!("{POST_5}he"),
+        POST_CHUNKED.to_owned(),
+        format!("{POST_CHUNKED}5\r\nhel"),
+    ] {
+        let mut script = Script::after(&wire);
+        assert_patient(&mut script);
+        script.answer(200, "ok");
+        assert!(script.output().starts_with("HTTP/1.1 200 OK\r\n"), "{wire:?}");
+    }
+}
+
+#[test]
+fn a_handler_in_no_hurry_to_ask() {
+    // With content held, and without: both come as if there had been no pause.
+    for (held, rest) in [("hello", ""), ("he", "llo"), ("", "hello")] {
+        let mut script = Script::after(&format!("{POST_5}{held}"));
+        assert_patient(&mut script);
+        let mut seen = script.ask(5);
+        if !rest.is_empty() {
+            script.ask(5);
+            assert!(matches!(script.deadline(), Some((_, Timer::RequestBody))));
+            seen.extend(script.send(rest));
+        }
+        assert_eq!(seen.last(), Some(&end()), "{held:?} {rest:?}");
+        assert_patient(&mut script);
+    }
+}
+
+#[test]
+fn what_is_held_pays_when_it_is_asked_for() {
+    let mut script = Script::after(&format!("{POST_MUCH}{}", "x".repeat(1000)));
+    assert_patient(&mut script);
+    for asked in 0..100 {
+        assert_eq!(script.ask(10).len(), 1, "{asked}");
+        assert_patient(&mut script);
+    }
+    // A thousand bytes at 240 a second have paid for more than the two seconds of slack.
+    script.ask(10);
+    let (at, timer) = script.deadline().expect("nothing is held any more");
+    assert_eq!(timer, Timer::RequestBody);
+    let now = HOUR * 101;
+    assert!(at >= now + secs(5), "{:?}", at - now);
+}
+
+#[test]
+fn what_is_held_and_asked_for_is_not_waited_for() {
+    let mut script = Script::after(&format!("{POST_5}he"));
+    let stream = script.stream();
+    script.connection.request_data(script.now, stream, 9).expect("a stream");
+    // Whoever drives it is in no hurry to fetch it.
+    assert!(script.connection.has_events());
+    assert_patient(&mut script);
+    assert_eq!(script.resume(), [data("he")]);
+}
+
+#[test]
+fn pauses_of_the_application_do_not_renew_the_grace() {
+    let mut script = Script::after(POST_MUCH);
+    let mut waited = Duration::ZERO;
+    let mut now = Duration::ZERO;
+    // It asks, waits a second, is given a byte, and thinks for an hour, again and again.
+    while script.is_open() && waited < secs(100) {
+        script.ask(1);
+        now += secs(1);
+        waited += secs(1);
+        script.at(now);
+        if script.is_open() {
+            assert_eq!(script.send("x"), [data("x")]);
+            now += HOUR;
+            script.at(now);
+        }
+    }
+    assert_eq!(waited, secs(5));
+    script.closes_with(expired(Timer::RequestBody));
+}
+
+#[test]
+fn no_content_is_waited_for_once_it_is_complete() {
+    for wire in [GET.to_owned(), format!("{POST_5}hello"), format!("{POST_CHUNKED}0\r\n\r\n")] {
+        let mut script = Script::after(&wire);
+        script.ask(9);
+        script.ask(9);
+        assert_patient(&mut script);
+    }
+}
+
+#[test]
+fn when_an_answer_has_begun_a_late_content_breaks_it_off() {
+    let mut script = Script::after(POST_5);
+    let _ = script.respond(200, BodyLength::Known(10));
+    script.output();
+    script.ask(9);
+    script.at(secs(5));
+    assert_eq!(script.resume(), [Seen::Reset(ResetReason::Timeout)]);
+    assert_eq!(script.closes_with(expired(Timer::RequestBody)), "", "no second head");
+}
+
+// ---- response -------------------------------------------------------------------------------------
+
+#[test]
+fn an_answer_that_nobody_takes() {
+    let mut script = Script::after(GET);
+    script.at(secs(100));
+    script.answer(200, "ok");
+    assert_eq!(script.deadline(), Some((secs(105), Timer::Response)));
+    assert_eq!(script.closes_at(secs(105), expired(Timer::Response)), "");
+}
+
+#[test]
+fn an_answer_that_is_taken_too_slowly() {
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    script.content(&[b'x'; 60_000]).expect("an answer");
+    for second in 1..5 {
+        script.at(secs(second));
+        script.take(100);
+    }
+    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+}
+
+#[test]
+fn an_answer_taken_at_exactly_the_minimum_rate_lives_and_one_byte_below_goes() {
+    for (bytes, lives) in [(240, true), (239, false)] {
+        let mut script = Script::under(with(&[("send_buffer_limit", "1MiB")]));
+        script.send(GET);
+        let _ = script.respond(200, BodyLength::Unknown);
+        script.content(&[b'x'; 250_000]).expect("an answer");
+        let mut second = 0;
+        while script.is_open() && second < 1000 {
+            second += 1;
+            script.at(secs(second));
+            if script.is_open() {
+                script.take(bytes);
+            }
+        }
+        assert_eq!(script.is_open(), lives, "{bytes} bytes a second: {second}");
+    }
+}
+
+#[test]
+fn server_sent_events_with_nothing_to_send() {
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    script.output();
+    for event in 0..3 {
+        assert_patient(&mut script);
+        script.content(b"data: 1\n\n").expect("an answer");
+        let now = HOUR * (event + 1);
+        assert_eq!(script.deadline(), Some((now + secs(5), Timer::Response)), "a new wait");
+        script.output();
+    }
+    script.content(b"data: 2\n\n").expect("an answer");
+    assert_eq!(script.closes_at(HOUR * 3 + secs(5), expired(Timer::Response)), "");
+}
+
+#[test]
+fn what_the_application_adds_buys_the_reader_no_time() {
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    for second in 0..5 {
+        script.at(secs(second));
+        script.content(&[b'x'; 1000]).expect("an answer");
+        assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    }
+    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+}
+
+#[test]
+fn an_interim_answer_that_nobody_takes() {
+    let mut script = Script::after(&POST_5.replace("Host", "Expect: 100-continue\r\nHost"));
+    script.ask(9);
+    assert_eq!(script.deadline(), Some((secs(5), Timer::RequestBody)));
+    script.send("hello");
+    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+}
+
+#[test]
+fn pipelined_answers_that_nobody_takes() {
+    let mut script = Script::after(&GET.repeat(10));
+    for second in 0..5 {
+        script.at(secs(second));
+        script.answer(200, "ok");
+        script.resume();
+    }
+    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+}
+
+#[test]
+fn a_refusal_that_nobody_takes_closes_for_its_own_reason() {
+    let mut script = Script::after("GET /\r\n\r\n");
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    script.at(secs(5) - NANOSECOND);
+    assert!(matches!(script.status(), Status::Lingering { write: true, .. }));
+    script.at(secs(5));
+    let reason = CloseReason::Refused(portcullis::Refusal::RequestLine);
+    assert_eq!(script.status(), Status::Closed(reason));
+}
+
+#[test]
+fn a_last_answer_that_nobody_takes_is_not_completed() {
+    for wire in [get_with("Connection: close\r\n"), "GET / HTTP/1.0\r\n\r\n".to_owned()] {
+        let mut script = Script::after(&wire);
+        script.answer(200, &"x".repeat(60_000));
+        script.take(1000);
+        let (at, timer) = script.deadline().expect("the peer is waited for");
+        assert_eq!(timer, Timer::Response);
+        script.at(at - NANOSECOND);
+        assert!(matches!(script.status(), Status::Lingering { .. }));
+        script.at(at);
+        assert_eq!(script.status(), Status::Closed(expired(Timer::Response)), "{wire:?}");
+    }
+}
