@@ -6,7 +6,7 @@
 use crate::body::{Body, BodyError, Upload};
 use crate::clock;
 use crate::service::{BoxError, Service};
-use crate::spare;
+use crate::spare::{self, Slot};
 use bytes::{Buf, Bytes};
 use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
@@ -46,7 +46,7 @@ pin_project! {
 pub(crate) struct Exchange<S: Service<K>, K> {
     stream: Option<StreamId>,
     /// The box holds it for as long as there is one here.
-    work: Option<Pin<Box<Option<Work<S::Future, S::ResponseBody>>>>>,
+    work: Option<Slot<Work<S::Future, S::ResponseBody>>>,
     upload: Option<Arc<Upload>>,
 }
 
@@ -131,7 +131,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
             request.extensions_mut().insert(PeerAddress(peer));
         }
         self.stream = Some(stream);
-        self.work = Some(spare::boxed(Work::Handling { future: service.call(request) }));
+        self.work = Some(spare::boxed(|| Work::Handling { future: service.call(request) }));
     }
 
     /// Lets the application work as far as it can.
@@ -176,7 +176,12 @@ struct Link<'a> {
 impl Link<'_> {
     /// Passes the application's wishes for content on to the connection.
     fn pass_wishes(&mut self, cx: &Context<'_>) {
-        let Some(upload) = self.upload else { return };
+        if let Some(upload) = self.upload {
+            self.pass_wishes_of(upload, cx);
+        }
+    }
+
+    fn pass_wishes_of(&mut self, upload: &Upload, cx: &Context<'_>) {
         let (limit, wanted) = upload.wishes(cx);
         if let Some(limit) = limit
             && self.connection.limit_request_body(self.now, self.stream, limit).is_err()
@@ -229,24 +234,25 @@ where
     fn poll_work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, link: &mut Link<'_>) -> Outcome {
         let response = match self.as_mut().project() {
             WorkProjection::Answering { answer } => return answer.poll_answer(cx, link),
-            WorkProjection::Handling { future } => {
-                let polled = future.poll(cx);
-                link.pass_wishes(cx);
-                match polled {
-                    Poll::Pending => return Outcome::Waits,
-                    Poll::Ready(Ok(response)) => response,
-                    Poll::Ready(Err(error)) => {
-                        link.fail("the handler failed", error);
-                        return Outcome::Over;
-                    }
+            WorkProjection::Handling { future } => match future.poll(cx) {
+                Poll::Pending => {
+                    link.pass_wishes(cx);
+                    return Outcome::Waits;
                 }
-            }
+                Poll::Ready(Ok(response)) => response,
+                Poll::Ready(Err(error)) => {
+                    link.fail("the handler failed", error);
+                    return Outcome::Over;
+                }
+            },
         };
-        let (parts, body) = response.into_parts();
+        // The handler's wishes count even for an answer that came at once.
+        link.pass_wishes(cx);
+        let (mut parts, body) = response.into_parts();
         let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
         self.set(Work::Answering { answer });
         match self.project() {
-            WorkProjection::Answering { answer } => answer.begin(cx, link, parts),
+            WorkProjection::Answering { answer } => answer.begin(cx, link, &mut parts),
             WorkProjection::Handling { .. } => Outcome::Waits,
         }
     }
@@ -257,7 +263,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         link: &mut Link<'_>,
-        mut parts: Parts,
+        parts: &mut Parts,
     ) -> Outcome {
         // The length has to be asked for before the first frame is taken.
         let length =
@@ -268,9 +274,9 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             && polled.is_ok()
             && (*this.ended || this.body.is_end_stream());
         let begun = if is_whole {
-            link.answer(&parts, this.data)
+            link.answer(parts, this.data)
         } else {
-            link.respond(&parts, length.map_or(BodyLength::Unknown, BodyLength::Known))
+            link.respond(parts, length.map_or(BodyLength::Unknown, BodyLength::Known))
         };
         spare::keep(&mut parts.headers);
         match begun {

@@ -16,8 +16,11 @@ const TEXT: usize = 2048;
 /// Fields that a map may have room for to be kept.
 const FIELDS: usize = 64;
 
-/// A box that is empty.
-type Left<T> = Option<Pin<Box<Option<T>>>>;
+/// A box that can be emptied and used again.
+pub(crate) type Slot<T> = Pin<Box<Option<T>>>;
+
+/// What an exchange left: an empty box.
+type Left<T> = Option<Slot<T>>;
 
 #[derive(Default)]
 struct Spare {
@@ -51,20 +54,21 @@ pub(crate) fn keep(fields: &mut HeaderMap) {
     }
 }
 
-/// Boxes `value` in the box that the last exchange on this thread left, if that was of its type.
-pub(crate) fn boxed<T: 'static>(value: T) -> Pin<Box<Option<T>>> {
+/// Boxes what `make` makes in the box that the last exchange on this thread left, if that was for
+/// values of the type.
+pub(crate) fn boxed<T: 'static>(make: impl FnOnce() -> T) -> Slot<T> {
     let left = BOX.with_borrow_mut(|left| left.as_mut()?.downcast_mut::<Left<T>>()?.take());
     match left {
         Some(mut left) => {
-            left.set(Some(value));
+            left.set(Some(make()));
             left
         }
-        None => Box::pin(Some(value)),
+        None => Box::pin(Some(make())),
     }
 }
 
 /// Takes the box of an exchange that is over.
-pub(crate) fn keep_box<T: 'static>(mut left: Pin<Box<Option<T>>>) {
+pub(crate) fn keep_box<T: 'static>(mut left: Slot<T>) {
     left.set(None);
     BOX.with_borrow_mut(|place| match place.as_mut().and_then(|place| place.downcast_mut()) {
         Some(place) => *place = Some(left),
@@ -113,17 +117,17 @@ mod tests {
     #[test]
     fn a_box_is_used_again_for_its_own_type_only() {
         let dropped = Arc::new(());
-        let first = boxed(dropped.clone());
-        let address = |it: &Pin<Box<Option<Arc<()>>>>| &raw const **it as usize;
+        let first = boxed(|| dropped.clone());
+        let address = |it: &Slot<Arc<()>>| &raw const **it as usize;
         let place = address(&first);
         keep_box(first);
         assert_eq!(Arc::strong_count(&dropped), 1, "what was in it is gone");
-        assert_eq!(*boxed(7), Some(7));
-        let second = boxed(dropped.clone());
+        assert_eq!(*boxed(|| 7), Some(7));
+        let second = boxed(|| dropped.clone());
         assert_eq!(address(&second), place);
-        keep_box(boxed("another type"));
+        keep_box(boxed(|| "another type"));
         keep_box(second);
-        assert_eq!(*boxed(dropped.clone()), Some(dropped));
+        assert_eq!(*boxed(|| dropped.clone()), Some(dropped.clone()));
     }
 
     #[test]

@@ -220,13 +220,13 @@ impl Lines {
         mut look: impl FnMut(&'s [u8], &'s [u8]) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         self.leading = leading;
-        let inline = self.inline.get_mut(..self.count.min(INLINE)).unwrap_or_default();
-        let mut read = |line: &mut Line| {
+        // What leads stands inline.
+        let inline = self.inline.get_mut(leading..self.count.min(INLINE)).unwrap_or_default();
+        for line in inline.iter_mut().chain(&mut self.more) {
             let (name, value) = line.read(section)?;
-            look(name, value)
-        };
-        inline.iter_mut().skip(leading).try_for_each(&mut read)?;
-        self.more.iter_mut().try_for_each(read)
+            look(name, value)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn count_fields(&self) -> usize {

@@ -1,0 +1,65 @@
+//! The whole answer in one call: what three calls would do, where there is room for it.
+
+use bytes::Bytes;
+use http::StatusCode;
+use portcullis::{Begun, Config, Connection, Event, Misuse, Phase, StreamId, Tick};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+const NOW: Tick = Tick::ZERO;
+
+/// A connection with one request, and its stream.
+fn asked(method: &str, config: Config) -> (Connection, StreamId) {
+    let mut connection = Connection::new(Arc::new(config), NOW);
+    let mut wire = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+    let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+    let stream = match events.next() {
+        Some((_, Event::Request { stream, .. })) => stream,
+        other => panic!("no request: {:?}", other.map(|(_, event)| event)),
+    };
+    assert!(matches!(events.next(), Some((_, Event::End { .. }))));
+    drop(events);
+    (connection, stream)
+}
+
+fn written(connection: &Connection) -> String {
+    let mut slices = [IoSlice::new(&[]); 8];
+    let count = connection.outgoing(&mut slices);
+    slices[..count].iter().map(|slice| String::from_utf8_lossy(slice)).collect()
+}
+
+#[test]
+fn it_writes_what_three_calls_would_and_ends_the_exchange() {
+    let (mut connection, stream) = asked("GET", Config::default());
+    let mut content = Bytes::from_static(b"hello");
+    let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
+    assert_eq!((begun, content.len()), (Ok(Begun::Complete), 0));
+    assert_eq!(written(&connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    let again = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
+    assert_eq!(again, Err(Misuse::UnknownStream));
+    connection.sent(NOW, written(&connection).len());
+    assert_eq!(connection.phase(), Phase::Idle);
+}
+
+#[test]
+fn without_room_it_is_only_begun_and_goes_on_like_any_other() {
+    let config = Config::builder().set("send_buffer_limit", "1KiB").expect("a size");
+    let (mut connection, stream) = asked("GET", config.build().expect("valid"));
+    let mut content = Bytes::from(vec![b'x'; 1024]);
+    let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
+    assert_eq!((begun, content.len()), (Ok(Begun::Open), 1024));
+    let head = written(&connection).len();
+    assert_eq!(connection.send_data(NOW, stream, &mut content), Ok(1024 - head));
+    connection.sent(NOW, 1024);
+    assert_eq!(connection.send_data(NOW, stream, &mut content), Ok(head));
+    assert_eq!(connection.finish(NOW, stream, None), Ok(()));
+}
+
+#[test]
+fn to_head_only_the_length_is_told() {
+    let (mut connection, stream) = asked("HEAD", Config::default());
+    let mut content = Bytes::from_static(b"hello");
+    let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
+    assert_eq!(begun, Ok(Begun::Complete));
+    assert_eq!(written(&connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+}
