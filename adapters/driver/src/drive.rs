@@ -13,11 +13,12 @@ use crate::server::Shared;
 use crate::service::Service;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
-use portcullis::{CloseReason, Connection, Events, PeerClose, Status, Tick, Timer};
+use portcullis::{CloseReason, Connection, Event, PeerClose, Status, Tick, Timer};
 use std::future::Future;
 use std::io::IoSlice;
 use std::mem::replace;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -27,6 +28,9 @@ use std::time::Instant;
 const ROUNDS: usize = 32;
 /// Slices in one write.
 const SLICES: usize = 16;
+/// From this length on content is shared with the application, which then keeps the whole read
+/// buffer alive: at most four times what it was given.
+const SHARED: usize = 16 << 10;
 
 /// One connection being served. Ends when the connection is closed.
 pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
@@ -112,38 +116,60 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
 
     /// Reads once; true if anything came.
     fn read(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
-        let Drive { shared, connection, socket, exchange, peer, .. } = self;
-        let peer = shared.tell_peer.then_some(*peer);
-        let size = shared.config.receive_buffer_limit() as usize;
-        let mut pull = |cx: &mut Context<'_>, events: &mut Events<'_, '_>| {
-            while let Some((connection, event)) = events.next() {
-                exchange.on_event(cx, now, connection, event, &shared.service, peer);
-            }
-        };
+        let size = self.shared.config.receive_buffer_limit() as usize;
         let buffer = scratch.read(size);
-        match socket.poll_read(cx, buffer) {
+        match self.socket.poll_read(cx, buffer) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(0)) => pull(cx, &mut connection.receive_eof(now)),
-            Poll::Ready(Ok(bytes)) => {
-                let read = buffer.get_mut(..bytes).unwrap_or_default();
-                // Never refused: it wants to read, and gets no more than it may.
-                if let Ok(events) = &mut connection.receive(now, read) {
-                    pull(cx, events);
+            Poll::Ready(Ok(0)) => {
+                let Drive { shared, connection, exchange, peer, .. } = self;
+                let mut events = connection.receive_eof(now);
+                while let Some((connection, event)) = events.next() {
+                    exchange.on_event(cx, now, connection, event, shared, *peer);
                 }
             }
-            Poll::Ready(Err(_)) => connection.abort(now, CloseReason::Peer(PeerClose::Reset)),
+            Poll::Ready(Ok(bytes)) => {
+                let read = buffer.get_mut(..bytes).unwrap_or_default();
+                if let Some(place) = self.receive(cx, now, read) {
+                    self.exchange.on_data(scratch.share(place));
+                    self.resume(cx, now);
+                }
+            }
+            Poll::Ready(Err(_)) => self.connection.abort(now, CloseReason::Peer(PeerClose::Reset)),
         }
         true
+    }
+
+    /// Passes on what was read; a large piece of content at its end is left to the caller, who may
+    /// share it instead of copying it.
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Tick,
+        read: &mut [u8],
+    ) -> Option<Range<usize>> {
+        let Drive { shared, connection, exchange, peer, .. } = self;
+        let (start, length) = (read.as_ptr() as usize, read.len());
+        // Never refused: it wants to read, and gets no more than it may.
+        let mut events = connection.receive(now, read).ok()?;
+        while let Some((connection, event)) = events.next() {
+            if let Event::Data { data, .. } = &event
+                && data.len() >= SHARED
+                && (data.as_ptr() as usize).wrapping_sub(start) == length - data.len()
+            {
+                return Some(length - data.len()..length);
+            }
+            exchange.on_event(cx, now, connection, event, shared, *peer);
+        }
+        None
     }
 
     /// Takes the events that need no new bytes; true if there were any.
     fn resume(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
         let Drive { shared, connection, exchange, peer, .. } = self;
-        let peer = shared.tell_peer.then_some(*peer);
         let mut events = connection.resume(now);
         let mut moved = false;
         while let Some((connection, event)) = events.next() {
-            exchange.on_event(cx, now, connection, event, &shared.service, peer);
+            exchange.on_event(cx, now, connection, event, shared, *peer);
             moved = true;
         }
         moved
@@ -160,9 +186,10 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         }
         let reads = self.connection.wants_read();
         if reads && self.read(cx, now, scratch) {
-            // What came may be for the handler; whether more will come is asked at once.
-            moved |= self.exchange.is_busy();
-            moved |= self.connection.wants_read() && self.read(cx, now, scratch);
+            // What came may be for the handler, which may then ask for more; without one, whether
+            // more has come is looked at now.
+            moved |= self.exchange.is_busy()
+                || (self.connection.wants_read() && self.read(cx, now, scratch));
         }
         if self.write(cx, now) {
             // What was written made room for more.
@@ -210,7 +237,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     fn closed(&mut self, reason: CloseReason) {
-        if reason.is_abrupt() {
+        if self.connection.is_cut_off() {
             self.socket.reset_on_close();
         }
         let requests = self.connection.requests();

@@ -5,6 +5,7 @@
 
 use crate::body::{Body, BodyError, Upload};
 use crate::clock;
+use crate::server::Shared;
 use crate::service::{BoxError, Service};
 use crate::spare::{self, Slot};
 use bytes::{Buf, Bytes};
@@ -75,20 +76,16 @@ impl<S: Service<K>, K> Exchange<S, K> {
         now: Tick,
         connection: &mut Connection,
         event: Event<'_>,
-        service: &S,
-        peer: Option<SocketAddr>,
+        shared: &Shared<S>,
+        peer: SocketAddr,
     ) {
         match event {
             Event::Request { stream, head } => {
                 self.end(Err(BodyError::Closed));
-                self.begin(now, connection, stream, &head, service, peer);
+                self.begin(now, connection, stream, &head, shared, peer);
                 self.poll(cx, now, connection);
             }
-            Event::Data { data, .. } => {
-                if let Some(upload) = &self.upload {
-                    upload.push(Bytes::copy_from_slice(data));
-                }
-            }
+            Event::Data { data, .. } => self.on_data(Bytes::copy_from_slice(data)),
             Event::End { trailers, .. } => {
                 if let Some(upload) = &self.upload {
                     upload.end(Ok(trailers.to_http()));
@@ -104,14 +101,21 @@ impl<S: Service<K>, K> Exchange<S, K> {
         }
     }
 
+    /// Takes in content.
+    pub(crate) fn on_data(&mut self, data: Bytes) {
+        if let Some(upload) = &self.upload {
+            upload.push(data);
+        }
+    }
+
     fn begin(
         &mut self,
         now: Tick,
         connection: &mut Connection,
         stream: StreamId,
         head: &RequestHead<'_>,
-        service: &S,
-        peer: Option<SocketAddr>,
+        shared: &Shared<S>,
+        peer: SocketAddr,
     ) {
         let length = head.content_length();
         let body = if length == Some(0) {
@@ -127,11 +131,11 @@ impl<S: Service<K>, K> Exchange<S, K> {
             let _ = connection.refuse(now, stream, refusal);
             return;
         }
-        if let Some(peer) = peer {
+        if shared.tell_peer {
             request.extensions_mut().insert(PeerAddress(peer));
         }
         self.stream = Some(stream);
-        self.work = Some(spare::boxed(|| Work::Handling { future: service.call(request) }));
+        self.work = Some(spare::boxed(|| Work::Handling { future: shared.service.call(request) }));
     }
 
     /// Lets the application work as far as it can.

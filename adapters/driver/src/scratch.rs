@@ -1,30 +1,42 @@
 //! The buffers for reading and writing: one pair a thread, not one a connection.
 
+use bytes::{Bytes, BytesMut};
 use portcullis::Connection;
 use std::cell::RefCell;
 use std::mem::take;
+use std::ops::Range;
 
 /// Room that most answers' heads get along with.
 const WRITE: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Scratch {
-    read: Vec<u8>,
+    read: BytesMut,
+    /// The buffer for reading, if a part of it was shared; then there is none in `read`.
+    shared: Option<Bytes>,
     write: Vec<u8>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> =
-        const { RefCell::new(Scratch { read: Vec::new(), write: Vec::new() }) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl Scratch {
     /// `size` bytes to read into.
     pub(crate) fn read(&mut self, size: usize) -> &mut [u8] {
         if self.read.len() < size {
+            // What was shared is used again if everybody else has dropped it.
+            if let Some(Ok(read)) = self.shared.take().map(Bytes::try_into_mut) {
+                self.read = read;
+            }
             self.read.resize(size, 0);
         }
         self.read.get_mut(..size).unwrap_or_default()
+    }
+
+    /// A part of what was read, without a copy: it keeps the whole buffer alive.
+    pub(crate) fn share(&mut self, place: Range<usize>) -> Bytes {
+        self.shared.get_or_insert_with(|| take(&mut self.read).freeze()).slice(place)
     }
 
     /// Lets `connection` write its answers here, until [`Scratch::take_back`].
@@ -65,6 +77,22 @@ mod tests {
             outer.read(1).as_ptr() as usize
         });
         assert_eq!(with(|again| again.read(500).as_ptr() as usize), first);
+    }
+
+    #[test]
+    fn a_shared_buffer_is_used_again_when_it_is_dropped() {
+        with(|scratch| {
+            scratch.read(1000).fill(7);
+            let kept = scratch.share(10..20);
+            let dropped = scratch.share(20..30);
+            assert_eq!(kept, [7; 10][..]);
+            scratch.read(1000).fill(8);
+            assert_eq!((&kept[..], &dropped[..]), (&[7; 10][..], &[7; 10][..]));
+            let again = scratch.share(0..1000);
+            let address = again.as_ptr();
+            drop(again);
+            assert_eq!(scratch.read(1000).as_ptr(), address);
+        });
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! backpressure reaches the file, the timer or the request's own content by itself.
 
 use crate::answer::{Later, Sleep};
-use crate::echo::Echo;
 use crate::files::Reader;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -27,7 +26,7 @@ enum Kind<B> {
     /// Server-sent events, without end.
     Events(Events),
     /// The request's content, sent back.
-    Echo(Box<Echo<B>>),
+    Echo(B),
     /// A file, or a part of it.
     File(Box<Reader>),
     /// Only its length is told: the answer to HEAD.
@@ -47,8 +46,8 @@ impl<B> AnswerBody<B> {
         AnswerBody(Kind::Events(Events { next: 0, pause: None, sleep }))
     }
 
-    pub(crate) fn echo(echo: Echo<B>) -> Self {
-        AnswerBody(Kind::Echo(Box::new(echo)))
+    pub(crate) const fn echo(content: B) -> Self {
+        AnswerBody(Kind::Echo(content))
     }
 
     pub(crate) const fn omitted(length: u64) -> Self {
@@ -77,7 +76,11 @@ where
             Kind::Repeated(0) | Kind::Omitted(_) => return Poll::Ready(None),
             Kind::Repeated(left) => take_repeated(left),
             Kind::Events(events) => ready!(events.poll_next(cx)),
-            Kind::Echo(echo) => return echo.poll_frame(cx),
+            Kind::Echo(content) => {
+                return Pin::new(content)
+                    .poll_frame(cx)
+                    .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+            }
             Kind::File(reader) => match ready!(reader.poll_piece(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
@@ -92,7 +95,7 @@ where
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Repeated(left) | Kind::Omitted(left) => *left == 0,
             Kind::Events(_) => false,
-            Kind::Echo(echo) => echo.is_end_stream(),
+            Kind::Echo(content) => content.is_end_stream(),
             Kind::File(reader) => reader.left() == 0,
         }
     }
@@ -102,7 +105,7 @@ where
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Repeated(left) | Kind::Omitted(left) => SizeHint::with_exact(*left),
             Kind::Events(_) => SizeHint::default(),
-            Kind::Echo(echo) => echo.size_hint(),
+            Kind::Echo(content) => content.size_hint(),
             Kind::File(reader) => SizeHint::with_exact(reader.left()),
         }
     }
@@ -153,7 +156,10 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::Full;
+    use crate::testing::Frames;
+    use futures_lite::future::block_on;
+    use http::{HeaderMap, HeaderValue};
+    use http_body_util::{BodyExt, Full};
     use std::task::Waker;
 
     fn poll<B>(body: &mut AnswerBody<B>) -> Poll<Option<Bytes>>
@@ -207,5 +213,26 @@ mod tests {
         assert_eq!(poll(&mut body), Poll::Ready(Some("data: 1\n\n".into())));
         assert_eq!(poll(&mut body), Poll::Pending);
         assert!(!body.is_end_stream());
+    }
+
+    #[test]
+    fn an_echo_passes_frames_and_trailers_on() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("7"));
+        let frames = [Frame::data(Bytes::from("a")), Frame::trailers(trailers.clone())];
+        let mut body = AnswerBody::echo(Frames::from_iter(frames.map(Ok)));
+        assert_eq!(body.size_hint().exact(), None);
+        let frames = block_on(async {
+            let mut frames = Vec::new();
+            while let Some(frame) = body.frame().await {
+                frames.push(frame.expect("no error"));
+            }
+            frames
+        });
+        assert_eq!(frames.len(), 2);
+        assert_eq!(frames[0].data_ref(), Some(&Bytes::from("a")));
+        assert_eq!(frames[1].trailers_ref(), Some(&trailers));
+        let known = AnswerBody::echo(Full::new(Bytes::from("abc")));
+        assert_eq!(known.size_hint().exact(), Some(3));
     }
 }

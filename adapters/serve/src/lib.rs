@@ -10,7 +10,6 @@
 //! | `answer` | an answer on its way, and the short ones that all services share |
 //! | `body` | the content of every answer, one enumeration |
 //! | `demo` | the demo routes: `route` reads a target, `page.html` is what `GET /` shows |
-//! | `echo` | a request's content as that of its answer |
 //! | `status` | what `GET /status` tells |
 //! | `files` | a directory's files: `path` (what a target names), `root` (the confined lookup), `conditional` and `range` (what the request's fields ask for), `reader` (content, piece by piece), `listing` |
 //!
@@ -21,7 +20,6 @@
 mod answer;
 mod body;
 pub mod demo;
-mod echo;
 pub mod files;
 mod status;
 #[cfg(test)]

@@ -138,7 +138,7 @@ fn bad_arguments_are_explained() {
 fn help_and_version_are_no_mistakes() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    for word in ["--listen", "--root", "--set", "keep_alive_timeout=5s", "send_buffer_limit=64KiB"]
+    for word in ["--listen", "--root", "--set", "keep_alive_timeout=5s", "send_buffer_limit=60KiB"]
     {
         assert!(help.out.contains(word), "{word}");
     }

@@ -141,6 +141,14 @@ fn continue_is_sent_when_the_application_asks_and_not_before() {
     client.send("hello");
     assert_eq!(client.answer().text(), "5");
 
+    // An answer made of the content asks for it, too.
+    let mut client = program.connect();
+    client.send(format!("POST /echo HTTP/1.1\r\n{head}"));
+    assert_eq!(client.answer().status, 100);
+    client.send("hello");
+    let answer = client.answer();
+    assert!(answer.text() == "hello" && !answer.has_field("connection: close"), "{answer:?}");
+
     let mut client = program.connect();
     client.send(format!("POST /nowhere HTTP/1.1\r\n{head}"));
     let answer = client.answer();

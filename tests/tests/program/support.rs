@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here should take, on a machine that has much else to do.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How late the machine may be.
-pub const SLACK: Duration = Duration::from_secs(3);
+pub(crate) const SLACK: Duration = Duration::from_secs(3);
 
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     escargot::CargoBuild::new()
@@ -23,14 +23,14 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// A running program, which ends with the test.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Program {
     /// Starts it with settings such as `keep_alive_timeout=1s`.
-    pub fn with(settings: &[&str]) -> Self {
+    pub(crate) fn with(settings: &[&str]) -> Self {
         let mut command = Command::new(&*BINARY);
         for setting in settings {
             command.args(["--set", setting]);
@@ -39,7 +39,7 @@ impl Program {
     }
 
     /// Starts it with so many descriptors at the most.
-    pub fn with_descriptors(count: u32) -> Self {
+    pub(crate) fn with_descriptors(count: u32) -> Self {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
         command.args(["-c", &script]).arg(&*BINARY);
@@ -57,7 +57,7 @@ impl Program {
         Program { child, address: address.expect("an address") }
     }
 
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE).expect("it accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -66,18 +66,18 @@ impl Program {
     }
 
     /// A URL of the program.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// What `GET /status` says, as JSON.
-    pub fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let answer = self.connect().get("/status");
         serde_json::from_slice(&answer.content).expect("JSON")
     }
 
     /// Waits until `is_so` holds of the status.
-    pub fn wait_for(&self, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
         let start = Instant::now();
         loop {
             let status = self.status();
@@ -90,7 +90,7 @@ impl Program {
     }
 
     /// Resident memory in bytes.
-    pub fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("Linux tells");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it is resident");
@@ -98,13 +98,13 @@ impl Program {
         kib * 1024
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
     }
 
     /// Waits until it has ended by itself; its exit code.
-    pub fn wait(mut self) -> (Option<i32>, Duration) {
+    pub(crate) fn wait(mut self) -> (Option<i32>, Duration) {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("it is a child") {
@@ -126,37 +126,37 @@ impl Drop for Program {
 
 /// An answer, as it came.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub content: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) content: Vec<u8>,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.content).expect("text")
     }
 
-    pub fn has_field(&self, line: &str) -> bool {
+    pub(crate) fn has_field(&self, line: &str) -> bool {
         self.head.lines().any(|other| other.eq_ignore_ascii_case(line))
     }
 }
 
 /// A connection that says what it is told to.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Client {
     /// Sends all of it, as far as the server takes it.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Sends a part every so often until the server closes or `most` parts are sent; how long that
     /// took.
-    pub fn dribble(&mut self, part: &[u8], pause: Duration, most: usize) -> Duration {
+    pub(crate) fn dribble(&mut self, part: &[u8], pause: Duration, most: usize) -> Duration {
         let start = Instant::now();
         self.stream.set_read_timeout(Some(pause)).expect("a timeout can be set");
         for _ in 0..most {
@@ -179,18 +179,18 @@ impl Client {
     }
 
     /// The request for `path`, and its answer.
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         assert!(self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")));
         self.answer()
     }
 
     /// The next answer, with content that is as long as it says, chunked, or until the end.
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         self.try_answer().expect("an answer")
     }
 
     /// The next answer, or `None` if the connection ends before its head is complete.
-    pub fn try_answer(&mut self) -> Option<Answer> {
+    pub(crate) fn try_answer(&mut self) -> Option<Answer> {
         let end = loop {
             let found = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
             match found {
@@ -218,14 +218,14 @@ impl Client {
         Some(Answer { status, head, content })
     }
 
-    pub fn take(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             assert!(self.more() > 0, "the content is cut off at {}", self.unread.len());
         }
         self.unread.drain(..length).collect()
     }
 
-    pub fn take_line(&mut self) -> String {
+    pub(crate) fn take_line(&mut self) -> String {
         loop {
             if let Some(place) = self.unread.windows(2).position(|two| two == b"\r\n") {
                 let line = self.unread.drain(..place + 2).take(place).collect();
@@ -249,7 +249,7 @@ impl Client {
     }
 
     /// Reads once; 0 at the end, whichever way it comes.
-    pub fn more(&mut self) -> usize {
+    pub(crate) fn more(&mut self) -> usize {
         let mut bytes = [0; 65536];
         match self.stream.read(&mut bytes) {
             Ok(count) => {
@@ -264,7 +264,7 @@ impl Client {
     }
 
     /// How long it takes until the server closes; what comes before that is dropped.
-    pub fn closed_after(&mut self) -> Duration {
+    pub(crate) fn closed_after(&mut self) -> Duration {
         let start = Instant::now();
         while self.more() > 0 {
             self.unread.clear();
@@ -273,21 +273,21 @@ impl Client {
     }
 
     /// True if nothing arrives, and nothing is closed, for so long.
-    pub fn is_quiet_for(&mut self, time: Duration) -> bool {
+    pub(crate) fn is_quiet_for(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).expect("a timeout can be set");
         let read = self.stream.peek(&mut [0]);
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    pub fn finish_sending(&self) {
+    pub(crate) fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).expect("it is connected");
     }
 }
 
 /// Asserts that `taken` is about `expected`: not earlier, and not much later.
 #[track_caller]
-pub fn assert_about(taken: Duration, expected: Duration) {
+pub(crate) fn assert_about(taken: Duration, expected: Duration) {
     // The server's clock may have started a little earlier.
     let early = Duration::from_millis(50);
     assert!(taken + early >= expected, "{taken:?} is before {expected:?}");
