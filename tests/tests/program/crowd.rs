@@ -76,8 +76,8 @@ fn slow_heads() {
     withstand(Attack {
         attackers: 1000,
         setting: "request_head_timeout=2s",
-        opening: "GET /hello HTTP/1.1\r\nHost: a\r\n",
-        part: "Field: value\r\n",
+        opening: "GET /hello HTTP/1.1\r\nHost: a\r\nSlow: ",
+        part: "x",
         reason: "request_head",
     });
 }
