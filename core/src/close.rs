@@ -129,18 +129,6 @@ impl CloseReason {
             _ => None,
         }
     }
-
-    /// Whether the peer's own doing left bytes unsent, so that a driver should free the kernel's
-    /// buffers at once (`SO_LINGER` of zero) instead of letting them wait for the peer.
-    pub const fn is_abrupt(self) -> bool {
-        matches!(
-            self,
-            CloseReason::Expired(Timer::Response | Timer::Drain)
-                | CloseReason::Peer(PeerClose::Reset)
-                | CloseReason::Application
-                | CloseReason::Aborted
-        )
-    }
 }
 
 impl fmt::Display for CloseReason {

@@ -11,6 +11,7 @@ use crate::output::Output;
 use crate::rate::Rate;
 use crate::status::{Phase, Status};
 use crate::time::{Tick, Timer, Timers};
+use core::time::Duration;
 use std::sync::Arc;
 
 /// How far a connection has come in ending.
@@ -38,6 +39,8 @@ pub(crate) struct Common {
     /// The peer sends no more.
     pub(crate) eof: bool,
     pub(crate) draining: bool,
+    /// Some of an answer went out, or was to, and the rest never will.
+    pub(crate) cut_off: bool,
     /// The held bytes wait for the application, not for the peer.
     pub(crate) blocked: bool,
 }
@@ -55,6 +58,7 @@ impl Common {
             response,
             eof: false,
             draining: false,
+            cut_off: false,
             blocked: false,
         }
     }
@@ -94,6 +98,7 @@ impl Common {
             Life::Closed(first) => first,
         };
         self.life = Life::Closed(reason);
+        self.cut_off |= !self.output.is_empty();
         self.output.release();
         self.held = Held::default();
         self.timers.stop_all();
@@ -108,20 +113,24 @@ impl Common {
 
     /// `bytes` were written to the socket.
     pub(crate) fn sent(&mut self, bytes: usize) {
-        let sent = self.output.sent(bytes);
         // Where nothing is left the wait is over: the next one begins anew.
-        if !self.output.is_empty() {
-            self.response.progress(self.config.response_minimum(), sent, self.now);
+        if bytes >= self.output.unsent() {
+            return self.output.release();
         }
+        self.output.sent(bytes);
+        self.response.progress(self.config.response_minimum(), bytes, self.now);
     }
 
-    /// Sets a timer that runs from the moment its condition became true.
-    pub(crate) fn run_while(&mut self, timer: Timer, condition: bool, delay: core::time::Duration) {
-        if !condition {
-            self.timers.stop(timer);
-        } else if !self.timers.is_set(timer) {
-            self.timers.set(timer, self.now.after(delay));
-        }
+    /// Of the timers that wait for the peer's bytes lets this one run, from the moment at which it
+    /// was first asked for, and no other.
+    pub(crate) fn run_request_timer(&mut self, wait: Option<(Timer, Duration)>) {
+        let Some((timer, delay)) = wait else { return self.timers.stop_request() };
+        let at = match self.timers.get(timer) {
+            Tick::NEVER => self.now.after(delay),
+            at => at,
+        };
+        self.timers.stop_request();
+        self.timers.set(timer, at);
     }
 
     /// Lets the shared timers follow the state; the last thing that every public call does.
@@ -131,21 +140,23 @@ impl Common {
         } else {
             // Bytes that wait after a moment without any are a new wait, with all of its grace.
             if !self.timers.is_set(Timer::Response) {
-                self.response = Rate::new(self.config.response_minimum(), self.now);
-                self.response.resume(self.now);
+                self.response = Rate::running(self.config.response_minimum(), self.now);
             }
             self.timers.set(Timer::Response, self.response.deadline());
         }
         if let Life::Lingering { reason, discard } = self.life {
-            for timer in [Timer::KeepAlive, Timer::RequestHead, Timer::RequestBody] {
-                self.timers.stop(timer);
-            }
-            self.held = Held::default();
-            let flushed = self.output.is_empty();
-            self.run_while(Timer::Linger, flushed, self.config.linger_timeout());
-            if flushed && (self.eof || discard == 0) {
-                self.close(reason);
-            }
+            self.settle_end(reason, discard);
+        }
+    }
+
+    #[cold]
+    fn settle_end(&mut self, reason: CloseReason, discard: u64) {
+        self.held = Held::default();
+        let flushed = self.output.is_empty();
+        let linger = flushed.then_some((Timer::Linger, self.config.linger_timeout()));
+        self.run_request_timer(linger);
+        if flushed && (self.eof || discard == 0) {
+            self.close(reason);
         }
     }
 

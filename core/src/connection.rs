@@ -276,7 +276,7 @@ impl Connection {
 
     /// Closes at once, with the driver's reason; does nothing if it is closed already.
     pub fn abort(&mut self, now: Tick, reason: CloseReason) {
-        self.act(now, |_, common| common.close(reason));
+        self.act(now, |protocol, common| protocol.close(common, reason));
     }
 
     fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Http1, &mut Common) -> T) -> T {
@@ -322,16 +322,20 @@ impl Connection {
     }
 
     /// The time is `now`. A deadline at `now` or before has expired; otherwise nothing happens.
+    #[inline]
     pub fn tick(&mut self, now: Tick) {
         self.common.advance(now);
-        let mut expired = false;
+        if self.common.timers.any_expired(self.common.now) {
+            self.expire();
+        }
+    }
+
+    #[cold]
+    fn expire(&mut self) {
         while let Some(timer) = self.common.timers.expired(self.common.now) {
             self.protocol.expire(&mut self.common, timer);
-            expired = true;
         }
-        if expired {
-            self.settle();
-        }
+        self.settle();
     }
 
     // ---- what is the case -----------------------------------------------------------------------
@@ -339,6 +343,13 @@ impl Connection {
     /// What the driver should do next.
     pub fn status(&self) -> Status {
         self.common.status()
+    }
+
+    /// Whether it closed before all of an answer was handed out: the socket is then to be reset
+    /// (`SO_LINGER` of zero) instead of closed. A peer that is told of the end by the close alone
+    /// would take what it has for the whole, and what the kernel holds for it serves nobody.
+    pub fn is_cut_off(&self) -> bool {
+        self.common.cut_off
     }
 
     /// [`Status::wants_read`] of the status.

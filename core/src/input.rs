@@ -161,12 +161,18 @@ impl<'i> Input<'i> {
 }
 
 /// Makes room for `more` bytes: twice the old capacity, but not more than `limit` unless needed.
+#[inline]
 pub(crate) fn grow(bytes: &mut Vec<u8>, more: usize, limit: usize) {
     let needed = bytes.len().saturating_add(more);
     if needed > bytes.capacity() {
-        let target = bytes.capacity().saturating_mul(2).clamp(64, limit.max(64)).max(needed);
-        bytes.reserve_exact(target - bytes.len());
+        grow_to(bytes, needed, limit);
     }
+}
+
+#[cold]
+fn grow_to(bytes: &mut Vec<u8>, needed: usize, limit: usize) {
+    let target = bytes.capacity().saturating_mul(2).clamp(64, limit.max(64)).max(needed);
+    bytes.reserve_exact(target - bytes.len());
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl Output {
     }
 
     /// The buffer, with room for about `bytes` more, to append to.
+    #[inline]
     pub(crate) fn buffer(&mut self, bytes: usize) -> &mut Vec<u8> {
         grow(&mut self.buffer, bytes, usize::MAX);
         &mut self.buffer
@@ -83,6 +84,7 @@ impl Output {
         if self.is_empty() { core::mem::take(&mut self.buffer) } else { Vec::new() }
     }
 
+    #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.buffer(bytes.len()).extend_from_slice(bytes);
     }
@@ -100,14 +102,19 @@ impl Output {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, data: Bytes) {
         if data.len() <= COPIED {
             self.write(&data);
         } else {
-            self.lent += data.len();
-            let buffered_until = self.dropped + self.buffer.len() as u64;
-            self.segments.push_back(Segment { buffered_until, data });
+            self.push_segment(data);
         }
+    }
+
+    fn push_segment(&mut self, data: Bytes) {
+        self.lent += data.len();
+        let buffered_until = self.dropped + self.buffer.len() as u64;
+        self.segments.push_back(Segment { buffered_until, data });
     }
 
     /// Fills `slices` with what comes next; returns how many were filled.
@@ -167,13 +174,19 @@ impl Output {
     /// Drops everything, sent or not.
     pub(crate) fn release(&mut self) {
         self.buffer.clear();
-        if !self.borrowed || self.buffer.capacity() > BORROWED {
+        (self.start, self.dropped, self.lent) = (0, 0, 0);
+        let keeps_buffer = self.borrowed && self.buffer.capacity() <= BORROWED;
+        if !keeps_buffer || self.segments.capacity() > 0 {
+            self.give_up_memory(keeps_buffer);
+        }
+    }
+
+    #[cold]
+    fn give_up_memory(&mut self, keeps_buffer: bool) {
+        self.segments = VecDeque::new();
+        if !keeps_buffer {
             self.buffer = Vec::new();
         }
-        if self.segments.capacity() > 0 {
-            self.segments = VecDeque::new();
-        }
-        (self.start, self.dropped, self.lent) = (0, 0, 0);
     }
 
     /// Where in the buffer the bytes before `segment` end.

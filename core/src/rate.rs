@@ -44,6 +44,11 @@ impl Rate {
         }
     }
 
+    /// A guard with all of its grace left, over a wait that begins.
+    pub(crate) fn running(minimum: MinimumRate, now: Tick) -> Self {
+        Rate { paused: Tick::NEVER, ..Rate::new(minimum, now) }
+    }
+
     /// We wait for the peer from now on.
     pub(crate) fn resume(&mut self, now: Tick) {
         if self.paused != Tick::NEVER {

@@ -45,8 +45,8 @@ impl Tick {
 
 /// A duration in nanoseconds, saturating.
 pub(crate) const fn nanos(duration: Duration) -> u64 {
-    let nanoseconds = duration.as_nanos();
-    if nanoseconds > u64::MAX as u128 { u64::MAX } else { nanoseconds as u64 }
+    let seconds = duration.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(duration.subsec_nanos() as u64)
 }
 
 /// What a deadline is for: each is a wait for the peer. The value is its place in the table.
@@ -117,8 +117,20 @@ impl Timers {
         *self = Self::new();
     }
 
+    /// Stops the timers that wait for the peer's bytes: of these no two run at a time.
+    pub(crate) fn stop_request(&mut self) {
+        for timer in [Timer::KeepAlive, Timer::RequestHead, Timer::RequestBody, Timer::Linger] {
+            self.stop(timer);
+        }
+    }
+
+    /// [`Tick::NEVER`] if it does not run.
+    pub(crate) fn get(&self, timer: Timer) -> Tick {
+        self.0[timer as usize]
+    }
+
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.0[timer as usize] != Tick::NEVER
+        self.get(timer) != Tick::NEVER
     }
 
     /// The earliest deadline, with its reason; of equal ones the first in the table.
@@ -131,6 +143,12 @@ impl Timers {
             }
         }
         (first.0 != Tick::NEVER).then_some(first)
+    }
+
+    /// Whether [`Timers::expired`] may have something.
+    #[inline]
+    pub(crate) fn any_expired(&self, now: Tick) -> bool {
+        self.0.iter().any(|at| *at <= now)
     }
 
     /// Takes the earliest timer that has expired at `now`. It is stopped before it is handled, so

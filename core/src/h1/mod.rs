@@ -389,6 +389,7 @@ impl Http1 {
         Ok(())
     }
 
+    #[inline(always)]
     pub(crate) fn respond<'f>(
         &mut self,
         common: &mut Common,
@@ -535,28 +536,29 @@ impl Http1 {
 
     /// Lets the timers follow the states; the last thing that every public call does.
     pub(crate) fn settle(&mut self, common: &mut Common) {
-        let nothing_held = common.held.is_empty();
-        let idle = self.receiving == Receiving::Idle && nothing_held && common.output.is_empty();
-        let patience = if common.draining {
-            common.config.drain_idle_timeout()
-        } else {
-            common.config.keep_alive_timeout()
+        let (nothing_held, flushed) = (common.held.is_empty(), common.output.is_empty());
+        let config = &common.config;
+        let wait = match self.receiving {
+            Receiving::Idle if nothing_held && flushed && common.draining => {
+                Some((Timer::KeepAlive, config.drain_idle_timeout()))
+            }
+            Receiving::Idle if nothing_held && flushed => {
+                Some((Timer::KeepAlive, config.keep_alive_timeout()))
+            }
+            Receiving::Head => Some((Timer::RequestHead, config.request_head_timeout())),
+            // While something is held that the application may have, nobody waits for the peer.
+            Receiving::Body
+                if self.awaited && (nothing_held || !common.blocked) && !common.eof =>
+            {
+                self.upload.resume(common.now);
+                common.timers.stop_request();
+                return common.timers.set(Timer::RequestBody, self.upload.deadline());
+            }
+            Receiving::Discard if flushed => Some((Timer::Linger, config.linger_timeout())),
+            _ => None,
         };
-        common.run_while(Timer::KeepAlive, idle, patience);
-        let in_head = self.receiving == Receiving::Head;
-        common.run_while(Timer::RequestHead, in_head, common.config.request_head_timeout());
-
-        // While something is held that the application may have, nobody waits for the peer.
-        let wanted = self.receiving == Receiving::Body && self.awaited;
-        if wanted && (nothing_held || !common.blocked) && !common.eof {
-            self.upload.resume(common.now);
-            common.timers.set(Timer::RequestBody, self.upload.deadline());
-        } else {
-            self.upload.pause(common.now);
-            common.timers.stop(Timer::RequestBody);
-        }
-        let discards = self.receiving == Receiving::Discard && common.output.is_empty();
-        common.run_while(Timer::Linger, discards, common.config.linger_timeout());
+        self.upload.pause(common.now);
+        common.run_request_timer(wait);
     }
 
     /// A timer has expired.
@@ -564,10 +566,10 @@ impl Http1 {
     pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
         let reason = CloseReason::Expired(timer);
         match timer {
-            Timer::KeepAlive if common.draining => common.close(CloseReason::Drained),
+            Timer::KeepAlive if common.draining => self.close(common, CloseReason::Drained),
             Timer::RequestHead | Timer::RequestBody => self.fail(common, reason),
-            Timer::Linger => common.close(CloseReason::UnreadContent),
-            Timer::KeepAlive | Timer::Response | Timer::Drain => common.close(reason),
+            Timer::Linger => self.close(common, CloseReason::UnreadContent),
+            Timer::KeepAlive | Timer::Response | Timer::Drain => self.close(common, reason),
         }
     }
 
@@ -674,6 +676,13 @@ impl Http1 {
         Next::Again
     }
 
+    /// Ends the connection at once, whatever it is at.
+    #[cold]
+    pub(crate) fn close(&mut self, common: &mut Common, reason: CloseReason) {
+        common.cut_off |= common.is_open() && matches!(self.sending, Sending::Content(_));
+        common.close(reason);
+    }
+
     /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
     #[cold]
     fn fail(&mut self, common: &mut Common, reason: CloseReason) {
@@ -690,6 +699,7 @@ impl Http1 {
                 _ => None,
             };
         }
+        common.cut_off |= matches!(self.sending, Sending::Content(_));
         if self.sending == Sending::Content(Framing::UntilClose) {
             // Its end in good order would look like the content's.
             common.close(reason);

@@ -105,7 +105,10 @@ fn write_fields<'f>(
     let mut told = None;
     for (name, value) in fields {
         let name = name.as_str();
-        if name == "content-length" {
+        if !matches!(name.len(), 10 | 14 | 16 | 17) {
+            // The length of none of those below: nearly every field.
+            write_field(buffer, name, value.as_bytes());
+        } else if name == "content-length" {
             let number = decimal(value.as_bytes()).ok_or(Misuse::Framing)?;
             if told.replace(number).is_some_and(|before| before != number) {
                 return Err(Misuse::Framing);
@@ -124,15 +127,16 @@ fn write_fields<'f>(
             write_field(buffer, name, value.as_bytes());
         }
     }
-    let length = match (length, told) {
-        (BodyLength::Known(length), Some(told)) if told != length && !contentless => {
+    let length = match (told, length) {
+        (None, BodyLength::Known(0)) if contentless => {
+            // A length of nothing is no statement about what GET would have had.
+            BodyLength::Unknown
+        }
+        (None, length) => length,
+        (Some(told), BodyLength::Known(length)) if told != length && !contentless => {
             return Err(Misuse::Framing);
         }
-        (BodyLength::Unknown, Some(told)) if !contentless => BodyLength::Known(told),
-        (_, Some(told)) if contentless => BodyLength::Known(told),
-        // A length of nothing is no statement about what GET would have had.
-        (BodyLength::Known(0), None) if contentless => BodyLength::Unknown,
-        (length, _) => length,
+        (Some(told), _) => BodyLength::Known(told),
     };
     let framing = match length {
         _ if contentless => Framing::None,
@@ -220,10 +224,16 @@ fn within_limit(output: &mut Output, mark: usize, limit: u64) -> Result<(), Misu
     Ok(())
 }
 
+#[inline]
 fn write_status(buffer: &mut Vec<u8>, status: StatusCode) {
     if status == StatusCode::OK {
-        return buffer.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        buffer.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        write_other_status(buffer, status);
     }
+}
+
+fn write_other_status(buffer: &mut Vec<u8>, status: StatusCode) {
     buffer.extend_from_slice(b"HTTP/1.1 ");
     buffer.extend_from_slice(status.as_str().as_bytes());
     buffer.push(b' ');
@@ -231,6 +241,7 @@ fn write_status(buffer: &mut Vec<u8>, status: StatusCode) {
     buffer.extend_from_slice(CRLF);
 }
 
+#[inline(always)]
 fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
     // One look at the capacity for all four parts.
     buffer.reserve(name.len() + value.len() + 4);
@@ -240,24 +251,27 @@ fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
     buffer.extend_from_slice(CRLF);
 }
 
+#[inline]
 fn write_length(buffer: &mut Vec<u8>, length: u64) {
-    let mut digits = [0; 20];
     buffer.extend_from_slice(b"content-length: ");
-    buffer.extend_from_slice(decimal_digits(length, &mut digits));
-    buffer.extend_from_slice(CRLF);
+    let mut line = [b'\n'; 22];
+    buffer.extend_from_slice(length_line(length, &mut line));
 }
 
-fn decimal_digits(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut start = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
+/// The length in decimal, and CRLF.
+#[inline]
+fn length_line(mut length: u64, line: &mut [u8; 22]) -> &[u8] {
+    line[20] = b'\r';
+    let mut start = 20;
+    for digit in line[..20].iter_mut().rev() {
+        *digit = b'0' + (length % 10) as u8;
+        length /= 10;
         start -= 1;
-        if number == 0 {
+        if length == 0 {
             break;
         }
     }
-    digits.get(start..).unwrap_or_default()
+    line.get(start..).unwrap_or_default()
 }
 
 /// The size in hexadecimal, and CRLF.
