@@ -5,8 +5,8 @@
 
 use crate::body::{Body, BodyError, Upload};
 use crate::clock;
-use crate::server::Shared;
 use crate::service::{BoxError, Service};
+use crate::shared::Shared;
 use crate::spare::{self, Slot};
 use bytes::{Buf, Bytes};
 use http::header::{self, HeaderName, HeaderValue};

@@ -15,6 +15,7 @@
 //! | `service` | what answers: async functions and tower services |
 //! | `timer`, `clock` | the lazy timer, the clocks |
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
+//! | `shared` | what all connections of a server share |
 //! | `control`, `stats` | orders to all connections, counters of all connections |
 //! | `runtime` | what a runtime has to offer |
 #![deny(missing_docs)]
@@ -29,6 +30,7 @@ mod runtime;
 mod scratch;
 mod server;
 mod service;
+mod shared;
 mod spare;
 mod stats;
 mod timer;

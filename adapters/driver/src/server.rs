@@ -1,10 +1,11 @@
 //! A listener, a configuration and a service as one future, with graceful shutdown.
 
 use crate::accept::Acceptor;
-use crate::control::{Control, Order};
+use crate::control::Order;
 use crate::drive::Drive;
 use crate::runtime::Runtime;
 use crate::service::Service;
+use crate::shared::Shared;
 use crate::stats::Stats;
 use portcullis::Config;
 use std::fmt;
@@ -16,15 +17,6 @@ use std::task::{Context, Poll};
 
 /// Connections that are accepted before other tasks get their turn.
 const BURST: usize = 64;
-
-/// What all connections of a server share.
-pub(crate) struct Shared<S> {
-    pub(crate) config: Arc<Config>,
-    pub(crate) service: S,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) control: Control,
-    pub(crate) tell_peer: bool,
-}
 
 /// How a graceful shutdown went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +47,7 @@ impl<R: Runtime, S: Service<K>, K> Server<R, S, K> {
             config,
             service,
             stats: Arc::default(),
-            control: Control::default(),
+            control: Default::default(),
             tell_peer: false,
         };
         Server {

@@ -1,0 +1,160 @@
+//! What can be served, on which runtime, and how it ends.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::routing::{get, post};
+use http::{Request, Response};
+use http_body_util::Full;
+use portcullis_tokio::{Body, Config, PeerAddress, Stats, serve};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, address)
+}
+
+/// What the server sends until it closes.
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it accepts");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    // A connection that is cut off ends, too.
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+/// Waits until so many connections are open.
+async fn open(stats: &Stats, count: u64) {
+    let wait = async {
+        while stats.snapshot().open != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
+    assert!(waited.is_ok(), "{:?}", stats.snapshot());
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+    Response::new(Full::new(b"hello"))
+}
+
+#[test]
+fn both_flavours_of_the_runtime_serve() {
+    let one = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let many = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    for runtime in [one, many] {
+        runtime.expect("a runtime").block_on(async {
+            let (listener, address) = listener().await;
+            tokio::spawn(serve(listener, Arc::default(), hello));
+            let answers = (0..50).map(|_| tokio::spawn(ask(address, GET)));
+            for answer in answers.collect::<Vec<_>>() {
+                assert!(answer.await.expect("no panic").ends_with("\r\n\r\nhello"));
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_axum_router_is_served_as_it_is() {
+    let router = Router::new()
+        .route("/greet/{name}", get(|Path(name): Path<String>| async move { format!("hi {name}") }))
+        .route("/up", post(|content: String| async move { content.to_uppercase() }));
+    let (listener, address) = listener().await;
+    tokio::spawn(serve(listener, Arc::default(), router));
+    let greeted = "GET /greet/you HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert!(ask(address, greeted).await.ends_with("\r\n\r\nhi you"));
+    let up = "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nloud";
+    assert!(ask(address, up).await.ends_with("\r\n\r\nLOUD"));
+    assert!(ask(address, GET).await.starts_with("HTTP/1.1 404 "));
+}
+
+#[tokio::test]
+async fn the_peer_address_is_told_on_demand() {
+    let tell = |request: Request<Body>| async move {
+        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0.ip().to_string());
+        Response::new(Full::<Bytes>::from(peer.unwrap_or_default()))
+    };
+    for (demand, expected) in [(false, "\r\n\r\n"), (true, "\r\n\r\n127.0.0.1")] {
+        let (listener, address) = listener().await;
+        let server = serve(listener, Arc::default(), tell);
+        tokio::spawn(if demand { server.tell_peer_address() } else { server });
+        assert!(ask(address, GET).await.ends_with(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_body_limit_of_the_handlers_own() {
+    let limited = |request: Request<Body>| async move {
+        request.body().set_limit(Some(3));
+        let content = http_body_util::BodyExt::collect(request.into_body()).await;
+        Response::new(Full::<Bytes>::from(content.map(|it| it.to_bytes()).unwrap_or_default()))
+    };
+    let (listener, address) = listener().await;
+    tokio::spawn(serve(listener, Arc::default(), limited));
+    let post = |content: &str| {
+        let length = content.len();
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{content}"
+        )
+    };
+    assert!(ask(address, &post("abc")).await.ends_with("\r\n\r\nabc"));
+    assert!(ask(address, &post("abcd")).await.starts_with("HTTP/1.1 413 "));
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_takes_only_its_own_connection_along() {
+    let panics = |request: Request<Body>| async move {
+        assert_eq!(request.uri().path(), "/", "as the test wants it");
+        Response::new(Full::<Bytes>::from("alive"))
+    };
+    let (listener, address) = listener().await;
+    let stats = Arc::new(Stats::new());
+    tokio::spawn(serve(listener, Arc::default(), panics).stats(stats.clone()));
+    assert_eq!(ask(address, "GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
+    assert!(ask(address, GET).await.ends_with("\r\n\r\nalive"));
+    open(&stats, 0).await;
+    assert_eq!(stats.snapshot().accepted, 2);
+}
+
+#[tokio::test]
+async fn dropping_the_server_closes_everything() {
+    let (listener, address) = listener().await;
+    let patient = Config::builder().keep_alive_timeout(Duration::from_secs(3600)).build();
+    let stats = Arc::new(Stats::new());
+    let server = serve(listener, Arc::new(patient.expect("valid")), hello).stats(stats.clone());
+    let server = tokio::spawn(server);
+    let mut stream = TcpStream::connect(address).await.expect("it accepts");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("it reads");
+    let mut answer = [0; 4096];
+    assert!(stream.read(&mut answer).await.expect("an answer") > 0);
+    open(&stats, 1).await;
+    server.abort();
+    assert_eq!(stream.read(&mut answer).await.unwrap_or(0), 0);
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_graceful_shutdown_reports() {
+    let (listener, address) = listener().await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let signal = async { drop(stopped.await) };
+    let stats = Arc::new(Stats::new());
+    let server = serve(listener, Arc::default(), hello).stats(stats.clone()).shutdown_on(signal);
+    let server = tokio::spawn(server);
+    let stream = TcpStream::connect(address).await.expect("it accepts");
+    let answer = ask(address, GET).await;
+    assert!(answer.ends_with("hello"));
+    open(&stats, 1).await;
+    stop.send(()).expect("it listens");
+    let report = server.await.expect("no panic");
+    assert_eq!((report.finished, report.cut), (1, 0));
+    drop(stream);
+}
