@@ -104,7 +104,7 @@ impl<'e> FieldLines<'e> {
     }
 
     fn next_line(&mut self) -> Option<Line> {
-        let line = self.lines.field(self.next)?;
+        let line = self.lines.get(self.next)?;
         self.next += 1;
         Some(line)
     }
@@ -119,7 +119,7 @@ impl<'e> Iterator for FieldLines<'e> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.lines.count_fields() - self.next;
+        let left = self.lines.count() - self.next;
         (left, Some(left))
     }
 }

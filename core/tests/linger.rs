@@ -297,6 +297,116 @@ fn the_driver_may_give_up_at_any_time_and_the_first_reason_stays() {
     assert_eq!(script.status(), Status::Closed(CloseReason::Refused(Refusal::RequestLine)));
 }
 
+// ---- cut off --------------------------------------------------------------------------------------
+
+/// A request with content by HTTP/1.0: an answer of unknown length ends with the connection.
+const OLD_POST: &str = "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n";
+
+/// A way for a connection to end too early, and what it closes for.
+type End = (fn(&mut Script), CloseReason);
+
+/// Ways to end while content of the request is awaited.
+const ENDS: [End; 6] = [
+    (|script| drop(script.eof()), CloseReason::Peer(PeerClose::Truncated)),
+    (|script| script.at(secs(5)), CloseReason::Expired(Timer::RequestBody)),
+    (
+        |script| {
+            let (now, stream) = (script.now, script.stream());
+            script.connection.refuse(now, stream, Refusal::Unavailable).expect("a stream");
+        },
+        CloseReason::Refused(Refusal::Unavailable),
+    ),
+    (
+        |script| {
+            let (now, stream) = (script.now, script.stream());
+            script.connection.reset(now, stream).expect("a stream");
+        },
+        CloseReason::Application,
+    ),
+    (|script| script.connection.abort(script.now, CloseReason::Aborted), CloseReason::Aborted),
+    (
+        |script| {
+            script.output();
+            script.connection.drain(script.now);
+            script.send("12345");
+            script.at(secs(30));
+        },
+        CloseReason::Expired(Timer::Drain),
+    ),
+];
+
+#[test]
+fn an_answer_without_its_end_is_cut_off_even_if_all_of_it_so_far_was_written() {
+    for (wire, length) in [
+        (OLD_POST, BodyLength::Unknown),
+        (POST_5, BodyLength::Unknown),
+        (POST_5, BodyLength::Known(5)),
+    ] {
+        for written in [true, false] {
+            for (finish, reason) in ENDS {
+                let mut script = Script::after(wire);
+                let _ = script.respond(200, length);
+                script.content(b"hel").expect("an answer");
+                script.ask(9);
+                if written {
+                    script.output();
+                }
+                assert!(!script.connection.is_cut_off());
+                finish(&mut script);
+                script.closes_with(reason);
+                assert!(script.connection.is_cut_off(), "{reason:?}, {length:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_no_answer_has_begun_none_is_cut_off() {
+    for wire in [OLD_POST, POST_5] {
+        for (finish, reason) in ENDS {
+            let mut script = Script::after(wire);
+            script.ask(9);
+            finish(&mut script);
+            script.closes_with(reason);
+            assert!(!script.connection.is_cut_off(), "{reason:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_with_its_end_is_not_cut_off() {
+    let mut script = Script::after("GET / HTTP/1.0\r\n\r\n");
+    let _ = script.respond(200, BodyLength::Unknown);
+    script.content(b"hello").expect("an answer");
+    script.finish().expect("it is complete");
+    script.closes_with(CloseReason::Completed);
+    assert!(!script.connection.is_cut_off());
+
+    let mut script = Script::after(GET);
+    script.answer(200, "ok");
+    script.output();
+    script.closes_at(secs(5), CloseReason::Expired(Timer::KeepAlive));
+    assert!(!script.connection.is_cut_off());
+
+    let mut script = Script::after("GET /\r\n\r\n");
+    script.closes_with(CloseReason::Refused(Refusal::RequestLine));
+    assert!(!script.connection.is_cut_off());
+}
+
+#[test]
+fn an_answer_that_is_not_taken_is_cut_off() {
+    for last in [GET.to_owned(), get_with("Connection: close\r\n"), "GET /\r\n\r\n".into()] {
+        let mut script = Script::after(&last);
+        if script.is_open() {
+            script.answer(200, "ok");
+        }
+        script.take(10);
+        script.at(secs(5));
+        assert!(matches!(script.status(), Status::Closed(_)), "{:?}", script.status());
+        assert!(script.connection.is_cut_off(), "{last:?}");
+    }
+}
+
 // ---- drain ----------------------------------------------------------------------------------------
 
 #[test]

@@ -45,6 +45,7 @@ mod tests {
 
     #[test]
     fn ticks_and_instants_agree() {
+        LazyLock::force(&ORIGIN);
         let now = Instant::now();
         let later = now + Duration::from_millis(1500);
         assert_eq!(tick(later).since(tick(now)), Duration::from_millis(1500));

@@ -44,6 +44,8 @@ pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
     /// The number among the server's connections, and the waker it is told by.
     member: Option<(usize, Waker)>,
     shut_down: bool,
+    /// Its end is accounted for.
+    over: bool,
 }
 
 // Nothing in it is pinned in place: what has to be is boxed.
@@ -62,6 +64,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             timer: LazyTimer::new(),
             member: None,
             shut_down: false,
+            over: false,
         }
     }
 
@@ -229,27 +232,26 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
 
     /// Brings the server's counters up to date.
     fn count(&mut self) {
-        if self.member.is_some() {
+        if !self.over {
             let Drive { connection, shared, share, .. } = self;
             let (phase, memory) = (connection.phase(), connection.memory());
             share.update(&shared.stats, phase, memory, connection.requests());
         }
     }
 
+    /// Accounts for the end of the connection, once.
     fn closed(&mut self, reason: CloseReason) {
+        if replace(&mut self.over, true) {
+            return;
+        }
         if self.connection.is_cut_off() {
             self.socket.reset_on_close();
         }
         let requests = self.connection.requests();
         tracing::debug!(peer = %self.peer, %reason, requests, "closed");
-        self.leave(reason);
-    }
-
-    fn leave(&mut self, reason: CloseReason) {
+        self.share.close(&self.shared.stats, reason, requests);
         if let Some((member, _)) = self.member.take() {
-            let cut = reason == CloseReason::Expired(Timer::Drain);
-            self.share.close(&self.shared.stats, reason, self.connection.requests());
-            self.shared.control.leave(member, cut);
+            self.shared.control.leave(member, reason == CloseReason::Expired(Timer::Drain));
         }
     }
 }
@@ -274,7 +276,8 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
 
 impl<R: Runtime, S: Service<K>, K> Drop for Drive<R, S, K> {
     fn drop(&mut self) {
-        // The task was dropped, or its handler panicked.
-        self.leave(CloseReason::Aborted);
+        // If it was not closed: the task was dropped, or its handler panicked.
+        self.connection.abort(Tick::ZERO, CloseReason::Aborted);
+        self.closed(CloseReason::Aborted);
     }
 }

@@ -1,6 +1,6 @@
 //! A request head, read strictly (RFC 9110 7, RFC 9112 3 to 6).
 //!
-//! In: a complete head and the places of its lines. Out: offsets, and how the content is framed.
+//! In: bytes that begin with a head. Out: offsets, and how the content is framed.
 //! Whatever two parsers could read differently is refused; nothing is repaired.
 
 use super::grammar::{self, decimal};
@@ -11,6 +11,8 @@ use core::ops::Range;
 
 /// Longer methods are unknown ones.
 pub(super) const LONGEST_METHOD: usize = 32;
+/// The end of a line.
+const END: &[u8] = b"\r\n";
 
 /// A part of a head: first byte, and the byte behind the last.
 pub(crate) type Place = (u16, u16);
@@ -58,11 +60,18 @@ pub(crate) enum Kind {
     Connect,
 }
 
-/// Reads a complete head, of which `lines` has the places of the lines, and leaves there those of
-/// the fields.
-pub(super) fn read(head: &[u8], config: &Config, lines: &mut Lines) -> Result<Head, Refusal> {
-    let line = lines.first().and_then(|line| head.get(line.whole())).unwrap_or_default();
-    let RequestLine { method, target, http11 } = RequestLine::read(line)?;
+/// Reads the head that `section` begins with, and leaves in `lines` where its fields stand. Says how
+/// long it is.
+///
+/// # Errors
+/// Also for a head that is incomplete, or has too many fields: the search tells those first.
+pub(super) fn read(
+    section: &[u8],
+    config: &Config,
+    lines: &mut Lines,
+    head: &mut Head,
+) -> Result<usize, Refusal> {
+    let RequestLine { method, target, http11, rest } = RequestLine::read(section)?;
     if target.len() as u64 > config.request_target_limit() {
         return Err(Refusal::TargetTooLong);
     }
@@ -72,11 +81,12 @@ pub(super) fn read(head: &[u8], config: &Config, lines: &mut Lines) -> Result<He
         _ => Kind::Plain,
     };
     let mut seen = Seen::default();
-    lines.read_fields(head, 1, |name, value| seen.look(name, value))?;
+    let most = config.request_fields_limit() as usize;
+    let length = lines.read(section, rest, most, |name, value| seen.look(name, value))?;
     seen.check_host(http11, authority_of_target(target, method, kind)?)?;
     let framing = seen.framing(http11, kind)?;
     let target_start = method.len() + 1;
-    Ok(Head {
+    *head = Head {
         method: (0, method.len() as u16),
         target: (target_start as u16, (target_start + target.len()) as u16),
         http11,
@@ -84,7 +94,8 @@ pub(super) fn read(head: &[u8], config: &Config, lines: &mut Lines) -> Result<He
         persist: if http11 { !seen.close } else { seen.keep_alive && !seen.close },
         expects_continue: seen.expects_continue && http11 && framing != Framing::Length(0),
         kind,
-    })
+    };
+    Ok(length)
 }
 
 /// `method SP request-target SP HTTP-version` (RFC 9112 3), with single spaces.
@@ -92,26 +103,28 @@ struct RequestLine<'h> {
     method: &'h [u8],
     target: &'h [u8],
     http11: bool,
+    /// What is behind the line's end.
+    rest: &'h [u8],
 }
 
 impl<'h> RequestLine<'h> {
+    #[inline(always)]
     fn read(line: &'h [u8]) -> Result<Self, Refusal> {
-        let (method, rest) = line.split_at(grammar::token_length(line));
+        let split = |line: &'h [u8], at| line.split_at_checked(at).unwrap_or_default();
+        // Most methods are this one.
+        let length = if line.starts_with(b"GET ") { 3 } else { grammar::token_length(line) };
+        let (method, rest) = split(line, length);
         let [b' ', rest @ ..] = rest else { return Err(Refusal::RequestLine) };
-        let (target, rest) = rest.split_at(grammar::target_length(rest));
+        let (target, rest) = split(rest, grammar::target_length(rest));
         let [b' ', version @ ..] = rest else {
-            return Err(if rest.is_empty() { Refusal::RequestLine } else { Refusal::Target });
+            return Err(if rest.starts_with(END) { Refusal::RequestLine } else { Refusal::Target });
         };
-        let http11 = match version {
-            // Compared as a whole: a pattern is compared byte by byte.
-            _ if version == b"HTTP/1.1" => true,
-            b"HTTP/1.0" => false,
-            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-                if major.is_ascii_digit() && minor.is_ascii_digit() =>
-            {
-                return Err(Refusal::Version);
-            }
-            _ => return Err(Refusal::RequestLine),
+        let (http11, rest) = if let Some(rest) = version.strip_prefix(b"HTTP/1.1\r\n") {
+            (true, rest)
+        } else if let Some(rest) = version.strip_prefix(b"HTTP/1.0\r\n") {
+            (false, rest)
+        } else {
+            return Err(other_version(version));
         };
         if method.is_empty() || target.is_empty() {
             return Err(Refusal::RequestLine);
@@ -119,12 +132,38 @@ impl<'h> RequestLine<'h> {
         if method.len() > LONGEST_METHOD {
             return Err(Refusal::Method);
         }
-        Ok(RequestLine { method, target, http11 })
+        Ok(RequestLine { method, target, http11, rest })
+    }
+}
+
+/// Versions that are none of ours, and what is no version.
+#[cold]
+fn other_version(version: &[u8]) -> Refusal {
+    match version {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r', b'\n', ..]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Refusal::Version
+        }
+        _ => Refusal::RequestLine,
     }
 }
 
 /// The authority in a request target, if its form has one (RFC 9112 3.2). Checks the form.
+#[inline(always)]
 fn authority_of_target<'h>(
+    target: &'h [u8],
+    method: &[u8],
+    kind: Kind,
+) -> Result<Option<&'h [u8]>, Refusal> {
+    match target {
+        [b'/', ..] if kind != Kind::Connect => Ok(None),
+        _ => authority_of_other_target(target, method, kind),
+    }
+}
+
+/// The same for targets that are no path.
+fn authority_of_other_target<'h>(
     target: &'h [u8],
     method: &[u8],
     kind: Kind,
@@ -141,7 +180,6 @@ fn authority_of_target<'h>(
         };
     }
     match target {
-        [b'/', ..] => Ok(None),
         b"*" if method == b"OPTIONS" => Ok(None),
         _ => {
             let scheme = ["http://", "https://"].into_iter().find(|scheme| {
@@ -203,28 +241,26 @@ struct Seen<'h> {
 }
 
 impl<'h> Seen<'h> {
+    #[inline(always)]
     fn look(&mut self, name: &[u8], value: &'h [u8]) -> Result<(), Refusal> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        // By length first: most fields of most requests are none of these.
-        match name.len() {
-            4 if is("host") => once(&mut self.host, value, Refusal::Host)?,
-            6 if is("expect") => {
+        // By length and first letter first: most fields of most requests are none of these.
+        match (name.len(), name.first().map_or(0, u8::to_ascii_lowercase)) {
+            (4, b'h') if is("host") => once(&mut self.host, value, Refusal::Host)?,
+            (6, b'e') if is("expect") => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Refusal::Expectation);
                 }
                 self.expects_continue = true;
             }
-            10 if is("connection") => {
-                for option in value.split(|byte| *byte == b',') {
-                    let option = option.trim_ascii();
-                    self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-            14 if is("content-length") => {
+            (10, b'c') if is("connection") => match value {
+                b"keep-alive" => self.keep_alive = true,
+                _ => self.look_at_options(value),
+            },
+            (14, b'c') if is("content-length") => {
                 once(&mut self.content_length, value, Refusal::ContentLength)?
             }
-            17 if is("transfer-encoding") => {
+            (17, b't') if is("transfer-encoding") => {
                 once(&mut self.transfer_encoding, value, Refusal::TransferEncoding)?
             }
             _ => {}
@@ -232,6 +268,16 @@ impl<'h> Seen<'h> {
         Ok(())
     }
 
+    /// What a `Connection` field lists (RFC 9110 7.6.1).
+    fn look_at_options(&mut self, value: &[u8]) {
+        for option in value.split(|byte| *byte == b',') {
+            let option = option.trim_ascii();
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    #[inline(always)]
     fn check_host(&self, http11: bool, authority: Option<&[u8]>) -> Result<(), Refusal> {
         match (self.host, authority) {
             (None, _) if http11 => Err(Refusal::Host),
@@ -245,6 +291,7 @@ impl<'h> Seen<'h> {
         }
     }
 
+    #[inline(always)]
     fn framing(&self, http11: bool, kind: Kind) -> Result<Framing, Refusal> {
         match (self.transfer_encoding, self.content_length) {
             (Some(_), Some(_)) => Err(Refusal::ConflictingFraming),

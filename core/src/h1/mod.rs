@@ -12,6 +12,7 @@ pub(crate) mod section;
 mod state;
 mod trailers;
 
+use crate::Config;
 use crate::close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason};
 use crate::common::Common;
 use crate::event::{Begun, BodyLength, StreamId};
@@ -207,20 +208,15 @@ impl Http1 {
         lines: &mut Lines,
         head: &mut Head,
     ) -> Next {
-        let limits = Limits::of_head(&common.config);
-        let length = match self.section(common, input, &limits, lines) {
-            Ok(Some(length)) => length,
-            Ok(None) => return Next::Wait,
-            Err(refusal) => return self.refuse_head(common, refusal),
-        };
-        let span = input.take(length);
-        input.part();
-        match head::read(input.span(span), &common.config, lines) {
-            Ok(read) => {
-                *head = read;
+        let read = self.section(common, input, Limits::of_head, |section, config| {
+            head::read(section, config, lines, head)
+        });
+        match read {
+            Ok(Some(span)) => {
                 self.begin_exchange(common, head);
                 Next::Step(Step::Request(span))
             }
+            Ok(None) => Next::Wait,
             Err(refusal) => self.refuse_head(common, refusal),
         }
     }
@@ -246,17 +242,44 @@ impl Http1 {
         }
     }
 
-    /// Finds the end of a head or of a trailer section.
+    /// Takes a head or a trailer section, which `read` reads and tells the length of.
+    ///
+    /// Nearly all have arrived whole and well, and are just read. With any other the search comes
+    /// first, which knows what is incomplete, and the limits.
+    #[inline(always)]
     fn section(
         &mut self,
         common: &mut Common,
         input: &mut Input<'_>,
-        limits: &Limits,
-        lines: &mut Lines,
-    ) -> Result<Option<usize>, Refusal> {
+        limits: fn(&Config) -> Limits,
+        mut read: impl FnMut(&[u8], &Config) -> Result<usize, Refusal>,
+    ) -> Result<Option<Span>, Refusal> {
+        if self.scan.is_new() {
+            let most = limits(&common.config).bytes.0;
+            let bytes = &*input.bytes();
+            if let Ok(length) = read(bytes.get(..most).unwrap_or(bytes), &common.config) {
+                return Ok(Some(input.take(length)));
+            }
+        }
+        let Some(span) = self.search(common, input, limits)? else { return Ok(None) };
+        read(input.span(span), &common.config)?;
+        Ok(Some(span))
+    }
+
+    /// Takes what reaches to the end of a head or of a trailer section.
+    #[cold]
+    fn search(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        limits: fn(&Config) -> Limits,
+    ) -> Result<Option<Span>, Refusal> {
+        let limits = limits(&common.config);
         loop {
-            if let Some(length) = self.scan.find_end(input.bytes(), limits, lines)? {
-                return Ok(Some(length));
+            if let Some(length) = self.scan.find_end(input.bytes(), &limits)? {
+                let span = input.take(length);
+                input.part();
+                return Ok(Some(span));
             }
             if !input.join(limits.bytes.0) {
                 break;
@@ -331,32 +354,27 @@ impl Http1 {
 
     /// The content was taken; what is left is the trailer section of chunked content.
     fn end(&mut self, common: &mut Common, input: &mut Input<'_>, lines: &mut Lines) -> Next {
-        let mut length = 0;
-        if self.content.has_trailers() {
-            let limits = Limits::of_trailers(&common.config);
-            length = match self.section(common, input, &limits, lines) {
-                Ok(Some(length)) => length,
-                Ok(None) if !common.is_open() => return Next::Again,
-                Ok(None) => return Next::Wait,
-                Err(Refusal::BareCrOrLf) => {
-                    return self.refuse_content(common, Refusal::BareCrOrLf);
-                }
-                Err(_) => return self.refuse_content(common, Refusal::Trailers),
-            };
-        }
-        let span = input.take(length);
-        if self.receiving == Receiving::Discard {
-            input.part();
+        let discards = self.receiving == Receiving::Discard;
+        let taken = if !self.content.has_trailers() {
+            lines.clear();
+            Ok(Some(input.take(0)))
+        } else if discards {
+            self.search(common, input, Limits::of_trailers)
+        } else {
+            self.section(common, input, Limits::of_trailers, |section, config| {
+                trailers::read(section, config, lines)
+            })
+        };
+        let span = match taken {
+            Ok(Some(span)) => span,
+            Ok(None) if !common.is_open() => return Next::Again,
+            Ok(None) => return Next::Wait,
+            Err(Refusal::BareCrOrLf) => return self.refuse_content(common, Refusal::BareCrOrLf),
+            Err(_) => return self.refuse_content(common, Refusal::Trailers),
+        };
+        if discards {
             self.exchange_ended(common);
             return Next::Again;
-        }
-        if length == 0 {
-            lines.clear();
-        } else {
-            input.part();
-            if let Err(refusal) = trailers::read(input.span(span), lines) {
-                return self.refuse_content(common, refusal);
-            }
         }
         self.receiving.become_next(Receiving::Done);
         Next::Step(Step::End(span))
@@ -371,10 +389,7 @@ impl Http1 {
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), Misuse> {
-        self.check(common, stream)?;
-        if self.sending != Sending::Owed {
-            return Err(Misuse::AlreadyAnswered);
-        }
+        self.check_owed(common, stream)?;
         if common.is_full() {
             return Err(Misuse::Full);
         }
@@ -398,10 +413,7 @@ impl Http1 {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         length: BodyLength,
     ) -> Result<Begun, Misuse> {
-        self.check(common, stream)?;
-        if self.sending != Sending::Owed {
-            return Err(Misuse::AlreadyAnswered);
-        }
+        self.check_owed(common, stream)?;
         self.check_declared_length(common)?;
         // Who was not told to go on may send the content all the same, or the next request.
         let persist = self.keep && !common.draining && !self.continue_owed;
@@ -547,9 +559,7 @@ impl Http1 {
             }
             Receiving::Head => Some((Timer::RequestHead, config.request_head_timeout())),
             // While something is held that the application may have, nobody waits for the peer.
-            Receiving::Body
-                if self.awaited && (nothing_held || !common.blocked) && !common.eof =>
-            {
+            Receiving::Body if self.awaited && (nothing_held || !common.blocked) && !common.eof => {
                 self.upload.resume(common.now);
                 common.timers.stop_request();
                 return common.timers.set(Timer::RequestBody, self.upload.deadline());
@@ -601,6 +611,14 @@ impl Http1 {
     fn check(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
         let alive = common.is_open() && matches!(self.sending, Sending::Owed | Sending::Content(_));
         if alive && stream == self.stream() { Ok(()) } else { Err(Misuse::UnknownStream) }
+    }
+
+    fn check_owed(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
+        if self.sending == Sending::Owed && common.is_open() && stream == self.stream() {
+            return Ok(());
+        }
+        self.check(common, stream)?;
+        Err(Misuse::AlreadyAnswered)
     }
 
     fn check_content(&self, common: &Common, stream: StreamId) -> Result<Framing, Misuse> {

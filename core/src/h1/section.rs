@@ -1,8 +1,9 @@
-//! A section of lines that an empty line ends: a head, or trailers. Finding its end, and reading its
-//! field lines (RFC 9112 2.2, 5).
+//! A section of lines that an empty line ends: a head, or trailers. Reading its field lines, and the
+//! search for its end (RFC 9112 2.2, 5).
 //!
-//! In: bytes from the first line on. Out: where lines, names and values stand. The search goes on
-//! where it stopped, and what it finds is read once, when the section is whole.
+//! In: bytes from the first line on. Out: where names and values stand. A section that is whole and
+//! well is read in one pass, without a search. Any other is searched first, in the order of its
+//! bytes: is it incomplete, or larger than allowed? The search goes on where it stopped.
 
 use super::grammar;
 use crate::Config;
@@ -51,8 +52,12 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// The length of the section at the start of `unit`, or `None` if its end has not arrived. Then
-    /// `lines` has the places of the lines before the empty one.
+    /// Nothing was searched yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.scanned == 0
+    }
+
+    /// The length of the section at the start of `unit`, or `None` if its end has not arrived.
     ///
     /// `unit` has to begin with the bytes of the call before. Verdicts are given in the order of the
     /// bytes, and none looks beyond the limit, so that cuts make no difference.
@@ -60,30 +65,21 @@ impl Scan {
         &mut self,
         unit: &[u8],
         limits: &Limits,
-        lines: &mut Lines,
     ) -> Result<Option<usize>, Refusal> {
-        let resumed = self.scanned > 0;
-        lines.clear();
         let seen = unit.get(..limits.bytes.0).unwrap_or(unit);
         // Each line is split off what is left; the first may have been looked at in part.
         let mut rest = seen.get(self.line_start as usize..).unwrap_or_default();
         let mut known = (self.scanned - self.line_start) as usize;
         while let Some((line, after)) = split_line(rest, known) {
-            let start = seen.len() - rest.len();
             self.check_first_line(line.len().saturating_sub(1), limits)?;
             let [line @ .., b'\r'] = line else { return Err(Refusal::BareCrOrLf) };
             if line.is_empty() {
-                let length = seen.len() - after.len();
-                if resumed {
-                    lines.find_again(unit.get(..length).unwrap_or_default());
-                }
-                return Ok(Some(length));
+                return Ok(Some(seen.len() - after.len()));
             }
             self.lines += 1;
             if self.lines as usize > limits.lines.0 {
                 return Err(limits.lines.1);
             }
-            lines.push(Line::new(start, start + line.len()));
             (rest, known) = (after, 0);
         }
         self.line_start = (seen.len() - rest.len()) as u32;
@@ -111,8 +107,8 @@ fn split_line(bytes: &[u8], known: usize) -> Option<(&[u8], &[u8])> {
     Some((line, rest.get(1..)?))
 }
 
-/// Where a line stands in its section, which is at most 64 KiB long; once it is read as a field
-/// line, where its name and its value end.
+/// Where the name and the value of a field line stand in their section, which is at most 64 KiB
+/// long.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Line {
     start: u16,
@@ -122,14 +118,6 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn new(start: usize, end: usize) -> Self {
-        Line { start: start as u16, name_end: 0, value_start: 0, end: end as u16 }
-    }
-
-    pub(super) fn whole(self) -> Range<usize> {
-        usize::from(self.start)..usize::from(self.end)
-    }
-
     pub(crate) fn name(self) -> Range<usize> {
         usize::from(self.start)..usize::from(self.name_end)
     }
@@ -137,55 +125,78 @@ impl Line {
     pub(crate) fn value(self) -> Range<usize> {
         usize::from(self.value_start)..usize::from(self.end)
     }
+}
 
-    /// Reads the line as a field line: a name, a colon, and a value that white space may surround.
-    /// Nothing may stand between name and colon (RFC 9112 5.1), nor before the name, so that folded
-    /// lines are none (RFC 9112 5.2).
-    fn read<'s>(&mut self, section: &'s [u8]) -> Result<(&'s [u8], &'s [u8]), Refusal> {
-        let line = section.get(self.whole()).unwrap_or_default();
-        let (name, rest) = line.split_at(grammar::token_length(line));
-        let [b':', rest @ ..] = rest else { return Err(Refusal::Field) };
-        let mut value = rest;
-        while let [b' ' | b'\t', after @ ..] = value {
-            value = after;
+/// A field line, split up.
+struct Field<'s> {
+    name: &'s [u8],
+    value: &'s [u8],
+    /// White space before the value.
+    before: usize,
+    /// What is behind the line's end.
+    rest: &'s [u8],
+}
+
+impl<'s> Field<'s> {
+    /// Reads a name, a colon, a value that white space may surround, and the line's end. Nothing may
+    /// stand between name and colon (RFC 9112 5.1), nor before the name, so that folded lines are
+    /// none (RFC 9112 5.2).
+    #[inline(always)]
+    fn read(line: &'s [u8]) -> Option<Self> {
+        let (name, rest) = line.split_at_checked(grammar::token_length(line))?;
+        let [b':', behind_colon @ ..] = rest else { return None };
+        // Most values have one space before them, and none behind.
+        let mut rest = behind_colon.strip_prefix(b" ").unwrap_or(behind_colon);
+        if let [b' ' | b'\t', ..] = rest {
+            rest = without_space_before(rest);
         }
-        let before = rest.len() - value.len();
-        while let [ahead @ .., b' ' | b'\t'] = value {
-            value = ahead;
+        let before = behind_colon.len() - rest.len();
+        let (mut value, rest) = rest.split_at_checked(grammar::value_length(rest))?;
+        let [b'\r', b'\n', rest @ ..] = rest else { return None };
+        if let [.., b' ' | b'\t'] = value {
+            value = without_space_behind(value);
         }
-        if name.is_empty() || !grammar::is_field_value(value) {
-            return Err(Refusal::Field);
-        }
-        self.name_end = self.start + name.len() as u16;
-        self.value_start = self.name_end + 1 + before as u16;
-        self.end = self.value_start + value.len() as u16;
-        Ok((name, value))
+        if name.is_empty() { None } else { Some(Field { name, value, before, rest }) }
     }
+}
+
+#[cold]
+fn without_space_before(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', after @ ..] = value {
+        value = after;
+    }
+    value
+}
+
+#[cold]
+fn without_space_behind(mut value: &[u8]) -> &[u8] {
+    while let [ahead @ .., b' ' | b'\t'] = value {
+        value = ahead;
+    }
+    value
 }
 
 const INLINE: usize = 16;
 
-/// The lines of one section; as many as most requests have stand inline.
+/// The field lines of one section; as many as most requests have stand inline.
 #[derive(Debug)]
 pub(crate) struct Lines {
     inline: [Line; INLINE],
     more: Vec<Line>,
     count: usize,
-    /// Lines before the field lines.
-    leading: usize,
 }
 
 impl Lines {
     pub(crate) fn new() -> Self {
-        Lines { inline: [Line::default(); INLINE], more: Vec::new(), count: 0, leading: 0 }
+        Lines { inline: [Line::default(); INLINE], more: Vec::new(), count: 0 }
     }
 
     pub(super) fn clear(&mut self) {
         self.more.clear();
         self.count = 0;
-        self.leading = 0;
     }
 
+    #[inline(always)]
     fn push(&mut self, line: Line) {
         match self.inline.get_mut(self.count) {
             Some(free) => *free = line,
@@ -194,48 +205,48 @@ impl Lines {
         self.count += 1;
     }
 
-    /// Finds the lines of a whole section whose search was resumed: keeping the places while the
-    /// rest was waited for would have cost memory.
-    #[cold]
-    fn find_again(&mut self, section: &[u8]) {
-        self.clear();
-        let mut start = 0;
-        for newline in memchr::memchr_iter(b'\n', section) {
-            if newline > start + 1 {
-                self.push(Line::new(start, newline - 1));
-            }
-            start = newline + 1;
-        }
-    }
-
-    pub(super) fn first(&self) -> Option<Line> {
-        self.inline.first().copied().filter(|_| self.count > 0)
-    }
-
-    /// Reads all lines but the first `leading` as field lines, and shows each to `look`.
-    pub(super) fn read_fields<'s>(
+    /// Reads the field lines that `rest`, the end of `section`, begins with, and the empty line
+    /// behind them. Shows each to `look`, and says where the section ends.
+    ///
+    /// # Errors
+    /// Also for a section that is incomplete, or has more than `most` fields.
+    #[inline(always)]
+    pub(super) fn read<'s>(
         &mut self,
         section: &'s [u8],
-        leading: usize,
+        mut rest: &'s [u8],
+        most: usize,
         mut look: impl FnMut(&'s [u8], &'s [u8]) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        self.leading = leading;
-        // What leads stands inline.
-        let inline = self.inline.get_mut(leading..self.count.min(INLINE)).unwrap_or_default();
-        for line in inline.iter_mut().chain(&mut self.more) {
-            let (name, value) = line.read(section)?;
-            look(name, value)?;
+    ) -> Result<usize, Refusal> {
+        self.clear();
+        loop {
+            let start = section.len() - rest.len();
+            if let [b'\r', b'\n', ..] = rest {
+                return Ok(start + 2);
+            }
+            let field = Field::read(rest).ok_or(Refusal::Field)?;
+            if self.count == most {
+                return Err(Refusal::TooManyFields);
+            }
+            let name_end = start + field.name.len();
+            let value_start = name_end + 1 + field.before;
+            self.push(Line {
+                start: start as u16,
+                name_end: name_end as u16,
+                value_start: value_start as u16,
+                end: (value_start + field.value.len()) as u16,
+            });
+            look(field.name, field.value)?;
+            rest = field.rest;
         }
-        Ok(())
     }
 
-    pub(crate) fn count_fields(&self) -> usize {
-        self.count - self.leading
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// The field line at that place.
-    pub(crate) fn field(&self, place: usize) -> Option<Line> {
-        let place = place + self.leading;
+    pub(crate) fn get(&self, place: usize) -> Option<Line> {
         match self.inline.get(..self.count.min(INLINE)).and_then(|inline| inline.get(place)) {
             Some(line) => Some(*line),
             None => self.more.get(place.checked_sub(INLINE)?).copied(),

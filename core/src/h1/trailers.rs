@@ -1,6 +1,7 @@
 //! The trailer section behind the last chunk (RFC 9112 7.1.2), and what may not stand in it.
 
 use super::section::Lines;
+use crate::Config;
 use crate::close::Refusal;
 
 /// Fields that frame a message, route it, control the connection, say who asks, or say what the
@@ -25,9 +26,11 @@ pub(super) fn is_forbidden(name: &[u8]) -> bool {
     FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
 }
 
-/// Reads a complete section, of which `lines` has the places of the lines.
-pub(super) fn read(section: &[u8], lines: &mut Lines) -> Result<(), Refusal> {
-    let read = lines.read_fields(section, 0, |name, _| {
+/// Reads the trailers that `section` begins with, and leaves in `lines` where their fields stand.
+/// Says how long they are.
+pub(super) fn read(section: &[u8], config: &Config, lines: &mut Lines) -> Result<usize, Refusal> {
+    let most = config.request_fields_limit() as usize;
+    let read = lines.read(section, section, most, |name, _| {
         if is_forbidden(name) { Err(Refusal::Trailers) } else { Ok(()) }
     });
     read.map_err(|_| Refusal::Trailers)

@@ -1,6 +1,7 @@
 //! Graceful shutdown with connections in every state.
 
 use crate::support::{Program, SLACK, assert_about};
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -55,4 +56,19 @@ fn a_second_signal_ends_it_at_once() {
     let (code, taken) = program.wait();
     assert!(taken < SLACK, "{taken:?}");
     assert_ne!(code, Some(0));
+}
+
+#[test]
+fn an_answer_that_is_cut_off_does_not_look_whole() {
+    let program = Program::with(&["drain_timeout=500ms"]);
+    let mut client = program.connect();
+    // Its end is the connection's.
+    client.send("GET /events HTTP/1.0\r\n\r\n");
+    assert!(client.more() > 0);
+    program.signal("TERM");
+    let mut rest = Vec::new();
+    let ended = client.stream.read_to_end(&mut rest);
+    let error = ended.expect_err("an orderly end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(program.wait().0, Some(0));
 }
