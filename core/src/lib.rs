@@ -73,7 +73,7 @@
 //! | `time`, `rate` | ticks, the one table of timers, the minimum rate |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
 //! | `common` | what all protocols share; how a connection ends |
-//! | `h1` | HTTP/1.1: `state` (two tables), `head`, `body`, `trailers`, `response` |
+//! | `h1` | HTTP/1.1: `state` (two tables), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
 //!
 //! # Promises
 //!

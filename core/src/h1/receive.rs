@@ -1,0 +1,309 @@
+//! Bytes in: from the input to [`Step`]s, one request after the other.
+
+use super::body::Content;
+use super::head::{self, Framing as ContentFraming, Head, Kind};
+use super::response::Asked;
+use super::section::{Limits, Lines, Scan};
+use super::state::{Receiving, Sending};
+use super::trailers;
+use super::{Http1, Step, most_discarded};
+use crate::Config;
+use crate::close::{CloseReason, PeerClose, Refusal};
+use crate::common::Common;
+use crate::input::{Input, Span};
+use crate::rate::Rate;
+
+/// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).
+const BLANK: u8 = 8;
+
+/// What [`Http1::step`] does next.
+enum Next {
+    Step(Step),
+    Again,
+    Wait,
+}
+
+impl Http1 {
+    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
+    pub(crate) fn step(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        lines: &mut Lines,
+        head: &mut Head,
+    ) -> Option<Step> {
+        common.blocked = false;
+        loop {
+            if let Some(reason) = self.reset.take() {
+                return Some(Step::Reset(reason));
+            }
+            if self.cut_short && self.has_room(common) {
+                self.cut_short = false;
+                return Some(Step::Writable);
+            }
+            if !common.is_open() {
+                common.discard(input.take_all());
+                return None;
+            }
+            let step = match self.receiving {
+                Receiving::Idle => self.begin(common, input, lines, head),
+                Receiving::Head => self.head(common, input, lines, head),
+                Receiving::Body | Receiving::Discard if self.content.is_complete() => {
+                    self.end(common, input, lines)
+                }
+                Receiving::Body => self.body(common, input),
+                Receiving::Discard => self.discard(common, input),
+                Receiving::Done | Receiving::Closed => {
+                    common.blocked = true;
+                    Next::Wait
+                }
+            };
+            match step {
+                Next::Step(step) => return Some(step),
+                Next::Again => {}
+                Next::Wait => return None,
+            }
+        }
+    }
+
+    /// Whether [`Http1::step`] has something to do without new bytes.
+    pub(crate) fn has_events(&self, common: &Common) -> bool {
+        let too_large = self.receiving == Receiving::Body && self.content.exceeds(self.body_limit);
+        let over = common.eof && self.receiving == Receiving::Idle && common.is_open();
+        self.reset.is_some() || (self.cut_short && self.has_room(common)) || too_large || over
+    }
+
+    /// Skips empty lines; then a request begins.
+    fn begin(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        lines: &mut Lines,
+        head: &mut Head,
+    ) -> Next {
+        if common.is_full() {
+            common.blocked = true;
+            return Next::Wait;
+        }
+        loop {
+            let expected = if self.blank.is_multiple_of(2) { b'\r' } else { b'\n' };
+            match input.bytes().first() {
+                Some(byte) if *byte == expected && self.blank < BLANK => {
+                    input.take(1);
+                    self.blank += 1;
+                }
+                Some(b'\r' | b'\n') if self.blank >= BLANK => {
+                    return self.refuse_head(common, Refusal::BlankLines);
+                }
+                Some(b'\n') => return self.refuse_head(common, Refusal::BareCrOrLf),
+                Some(_) if expected == b'\n' => {
+                    return self.refuse_head(common, Refusal::BareCrOrLf);
+                }
+                Some(_) => {
+                    self.receiving.become_next(Receiving::Head);
+                    self.scan = Scan::default();
+                    return self.head(common, input, lines, head);
+                }
+                None => {
+                    if common.eof {
+                        common.linger(CloseReason::Peer(PeerClose::Done), 0);
+                    }
+                    return Next::Wait;
+                }
+            }
+        }
+    }
+
+    fn head(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        lines: &mut Lines,
+        head: &mut Head,
+    ) -> Next {
+        let read = self.section(common, input, Limits::of_head, |section, config| {
+            head::read(section, config, lines, head)
+        });
+        match read {
+            Ok(Some(span)) => {
+                self.begin_exchange(common, head);
+                Next::Step(Step::Request(span))
+            }
+            Ok(None) => Next::Wait,
+            Err(refusal) => self.refuse_head(common, refusal),
+        }
+    }
+
+    fn begin_exchange(&mut self, common: &Common, head: &Head) {
+        self.receiving.become_next(Receiving::Body);
+        self.sending.become_next(Sending::Owed);
+        self.requests += 1;
+        self.asked = Asked { http11: head.http11, kind: head.kind };
+        self.content = Content::new(head.framing);
+        self.scan = Scan::default();
+        self.blank = 0;
+        self.credit = 0;
+        self.awaited = false;
+        self.discarded = 0;
+        self.body_limit = common.config.request_body_limit().unwrap_or(u64::MAX);
+        self.keep = head.persist && self.requests < common.config.requests_per_connection();
+        self.continue_owed = head.expects_continue;
+        self.content_begun = false;
+        self.cut_short = false;
+        if head.framing != ContentFraming::Length(0) {
+            self.upload = Rate::new(common.config.request_body_minimum(), common.now);
+        }
+    }
+
+    /// Takes a head or a trailer section, which `read` reads and tells the length of.
+    ///
+    /// Nearly all have arrived whole and well, and are just read. With any other the search comes
+    /// first, which knows what is incomplete, and the limits.
+    #[inline(always)]
+    fn section(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        limits: fn(&Config) -> Limits,
+        mut read: impl FnMut(&[u8], &Config) -> Result<usize, Refusal>,
+    ) -> Result<Option<Span>, Refusal> {
+        if self.scan.is_new() {
+            let most = limits(&common.config).bytes.0;
+            let bytes = &*input.bytes();
+            if let Ok(length) = read(bytes.get(..most).unwrap_or(bytes), &common.config) {
+                return Ok(Some(input.take(length)));
+            }
+        }
+        let Some(span) = self.search(common, input, limits)? else { return Ok(None) };
+        read(input.span(span), &common.config)?;
+        Ok(Some(span))
+    }
+
+    /// Takes what reaches to the end of a head or of a trailer section.
+    #[cold]
+    fn search(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        limits: fn(&Config) -> Limits,
+    ) -> Result<Option<Span>, Refusal> {
+        let limits = limits(&common.config);
+        loop {
+            if let Some(length) = self.scan.find_end(input.bytes(), &limits)? {
+                let span = input.take(length);
+                input.part();
+                return Ok(Some(span));
+            }
+            if !input.join(limits.bytes.0) {
+                break;
+            }
+        }
+        if common.eof {
+            self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+        }
+        Ok(None)
+    }
+
+    fn body(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
+        if self.content.exceeds(self.body_limit) {
+            return self.refuse_content(common, Refusal::ContentTooLarge);
+        }
+        let bytes = input.bytes();
+        if bytes.is_empty() {
+            if common.eof {
+                self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+                return Next::Again;
+            }
+            if !self.awaited {
+                self.credit = 0;
+            }
+            return Next::Wait;
+        }
+        let decoded = match self.content.decode(bytes, self.credit, self.body_limit, &common.config)
+        {
+            Ok(decoded) => decoded,
+            Err(refusal) => return self.refuse_content(common, refusal),
+        };
+        if decoded.taken == 0 {
+            common.blocked = true;
+            return Next::Wait;
+        }
+        let span = input.take(decoded.taken);
+        if decoded.length == 0 {
+            return Next::Again;
+        }
+        self.content_begun = true;
+        self.continue_owed = false;
+        self.awaited = false;
+        self.credit -= decoded.length as u64;
+        self.body_limit -= decoded.length as u64;
+        self.upload.progress(common.config.request_body_minimum(), decoded.length, common.now);
+        Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
+    }
+
+    /// The rest of the content of a request that was answered.
+    #[cold]
+    fn discard(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
+        let bytes = input.bytes();
+        if bytes.is_empty() {
+            if common.eof {
+                self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+            }
+            return Next::Wait;
+        }
+        let most = u64::MAX;
+        match self.content.decode(bytes, most, most, &common.config) {
+            Ok(decoded) => {
+                input.take(decoded.taken);
+                self.discarded += decoded.taken as u64;
+                if self.discarded > most_discarded(common) {
+                    self.fail(common, CloseReason::UnreadContent);
+                }
+            }
+            Err(_) => self.fail(common, CloseReason::UnreadContent),
+        }
+        Next::Again
+    }
+
+    /// The content was taken; what is left is the trailer section of chunked content.
+    fn end(&mut self, common: &mut Common, input: &mut Input<'_>, lines: &mut Lines) -> Next {
+        let discards = self.receiving == Receiving::Discard;
+        let taken = if !self.content.has_trailers() {
+            lines.clear();
+            Ok(Some(input.take(0)))
+        } else if discards {
+            self.search(common, input, Limits::of_trailers)
+        } else {
+            self.section(common, input, Limits::of_trailers, |section, config| {
+                trailers::read(section, config, lines)
+            })
+        };
+        let span = match taken {
+            Ok(Some(span)) => span,
+            Ok(None) if !common.is_open() => return Next::Again,
+            Ok(None) => return Next::Wait,
+            Err(Refusal::BareCrOrLf) => return self.refuse_content(common, Refusal::BareCrOrLf),
+            Err(_) => return self.refuse_content(common, Refusal::Trailers),
+        };
+        if discards {
+            self.exchange_ended(common);
+            return Next::Again;
+        }
+        self.receiving.become_next(Receiving::Done);
+        Next::Step(Step::End(span))
+    }
+
+    #[cold]
+    fn refuse_head(&mut self, common: &mut Common, refusal: Refusal) -> Next {
+        // Nothing is known yet of who asks for what.
+        self.asked = Asked { http11: true, kind: Kind::Plain };
+        self.fail(common, CloseReason::Refused(refusal));
+        Next::Again
+    }
+
+    #[cold]
+    fn refuse_content(&mut self, common: &mut Common, refusal: Refusal) -> Next {
+        self.fail(common, CloseReason::Refused(refusal));
+        Next::Again
+    }
+}
