@@ -45,6 +45,7 @@ const CASES: &[Case] = &[
     Case::new("long head", || long_head(8000), usize::MAX),
     Case::new("long head, byte by byte", || long_head(8000), 1),
     Case::new("long head, 4 bytes at a time", || long_head(8000), 4),
+    Case::new("too many fields", too_many_fields, usize::MAX),
     Case::new("100 fields of 4 bytes", many_fields, usize::MAX),
     Case::new("100 fields, byte by byte", many_fields, 1),
     Case::new("blank lines", || [b"\r\n\r\n\r\n\r\n", NORMAL].concat(), usize::MAX),
@@ -109,9 +110,15 @@ fn hello(connection: &mut Connection, stream: StreamId, kind: &HeaderValue) {
     let _ = connection.finish(NOW, stream, None);
 }
 
+/// A head within all limits.
 fn long_head(length: usize) -> Vec<u8> {
-    let line = b"X-Header-Field: a value of a usual length\r\n";
+    let line = [b"X-Header-Field: ".as_slice(), &[b'v'; 100], b"\r\n"].concat();
     let lines = line.repeat(length / line.len());
+    [b"GET / HTTP/1.1\r\nHost: a\r\n".as_slice(), &lines, b"\r\n"].concat()
+}
+
+fn too_many_fields() -> Vec<u8> {
+    let lines = b"X-Header-Field: a value of a usual length\r\n".repeat(190);
     [b"GET / HTTP/1.1\r\nHost: a\r\n".as_slice(), &lines, b"\r\n"].concat()
 }
 
@@ -213,6 +220,7 @@ fn checks(costs: &Costs) -> Vec<(String, f64, f64)> {
         1.2,
     ));
     let worst = [
+        ("too many fields", 1.0),
         ("100 fields of 4 bytes", 5.0),
         ("blank lines", 5.0),
         // A connection that is refused, answered and ended after 10 bytes.
