@@ -6,7 +6,7 @@ use crate::close::Refusal;
 
 /// Fields that frame a message, route it, control the connection, say who asks, or say what the
 /// content is (RFC 9110 6.5.1).
-const FORBIDDEN: [&str; 13] = [
+const FORBIDDEN: [&str; 16] = [
     "authorization",
     "connection",
     "content-encoding",
@@ -16,6 +16,9 @@ const FORBIDDEN: [&str; 13] = [
     "cookie",
     "expect",
     "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
