@@ -124,11 +124,9 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         match self.socket.poll_read(cx, buffer) {
             Poll::Pending => return false,
             Poll::Ready(Ok(0)) => {
-                let Drive { shared, connection, exchange, peer, .. } = self;
-                let mut events = connection.receive_eof(now);
-                while let Some((connection, event)) = events.next() {
-                    exchange.on_event(cx, now, connection, event, shared, *peer);
-                }
+                // What it brings is taken where all is taken that needs no new bytes.
+                drop(self.connection.receive_eof(now));
+                self.resume(cx, now);
             }
             Poll::Ready(Ok(bytes)) => {
                 let read = buffer.get_mut(..bytes).unwrap_or_default();

@@ -4,13 +4,11 @@
 //! Whatever two parsers could read differently is refused; nothing is repaired.
 
 use super::grammar::{self, decimal};
-use super::section::Lines;
+use super::section::{LONGEST_METHOD, Lines};
 use crate::Config;
 use crate::close::Refusal;
 use core::ops::Range;
 
-/// Longer methods are unknown ones.
-pub(super) const LONGEST_METHOD: usize = 32;
 /// The end of a line.
 const END: &[u8] = b"\r\n";
 

@@ -144,9 +144,7 @@ impl Http1 {
 
     /// An idle connection gets a short last chance, in which a request may be on its way.
     pub(crate) fn drain(&mut self, common: &mut Common) {
-        if common.timers.is_set(Timer::KeepAlive) {
-            common.timers.stop(Timer::KeepAlive);
-        }
+        common.timers.stop(Timer::KeepAlive);
     }
 
     // ---- the ends of things ---------------------------------------------------------------------

@@ -10,8 +10,10 @@ use crate::Config;
 use crate::close::Refusal;
 use core::ops::Range;
 
+/// Longer methods are unknown ones.
+pub(super) const LONGEST_METHOD: usize = 32;
 /// What a request line may have beside its target: the longest method, two spaces, the version.
-const LINE_OVERHEAD: usize = super::head::LONGEST_METHOD + 10;
+const LINE_OVERHEAD: usize = LONGEST_METHOD + 10;
 
 /// The limits of one section.
 #[derive(Clone, Copy, Debug)]
