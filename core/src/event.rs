@@ -147,6 +147,20 @@ impl<'e> RequestHead<'e> {
         text(self.bytes, range(self.head.target))
     }
 
+    /// The path of the target, without its query: `*` for the asterisk form, and empty for the
+    /// authority form, or where an absolute target has none.
+    pub fn path(&self) -> &'e str {
+        let target = self.target();
+        let path = match target.as_bytes().first() {
+            Some(b'/' | b'*') => target,
+            _ => match target.split_once("://") {
+                Some((_, rest)) => rest.find(['/', '?']).map_or("", |start| rest.split_at(start).1),
+                None => "",
+            },
+        };
+        path.split_once('?').map_or(path, |(path, _)| path)
+    }
+
     /// HTTP/1.0 or HTTP/1.1.
     pub fn version(&self) -> Version {
         if self.head.http11 { Version::HTTP_11 } else { Version::HTTP_10 }

@@ -175,6 +175,30 @@ fn heads_in_the_types_of_the_ecosystem() {
     }
 }
 
+#[test]
+fn the_path_of_every_form_of_target() {
+    for (method, target, path) in [
+        ("GET", "/", "/"),
+        ("GET", "/a/b", "/a/b"),
+        ("GET", "/a?b/c?d", "/a"),
+        ("GET", "/?/", "/"),
+        ("GET", "//a//b", "//a//b"),
+        ("GET", "http://a/b?c", "/b"),
+        ("GET", "http://a", ""),
+        ("GET", "http://a?b/c", ""),
+        ("GET", "/?http://a/b", "/"),
+        ("OPTIONS", "*", "*"),
+        ("CONNECT", "a:80", ""),
+    ] {
+        let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
+        let host = if method == "CONNECT" { target } else { "a" };
+        let mut wire = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+        let Some((_, Event::Request { head, .. })) = events.next() else { panic!("{target}") };
+        assert_eq!(head.path(), path, "{target}");
+    }
+}
+
 // ---- keeping the connection -----------------------------------------------------------------------
 
 #[test]

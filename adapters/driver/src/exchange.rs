@@ -3,15 +3,15 @@
 //! In: events of the connection. Out: actions on it. The handler is polled on the connection's own
 //! task; it is boxed while it runs, and gone when its answer is complete.
 
-use crate::body::{Body, BodyError, Upload};
-use crate::clock;
+use crate::body::{BodyError, Upload};
+use crate::incoming::{Incoming, Left, Reply};
+use crate::link::Link;
 use crate::service::{BoxError, Service};
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
 use bytes::{Buf, Bytes};
-use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use portcullis::{Begun, BodyLength, Connection, Event, Misuse, RequestHead, StreamId, Tick};
@@ -29,6 +29,8 @@ pin_project! {
     enum Work<F, B> {
         Handling { #[pin] future: F },
         Answering { #[pin] answer: Answering<B> },
+        // The rest of an answer that was given on the spot.
+        Finishing { content: Bytes },
     }
 }
 
@@ -117,25 +119,18 @@ impl<S: Service<K>, K> Exchange<S, K> {
         shared: &Shared<S>,
         peer: SocketAddr,
     ) {
-        let length = head.content_length();
-        let body = if length == Some(0) {
-            Body::empty()
-        } else {
-            let upload = Arc::<Upload>::default();
-            self.upload = Some(upload.clone());
-            Body::new(upload, length)
+        let mut left = Left::default();
+        let link = Link { now, connection, stream };
+        let tell_peer = shared.tell_peer;
+        let incoming = Incoming { link, head, peer, tell_peer, left: &mut left };
+        // Each is made where it stays: moving a handler costs more than the branch.
+        self.work = match shared.service.call(incoming) {
+            Reply(Some(future)) => Some(spare::boxed(|| Work::Handling { future })),
+            Reply(None) if left.content.is_empty() => return,
+            Reply(None) => Some(spare::boxed(|| Work::Finishing { content: left.content })),
         };
-        let mut request = Request::new(body);
-        if let Err(refusal) = spare::write(head, &mut request) {
-            // The stream is alive: it was delivered just now.
-            let _ = connection.refuse(now, stream, refusal);
-            return;
-        }
-        if shared.tell_peer {
-            request.extensions_mut().insert(PeerAddress(peer));
-        }
         self.stream = Some(stream);
-        self.work = Some(spare::boxed(|| Work::Handling { future: shared.service.call(request) }));
+        self.upload = left.upload;
     }
 
     /// Lets the application work as far as it can.
@@ -144,8 +139,9 @@ impl<S: Service<K>, K> Exchange<S, K> {
         let Some(work) = self.work.as_mut().and_then(|work| work.as_mut().as_pin_mut()) else {
             return;
         };
-        let mut link = Link { now, connection, stream, upload: self.upload.as_deref() };
-        if let Outcome::Over = work.poll_work(cx, &mut link) {
+        let mut step =
+            Step { link: Link { now, connection, stream }, upload: self.upload.as_deref() };
+        if let Outcome::Over = work.poll_work(cx, &mut step) {
             if let Some(work) = self.work.take() {
                 spare::keep_box(work);
             }
@@ -170,63 +166,38 @@ impl<S: Service<K>, K> Drop for Exchange<S, K> {
 }
 
 /// What a step works on.
-struct Link<'a> {
-    now: Tick,
-    connection: &'a mut Connection,
-    stream: StreamId,
+struct Step<'a> {
+    link: Link<'a>,
     upload: Option<&'a Upload>,
 }
 
-impl Link<'_> {
+impl Step<'_> {
     /// Passes the application's wishes for content on to the connection.
     fn pass_wishes(&mut self, cx: &Context<'_>) {
         if let Some(upload) = self.upload {
-            self.pass_wishes_of(upload, cx);
+            self.link.pass_wishes(upload, cx);
         }
     }
 
-    fn pass_wishes_of(&mut self, upload: &Upload, cx: &Context<'_>) {
-        let (limit, wanted) = upload.wishes(cx);
-        if let Some(limit) = limit
-            && self.connection.limit_request_body(self.now, self.stream, limit).is_err()
-        {
-            tracing::warn!("a limit for content came after the content had begun");
-        }
-        if wanted {
-            // A stream that is gone gets its end by an event.
-            let most = u64::MAX;
-            let _ = self.connection.request_data(self.now, self.stream, most);
+    /// Sends from `data` what there is room for; says what comes of it unless that was all.
+    fn send(&mut self, data: &mut Bytes) -> Option<Outcome> {
+        match self.link.send(data) {
+            Ok(()) => (!data.is_empty()).then_some(Outcome::Waits),
+            Err(Misuse::UnknownStream) => Some(Outcome::Over),
+            Err(misuse) => Some(self.fail("the answer's content cannot be sent", misuse)),
         }
     }
 
-    /// Answers with a bare 500, if no answer has begun; otherwise cuts it off.
-    fn fail(&mut self, why: &str, error: impl std::fmt::Display) {
-        tracing::error!(%error, "{why}");
-        let Link { now, connection, stream, .. } = self;
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let answered = connection.respond(*now, *stream, status, None, BodyLength::Known(0));
-        let _ = match answered {
-            Ok(_) => connection.finish(*now, *stream, None),
-            Err(_) => connection.reset(*now, *stream),
-        };
+    fn finish(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+        match self.link.finish(trailers) {
+            Ok(()) | Err(Misuse::UnknownStream) => Outcome::Over,
+            Err(misuse) => self.fail("the answer cannot be ended", misuse),
+        }
     }
 
-    /// Sends the head of the answer.
-    fn respond(&mut self, parts: &Parts, length: BodyLength) -> Result<Begun, Misuse> {
-        let Link { now, connection, stream, .. } = self;
-        clock::with_date(*now, |date| {
-            let fields = WithDate { fields: parts.headers.iter(), date: Some(date) };
-            connection.respond(*now, *stream, parts.status, fields, length)
-        })
-    }
-
-    /// Sends the whole answer, or the head only if there is no room for all of it.
-    fn answer(&mut self, parts: &Parts, content: &mut Bytes) -> Result<Begun, Misuse> {
-        let Link { now, connection, stream, .. } = self;
-        clock::with_date(*now, |date| {
-            let fields = WithDate { fields: parts.headers.iter(), date: Some(date) };
-            connection.answer(*now, *stream, parts.status, fields, content)
-        })
+    fn fail(&mut self, why: &str, error: impl std::fmt::Display) -> Outcome {
+        self.link.fail(why, error);
+        Outcome::Over
     }
 }
 
@@ -235,29 +206,27 @@ where
     F: Future<Output = Result<Response<B>, BoxError>>,
     B: http_body::Body<Error: Into<BoxError>>,
 {
-    fn poll_work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, link: &mut Link<'_>) -> Outcome {
-        let response = match self.as_mut().project() {
-            WorkProjection::Answering { answer } => return answer.poll_answer(cx, link),
-            WorkProjection::Handling { future } => match future.poll(cx) {
-                Poll::Pending => {
-                    link.pass_wishes(cx);
-                    return Outcome::Waits;
-                }
-                Poll::Ready(Ok(response)) => response,
-                Poll::Ready(Err(error)) => {
-                    link.fail("the handler failed", error);
-                    return Outcome::Over;
-                }
-            },
+    fn poll_work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, step: &mut Step<'_>) -> Outcome {
+        let polled = match self.as_mut().project() {
+            WorkProjection::Answering { answer } => return answer.poll_answer(cx, step),
+            WorkProjection::Finishing { content } => {
+                return step.send(content).unwrap_or_else(|| step.finish(None));
+            }
+            WorkProjection::Handling { future } => future.poll(cx),
         };
         // The handler's wishes count even for an answer that came at once.
-        link.pass_wishes(cx);
+        step.pass_wishes(cx);
+        let response = match polled {
+            Poll::Pending => return Outcome::Waits,
+            Poll::Ready(Ok(response)) => response,
+            Poll::Ready(Err(error)) => return step.fail("the handler failed", error),
+        };
         let (mut parts, body) = response.into_parts();
         let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
         self.set(Work::Answering { answer });
         match self.project() {
-            WorkProjection::Answering { answer } => answer.begin(cx, link, &mut parts),
-            WorkProjection::Handling { .. } => Outcome::Waits,
+            WorkProjection::Answering { answer } => answer.begin(cx, step, &mut parts),
+            _ => Outcome::Waits,
         }
     }
 }
@@ -266,67 +235,51 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
     fn begin(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        link: &mut Link<'_>,
+        step: &mut Step<'_>,
         parts: &mut Parts,
     ) -> Outcome {
         // The length has to be asked for before the first frame is taken.
         let length =
             if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
-        let polled = self.as_mut().poll_data(cx, link);
+        let polled = self.as_mut().poll_data(cx, step);
         let this = self.as_mut().project();
         let is_whole = length == Some(this.data.len() as u64)
             && polled.is_ok()
             && (*this.ended || this.body.is_end_stream());
         let begun = if is_whole {
-            link.answer(parts, this.data)
+            step.link.answer(parts.status, parts.headers.iter(), this.data)
         } else {
-            link.respond(parts, length.map_or(BodyLength::Unknown, BodyLength::Known))
+            let length = length.map_or(BodyLength::Unknown, BodyLength::Known);
+            step.link.respond(parts.status, &parts.headers, length)
         };
         spare::keep(&mut parts.headers);
         match begun {
             Ok(Begun::Open) => {}
             Ok(Begun::Complete) | Err(Misuse::UnknownStream) => return Outcome::Over,
-            Err(misuse) => {
-                link.fail("the handler's answer cannot be sent", misuse);
-                return Outcome::Over;
-            }
+            Err(misuse) => return step.fail("the handler's answer cannot be sent", misuse),
         }
         match polled {
-            Ok(()) => self.poll_answer(cx, link),
-            Err(error) => {
-                link.fail("the answer's content failed", error);
-                Outcome::Over
-            }
+            Ok(()) => self.poll_answer(cx, step),
+            Err(error) => step.fail("the answer's content failed", error),
         }
     }
 
-    fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>, link: &mut Link<'_>) -> Outcome {
+    fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>, step: &mut Step<'_>) -> Outcome {
         loop {
-            if link.connection.room(link.stream) > 0
-                && let Err(error) = self.as_mut().poll_data(cx, link)
+            if step.link.room() > 0
+                && let Err(error) = self.as_mut().poll_data(cx, step)
             {
-                link.fail("the answer's content failed", error);
-                return Outcome::Over;
+                return step.fail("the answer's content failed", error);
             }
             let this = self.as_mut().project();
-            let (now, stream) = (link.now, link.stream);
             if !this.data.is_empty() {
-                match link.connection.send_data(now, stream, this.data) {
-                    Ok(_) if this.data.is_empty() => continue,
-                    Ok(_) => return Outcome::Waits,
-                    Err(Misuse::UnknownStream) => return Outcome::Over,
-                    Err(misuse) => {
-                        link.fail("the answer's content cannot be sent", misuse);
-                        return Outcome::Over;
-                    }
+                match step.send(this.data) {
+                    Some(outcome) => return outcome,
+                    None => continue,
                 }
             }
             if *this.ended || this.body.is_end_stream() {
-                match link.connection.finish(now, stream, this.trailers.as_ref()) {
-                    Ok(()) | Err(Misuse::UnknownStream) => {}
-                    Err(misuse) => link.fail("the answer cannot be ended", misuse),
-                }
-                return Outcome::Over;
+                return step.finish(this.trailers.as_ref());
             }
             return Outcome::Waits;
         }
@@ -336,7 +289,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
     fn poll_data(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        link: &mut Link<'_>,
+        step: &mut Step<'_>,
     ) -> Result<(), BoxError> {
         let mut this = self.project();
         while this.data.is_empty() && !*this.ended {
@@ -345,7 +298,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
                 break;
             }
             let polled = this.body.as_mut().poll_frame(cx);
-            link.pass_wishes(cx);
+            step.pass_wishes(cx);
             match polled {
                 Poll::Pending => break,
                 Poll::Ready(None) => *this.ended = true,
@@ -357,27 +310,5 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             }
         }
         Ok(())
-    }
-}
-
-/// The answer's fields, and a `Date` if they have none (RFC 9110 6.6.1).
-struct WithDate<'f, I> {
-    fields: I,
-    date: Option<&'f HeaderValue>,
-}
-
-impl<'f, I: Iterator<Item = (&'f HeaderName, &'f HeaderValue)>> Iterator for WithDate<'f, I> {
-    type Item = (&'f HeaderName, &'f HeaderValue);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.fields.next() {
-            Some((name, value)) => {
-                if *name == header::DATE {
-                    self.date = None;
-                }
-                Some((name, value))
-            }
-            None => self.date.take().map(|date| (&header::DATE, date)),
-        }
     }
 }

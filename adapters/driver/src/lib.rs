@@ -12,7 +12,9 @@
 //! | `drive` | the loop of one connection |
 //! | `exchange` | one request on its way through the application |
 //! | `body` | a request's content, asked for by polling |
-//! | `service` | what answers: async functions and tower services |
+//! | `service` | what answers: async functions, tower services, types that look at the head first |
+//! | `incoming` | a request as a service first sees it |
+//! | `link` | a connection at one of its streams |
 //! | `timer`, `clock` | the lazy timer, the clocks |
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
 //! | `shared` | what all connections of a server share |
@@ -26,6 +28,8 @@ mod clock;
 mod control;
 mod drive;
 mod exchange;
+mod incoming;
+mod link;
 mod runtime;
 mod scratch;
 mod server;
@@ -37,7 +41,8 @@ mod timer;
 
 pub use body::{Body, BodyError};
 pub use exchange::PeerAddress;
+pub use incoming::{Incoming, Reply};
 pub use runtime::{Listener, Runtime, Socket, Timer};
 pub use server::{Report, Server};
-pub use service::{BoxError, Function, FunctionAnswer, Service, Tower, TowerAnswer};
+pub use service::{BoxError, Function, FunctionAnswer, Native, Service, Tower, TowerAnswer};
 pub use stats::{Snapshot, Stats};

@@ -21,59 +21,50 @@ use crate::body::{AnswerBody, BoxError};
 use crate::status::Status;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
+use portcullis_driver::{Body as Content, FunctionAnswer, Incoming, Native, Reply, Service};
 use route::{NoRoute, Route};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 const PAGE: &str = include_str!("demo/page.html");
+const HELLO: Bytes = Bytes::from_static(b"Hello, world!");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The demo routes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Demo {
-    status: Status,
+    status: Arc<Status>,
     sleep: Sleep,
 }
 
 impl Demo {
     /// Routes that tell `status`, and wait with `sleep`.
     pub fn new(status: Status, sleep: Sleep) -> Self {
-        Demo { status, sleep }
+        Demo { status: Arc::new(status), sleep }
     }
 
-    /// The routes as a service, for an adapter's `serve`.
-    pub fn service<B>(self) -> impl Fn(Request<B>) -> Answer<B> + Clone + Send + Sync + 'static
+    /// Answers a request for `route`.
+    fn answer<B>(&self, route: Result<Route, NoRoute>, request: Request<B>) -> Answer<B>
     where
         B: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + Unpin + 'static,
     {
-        let demo = Arc::new(self);
-        move |request| demo.answer(request)
-    }
-
-    /// Answers one request.
-    pub fn answer<B>(&self, mut request: Request<B>) -> Answer<B>
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + Unpin + 'static,
-    {
-        let route = match Route::find(request.uri().path()) {
+        let route = match route {
             Ok(route) => route,
             Err(NoRoute::Unknown) => return Answer::now(answer::not_found()),
+            Err(NoRoute::BadMethod(allowed)) => return Answer::now(answer::wrong_method(allowed)),
             Err(NoRoute::BadNumber(expected)) => {
                 return Answer::now(answer::line(StatusCode::BAD_REQUEST, expected));
             }
         };
-        if !route.allows(request.method()) {
-            return Answer::now(answer::wrong_method(route.methods()));
-        }
         Answer::now(match route {
-            Route::Hello => hello(std::mem::take(request.headers_mut())),
+            Route::Hello => answer::of_type(TEXT, AnswerBody::whole(HELLO)),
             Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
             Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
             Route::Events => unstored(EVENT_STREAM, AnswerBody::events(self.sleep)),
@@ -93,13 +84,21 @@ impl Demo {
     }
 }
 
-/// The greeting, in the room of the request's fields: the one answer here that should cost nothing.
-fn hello<B>(mut fields: HeaderMap) -> Response<AnswerBody<B>> {
-    fields.clear();
-    fields.insert(CONTENT_TYPE, TEXT);
-    let mut response = Response::new(AnswerBody::whole(Bytes::from_static(b"Hello, world!")));
-    *response.headers_mut() = fields;
-    response
+impl Service<Native> for Demo {
+    type ResponseBody = AnswerBody<Content>;
+    type Future = FunctionAnswer<Answer<Content>>;
+
+    fn call(&self, incoming: Incoming<'_>) -> Reply<Self::Future> {
+        let route = Route::find(incoming.head().method(), incoming.head().path());
+        match route {
+            // The one answer here that should cost next to nothing.
+            Ok(Route::Hello) => {
+                static TYPE: HeaderValue = TEXT;
+                incoming.answer(StatusCode::OK, [(&CONTENT_TYPE, &TYPE)], HELLO)
+            }
+            _ => incoming.handle(|request| FunctionAnswer::new(self.answer(route, request))),
+        }
+    }
 }
 
 /// An answer that is true only now.
@@ -158,8 +157,15 @@ mod tests {
         Request::builder().method(method).uri(target).body(content).expect("a request")
     }
 
+    fn answer<B>(demo: &Demo, request: Request<B>) -> Answer<B>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + Unpin + 'static,
+    {
+        demo.answer(Route::find(request.method().as_str(), request.uri().path()), request)
+    }
+
     fn get(target: &str) -> Response<Result<Bytes, BoxError>> {
-        whole(at_once().answer(request(Method::GET, target, Empty::<Bytes>::new())))
+        whole(answer(&at_once(), request(Method::GET, target, Empty::<Bytes>::new())))
     }
 
     fn text(response: &Response<Result<Bytes, BoxError>>) -> &str {
@@ -198,11 +204,11 @@ mod tests {
         for target in ["/sink", "/lazy/100"] {
             let frames = ["abc", "", "defg"].map(|it| Ok(Frame::data(Bytes::from(it))));
             let content = Frames::from_iter(frames);
-            let response = whole(at_once().answer(request(Method::POST, target, content)));
+            let response = whole(answer(&at_once(), request(Method::POST, target, content)));
             assert_eq!((response.status().as_u16(), text(&response)), (200, "7"), "{target}");
         }
         let content = Full::new(Bytes::from("<b>abc</b>"));
-        let response = whole(at_once().answer(request(Method::POST, "/echo", content)));
+        let response = whole(answer(&at_once(), request(Method::POST, "/echo", content)));
         assert_eq!(text(&response), "<b>abc</b>");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/octet-stream");
     }
@@ -212,7 +218,7 @@ mod tests {
         for target in ["/sink", "/lazy/1"] {
             let frames = [Ok(Frame::data(Bytes::from("abc"))), Err("cut off".into())];
             let content = Frames::from_iter(frames);
-            let response = whole(at_once().answer(request(Method::POST, target, content)));
+            let response = whole(answer(&at_once(), request(Method::POST, target, content)));
             assert_eq!(response.status(), 400);
             assert_eq!(text(&response), "the content ended early: cut off\n");
         }
@@ -237,7 +243,7 @@ mod tests {
             }
         }
         for (method, target) in [(Method::GET, "/slow/25"), (Method::POST, "/lazy/25")] {
-            let answer = waiting.answer(request(method, target, Untouched));
+            let answer = answer(&waiting, request(method, target, Untouched));
             let mut answer = std::pin::pin!(answer);
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(answer.as_mut().poll(&mut cx).is_pending(), "{target}");
@@ -251,7 +257,7 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert!(text(&response).contains("\"memory_bound\": 1000"), "{response:?}");
-        let answer = at_once().answer(request(Method::GET, "/events", Empty::<Bytes>::new()));
+        let answer = answer(&at_once(), request(Method::GET, "/events", Empty::<Bytes>::new()));
         let response = futures_lite::future::block_on(answer);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
@@ -269,7 +275,7 @@ mod tests {
             (Method::HEAD, "/bytes/5", 200, None),
         ] {
             let response =
-                whole(at_once().answer(request(method.clone(), target, Empty::<Bytes>::new())));
+                whole(answer(&at_once(), request(method.clone(), target, Empty::<Bytes>::new())));
             assert_eq!(response.status(), status, "{method} {target}");
             let allowed = response.headers().get(ALLOW).map(|it| it.to_str().expect("text"));
             assert_eq!(allowed, allow, "{method} {target}");

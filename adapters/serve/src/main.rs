@@ -68,7 +68,7 @@ fn run(args: Args, config: Config) -> Result<(), BoxError> {
         None => {
             let status = Status::new(stats, memory_bound);
             let demo = Demo::new(status, args.runtime.sleep());
-            args.runtime.serve(plan, demo.service::<Body>())
+            args.runtime.serve(plan, demo)
         }
     }?;
     say(format_args!("drained: {} finished, {} cut", drained.finished, drained.cut));

@@ -1,0 +1,105 @@
+//! A request as a service first sees it: its head lies where it was read, and nothing was made of it.
+
+use crate::PeerAddress;
+use crate::body::{Body, Upload};
+use crate::link::Link;
+use crate::spare;
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, StatusCode};
+use portcullis::{Begun, Misuse, Refusal, RequestHead};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A request that has just arrived: it is answered on the spot, or handled.
+pub struct Incoming<'r> {
+    pub(crate) link: Link<'r>,
+    pub(crate) head: &'r RequestHead<'r>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) tell_peer: bool,
+    pub(crate) left: &'r mut Left,
+}
+
+/// What a service makes of an [`Incoming`] request.
+#[derive(Debug)]
+#[must_use]
+pub struct Reply<F>(pub(crate) Option<F>);
+
+/// What the call of the service leaves for later.
+#[derive(Default)]
+pub(crate) struct Left {
+    /// Where the request's content goes.
+    pub(crate) upload: Option<Arc<Upload>>,
+    /// Content of the answer for which there was no room.
+    pub(crate) content: Bytes,
+}
+
+impl Incoming<'_> {
+    /// The request's head.
+    pub fn head(&self) -> &RequestHead<'_> {
+        self.head
+    }
+
+    /// The peer's address.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Answers now, with all of the content; the request's own is not read. A `Date` is added if
+    /// `fields` have none, and so are the fields that frame the message.
+    ///
+    /// If the answer cannot be sent, since its fields contradict its length or are too many, the
+    /// client gets a 500, as with the answer of a handler.
+    pub fn answer<'f, F>(
+        mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        mut content: Bytes,
+    ) -> Reply<F> {
+        match self.link.answer(status, fields.into_iter(), &mut content) {
+            Ok(Begun::Open) => self.left.content = content,
+            Ok(Begun::Complete) | Err(Misuse::UnknownStream) => {}
+            Err(misuse) => self.link.fail("the service's answer cannot be sent", misuse),
+        }
+        Reply(None)
+    }
+
+    /// Refuses the request with the status that goes with `refusal`, and closes the connection.
+    pub fn refuse<F>(mut self, refusal: Refusal) -> Reply<F> {
+        self.link.refuse(refusal);
+        Reply(None)
+    }
+
+    /// Hands the request to `handler` in the ecosystem's types, to be answered by its future.
+    pub fn handle<F>(mut self, handler: impl FnOnce(Request<Body>) -> F) -> Reply<F> {
+        match self.make_request() {
+            Ok(request) => Reply(Some(handler(request))),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    fn make_request(&mut self) -> Result<Request<Body>, Refusal> {
+        let length = self.head.content_length();
+        let body = if length == Some(0) {
+            Body::empty()
+        } else {
+            Body::new(self.left.upload.insert(Arc::default()).clone(), length)
+        };
+        let mut request = Request::new(body);
+        spare::write(self.head, &mut request)?;
+        if self.tell_peer {
+            request.extensions_mut().insert(PeerAddress(self.peer));
+        }
+        Ok(request)
+    }
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("head", &self.head)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}

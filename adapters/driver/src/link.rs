@@ -1,0 +1,118 @@
+//! A connection at one of its streams: what the application's side does to it.
+
+use crate::body::Upload;
+use crate::clock;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use portcullis::{Begun, BodyLength, Connection, Misuse, Refusal, StreamId, Tick};
+use std::task::Context;
+
+/// What a step works on.
+pub(crate) struct Link<'a> {
+    pub(crate) now: Tick,
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) stream: StreamId,
+}
+
+impl Link<'_> {
+    /// How much content the connection would take.
+    pub(crate) fn room(&self) -> usize {
+        self.connection.room(self.stream)
+    }
+
+    /// Sends the head of the answer, with a `Date` if it has none.
+    pub(crate) fn respond(
+        &mut self,
+        status: StatusCode,
+        fields: &HeaderMap,
+        length: BodyLength,
+    ) -> Result<Begun, Misuse> {
+        let Link { now, connection, stream } = self;
+        clock::with_date(*now, |date| {
+            let fields = WithDate { fields: fields.iter(), date: Some(date) };
+            connection.respond(*now, *stream, status, fields, length)
+        })
+    }
+
+    /// Sends the whole answer, or the head only if there is no room for all of it.
+    pub(crate) fn answer<'f>(
+        &mut self,
+        status: StatusCode,
+        fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        content: &mut Bytes,
+    ) -> Result<Begun, Misuse> {
+        let Link { now, connection, stream } = self;
+        clock::with_date(*now, |date| {
+            connection.answer(*now, *stream, status, WithDate { fields, date: Some(date) }, content)
+        })
+    }
+
+    /// Sends what there is room for.
+    pub(crate) fn send(&mut self, data: &mut Bytes) -> Result<(), Misuse> {
+        self.connection.send_data(self.now, self.stream, data).map(drop)
+    }
+
+    /// Ends the answer.
+    pub(crate) fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Misuse> {
+        self.connection.finish(self.now, self.stream, trailers)
+    }
+
+    /// Answers with the status that goes with `refusal`.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        // A stream that is gone needs no answer.
+        let _ = self.connection.refuse(self.now, self.stream, refusal);
+    }
+
+    /// Answers with a bare 500, if no answer has begun; otherwise cuts it off.
+    pub(crate) fn fail(&mut self, why: &str, error: impl std::fmt::Display) {
+        tracing::error!(%error, "{why}");
+        let Link { now, connection, stream } = self;
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let answered = connection.respond(*now, *stream, status, None, BodyLength::Known(0));
+        let _ = match answered {
+            Ok(_) => connection.finish(*now, *stream, None),
+            Err(_) => connection.reset(*now, *stream),
+        };
+    }
+
+    /// Passes the application's wishes for content on to the connection.
+    pub(crate) fn pass_wishes(&mut self, upload: &Upload, cx: &Context<'_>) {
+        let (limit, wanted) = upload.wishes(cx);
+        if let Some(limit) = limit
+            && self.connection.limit_request_body(self.now, self.stream, limit).is_err()
+        {
+            tracing::warn!("a limit for content came after the content had begun");
+        }
+        if wanted {
+            // A stream that is gone gets its end by an event.
+            let most = u64::MAX;
+            let _ = self.connection.request_data(self.now, self.stream, most);
+        }
+    }
+}
+
+/// The answer's fields, and a `Date` if they have none (RFC 9110 6.6.1).
+struct WithDate<'d, I> {
+    fields: I,
+    date: Option<&'d HeaderValue>,
+}
+
+impl<'d, 'f: 'd, I> Iterator for WithDate<'d, I>
+where
+    I: Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+{
+    type Item = (&'d HeaderName, &'d HeaderValue);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.fields.next() {
+            Some((name, value)) => {
+                if *name == header::DATE {
+                    self.date = None;
+                }
+                Some((name, value))
+            }
+            None => self.date.take().map(|date| (&header::DATE, date)),
+        }
+    }
+}
