@@ -4,9 +4,14 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
-use portcullis_tokio::{Body, Config, PeerAddress, Stats, serve};
+use portcullis_tokio::portcullis::Refusal;
+use portcullis_tokio::{
+    Body, BoxError, Config, Incoming, Native, PeerAddress, Reply, Service, Stats, serve,
+};
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +79,61 @@ async fn an_axum_router_is_served_as_it_is() {
     let up = "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nloud";
     assert!(ask(address, up).await.ends_with("\r\n\r\nLOUD"));
     assert!(ask(address, GET).await.starts_with("HTTP/1.1 404 "));
+}
+
+/// Answers by the head alone, except for `/later`.
+#[derive(Clone)]
+struct OnTheSpot;
+
+impl Service<Native> for OnTheSpot {
+    type ResponseBody = Full<Bytes>;
+    type Future = Ready<Result<Response<Full<Bytes>>, BoxError>>;
+
+    fn call(&self, incoming: Incoming<'_>) -> Reply<Self::Future> {
+        let length = HeaderValue::from_static("7");
+        match incoming.head().path() {
+            "/large" => incoming.answer(StatusCode::OK, None, vec![b'x'; LARGE].into()),
+            "/wrong" => incoming.answer(StatusCode::OK, [(&CONTENT_LENGTH, &length)], Bytes::new()),
+            "/refused" => incoming.refuse(Refusal::Field),
+            "/later" => incoming.handle(|request| {
+                let host = Bytes::copy_from_slice(request.headers()[HOST].as_bytes());
+                ready(Ok(Response::new(Full::new(host))))
+            }),
+            path => {
+                let content = format!("{path} for {}", incoming.peer_address().ip());
+                incoming.answer(StatusCode::ACCEPTED, None, content.into())
+            }
+        }
+    }
+}
+
+/// More than a connection holds at once.
+const LARGE: usize = 1_000_000;
+
+#[tokio::test]
+async fn a_service_of_its_own_kind_answers_on_the_spot() {
+    let (listener, address) = listener().await;
+    let stats = Arc::new(Stats::new());
+    tokio::spawn(serve(listener, Arc::default(), OnTheSpot).stats(stats.clone()));
+    let get = async |method: &str, path: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        ask(address, &request).await
+    };
+    let small = get("GET", "/small?query").await;
+    assert!(small.starts_with("HTTP/1.1 202 Accepted\r\n") && small.contains("\r\ndate: "));
+    assert!(small.ends_with("\r\n\r\n/small for 127.0.0.1"), "{small}");
+    let large = get("GET", "/large").await;
+    assert_eq!(large.split_once("\r\n\r\n").map(|(_, content)| content.len()), Some(LARGE));
+    let head = get("HEAD", "/large").await;
+    assert!(head.contains("content-length: 1000000\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(get("GET", "/later").await.ends_with("\r\n\r\nh"));
+    assert!(get("GET", "/wrong").await.starts_with("HTTP/1.1 500 "));
+    assert!(get("GET", "/refused").await.starts_with("HTTP/1.1 400 "));
+    // Content that nobody asks for does not keep the next request from being answered.
+    let two = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let two = ask(address, two).await;
+    assert!(two.contains("/a for ") && two.ends_with("/b for 127.0.0.1"), "{two}");
+    open(&stats, 0).await;
 }
 
 #[tokio::test]
