@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use socket2::SockRef;
 
 use super::idle::{self, Arrival};
 use super::{BadAnswer, Limit, LoadError, Outcome, Plan, Request, Transport, run};
@@ -195,10 +196,11 @@ fn a_close_over_tls_that_was_not_announced_is_an_error() {
 
 #[test]
 fn bodies_over_tls_are_counted_both_ways() {
-    // More than one read, one write and one record take.
-    const UP: u64 = 1_000_003;
+    // More than one read and one record take, and up more than the sockets hold.
+    const UP: u64 = 12_000_003;
     const DOWN: usize = 700_001;
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    SockRef::from(&listener).set_recv_buffer_size(4096).expect("a small size");
     let address = listener.local_addr().expect("bound");
     let config = server_config().expect("a certificate");
     let server = thread::spawn(move || {

@@ -65,17 +65,23 @@ impl TlsStream {
 
     /// Encrypts and writes heads and up to a block of body; how many bytes of them are taken.
     pub(super) fn send(&mut self, heads: &[u8], body: u64) -> io::Result<usize> {
-        // More than one write's worth is not kept.
-        if !self.established || self.outgoing.left() > BLOCK.len() {
+        // The last of a handshake goes out together with the first request; a write that the socket
+        // did not take goes out before the next one.
+        if !self.established || self.outgoing.left() > RECORD_PAYLOAD {
             self.flush()?;
+        }
+        if !self.established {
             return Err(ErrorKind::WouldBlock.into());
         }
         let body = &BLOCK[..usize::try_from(body).unwrap_or(usize::MAX).min(BLOCK.len())];
         for part in [heads, body] {
             self.encrypt(part)?;
         }
-        self.flush()?;
-        Ok(heads.len() + body.len())
+        match self.flush() {
+            // Taken all the same; the caller goes on until nothing more is.
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(heads.len() + body.len()),
+        }
     }
 
     /// Writes the records at hand, as far as the socket takes them.
