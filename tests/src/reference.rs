@@ -49,9 +49,7 @@ impl Stack {
         match self {
             // axum's `serve` has none.
             Self::Bare | Self::Axum => false,
-            Self::Hyper => true,
-            // PORTCULLIS-TLS
-            Self::Portcullis => false,
+            Self::Hyper | Self::Portcullis => true,
         }
     }
 }
@@ -105,7 +103,7 @@ pub fn serve(options: &Options) -> io::Result<()> {
             Stack::Bare => bare::serve(listener).await,
             Stack::Hyper => hyper::serve(listener, tls).await,
             Stack::Axum => axum::serve(listener).await,
-            Stack::Portcullis => portcullis::serve(listener).await,
+            Stack::Portcullis => portcullis::serve(listener, tls).await,
         }
     })
 }
