@@ -114,3 +114,18 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
         _ => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_refused_where_there_is_none() {
+        for stack in [Stack::Bare, Stack::Axum] {
+            let listen = "127.0.0.1:0".parse().expect("an address");
+            let options = Options { stack, listen, tls: true, threads: 1, core: None };
+            let error = serve(&options).expect_err("no TLS");
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+        }
+    }
+}

@@ -124,6 +124,13 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_figure_says_why() {
+        assert_eq!(cell(true, Some("1.00".into())), "1.00");
+        assert_eq!(cell(true, None), "?");
+        assert_eq!(cell(false, None), "-");
+    }
+
+    #[test]
     fn numbers_have_three_digits_at_least() {
         assert_eq!([9.996, 12.34, 12_345.6].map(number), ["10.00", "12.3", "12346"]);
     }
