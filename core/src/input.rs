@@ -25,6 +25,20 @@ impl Held {
         self.len() == 0
     }
 
+    /// Holds more bytes, after those that are held.
+    #[cfg(feature = "tls")]
+    pub(crate) fn append(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.is_empty() {
+            *self = Held { bytes, start: 0 };
+        } else {
+            grow(&mut self.bytes, bytes.len(), 0);
+            self.bytes.extend_from_slice(&bytes);
+        }
+    }
+
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity()

@@ -1,0 +1,23 @@
+//! TLS beneath the protocol, against a rustls client that is joined to the connection in memory, in
+//! simulated time.
+//!
+//! | file | what it tests |
+//! |---|---|
+//! | `handshake` | every cut of the flights, garbage at each stage, the deadline, ALPN, resumption |
+//! | `data` | requests and answers, large ones, tiny writes, backpressure, events as in plaintext |
+//! | `ends` | close_notify, truncation, failures, plain HTTP |
+//! | `floods` | records that bring nothing |
+//! | `memory` | what an idle connection owns, by the allocator's count |
+#![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+
+#[path = "../play/mod.rs"]
+mod play;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod data;
+mod ends;
+mod floods;
+mod handshake;
+mod memory;
+mod pair;
