@@ -25,8 +25,9 @@ mod wire;
 pub(crate) use eager::{Manner, Told, compare, told};
 pub(crate) use model::unsent;
 
+pub(crate) use source::Source;
+
 use portcullis::Connection;
-use source::Source;
 
 /// Drops a connection, and says how many bytes of heap that freed.
 pub(crate) type Weigh = fn(Connection) -> usize;

@@ -1,8 +1,8 @@
 //! A connection and a rustls client, joined in memory. Scripts move the bytes between them.
 
+use crate::provider;
 use crate::support::{Seen, answer, pull};
 use portcullis::rustls::client::Resumption;
-use portcullis::rustls::crypto::CryptoProvider;
 use portcullis::rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
 };
@@ -16,16 +16,6 @@ use std::sync::{Arc, LazyLock};
 
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
-#[cfg(feature = "aws-lc-rs")]
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(portcullis::rustls::crypto::aws_lc_rs::default_provider())
-}
-
-#[cfg(not(feature = "aws-lc-rs"))]
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(portcullis::rustls::crypto::ring::default_provider())
-}
-
 /// A certificate for localhost and its key, made once.
 static IDENTITY: LazyLock<(CertificateDer<'static>, Vec<u8>)> = LazyLock::new(|| {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
@@ -35,7 +25,7 @@ static IDENTITY: LazyLock<(CertificateDer<'static>, Vec<u8>)> = LazyLock::new(||
 pub(crate) fn server_settings() -> ServerConfig {
     let (certificate, key) = &*IDENTITY;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
-    ServerConfig::builder_with_provider(provider())
+    ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider knows them")
         .with_no_client_auth()
@@ -46,7 +36,7 @@ pub(crate) fn server_settings() -> ServerConfig {
 pub(crate) fn client_settings(version: &'static SupportedProtocolVersion) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(IDENTITY.0.clone()).expect("a certificate");
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_protocol_versions(&[version])
         .expect("the provider knows it")
         .with_root_certificates(roots)
