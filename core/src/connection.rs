@@ -467,7 +467,10 @@ impl<'i> Events<'_, 'i> {
                 let head = RequestHead::new(self.input.span(span), &self.head, &self.lines);
                 Event::Request { stream, head }
             }
-            Step::Data(span) => Event::Data { stream, data: self.input.span(span) },
+            Step::Data(span) => {
+                let behind = self.input.len();
+                Event::Data { stream, data: self.input.span(span), behind }
+            }
             Step::End(span) => {
                 let trailers = Trailers::new(self.input.span(span), &self.lines);
                 Event::End { stream, trailers }

@@ -146,9 +146,14 @@ impl<'i> Input<'i> {
         bytes.get_mut(span.start..span.end).unwrap_or_default()
     }
 
+    /// How many bytes were not taken.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len() + self.fresh.len().saturating_sub(self.fresh_start)
+    }
+
     /// Everything was taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.fresh_start >= self.fresh.len()
+        self.len() == 0
     }
 
     /// What was not taken, to be held.

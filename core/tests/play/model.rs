@@ -144,7 +144,7 @@ impl Model {
         }
         let live = self.live.as_mut().unwrap_or_else(|| panic!("no stream for {event:?}"));
         match event {
-            Event::Data { stream, data } => {
+            Event::Data { stream, data, .. } => {
                 assert_eq!(*stream, live.id);
                 assert!(!live.ended, "content after the end");
                 assert!(!data.is_empty(), "content of no bytes");

@@ -32,7 +32,7 @@ fn upload(pair: &mut Pair, records: &[u8], step: usize) -> Vec<u8> {
                     pair.stream = Some(stream);
                     connection.request_data(pair.now, stream, u64::MAX).expect("lives");
                 }
-                Event::Data { stream, data } => {
+                Event::Data { stream, data, .. } => {
                     content.extend_from_slice(data);
                     connection.request_data(pair.now, stream, u64::MAX).expect("lives");
                 }
