@@ -163,7 +163,9 @@ hold_nginx() {
 
 # hold [LOAD OPTION…]: prints what each idle connection adds to the server, and ends the server.
 hold() {
-    printf ' %12s' "$("${load[@]}" idle "$address" --pid "$server" --connections "$IDLE" "$@")"
+    local each # apart from its value, so that a failure is not overlooked
+    each=$("${load[@]}" idle "$address" --pid "$server" --connections "$IDLE" "$@")
+    printf ' %12s' "$each"
     stop_server
 }
 
@@ -179,7 +181,8 @@ start_nginx() {
     local attempt port tls=
     load_for "$1"
     if [[ $1 == *-tls ]]; then
-        tls="ssl_certificate $work/certificate.pem; ssl_certificate_key $work/key.pem;"
+        tls="ssl_certificate $work/certificate.pem; ssl_certificate_key $work/key.pem;
+        ssl_protocols TLSv1.3;"
     fi
     for attempt in 1 2 3 4 5; do
         port=$((20000 + RANDOM % 10000))
