@@ -161,6 +161,21 @@ fn a_record_that_is_announced_as_too_long_is_not_waited_for() {
 }
 
 #[test]
+fn a_record_of_the_wrong_size_or_type_ends_with_an_alert() {
+    // More than TLS 1.3 allows and TLS 1.2 does, and a heartbeat.
+    for header in [[23, 3, 3, 0x42, 0], [24, 3, 3, 0, 40]] {
+        for version in VERSIONS {
+            let mut pair = Pair::shaken(version);
+            let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+            pair.deliver(&header);
+            pair.deliver(&vec![0; length]);
+            let last = pair.closes_with(tls(TlsFailure::Record));
+            assert_eq!(pair.refused(&last), AlertDescription::BadRecordMac, "{header:?}");
+        }
+    }
+}
+
+#[test]
 fn failure_within_content_is_told_to_the_application() {
     let mut pair = Pair::shaken(&version::TLS13);
     let seen = pair.send(POST_5);
