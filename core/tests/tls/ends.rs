@@ -116,6 +116,29 @@ fn answers_to_faults_come_over_tls() {
 }
 
 #[test]
+fn an_idle_connection_is_left_with_a_close_notify_and_without_lingering() {
+    for (draining, reason) in
+        [(false, CloseReason::Expired(Timer::KeepAlive)), (true, CloseReason::Drained)]
+    {
+        for version in VERSIONS {
+            let mut pair = Pair::shaken(version);
+            // Half a record changes nothing.
+            pair.deliver(&[23, 3, 3, 1, 0, 9]);
+            if draining {
+                pair.server.drain(pair.now);
+            }
+            let (at, timer) = pair.server.deadline().expect("it waits");
+            assert_eq!(timer, Timer::KeepAlive);
+            pair.at(at);
+            assert!(!pair.server.wants_read() && !pair.server.is_cut_off());
+            let last = pair.taken();
+            assert_eq!(pair.server.status(), Status::Closed(reason));
+            assert_ends_well(&mut pair, &last);
+        }
+    }
+}
+
+#[test]
 fn an_abrupt_end_says_nothing() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(GET);
