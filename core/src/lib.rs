@@ -73,6 +73,7 @@
 //! | `time`, `rate` | ticks, the one table of timers, the minimum rate |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
 //! | `common` | what all protocols share; how a connection ends |
+//! | `websocket` | WebSocket: `handshake`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `deflate` (compression) |
 //! | `h1` | HTTP/1.1: `state` (two tables), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
 //!
 //! # Promises
@@ -94,6 +95,9 @@ mod output;
 mod rate;
 mod status;
 mod time;
+// Not wired into `Connection` yet.
+#[allow(dead_code)]
+mod websocket;
 
 pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason};
 pub use config::{Builder, Config, ConfigError, Setting};
