@@ -35,6 +35,24 @@
 //! | `unknown_coding` | 501 | a transfer coding before `chunked` (RFC 9112 6.1) |
 //! | `unavailable` | 503 | the driver has no room for the request |
 //! | `unknown_version` | 505 | neither HTTP/1.0 nor HTTP/1.1 |
+//! | `websocket_pong` | | nothing came for `websocket_pong_timeout` after a ping (close code 1011) |
+//! | `websocket_message` | | a message that had begun came more slowly than `request_body_rate` (close code 1008) |
+//! | `websocket_idle` | | no message passed for `websocket_idle_timeout` (close code 1001) |
+//! | `websocket_close` | | the peer did not answer our close within `websocket_close_timeout` |
+//! | `reserved_bits` | | a bit without a meaning (RFC 6455 5.2; close code 1002, as for the next nine) |
+//! | `reserved_opcode` | | RFC 6455 5.2 |
+//! | `unmasked_frame` | | RFC 6455 5.1 |
+//! | `bad_frame_length` | | a length in more bytes than it needs, or of more than 63 bits (RFC 6455 5.2) |
+//! | `fragmented_control_frame` | | RFC 6455 5.5 |
+//! | `long_control_frame` | | RFC 6455 5.5 |
+//! | `unexpected_continuation` | | RFC 6455 5.4 |
+//! | `interleaved_messages` | | RFC 6455 5.4 |
+//! | `bad_close_payload` | | a single byte (RFC 6455 5.5.1) |
+//! | `bad_close_code` | | RFC 6455 7.4 |
+//! | `invalid_utf8` | | text, or the reason of a close (RFC 6455 8.1; close code 1007) |
+//! | `invalid_compression` | | RFC 7692 7.2.2 (close code 1007) |
+//! | `message_too_large` | | `websocket_message_limit` (close code 1009) |
+//! | `too_many_useless_frames` | | pings, pongs, empty frames and tiny fragments beyond the budget (close code 1008) |
 //! | `completed` | | one side said `Connection: close`, or HTTP/1.0 |
 //! | `request_limit` | | `requests_per_connection` |
 //! | `unread_content` | | answered with too much of the request's content unread to keep the connection |
@@ -43,6 +61,7 @@
 //! | `aborted` | | the driver gave up on the connection |
 
 use crate::time::Timer;
+use crate::websocket::Violation;
 use core::fmt;
 use http::StatusCode;
 
@@ -66,6 +85,8 @@ pub enum CloseReason {
     Expired(Timer),
     /// The peer's request was refused.
     Refused(Refusal),
+    /// The peer broke a rule of websockets.
+    Violation(Violation),
     /// All is done, and one side wanted no more.
     Completed,
     /// As many requests as `requests_per_connection` allows were answered.
@@ -85,8 +106,9 @@ impl CloseReason {
     /// Every reason there is.
     pub fn all() -> impl Iterator<Item = CloseReason> {
         let peer = [PeerClose::Done, PeerClose::Truncated, PeerClose::Reset];
-        // The linger timer ends a connection whose reason is known already.
-        let timers = Timer::ALL.into_iter().filter(|timer| *timer != Timer::Linger);
+        // The linger timer ends a connection whose reason is known already; a ping ends none.
+        let ends = |timer: &Timer| !matches!(timer, Timer::Linger | Timer::WebSocketPing);
+        let timers = Timer::ALL.into_iter().filter(ends);
         let rest = [
             CloseReason::Completed,
             CloseReason::RequestLimit,
@@ -98,6 +120,7 @@ impl CloseReason {
         (peer.into_iter().map(CloseReason::Peer))
             .chain(timers.map(CloseReason::Expired))
             .chain(Refusal::ALL.into_iter().map(CloseReason::Refused))
+            .chain(Violation::ALL.into_iter().map(CloseReason::Violation))
             .chain(rest)
     }
 
@@ -109,6 +132,7 @@ impl CloseReason {
             CloseReason::Peer(PeerClose::Reset) => "peer_reset",
             CloseReason::Expired(timer) => timer.label(),
             CloseReason::Refused(refusal) => refusal.label(),
+            CloseReason::Violation(violation) => violation.label(),
             CloseReason::Completed => "completed",
             CloseReason::RequestLimit => "request_limit",
             CloseReason::UnreadContent => "unread_content",
@@ -263,6 +287,8 @@ pub enum ResetReason {
     Timeout,
     /// The content, or its framing, was refused.
     Refused(Refusal),
+    /// The peer broke a rule of websockets.
+    Violation(Violation),
 }
 
 impl fmt::Display for ResetReason {
@@ -273,6 +299,9 @@ impl fmt::Display for ResetReason {
             }
             ResetReason::Timeout => f.write_str("the peer sent content too slowly"),
             ResetReason::Refused(refusal) => write!(f, "the request was refused: {refusal}"),
+            ResetReason::Violation(violation) => {
+                write!(f, "the peer broke a rule of websockets: {violation}")
+            }
         }
     }
 }
@@ -311,6 +340,14 @@ pub enum Misuse {
     ContentBegun,
     /// As much is unsent as may be; ask again later.
     Full,
+    /// The stream is a websocket: requests and answers are over.
+    IsWebSocket,
+    /// The stream is not a websocket.
+    NotWebSocket,
+    /// The request cannot become a websocket: it has content, or is no HTTP/1.1 request.
+    NotUpgradable,
+    /// A close code that must not be sent (RFC 6455 7.4).
+    CloseCode,
     /// Reading is not wanted at the moment: `Connection::status` says so.
     NotReading,
     /// More bytes than `receive_buffer_limit` at once.
@@ -333,6 +370,10 @@ impl fmt::Display for Misuse {
             Misuse::Status => f.write_str("the status is not one for this call"),
             Misuse::ContentBegun => f.write_str("some of the content was delivered already"),
             Misuse::Full => f.write_str("too much is unsent"),
+            Misuse::IsWebSocket => f.write_str("the stream is a websocket"),
+            Misuse::NotWebSocket => f.write_str("the stream is not a websocket"),
+            Misuse::NotUpgradable => f.write_str("the request cannot become a websocket"),
+            Misuse::CloseCode => f.write_str("the close code must not be sent"),
             Misuse::NotReading => f.write_str("nothing is to be read at the moment"),
             Misuse::Overfed { limit } => write!(f, "more than {limit} bytes at once"),
         }

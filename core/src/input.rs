@@ -40,6 +40,10 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    pub(crate) fn len(self) -> usize {
+        self.end - self.start
+    }
+
     /// The same place without its first `bytes`.
     pub(crate) fn skip(self, bytes: usize) -> Span {
         Span { start: (self.start + bytes).min(self.end), ..self }

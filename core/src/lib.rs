@@ -71,9 +71,11 @@
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `status` | what a driver is told |
 //! | `time`, `rate` | ticks, the one table of timers, the minimum rate |
+//! | `protocol` | HTTP/1.1 or WebSocket: what both have to answer |
+//! | `budget` | tokens for what costs us and brings nothing |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
 //! | `common` | what all protocols share; how a connection ends |
-//! | `websocket` | WebSocket: `handshake`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `deflate` (compression) |
+//! | `websocket` | WebSocket: `handshake`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `h1` | HTTP/1.1: `state` (two tables), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
 //!
 //! # Promises
@@ -84,6 +86,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod budget;
 pub mod close;
 mod common;
 mod config;
@@ -92,12 +95,11 @@ mod event;
 mod h1;
 mod input;
 mod output;
+mod protocol;
 mod rate;
 mod status;
 mod time;
-// Not wired into `Connection` yet.
-#[allow(dead_code)]
-mod websocket;
+pub mod websocket;
 
 pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason};
 pub use config::{Builder, Config, ConfigError, Setting};

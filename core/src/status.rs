@@ -56,6 +56,8 @@ pub enum Phase {
     Application,
     /// Waits for the peer to take what was written.
     Response,
+    /// Is a websocket.
+    WebSocket,
     /// Waits for the peer to end, after the last answer.
     Lingering,
     /// Is closed.
@@ -64,12 +66,13 @@ pub enum Phase {
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Phase; 7] = [
+    pub const ALL: [Phase; 8] = [
         Phase::Idle,
         Phase::RequestHead,
         Phase::RequestBody,
         Phase::Application,
         Phase::Response,
+        Phase::WebSocket,
         Phase::Lingering,
         Phase::Closed,
     ];
@@ -82,6 +85,7 @@ impl Phase {
             Phase::RequestBody => "request_body",
             Phase::Application => "application",
             Phase::Response => "response",
+            Phase::WebSocket => "websocket",
             Phase::Lingering => "lingering",
             Phase::Closed => "closed",
         }

@@ -70,17 +70,33 @@ pub enum Timer {
     Linger,
     /// The connection was told to drain (`drain_timeout`).
     Drain,
+    /// Nothing came on a websocket (`websocket_ping_interval`): it is pinged, and not closed.
+    WebSocketPing,
+    /// Nothing came on a websocket that was pinged (`websocket_pong_timeout`).
+    WebSocketPong,
+    /// Some of a websocket's message has come, and the rest comes too slowly
+    /// (`request_body_grace`, `request_body_rate`).
+    WebSocketMessage,
+    /// No message passed on a websocket, in either direction (`websocket_idle_timeout`).
+    WebSocketIdle,
+    /// Our close is out, and the peer's does not come (`websocket_close_timeout`).
+    WebSocketClose,
 }
 
 impl Timer {
     /// All timers, in the order of the table.
-    pub const ALL: [Timer; 6] = [
+    pub const ALL: [Timer; 11] = [
         Timer::KeepAlive,
         Timer::RequestHead,
         Timer::RequestBody,
         Timer::Response,
         Timer::Linger,
         Timer::Drain,
+        Timer::WebSocketPing,
+        Timer::WebSocketPong,
+        Timer::WebSocketMessage,
+        Timer::WebSocketIdle,
+        Timer::WebSocketClose,
     ];
 
     /// The timer's name in metrics and logs.
@@ -92,6 +108,11 @@ impl Timer {
             Timer::Response => "response",
             Timer::Linger => "linger",
             Timer::Drain => "drain",
+            Timer::WebSocketPing => "websocket_ping",
+            Timer::WebSocketPong => "websocket_pong",
+            Timer::WebSocketMessage => "websocket_message",
+            Timer::WebSocketIdle => "websocket_idle",
+            Timer::WebSocketClose => "websocket_close",
         }
     }
 }

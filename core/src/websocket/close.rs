@@ -6,8 +6,6 @@ use super::Violation;
 use super::frame::{self, Opcode};
 use super::utf8;
 
-/// It is done.
-pub(crate) const NORMAL: u16 = 1000;
 /// The server goes down.
 pub(crate) const GOING_AWAY: u16 = 1001;
 /// The peer broke the protocol.

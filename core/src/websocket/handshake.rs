@@ -32,7 +32,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Why a request is no upgrade to a websocket, or a bad one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum BadHandshake {
+pub enum BadHandshake {
     /// It does not ask for one: no `Upgrade: websocket`, or HTTP/1.0, which cannot (RFC 9110 7.8).
     NotAsked,
     /// Its method is not GET.
@@ -55,7 +55,7 @@ pub(crate) enum BadHandshake {
 
 impl BadHandshake {
     /// Every reason there is.
-    pub(crate) const ALL: [BadHandshake; 9] = [
+    pub const ALL: [BadHandshake; 9] = [
         BadHandshake::NotAsked,
         BadHandshake::Method,
         BadHandshake::Content,
@@ -68,7 +68,7 @@ impl BadHandshake {
     ];
 
     /// The status of the answer.
-    pub(crate) const fn status(self) -> StatusCode {
+    pub const fn status(self) -> StatusCode {
         match self {
             BadHandshake::NotAsked | BadHandshake::Version => StatusCode::UPGRADE_REQUIRED,
             BadHandshake::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -83,7 +83,7 @@ impl BadHandshake {
 
     /// The fields that the answer has to have: what would be accepted instead (RFC 9110 15.5.6,
     /// 15.5.22, RFC 6455 4.4).
-    pub(crate) fn fields(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub fn fields(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let upgrade = self.status() == StatusCode::UPGRADE_REQUIRED;
         let allow = (header::ALLOW, HeaderValue::from_static("GET"));
         let instead = [
@@ -96,7 +96,7 @@ impl BadHandshake {
     }
 
     /// The name in metrics and logs; also the text that the peer is sent.
-    pub(crate) const fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             BadHandshake::NotAsked => "websocket_required",
             BadHandshake::Method => "websocket_method",
@@ -121,17 +121,19 @@ impl std::error::Error for BadHandshake {}
 
 /// The subprotocol is none that the client offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotOffered;
+pub struct NotOffered;
 
 /// A request, in whichever types.
-pub(crate) trait Asked {
+pub trait UpgradeRequest {
+    /// The method.
     fn method(&self) -> &str;
+    /// The version.
     fn version(&self) -> Version;
     /// The field lines of that name, in order.
     fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]>;
 }
 
-impl Asked for RequestHead<'_> {
+impl UpgradeRequest for RequestHead<'_> {
     fn method(&self) -> &str {
         self.method()
     }
@@ -146,7 +148,7 @@ impl Asked for RequestHead<'_> {
     }
 }
 
-impl<B> Asked for http::Request<B> {
+impl<B> UpgradeRequest for http::Request<B> {
     fn method(&self) -> &str {
         self.method().as_str()
     }
@@ -161,20 +163,20 @@ impl<B> Asked for http::Request<B> {
 }
 
 /// Whether a request asks for a websocket, well or badly. Costs next to nothing for others.
-pub(crate) fn is_asked(request: &impl Asked) -> bool {
+pub fn is_asked(request: &impl UpgradeRequest) -> bool {
     request.version() == Version::HTTP_11 && has_token(request, &header::UPGRADE, "websocket")
 }
 
 /// A request that asks for a websocket, and may be accepted.
 #[derive(Debug)]
-pub(crate) struct Handshake<'r, R> {
+pub struct Handshake<'r, R> {
     request: &'r R,
     accept: [u8; ACCEPT_LENGTH],
 }
 
-impl<'r, R: Asked> Handshake<'r, R> {
+impl<'r, R: UpgradeRequest> Handshake<'r, R> {
     /// Checks all of RFC 6455 4.2.1 but `Host`, which every request is checked for.
-    pub(crate) fn read(request: &'r R) -> Result<Self, BadHandshake> {
+    pub fn read(request: &'r R) -> Result<Self, BadHandshake> {
         if !is_asked(request) {
             return Err(BadHandshake::NotAsked);
         }
@@ -215,19 +217,19 @@ impl<'r, R: Asked> Handshake<'r, R> {
 
     /// Where a browser got the page from that asks (RFC 6454 7). Whether that is trusted is for the
     /// application to say.
-    pub(crate) fn origin(&self) -> Option<&'r [u8]> {
+    pub fn origin(&self) -> Option<&'r [u8]> {
         self.request.lines(&header::ORIGIN).next()
     }
 
     /// The subprotocols that the client offers, the one it likes best first.
-    pub(crate) fn protocols(&self) -> impl Iterator<Item = &'r str> {
+    pub fn protocols(&self) -> impl Iterator<Item = &'r str> {
         let lists = self.request.lines(&header::SEC_WEBSOCKET_PROTOCOL);
         lists.flat_map(extension::tokens).filter_map(Result::ok)
     }
 
     /// Accepts: with one of the subprotocols, or none; with compression if `deflate` says how, and
     /// the client offers it.
-    pub(crate) fn accept(
+    pub fn accept(
         &self,
         protocol: Option<&str>,
         deflate: Option<&Settings>,
@@ -252,7 +254,7 @@ impl<'r, R: Asked> Handshake<'r, R> {
 
 /// A websocket that is accepted.
 #[derive(Clone, Debug)]
-pub(crate) struct Accepted {
+pub struct Accepted {
     accept: [u8; ACCEPT_LENGTH],
     protocol: Option<HeaderValue>,
     deflate: Option<Agreed>,
@@ -265,7 +267,7 @@ impl Accepted {
     }
 
     /// The fields of the 101 (RFC 6455 4.2.2).
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let accept = HeaderValue::from_bytes(&self.accept).ok();
         let fields = [
             (header::UPGRADE, Some(WEBSOCKET)),
@@ -278,13 +280,13 @@ impl Accepted {
     }
 
     /// The same, for an answer in the ecosystem's types.
-    pub(crate) fn write_to(&self, fields: &mut HeaderMap) {
+    pub fn write_to(&self, fields: &mut HeaderMap) {
         fields.extend(self.fields());
     }
 }
 
 /// Whether one of the lists has that token, whatever its case.
-fn has_token(request: &impl Asked, name: &HeaderName, token: &str) -> bool {
+fn has_token(request: &impl UpgradeRequest, name: &HeaderName, token: &str) -> bool {
     let mut tokens = request.lines(name).flat_map(options);
     tokens.any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
 }
@@ -364,7 +366,7 @@ mod tests {
         fn accept(&self, protocol: Option<&str>, deflate: bool) -> Result<String, NotOffered>;
     }
 
-    impl<R: Asked> Read for Handshake<'_, R> {
+    impl<R: UpgradeRequest> Read for Handshake<'_, R> {
         fn origin(&self) -> Option<&[u8]> {
             self.origin()
         }

@@ -23,8 +23,10 @@ use crate::input::{Input, Span};
 pub(crate) const TINY: u64 = 64;
 /// A whole message, lent.
 #[derive(Debug)]
-pub(crate) enum Message<'m> {
+pub enum Message<'m> {
+    /// Text (RFC 6455 5.6).
     Text(&'m str),
+    /// Bytes; they may be changed in place.
     Binary(&'m mut [u8]),
 }
 
@@ -184,11 +186,6 @@ impl Receiver {
     /// With credit, [`Receiver::step`] has something to give without new bytes.
     pub(crate) fn has_more(&self) -> bool {
         self.full && self.credit > 0
-    }
-
-    /// The peer's close was received, or it broke a rule.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
     }
 
     /// Frees what is of no use until more bytes arrive.

@@ -7,6 +7,7 @@
 //! | `message` | bytes, credit | messages or pieces, pings, pongs, a close |
 //! | `frame`, `mask`, `utf8`, `close` | the parts of a frame | what they mean, or a [`Violation`] |
 //! | `deflate` | compressed bytes, messages to send | inflated bytes within limits, compressed ones |
+//! | `session` | the application's actions, time | frames, pings, the close |
 
 pub(crate) mod close;
 pub(crate) mod deflate;
@@ -16,13 +17,48 @@ pub(crate) mod handshake;
 pub(crate) mod mask;
 pub(crate) mod message;
 pub(crate) mod negotiation;
+pub(crate) mod session;
 pub(crate) mod utf8;
 
+pub use handshake::{Accepted, BadHandshake, Handshake, NotOffered, UpgradeRequest, is_asked};
+pub use message::Message;
+pub use negotiation::Settings as DeflateSettings;
+
+use crate::Config;
 use core::fmt;
+use session::Session;
+
+/// What an application may want otherwise for one websocket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Bytes of a message, instead of `websocket_message_limit`.
+    pub message_limit: Option<u64>,
+    /// Messages are lent in pieces, as they arrive, instead of whole.
+    pub pieces: bool,
+}
+
+impl Options {
+    pub(crate) fn limits(self, config: &Config) -> message::Limits {
+        let message = self.message_limit.unwrap_or(config.websocket_message_limit());
+        message::Limits { message, pieces: self.pieces }
+    }
+}
+
+/// The most memory that a websocket adds to its connection.
+pub(crate) fn memory_bound(config: &Config) -> usize {
+    let message = usize::try_from(config.websocket_message_limit()).unwrap_or(usize::MAX);
+    let contexts = if config.websocket_deflate() {
+        deflate::INFLATER_MEMORY + deflate::deflater_memory(negotiation::MOST_BITS)
+    } else {
+        0
+    };
+    // What is assembled, what was lent of it, and what is small.
+    (size_of::<Session>() + contexts + 4096).saturating_add(message.saturating_mul(2))
+}
 
 /// What the peer did that ends a websocket: nothing that it sends afterwards is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Violation {
+pub enum Violation {
     /// A reserved bit is set that no extension gave a meaning (RFC 6455 5.2), or the bit of
     /// compression anywhere but in the first frame of a message (RFC 7692 6).
     ReservedBits,
@@ -56,7 +92,7 @@ pub(crate) enum Violation {
 
 impl Violation {
     /// Every violation there is.
-    pub(crate) const ALL: [Violation; 14] = [
+    pub const ALL: [Violation; 14] = [
         Violation::ReservedBits,
         Violation::ReservedOpcode,
         Violation::Unmasked,
@@ -74,7 +110,7 @@ impl Violation {
     ];
 
     /// The close code that the peer is told (RFC 6455 7.4.1).
-    pub(crate) const fn close_code(self) -> u16 {
+    pub const fn close_code(self) -> u16 {
         match self {
             Violation::ReservedBits
             | Violation::ReservedOpcode
@@ -93,7 +129,7 @@ impl Violation {
     }
 
     /// The name in metrics and logs; also the reason that the peer is sent.
-    pub(crate) const fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Violation::ReservedBits => "reserved_bits",
             Violation::ReservedOpcode => "reserved_opcode",

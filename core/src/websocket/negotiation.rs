@@ -18,19 +18,19 @@ pub(crate) const LEAST_SERVER_BITS: u8 = 9;
 /// What we would like. A context that is kept costs its memory as long as the websocket lasts:
 /// about 48 KiB for what is received, and 251 KiB to 380 KiB, by its window, for what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// What we send may refer to messages before it.
-    pub(crate) server_takeover: bool,
+    pub server_takeover: bool,
     /// What the client sends may refer to messages before it.
-    pub(crate) client_takeover: bool,
+    pub client_takeover: bool,
     /// The window of what we send: 9 to 15, as a power of two.
-    pub(crate) server_window_bits: u8,
+    pub server_window_bits: u8,
     /// The window of what the client sends: 8 to 15. It can only be asked for if the client lets us.
-    pub(crate) client_window_bits: u8,
+    pub client_window_bits: u8,
     /// How hard to try: 1 is fast, 9 is small.
-    pub(crate) level: u8,
+    pub level: u8,
     /// Bytes from which on a message is compressed.
-    pub(crate) least: usize,
+    pub least: usize,
 }
 
 impl Default for Settings {

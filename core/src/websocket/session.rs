@@ -1,0 +1,508 @@
+//! A websocket on its connection: what both sides do to it, and until when each is waited for
+//! (RFC 6455 5.5, 7).
+//!
+//! In: bytes, as [`Step`]s are asked for, and actions of the application. Out: steps, which
+//! `connection.rs` turns into events, and frames in the output. Pings are answered here, and sent;
+//! which timers run follows from the state alone, in [`Session::settle`].
+//!
+//! | state | what it means | next |
+//! |---|---|---|
+//! | `Open` | messages in both directions | `Closing`, `Closed` |
+//! | `Closing` | our close is out, the peer's is waited for; its messages go nowhere | `Closed` |
+//! | `Closed` | no more is looked at or sent: the connection lingers | |
+
+use super::deflate::Deflater;
+use super::frame::{self, Opcode, Written};
+use super::message::{self, Limits, Receiver};
+use super::negotiation::Agreed;
+use super::{Cost, Violation, close};
+use crate::budget::Budget;
+use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
+use crate::common::Common;
+use crate::event::StreamId;
+use crate::input::Input;
+use crate::protocol::Step;
+use crate::rate::Rate;
+use crate::time::{Tick, Timer};
+use bytes::Bytes;
+use core::mem::take;
+use core::time::Duration;
+
+/// A message that does not fit is begun if there is room for so much of it.
+const LEAST_FRAGMENT: usize = 1024;
+
+/// The websocket's own timers.
+const TIMERS: [Timer; 5] = [
+    Timer::WebSocketPing,
+    Timer::WebSocketPong,
+    Timer::WebSocketMessage,
+    Timer::WebSocketIdle,
+    Timer::WebSocketClose,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// For that reason the connection ends when the peer's close has come.
+    Closing(CloseReason),
+    Closed,
+}
+
+/// What the request that became the websocket, and its acceptance, have settled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) stream: StreamId,
+    pub(crate) limits: Limits,
+    pub(crate) deflate: Option<Agreed>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    stream: StreamId,
+    state: State,
+    receiver: Receiver,
+    deflater: Option<Box<Deflater>>,
+    budget: Budget,
+    /// The answer to the newest ping, for which there was no room (RFC 6455 5.5.3 allows to leave
+    /// out older ones).
+    pong: Option<Box<[u8]>>,
+    /// The guard over a message that has begun.
+    upload: Rate,
+    /// When the peer was last heard of.
+    heard: Tick,
+    /// When a message last passed, in either direction.
+    used: Tick,
+    /// A ping is out, and nothing has come since.
+    pinged: bool,
+    /// Some of a message was sent, and the rest is owed.
+    sending: bool,
+    /// A message was cut short.
+    cut_short: bool,
+    /// To be told to the application.
+    reset: Option<ResetReason>,
+}
+
+impl Session {
+    pub(crate) fn new(terms: Terms, common: &Common) -> Self {
+        Session {
+            stream: terms.stream,
+            state: State::Open,
+            receiver: Receiver::new(terms.limits, terms.deflate),
+            deflater: terms.deflate.map(|agreed| Box::new(Deflater::new(agreed))),
+            budget: Budget::new(common.now),
+            pong: None,
+            upload: Rate::new(common.config.request_body_minimum(), common.now),
+            heard: common.now,
+            used: common.now,
+            pinged: false,
+            sending: false,
+            cut_short: false,
+            reset: None,
+        }
+    }
+
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Bytes of heap.
+    pub(crate) fn memory(&self) -> usize {
+        let deflater = self.deflater.as_ref().map(|it| size_of::<Deflater>() + it.memory());
+        let pong = self.pong.as_ref().map_or(0, |it| it.len());
+        self.receiver.memory() + deflater.unwrap_or(0) + pong
+    }
+
+    // ---- bytes in -------------------------------------------------------------------------------
+
+    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
+    pub(crate) fn step(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        whole: &mut Vec<u8>,
+    ) -> Option<Step> {
+        common.blocked = false;
+        self.flush_pong(common);
+        loop {
+            if let Some(reason) = self.reset.take() {
+                return Some(Step::Reset(reason));
+            }
+            if self.cut_short && self.has_room(common) {
+                self.cut_short = false;
+                return Some(Step::Writable);
+            }
+            if !common.is_open() {
+                common.discard(input.take_all());
+                return None;
+            }
+            if !input.bytes().is_empty() {
+                self.heard = common.now;
+                self.pinged = false;
+            }
+            let mut purse = Purse { budget: &mut self.budget, now: common.now, earned: 0 };
+            let taken = self.receiver.step(input, whole, &mut purse);
+            let earned = purse.earned;
+            if earned > 0 {
+                self.upload.progress(common.config.request_body_minimum(), earned, common.now);
+            }
+            match taken {
+                Ok(Some(step)) => {
+                    if let Some(step) = self.take_step(common, input, step) {
+                        return Some(step);
+                    }
+                }
+                Ok(None) if common.eof && !self.receiver.is_blocked() => {
+                    self.fail(common, CloseReason::Peer(PeerClose::Truncated), None);
+                }
+                Ok(None) => {
+                    common.blocked = self.receiver.is_blocked();
+                    return None;
+                }
+                Err(violation) => {
+                    let reason = CloseReason::Violation(violation);
+                    self.fail(common, reason, Some(violation.close_code()));
+                }
+            }
+        }
+    }
+
+    fn take_step(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        step: message::Step,
+    ) -> Option<Step> {
+        match step {
+            message::Step::Message { text, at } => {
+                self.used = common.now;
+                Some(Step::Message { text, at })
+            }
+            message::Step::Piece { text, last, at } => {
+                self.used = common.now;
+                Some(Step::Piece { text, last, at })
+            }
+            message::Step::Ping(payload) => {
+                if self.state == State::Open {
+                    self.pong = Some(input.span(payload).to_vec().into_boxed_slice());
+                    self.flush_pong(common);
+                }
+                None
+            }
+            message::Step::Pong(_) => None,
+            message::Step::Close { code, reason } => {
+                self.closed_by_peer(common, code);
+                Some(Step::Closing { code, reason })
+            }
+        }
+    }
+
+    /// The peer's close is answered, or was the answer; either way the server ends the connection
+    /// (RFC 6455 7.1.1).
+    fn closed_by_peer(&mut self, common: &mut Common, code: Option<u16>) {
+        let reason = match self.state {
+            State::Closing(reason) => reason,
+            State::Open | State::Closed => {
+                // Behind half a message it would be taken for an interruption of it, which it is.
+                close::write(common.output.buffer(LONGEST_CLOSE), code, "");
+                CloseReason::Completed
+            }
+        };
+        self.end(common, reason);
+    }
+
+    /// What was to be lent as text is none: the caller tells the application.
+    #[cold]
+    pub(crate) fn violated(&mut self, common: &mut Common, violation: Violation) {
+        self.fail(common, CloseReason::Violation(violation), Some(violation.close_code()));
+        self.reset = None;
+    }
+
+    /// Whether [`Session::step`] has something to do without new bytes.
+    pub(crate) fn has_events(&self, common: &Common) -> bool {
+        let over = common.eof && common.is_open();
+        let room = (self.cut_short || self.pong.is_some()) && self.has_room(common);
+        self.reset.is_some() || room || over || (common.is_open() && self.receiver.has_more())
+    }
+
+    // ---- actions --------------------------------------------------------------------------------
+
+    /// So many messages may come; or so many bytes, for who takes them in pieces.
+    pub(crate) fn request(&mut self, stream: StreamId, credit: u64) -> Result<(), Misuse> {
+        self.check_stream(stream)?;
+        self.receiver.add_credit(credit);
+        Ok(())
+    }
+
+    pub(crate) fn send_message(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        text: bool,
+        data: &mut Bytes,
+    ) -> Result<bool, Misuse> {
+        self.check(common, stream)?;
+        let room = self.free(common);
+        if room < data.len().min(LEAST_FRAGMENT) || (room == 0 && !data.is_empty()) {
+            self.cut_short = true;
+            return Ok(false);
+        }
+        let mut compressed = false;
+        if !self.sending
+            && let Some(deflater) = &mut self.deflater
+        {
+            let mut smaller = Vec::new();
+            compressed = deflater.deflate(data, &mut smaller);
+            if compressed {
+                *data = smaller.into();
+            }
+        }
+        let opcode = match (self.sending, text) {
+            (true, _) => Opcode::Continuation,
+            (false, true) => Opcode::Text,
+            (false, false) => Opcode::Binary,
+        };
+        let piece = data.split_to(room.min(data.len()));
+        let is_last = data.is_empty();
+        let header = Written::new(opcode, is_last, compressed, piece.len() as u64);
+        common.output.write(header.as_bytes());
+        common.output.push(piece);
+        self.sending = !is_last;
+        self.cut_short |= !is_last;
+        self.used = common.now;
+        Ok(is_last)
+    }
+
+    pub(crate) fn ping(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
+        self.check(common, stream)?;
+        if payload.len() > frame::LONGEST_CONTROL {
+            return Err(Misuse::TooLong { left: frame::LONGEST_CONTROL as u64 });
+        }
+        if common.is_full() {
+            return Err(Misuse::Full);
+        }
+        frame::write_control(common.output.buffer(LONGEST_CLOSE), Opcode::Ping, payload);
+        Ok(())
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        code: Option<u16>,
+        reason: &str,
+    ) -> Result<(), Misuse> {
+        self.check(common, stream)?;
+        if code.is_some_and(|code| !close::may_be_sent(code)) {
+            return Err(Misuse::CloseCode);
+        }
+        self.begin_close(common, CloseReason::Completed, code, reason);
+        Ok(())
+    }
+
+    pub(crate) fn drain(&mut self, common: &mut Common) {
+        if self.state == State::Open {
+            self.begin_close(common, CloseReason::Drained, Some(close::GOING_AWAY), "");
+        }
+    }
+
+    /// How much of a message would be taken now.
+    pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
+        if self.check(common, stream).is_ok() { self.free(common) } else { 0 }
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    /// Lets the timers follow the state; the last thing that every public call does.
+    pub(crate) fn settle(&mut self, common: &mut Common) {
+        let (nothing_held, flushed) = (common.held.is_empty(), common.output.is_empty());
+        if nothing_held {
+            self.receiver.release();
+            if let Some(deflater) = &mut self.deflater {
+                deflater.release();
+            }
+        }
+        common.timers.stop_request();
+        let config = common.config.clone();
+        if let State::Closing(_) = self.state {
+            run(common, Timer::WebSocketClose, Some(config.websocket_close_timeout()));
+            return stop(common, &TIMERS[..4]);
+        }
+        // Bytes that wait for the application hide what else the peer has sent.
+        let hears = nothing_held || !common.blocked;
+        // What is unsent may well be why it is silent; another guard has an eye on that.
+        let listens = hears && flushed;
+        let silent_until = config.websocket_ping_interval().map(|it| self.heard.after(it));
+        set(common, Timer::WebSocketPing, silent_until.filter(|_| listens && !self.pinged));
+        let pong = config.websocket_pong_timeout().filter(|_| listens && self.pinged);
+        run(common, Timer::WebSocketPong, pong);
+        let idle_until = config.websocket_idle_timeout().map(|it| self.used.after(it));
+        set(common, Timer::WebSocketIdle, idle_until.filter(|_| hears));
+        if hears && (self.receiver.is_in_message() || !nothing_held) {
+            if !common.timers.is_set(Timer::WebSocketMessage) {
+                self.upload = Rate::running(config.request_body_minimum(), common.now);
+            }
+            common.timers.set(Timer::WebSocketMessage, self.upload.deadline());
+        } else {
+            common.timers.stop(Timer::WebSocketMessage);
+        }
+    }
+
+    /// A timer has expired.
+    #[cold]
+    pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
+        let reason = CloseReason::Expired(timer);
+        match timer {
+            Timer::WebSocketPing => {
+                frame::write_control(common.output.buffer(2), Opcode::Ping, &[]);
+                self.pinged = true;
+            }
+            Timer::WebSocketPong => self.fail(common, reason, Some(close::INTERNAL_ERROR)),
+            Timer::WebSocketMessage => self.fail(common, reason, Some(close::POLICY)),
+            Timer::WebSocketIdle => {
+                self.begin_close(common, reason, Some(close::GOING_AWAY), "idle");
+            }
+            _ => {
+                self.state = State::Closed;
+                common.close(reason);
+            }
+        }
+    }
+
+    // ---- the ends of things ---------------------------------------------------------------------
+
+    /// Sends our close, and waits for the peer's.
+    fn begin_close(
+        &mut self,
+        common: &mut Common,
+        reason: CloseReason,
+        code: Option<u16>,
+        text: &str,
+    ) {
+        close::write(common.output.buffer(LONGEST_CLOSE), code, text);
+        self.state = State::Closing(reason);
+        self.silence();
+        self.receiver.discard();
+    }
+
+    /// The websocket is at its end for `reason`; the peer is told by a close with `code`.
+    #[cold]
+    fn fail(&mut self, common: &mut Common, reason: CloseReason, code: Option<u16>) {
+        if let (State::Open, Some(_)) = (self.state, code) {
+            let text = match reason {
+                CloseReason::Violation(violation) => violation.label(),
+                reason => reason.label(),
+            };
+            close::write(common.output.buffer(LONGEST_CLOSE), code, text);
+        }
+        self.reset = Some(match reason {
+            CloseReason::Expired(_) => ResetReason::Timeout,
+            CloseReason::Violation(violation) => ResetReason::Violation(violation),
+            _ => ResetReason::Truncated,
+        });
+        let reason = match self.state {
+            State::Closing(first) => first,
+            State::Open | State::Closed => reason,
+        };
+        self.end(common, reason);
+    }
+
+    fn end(&mut self, common: &mut Common, reason: CloseReason) {
+        self.state = State::Closed;
+        self.silence();
+        self.receiver.discard();
+        stop(common, &TIMERS);
+        common.linger(reason, 0);
+    }
+
+    /// Nothing follows our close.
+    fn silence(&mut self) {
+        (self.sending, self.cut_short) = (false, false);
+        (self.deflater, self.pong) = (None, None);
+    }
+
+    // ---- parts of these -------------------------------------------------------------------------
+
+    /// Between two fragments of a message a pong may go (RFC 6455 5.4).
+    fn flush_pong(&mut self, common: &mut Common) {
+        if self.pong.is_some() && self.state == State::Open && !common.is_full() {
+            let payload = take(&mut self.pong).unwrap_or_default();
+            frame::write_control(common.output.buffer(LONGEST_CLOSE), Opcode::Pong, &payload);
+        }
+    }
+
+    fn free(&self, common: &Common) -> usize {
+        (common.config.send_buffer_limit() as usize).saturating_sub(common.output.unsent())
+    }
+
+    fn has_room(&self, common: &Common) -> bool {
+        common.is_open() && common.output.unsent() as u64 <= common.config.send_buffer_limit() / 2
+    }
+
+    fn check_stream(&self, stream: StreamId) -> Result<(), Misuse> {
+        if stream == self.stream { Ok(()) } else { Err(Misuse::UnknownStream) }
+    }
+
+    /// Something may be sent.
+    fn check(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
+        self.check_stream(stream)?;
+        if self.state == State::Open && common.is_open() {
+            Ok(())
+        } else {
+            Err(Misuse::UnknownStream)
+        }
+    }
+}
+
+/// A control frame at its longest.
+const LONGEST_CLOSE: usize = 2 + frame::LONGEST_CONTROL;
+
+/// Pays with the connection's budget.
+struct Purse<'b> {
+    budget: &'b mut Budget,
+    now: Tick,
+    /// Bytes of messages that came.
+    earned: usize,
+}
+
+impl super::Budget for Purse<'_> {
+    fn spend(&mut self, cost: Cost) -> bool {
+        let tokens = match cost {
+            Cost::EmptyFrame | Cost::TinyFragment | Cost::Ping | Cost::Pong => 1,
+            // A window is cleared.
+            Cost::FinalBlock => 16,
+        };
+        self.budget.spend(tokens, self.now)
+    }
+
+    fn earn(&mut self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.budget.earn(bytes);
+        self.earned = self.earned.saturating_add(bytes);
+    }
+}
+
+/// Lets a timer run until `at`, or not at all.
+fn set(common: &mut Common, timer: Timer, at: Option<Tick>) {
+    common.timers.set(timer, at.unwrap_or(Tick::NEVER));
+}
+
+/// Lets a timer run from the moment at which it was first asked for, or not at all.
+fn run(common: &mut Common, timer: Timer, delay: Option<Duration>) {
+    let at = match (delay, common.timers.get(timer)) {
+        (None, _) => Tick::NEVER,
+        (Some(delay), Tick::NEVER) => common.now.after(delay),
+        (Some(_), at) => at,
+    };
+    common.timers.set(timer, at);
+}
+
+fn stop(common: &mut Common, timers: &[Timer]) {
+    for timer in timers {
+        common.timers.stop(*timer);
+    }
+}
