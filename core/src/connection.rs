@@ -466,6 +466,11 @@ impl Connection {
         size_of::<Self>() + common.held.memory() + common.output.memory() + self.protocol.memory()
     }
 
+    /// What holds for it.
+    pub fn config(&self) -> &Config {
+        &self.common.config
+    }
+
     /// How many requests were delivered.
     pub fn requests(&self) -> u64 {
         self.protocol.stream().0
@@ -534,7 +539,7 @@ impl<'i> Events<'_, 'i> {
 }
 
 /// The bytes at a place.
-fn lend<'e>(input: &'e mut Input<'_>, whole: &'e mut Vec<u8>, at: Place) -> &'e mut [u8] {
+fn lend<'e>(input: &'e mut Input<'_>, whole: &'e mut [u8], at: Place) -> &'e mut [u8] {
     match at {
         Place::Input(span) => input.span(span),
         Place::Whole => whole,

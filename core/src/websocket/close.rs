@@ -91,10 +91,10 @@ mod tests {
         let reasons = ["", "bye", &"x".repeat(123), &"x".repeat(124), &long];
         for reason in reasons {
             let mut out = Vec::new();
-            write(&mut out, Some(NORMAL), reason);
+            write(&mut out, Some(1000), reason);
             assert_eq!(out[..2], [0x88, (out.len() - 2) as u8]);
             let (code, read) = read(&out[2..]).expect("valid").expect("a code");
-            assert_eq!(code, NORMAL);
+            assert_eq!(code, 1000);
             assert!(reason.starts_with(read) && read.len() >= reason.len().min(LONGEST_REASON - 1));
         }
         let mut out = Vec::new();

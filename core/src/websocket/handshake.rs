@@ -266,6 +266,11 @@ impl Accepted {
         self.deflate
     }
 
+    /// The same without compression.
+    pub fn without_deflate(self) -> Self {
+        Accepted { deflate: None, ..self }
+    }
+
     /// The fields of the 101 (RFC 6455 4.2.2).
     pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let accept = HeaderValue::from_bytes(&self.accept).ok();

@@ -139,7 +139,7 @@ impl Side {
                 break;
             }
         }
-        self.held = if self.receiver.has_ended() { Held::default() } else { input.put_back() };
+        self.held = if self.receiver.ended { Held::default() } else { input.put_back() };
         self.receiver.release();
         self.memory = self.memory.max(self.receiver.memory());
     }
@@ -664,7 +664,7 @@ fn bombs_end_at_the_limit() {
             for step in [1000, wire.len()] {
                 let mut side = Side::new(limit, pieces, settings()).credit(ENDLESS);
                 for piece in wire.chunks(step) {
-                    if !side.receiver.has_ended() {
+                    if !side.receiver.ended {
                         side.feed(piece);
                     }
                 }
@@ -758,7 +758,7 @@ proptest! {
             prop_assert!(cut.receiver.memory() <= 2100 + 50_000);
             prop_assert!(cut.held.len() <= 131);
             rest = after;
-            if rest.is_empty() || cut.receiver.has_ended() {
+            if rest.is_empty() || cut.receiver.ended {
                 break;
             }
         }
