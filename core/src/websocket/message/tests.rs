@@ -457,7 +457,7 @@ fn memory_grows_with_what_came_and_is_given_back() {
 
 #[test]
 fn an_idle_websocket_is_small() {
-    assert!(size_of::<Receiver>() <= 136, "{}", size_of::<Receiver>());
+    assert!(size_of::<Receiver>() <= 104, "{}", size_of::<Receiver>());
     assert!(size_of::<Deflater>() <= 32, "{}", size_of::<Deflater>());
 }
 
