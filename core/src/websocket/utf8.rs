@@ -183,19 +183,32 @@ mod tests {
     }
 
     #[test]
-    fn every_sequence_of_three_bytes_is_judged_as_std_does() {
-        for number in 0..1 << 24 {
-            let [_, bytes @ ..] = u32::to_be_bytes(number);
-            let mut utf8 = Utf8::default();
-            let (first, rest) = bytes.split_at(1 + number as usize % 2);
-            let got = utf8.feed(first).and_then(|()| utf8.feed(rest));
-            match core::str::from_utf8(&bytes) {
-                Ok(_) => assert!(got.is_ok() && utf8.finish().is_ok(), "{bytes:x?}"),
-                Err(error) if error.error_len().is_none() => {
-                    assert!(got.is_ok() && utf8.finish().is_err(), "{bytes:x?}");
+    fn every_start_of_a_character_is_judged_as_std_does() {
+        // Third and fourth bytes at the borders of what may stand there.
+        let borders = [0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xe0, 0xff];
+        for first_two in 0..=u16::MAX {
+            let [first, second] = first_two.to_be_bytes();
+            let fourths = if first < 0xf0 { &borders[..1] } else { &borders };
+            for third in borders {
+                for fourth in fourths {
+                    judge(&[first, second, third, *fourth]);
                 }
-                Err(_) => assert!(got.is_err(), "{bytes:x?}"),
+                judge(&[first, second, third]);
             }
+            judge(&[first, second]);
+        }
+    }
+
+    fn judge(bytes: &[u8]) {
+        let mut utf8 = Utf8::default();
+        let (left, right) = bytes.split_at(1 + usize::from(bytes[1]) % (bytes.len() - 1));
+        let got = utf8.feed(left).and_then(|()| utf8.feed(right));
+        match core::str::from_utf8(bytes) {
+            Ok(_) => assert!(got.is_ok() && utf8.finish().is_ok(), "{bytes:x?}"),
+            Err(error) if error.error_len().is_none() => {
+                assert!(got.is_ok() && utf8.finish().is_err(), "{bytes:x?}");
+            }
+            Err(_) => assert!(got.is_err(), "{bytes:x?}"),
         }
     }
 
