@@ -33,7 +33,7 @@ pin_project! {
         // The rest of an answer that was given on the spot.
         Finishing { content: Bytes },
         // The request has become a websocket.
-        Messaging { running: Running, meeting: Arc<Meeting> },
+        Messaging { running: Option<Running>, meeting: Arc<Meeting> },
     }
 }
 
@@ -160,8 +160,11 @@ impl<S: Service<K>, K> Exchange<S, K> {
         let Some(work) = self.work.as_mut().and_then(|work| work.as_mut().as_pin_mut()) else {
             return;
         };
-        let mut step =
-            Step { link: Link { now, connection, stream }, upload: self.upload.as_deref() };
+        let mut step = Step {
+            link: Link { now, connection, stream },
+            upload: self.upload.as_deref(),
+            meeting: &mut self.meeting,
+        };
         if let Outcome::Over = work.poll_work(cx, &mut step) {
             if let Some(work) = self.work.take() {
                 spare::keep_box(work);
@@ -244,14 +247,17 @@ impl Step<'_> {
     fn poll_websocket(
         &mut self,
         cx: &mut Context<'_>,
-        running: &mut Running,
+        running: &mut Option<Running>,
         meeting: &Meeting,
     ) -> Outcome {
         let Link { now, connection, stream } = &mut self.link;
         loop {
-            let polled = running.as_mut().poll(cx);
+            if running.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
+                // What it leaves to be sent is still sent.
+                *running = None;
+            }
             let goes_on = meeting.pass_wishes(cx, *now, connection, *stream);
-            if polled.is_ready() {
+            if running.is_none() && meeting.is_settled() {
                 return Outcome::Over;
             }
             if !goes_on {
@@ -312,7 +318,7 @@ impl<F, B> Work<F, B> {
             Err(misuse) => return step.fail("the websocket cannot be accepted", misuse),
         };
         let Some(meeting) = step.meeting.clone() else { return Outcome::Over };
-        self.set(Work::Messaging { running, meeting });
+        self.set(Work::Messaging { running: Some(running), meeting });
         match self.project() {
             WorkProjection::Messaging { running, meeting } => {
                 step.poll_websocket(cx, running, meeting)

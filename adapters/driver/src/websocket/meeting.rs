@@ -221,6 +221,12 @@ impl Meeting {
         goes_on
     }
 
+    /// Nothing is left to be passed on.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.lock();
+        state.end.is_some() || (state.is_flushed() && state.close.is_none())
+    }
+
     /// The websocket has ended; only the first end counts.
     pub(crate) fn end(&self, end: Closed) {
         let mut state = self.lock();
