@@ -91,7 +91,7 @@ fn answer(mut events: Events<'_, '_>) {
                 black_box(head.method());
                 let _ = connection.request_data(NOW, stream, u64::MAX);
             }
-            Event::Data { stream, data } => {
+            Event::Data { stream, data, .. } => {
                 black_box(data);
                 let _ = connection.request_data(NOW, stream, u64::MAX);
             }

@@ -7,8 +7,10 @@
 //! | label | HTTP status | when |
 //! |---|---|---|
 //! | `peer_done` | | the peer ended the connection between two requests |
+//! | `peer_unannounced` | | the same over TLS, but without a close_notify (RFC 8446 6.1): anybody may have cut the connection |
 //! | `peer_truncated` | 400 | the peer ended the connection within a head or a content (RFC 9112 8) |
 //! | `peer_reset` | | reading or writing failed: the peer is gone |
+//! | `tls_handshake` | | the TLS handshake was not complete within `tls_handshake_timeout` |
 //! | `keep_alive` | | nothing of a request arrived for `keep_alive_timeout` |
 //! | `request_head` | 408 | a head was not complete within `request_head_timeout` |
 //! | `request_body` | 408 | content came more slowly than `request_body_rate` |
@@ -53,6 +55,16 @@
 //! | `invalid_compression` | | RFC 7692 7.2.2 (close code 1007) |
 //! | `message_too_large` | | `websocket_message_limit` (close code 1009) |
 //! | `too_many_useless_frames` | | pings, pongs, empty frames and tiny fragments beyond the budget (close code 1008) |
+//! | `tls_unavailable` | | rustls refused the configuration, or failed in a way that it should not |
+//! | `tls_handshake_failed` | | nothing in common, or a malformed message; the peer is sent an alert |
+//! | `tls_handshake_abandoned` | | the peer ended the connection within the handshake |
+//! | `tls_handshake_too_large` | | `tls_handshake_limit` |
+//! | `tls_bad_record` | | a record that is malformed, or was not sealed by the peer; the peer is sent an alert |
+//! | `tls_alert` | | the peer sent a fatal alert |
+//! | `tls_flood` | | more empty or tiny records, key updates or warnings than any peer needs |
+//! | `tls_exhausted` | | the keys have sealed as much as they may, and cannot be renewed (TLS 1.2) |
+//! | `plain_http_on_tls_port` | 400 | the client speaks HTTP without TLS; it is told so without TLS |
+//! | `tls_on_plain_port` | | the client begins a TLS handshake where there is no TLS |
 //! | `completed` | | one side said `Connection: close`, or HTTP/1.0 |
 //! | `request_limit` | | `requests_per_connection` |
 //! | `unread_content` | | answered with too much of the request's content unread to keep the connection |
@@ -70,6 +82,8 @@ use http::StatusCode;
 pub enum PeerClose {
     /// In good order, between two requests.
     Done,
+    /// Between two requests, over TLS and without a close_notify.
+    Unannounced,
     /// In the middle of a request.
     Truncated,
     /// By a reset, or in another way that makes reading or writing fail.
@@ -87,6 +101,8 @@ pub enum CloseReason {
     Refused(Refusal),
     /// The peer broke a rule of websockets.
     Violation(Violation),
+    /// TLS did not come about, or failed.
+    Tls(TlsFailure),
     /// All is done, and one side wanted no more.
     Completed,
     /// As many requests as `requests_per_connection` allows were answered.
@@ -105,7 +121,8 @@ pub enum CloseReason {
 impl CloseReason {
     /// Every reason there is.
     pub fn all() -> impl Iterator<Item = CloseReason> {
-        let peer = [PeerClose::Done, PeerClose::Truncated, PeerClose::Reset];
+        let peer =
+            [PeerClose::Done, PeerClose::Unannounced, PeerClose::Truncated, PeerClose::Reset];
         // The linger timer ends a connection whose reason is known already; a ping ends none.
         let ends = |timer: &Timer| !matches!(timer, Timer::Linger | Timer::WebSocketPing);
         let timers = Timer::ALL.into_iter().filter(ends);
@@ -121,6 +138,7 @@ impl CloseReason {
             .chain(timers.map(CloseReason::Expired))
             .chain(Refusal::ALL.into_iter().map(CloseReason::Refused))
             .chain(Violation::ALL.into_iter().map(CloseReason::Violation))
+            .chain(TlsFailure::ALL.into_iter().map(CloseReason::Tls))
             .chain(rest)
     }
 
@@ -128,11 +146,13 @@ impl CloseReason {
     pub const fn label(self) -> &'static str {
         match self {
             CloseReason::Peer(PeerClose::Done) => "peer_done",
+            CloseReason::Peer(PeerClose::Unannounced) => "peer_unannounced",
             CloseReason::Peer(PeerClose::Truncated) => "peer_truncated",
             CloseReason::Peer(PeerClose::Reset) => "peer_reset",
             CloseReason::Expired(timer) => timer.label(),
             CloseReason::Refused(refusal) => refusal.label(),
             CloseReason::Violation(violation) => violation.label(),
+            CloseReason::Tls(failure) => failure.label(),
             CloseReason::Completed => "completed",
             CloseReason::RequestLimit => "request_limit",
             CloseReason::UnreadContent => "unread_content",
@@ -145,7 +165,9 @@ impl CloseReason {
     /// The status that the peer is told if no answer has begun; `None` for a close without words.
     pub const fn status(self) -> Option<StatusCode> {
         match self {
-            CloseReason::Peer(PeerClose::Truncated) => Some(StatusCode::BAD_REQUEST),
+            CloseReason::Peer(PeerClose::Truncated) | CloseReason::Tls(TlsFailure::PlainHttp) => {
+                Some(StatusCode::BAD_REQUEST)
+            }
             CloseReason::Expired(Timer::RequestHead | Timer::RequestBody) => {
                 Some(StatusCode::REQUEST_TIMEOUT)
             }
@@ -156,6 +178,60 @@ impl CloseReason {
 }
 
 impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// What TLS failed for. The [table](crate::close) tells what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // The module's table has a row for each.
+pub enum TlsFailure {
+    Unavailable,
+    Handshake,
+    Abandoned,
+    HandshakeTooLarge,
+    Record,
+    Alert,
+    Flood,
+    Exhausted,
+    PlainHttp,
+    OnPlainPort,
+}
+
+impl TlsFailure {
+    /// Every failure there is.
+    pub const ALL: [TlsFailure; 10] = [
+        TlsFailure::Unavailable,
+        TlsFailure::Handshake,
+        TlsFailure::Abandoned,
+        TlsFailure::HandshakeTooLarge,
+        TlsFailure::Record,
+        TlsFailure::Alert,
+        TlsFailure::Flood,
+        TlsFailure::Exhausted,
+        TlsFailure::PlainHttp,
+        TlsFailure::OnPlainPort,
+    ];
+
+    /// The failure's name in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            TlsFailure::Unavailable => "tls_unavailable",
+            TlsFailure::Handshake => "tls_handshake_failed",
+            TlsFailure::Abandoned => "tls_handshake_abandoned",
+            TlsFailure::HandshakeTooLarge => "tls_handshake_too_large",
+            TlsFailure::Record => "tls_bad_record",
+            TlsFailure::Alert => "tls_alert",
+            TlsFailure::Flood => "tls_flood",
+            TlsFailure::Exhausted => "tls_exhausted",
+            TlsFailure::PlainHttp => "plain_http_on_tls_port",
+            TlsFailure::OnPlainPort => "tls_on_plain_port",
+        }
+    }
+}
+
+impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
     }
@@ -413,10 +489,14 @@ mod tests {
     }
 
     #[test]
-    fn all_refusals_are_listed_once() {
+    fn all_refusals_and_failures_are_listed_once() {
         for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
             assert_eq!(refusal as usize, place, "{refusal:?}");
         }
         assert_eq!(Refusal::Version as usize + 1, Refusal::ALL.len(), "the last one");
+        for (place, failure) in TlsFailure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, place, "{failure:?}");
+        }
+        assert_eq!(TlsFailure::OnPlainPort as usize + 1, TlsFailure::ALL.len(), "the last one");
     }
 }

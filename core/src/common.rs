@@ -1,17 +1,19 @@
-//! What every protocol of a connection shares: the clock, the timers, the output, the held bytes,
-//! and how the connection ends.
+//! What every protocol of a connection shares: the clock, the timers, the transport, the output, the
+//! held bytes, and how the connection ends.
 //!
 //! A protocol is handed `&mut Common` in each call. Its guard over the peer's reading lives here,
 //! since it is the same for all: it runs while there are unsent bytes.
 
 use crate::Config;
-use crate::close::CloseReason;
+use crate::close::{CloseReason, PeerClose, TlsFailure};
 use crate::input::Held;
 use crate::output::Output;
 use crate::rate::Rate;
 use crate::status::{Phase, Status};
 use crate::time::{Tick, Timer, Timers};
+use crate::tls::Tls;
 use core::time::Duration;
+use std::io::IoSlice;
 use std::sync::Arc;
 
 /// How far a connection has come in ending.
@@ -33,6 +35,8 @@ pub(crate) struct Common {
     pub(crate) timers: Timers,
     pub(crate) output: Output,
     pub(crate) held: Held,
+    /// What lies beneath the protocol; without it the bytes are plaintext.
+    pub(crate) tls: Option<Box<Tls>>,
     life: Life,
     /// The guard over what waits to be sent.
     response: Rate,
@@ -48,18 +52,35 @@ pub(crate) struct Common {
 impl Common {
     pub(crate) fn new(config: Arc<Config>, now: Tick) -> Self {
         let response = Rate::new(config.response_minimum(), now);
-        Common {
+        let mut common = Common {
             config,
             now,
             timers: Timers::new(),
             output: Output::default(),
             held: Held::default(),
+            tls: None,
             life: Life::Open,
             response,
             eof: false,
             draining: false,
             cut_off: false,
             blocked: false,
+        };
+        if let Some(tls) = Tls::begin(&common.config, now) {
+            common.begin_tls(tls);
+        }
+        common
+    }
+
+    #[cold]
+    fn begin_tls(&mut self, tls: Result<Box<Tls>, TlsFailure>) {
+        match tls {
+            Ok(tls) => {
+                self.tls = Some(tls);
+                let deadline = self.now.after(self.config.tls_handshake_timeout());
+                self.timers.set(Timer::TlsHandshake, deadline);
+            }
+            Err(failure) => self.close(CloseReason::Tls(failure)),
         }
     }
 
@@ -72,9 +93,46 @@ impl Common {
         matches!(self.life, Life::Open)
     }
 
+    /// The peer has yet to show that it speaks TLS: nothing of a request can be here.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.is_open() && self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// How many bytes wait to be sent, sealed or not.
+    #[inline]
+    pub(crate) fn unsent(&self) -> usize {
+        self.output.len() + self.tls.as_ref().map_or(0, |tls| tls.unsent())
+    }
+
+    /// Nothing waits to be sent.
+    #[inline]
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.unsent() == 0
+    }
+
     /// The application's turn to wait: enough is unsent.
     pub(crate) fn is_full(&self) -> bool {
-        self.output.unsent() as u64 >= self.config.send_buffer_limit()
+        self.unsent() as u64 >= self.config.send_buffer_limit()
+    }
+
+    /// How the peer ended the connection, if it did between two requests.
+    pub(crate) fn peer_close(&self) -> PeerClose {
+        match &self.tls {
+            Some(tls) if !tls.is_closed_by_peer() => PeerClose::Unannounced,
+            _ => PeerClose::Done,
+        }
+    }
+
+    /// A guard counted so many bytes of a record that is not complete.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        if let Some(tls) = &mut self.tls {
+            tls.count(bytes);
+        }
+    }
+
+    /// Of `bytes` of content that are delivered, how many did not count as they came.
+    pub(crate) fn uncounted(&mut self, bytes: usize) -> usize {
+        self.tls.as_mut().map_or(bytes, |tls| tls.uncounted(bytes))
     }
 
     /// Ends the connection in good order: `discarded` bytes of the linger limit are used up.
@@ -90,7 +148,7 @@ impl Common {
     pub(crate) fn close(&mut self, reason: CloseReason) {
         let reason = match self.life {
             Life::Lingering { reason: first, .. }
-                if self.output.is_empty() || first.status().is_some() =>
+                if self.is_flushed() || first.status().is_some() =>
             {
                 first
             }
@@ -98,8 +156,9 @@ impl Common {
             Life::Closed(first) => first,
         };
         self.life = Life::Closed(reason);
-        self.cut_off |= !self.output.is_empty();
+        self.cut_off |= !self.is_flushed();
         self.output.release();
+        self.tls = None;
         self.held = Held::default();
         self.timers.stop_all();
     }
@@ -111,14 +170,41 @@ impl Common {
         }
     }
 
+    /// Makes what waits ready to be written.
+    #[inline]
+    pub(crate) fn seal(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.seal(&mut self.output);
+            if let Life::Lingering { .. } = self.life {
+                tls.end(&self.output);
+            }
+        }
+    }
+
+    /// What to write now: fills `slices`, and returns how many were filled.
+    #[inline]
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        match &self.tls {
+            Some(tls) => tls.slices(slices),
+            None => self.output.slices(slices),
+        }
+    }
+
+    /// Bytes of heap.
+    pub(crate) fn memory(&self) -> usize {
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.memory());
+        self.held.memory() + self.output.memory() + tls
+    }
+
     /// `bytes` were written to the socket.
     pub(crate) fn sent(&mut self, bytes: usize) {
-        // Where nothing is left the wait is over: the next one begins anew.
-        if bytes >= self.output.unsent() {
-            return self.output.release();
-        }
-        self.output.sent(bytes);
-        self.response.progress(self.config.response_minimum(), bytes, self.now);
+        let was_sent = match &mut self.tls {
+            Some(tls) => tls.sent(bytes, &self.output),
+            // Where nothing is left the wait is over: the next one begins anew.
+            None if bytes >= self.output.len() => return self.output.release(),
+            None => self.output.sent(bytes),
+        };
+        self.response.progress(self.config.response_minimum(), was_sent, self.now);
     }
 
     /// Of the timers that wait for the peer's bytes lets this one run, from the moment at which it
@@ -135,7 +221,15 @@ impl Common {
 
     /// Lets the shared timers follow the state; the last thing that every public call does.
     pub(crate) fn settle(&mut self) {
-        if self.output.is_empty() {
+        if self.is_handshaking() {
+            // One deadline for all of it, whatever is waited for.
+            return;
+        }
+        self.timers.stop(Timer::TlsHandshake);
+        if let (Some(tls), Life::Lingering { .. }) = (&mut self.tls, self.life) {
+            tls.end(&self.output);
+        }
+        if self.is_flushed() {
             self.timers.stop(Timer::Response);
         } else {
             // Bytes that wait after a moment without any are a new wait, with all of its grace.
@@ -152,7 +246,7 @@ impl Common {
     #[cold]
     fn settle_end(&mut self, reason: CloseReason, discard: u64) {
         self.held = Held::default();
-        let flushed = self.output.is_empty();
+        let flushed = self.is_flushed();
         let linger = flushed.then_some((Timer::Linger, self.config.linger_timeout()));
         self.run_request_timer(linger);
         if flushed && (self.eof || discard == 0) {
@@ -161,7 +255,7 @@ impl Common {
     }
 
     pub(crate) fn status(&self) -> Status {
-        let (read, write) = (self.wants_read(), !self.output.is_empty());
+        let (read, write) = (self.wants_read(), !self.is_flushed());
         match self.life {
             Life::Open => Status::Open { read, write },
             Life::Lingering { .. } => Status::Lingering { read, write, shutdown_write: !write },
@@ -182,6 +276,7 @@ impl Common {
         match self.life {
             Life::Closed(_) => Phase::Closed,
             Life::Lingering { .. } => Phase::Lingering,
+            Life::Open if self.is_handshaking() => Phase::Handshake,
             Life::Open if self.timers.is_set(Timer::Response) => Phase::Response,
             Life::Open if self.timers.is_set(Timer::RequestBody) => Phase::RequestBody,
             Life::Open if self.timers.is_set(Timer::RequestHead) => Phase::RequestHead,

@@ -7,6 +7,7 @@ mod value;
 
 use crate::Connection;
 use crate::rate::MinimumRate;
+use crate::tls;
 use core::fmt;
 use core::mem::size_of;
 use core::time::Duration;
@@ -110,18 +111,19 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Config {
             $($name: $kind,)+
+            pub(crate) tls: tls::Settings,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Config { $($name: $default,)+ }
+                Config { $($name: $default,)+ tls: tls::Settings::default() }
             }
         }
 
         impl Config {
             /// The tighter profile, for servers on the open internet.
             pub fn strict() -> Self {
-                Config { $($name: $strict,)+ }
+                Config { $($name: $strict,)+ tls: tls::Settings::default() }
             }
 
             /// All settings, in the order of their declaration.
@@ -205,6 +207,10 @@ const MILLISECOND: Duration = millis(1);
 const DAY: Duration = secs(24 * 60 * 60);
 
 settings! {
+    /// How long the TLS handshake may take, from accept to its end; progress does not extend it.
+    tls_handshake_timeout: Duration = secs(60), strict secs(10), within MILLISECOND..=DAY, from "Hypercorn `ssl_handshake_timeout`, nginx `client_header_timeout` (60 s)";
+    /// Bytes of records that the client may send before the end of the TLS handshake, and of a later message in parts.
+    tls_handshake_limit: u64 = 16 * KIB, strict 8 * KIB, within KIB..=128 * KIB, from "BoringSSL's limit of a handshake message without certificates";
     /// How long a connection may stay open while nothing of a request has arrived: after accept and between requests.
     keep_alive_timeout: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Hypercorn `keep_alive_timeout`";
     /// How long a request head may take from its first byte to its end; progress does not extend it. Answer: 408.
@@ -281,6 +287,22 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Speaks TLS on connections, with the caller's certificates and choices; without this a
+    /// connection is plaintext.
+    ///
+    /// A copy of `config` is used that differs in two things. ALPN (RFC 7301) offers what is spoken
+    /// here, `http/1.1`: a client that offers only others is refused with `no_application_protocol`,
+    /// one that offers none is served. And there is no early data, which could be replayed.
+    ///
+    /// Sessions are resumed as `config` says: rustls keeps 256 of them unless told otherwise, shared
+    /// between all copies of `config`, or with a `ticketer` none. With TLS the bytes out differ from
+    /// run to run, since rustls draws random numbers; events do not.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: std::sync::Arc<rustls::ServerConfig>) -> Self {
+        self.config.tls = tls::Settings::new(&config);
+        self
+    }
+
     /// The configuration, if its values are in range and agree with each other.
     ///
     /// # Errors
@@ -307,11 +329,13 @@ impl Config {
     /// The most memory that one connection owns, in bytes: itself and its heap, after every call.
     ///
     /// Holds as long as the driver keeps to [`Connection::receive`]'s contract. `Bytes` that the
-    /// application hands over count with their length, not with what they keep alive.
+    /// application hands over count with their length, not with what they keep alive. What rustls
+    /// keeps counts with an estimate of 16 KiB; certificates beyond 32 KiB do not count.
     pub fn memory_bound(&self) -> usize {
         let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
         let unsent = crate::output::memory_bound(self);
-        size_of::<Connection>() + held as usize + unsent
+        let tls = if self.tls == tls::Settings::default() { 0 } else { tls::memory_bound(self) };
+        size_of::<Connection>() + held as usize + unsent + tls
     }
 
     /// The most memory that a connection owns once it is a websocket.

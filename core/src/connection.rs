@@ -2,7 +2,7 @@
 //! calls. It has no rule of a protocol of its own.
 
 use crate::Config;
-use crate::close::{CloseReason, Misuse, Refusal};
+use crate::close::{CloseReason, Misuse, Refusal, TlsFailure};
 use crate::common::Common;
 use crate::event::{self, Begun, BodyLength, Event, RequestHead, StreamId, Trailers};
 use crate::h1::Http1;
@@ -10,6 +10,7 @@ use crate::input::Input;
 use crate::protocol::{Desk, Protocol, Step};
 use crate::status::{Phase, Status};
 use crate::time::{Tick, Timer};
+use crate::tls;
 use crate::websocket::message::Place;
 use crate::websocket::session::{Session, Terms};
 use crate::websocket::{self, Accepted, Message};
@@ -91,7 +92,53 @@ impl Connection {
         if self.pulling || !self.wants_read() {
             return Err(Misuse::NotReading);
         }
-        Ok(self.events(now, fresh))
+        self.common.advance(now);
+        let plaintext = self.receive_tls(fresh);
+        Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
+    }
+
+    /// Takes off what lies beneath the protocol; says how many bytes of plaintext are left at the
+    /// front of `fresh`.
+    #[inline]
+    fn receive_tls(&mut self, fresh: &mut [u8]) -> usize {
+        let untouched = self.protocol.requests() == 0 && self.common.held.is_empty();
+        let Some(tls) = &self.common.tls else {
+            if untouched && tls::begins_handshake(fresh) {
+                self.common.close(CloseReason::Tls(TlsFailure::OnPlainPort));
+            }
+            return fresh.len();
+        };
+        if tls.is_untouched() && tls::begins_plain_http(fresh) {
+            self.common.tls = None;
+            self.protocol.fail(&mut self.common, CloseReason::Tls(TlsFailure::PlainHttp));
+        }
+        if !self.common.is_open() {
+            // While the connection lingers nothing is worth opening.
+            self.common.discard(fresh.len());
+            return 0;
+        }
+        let Common { tls: Some(tls), config, held, now, .. } = &mut self.common else { return 0 };
+        let received = tls.receive(config, *now, fresh, held);
+        self.common.eof |= tls.is_closed_by_peer();
+        if received.incomplete > 0 && self.protocol.trickle(&self.common, received.incomplete) {
+            self.common.count(received.incomplete);
+        }
+        received.plaintext
+    }
+
+    /// What went wrong beneath the protocol ends it; true if something did.
+    #[inline]
+    fn settle_tls(&mut self) -> bool {
+        let failure = self.common.tls.as_mut().and_then(|tls| tls.take_failure());
+        failure.map(|failure| self.fail_tls(failure)).is_some()
+    }
+
+    #[cold]
+    fn fail_tls(&mut self, failure: TlsFailure) {
+        self.protocol.fail(&mut self.common, CloseReason::Tls(failure));
+        // None of it can be sealed behind an alert.
+        self.common.cut_off |= !self.common.output.is_empty();
+        self.common.output.release();
     }
 
     /// Goes on with what is held, and with what became due: after credit, an answer, room in the
@@ -108,6 +155,9 @@ impl Connection {
     /// The peer sends no more (its FIN). It ends input only: what was received before is still
     /// delivered, and answered.
     pub fn receive_eof(&mut self, now: Tick) -> Events<'_, 'static> {
+        if self.common.is_handshaking() {
+            self.common.close(CloseReason::Tls(TlsFailure::Abandoned));
+        }
         self.common.eof = true;
         self.events(now, &mut [])
     }
@@ -379,8 +429,15 @@ impl Connection {
 
     /// What to write now, in order: fills `slices`, and returns how many were filled. None if there
     /// is nothing.
-    pub fn outgoing<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.common.output.slices(slices)
+    ///
+    /// With TLS this is where records are made: what is lent stays the same until it is
+    /// [`sent`](Self::sent).
+    pub fn outgoing<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.common.seal();
+        if self.settle_tls() {
+            self.settle();
+        }
+        self.common.slices(slices)
     }
 
     /// Lends the connection an empty buffer to write its answers in, so that it needs none of its
@@ -448,7 +505,7 @@ impl Connection {
 
     /// [`Status::wants_write`] of the status.
     pub fn wants_write(&self) -> bool {
-        !self.common.output.is_empty()
+        !self.common.is_flushed()
     }
 
     /// What the connection is at, for metrics.
@@ -462,8 +519,7 @@ impl Connection {
     /// Memory that the connection owns, in bytes: itself and its heap. At most
     /// [`Config::memory_bound`] after every call.
     pub fn memory(&self) -> usize {
-        let common = &self.common;
-        size_of::<Self>() + common.held.memory() + common.output.memory() + self.protocol.memory()
+        size_of::<Self>() + self.common.memory() + self.protocol.memory()
     }
 
     /// What holds for it.
@@ -473,14 +529,14 @@ impl Connection {
 
     /// How many requests were delivered.
     pub fn requests(&self) -> u64 {
-        self.protocol.stream().0
+        self.protocol.requests()
     }
 
     /// The timers follow the states. While events are pulled that can wait for their end.
     #[inline]
     fn settle(&mut self) {
         if !self.pulling {
-            if self.common.is_open() {
+            if self.common.is_open() && !self.common.is_handshaking() {
                 self.protocol.settle(&mut self.common);
             }
             self.common.settle();
@@ -508,7 +564,10 @@ impl<'i> Events<'_, 'i> {
                     RequestHead::new(self.input.span(span), &self.desk.head, &self.desk.lines);
                 Event::Request { stream, head }
             }
-            Step::Data(span) => Event::Data { stream, data: self.input.span(span) },
+            Step::Data(span) => {
+                let behind = self.input.len();
+                Event::Data { stream, data: self.input.span(span), behind }
+            }
             Step::End(span) => {
                 let trailers = Trailers::new(self.input.span(span), &self.desk.lines);
                 Event::End { stream, trailers }
@@ -560,6 +619,7 @@ impl Drop for Events<'_, '_> {
         common.blocked |= !self.exhausted;
         connection.unfinished = !self.exhausted;
         connection.pulling = false;
+        connection.settle_tls();
         connection.settle();
     }
 }

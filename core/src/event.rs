@@ -69,6 +69,9 @@ pub enum Event<'e> {
         stream: StreamId,
         /// The bytes; they may be changed in place.
         data: &'e mut [u8],
+        /// How many bytes are at hand behind these: who wants to keep the driver's buffer instead
+        /// of copying out of it stops here if they are few, since they are then copied.
+        behind: usize,
     },
     /// The request is complete.
     End {

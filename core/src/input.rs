@@ -25,6 +25,20 @@ impl Held {
         self.len() == 0
     }
 
+    /// Holds more bytes, after those that are held.
+    #[cfg(feature = "tls")]
+    pub(crate) fn append(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.is_empty() {
+            *self = Held { bytes, start: 0 };
+        } else {
+            grow(&mut self.bytes, bytes.len(), 0);
+            self.bytes.extend_from_slice(&bytes);
+        }
+    }
+
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity()
@@ -136,9 +150,14 @@ impl<'i> Input<'i> {
         bytes.get_mut(span.start..span.end).unwrap_or_default()
     }
 
+    /// How many bytes were not taken.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len() + self.fresh.len().saturating_sub(self.fresh_start)
+    }
+
     /// Everything was taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.fresh_start >= self.fresh.len()
+        self.len() == 0
     }
 
     /// What was not taken, to be held.

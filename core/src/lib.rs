@@ -70,10 +70,10 @@
 //! | `config` | every limit and timeout, its default and its source |
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `status` | what a driver is told |
-//! | `time`, `rate` | ticks, the one table of timers, the minimum rate |
+//! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
 //! | `protocol` | HTTP/1.1 or WebSocket: what both have to answer |
-//! | `budget` | tokens for what costs us and brings nothing |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
+//! | `tls` | records to plaintext and back, by rustls: `session`, `receive`, `seal`, `record` |
 //! | `common` | what all protocols share; how a connection ends |
 //! | `websocket` | WebSocket: `handshake`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `h1` | HTTP/1.1: `state` (two tables), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
@@ -99,12 +99,16 @@ mod protocol;
 mod rate;
 mod status;
 mod time;
+mod tls;
 pub mod websocket;
 
-pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason};
+pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
 pub use config::{Builder, Config, ConfigError, Setting};
 pub use connection::{Connection, Events};
 pub use event::{Begun, BodyLength, Event, FieldLines, RequestHead, StreamId, Trailers};
 pub use rate::MinimumRate;
+/// The version that [`Builder::tls`] takes.
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use status::{Phase, Status};
 pub use time::{Tick, Timer};

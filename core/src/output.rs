@@ -1,8 +1,11 @@
 //! What waits to be written: one buffer for heads, frames and small pieces, and between its bytes
 //! the application's own `Bytes`, which are never copied.
 //!
-//! In: bytes of the protocols. Out: slices for a vectored write, in order, and the count of what is
-//! unsent. It owns no memory when it is empty, unless it was lent a buffer.
+//! In: bytes of the protocols. Out: slices, in order, for a vectored write or to be sealed by TLS.
+//! It owns no memory when it is empty, unless it was lent a buffer.
+//!
+//! What is sealed has left here and may still be unsent: how much that is in all is for `Common` to
+//! say.
 
 use crate::Config;
 use crate::input::grow;
@@ -50,12 +53,13 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn unsent(&self) -> usize {
+    /// Bytes that wait here.
+    pub(crate) fn len(&self) -> usize {
         self.buffer.len() - self.start + self.lent
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.unsent() == 0
+        self.len() == 0
     }
 
     /// Bytes owned outside of the struct; a `Bytes` counts with its length.
@@ -142,8 +146,8 @@ impl Output {
 
     /// The first `bytes` have been written; says how many of them there were to write.
     pub(crate) fn sent(&mut self, bytes: usize) -> usize {
-        let bytes = bytes.min(self.unsent());
-        if bytes == self.unsent() {
+        let bytes = bytes.min(self.len());
+        if bytes == self.len() {
             self.release();
             return bytes;
         }
@@ -225,14 +229,14 @@ mod tests {
     #[test]
     fn order_holds_however_it_is_sent() {
         let expected = all(&sample());
-        assert_eq!(expected.len(), sample().unsent());
+        assert_eq!(expected.len(), sample().len());
         assert!(expected.starts_with(b"head1") && expected.ends_with(b"3end"));
         for step in [1, 3, 7, 100, 1024, 1025, 1026, 3000] {
             let mut output = sample();
             let mut seen = Vec::new();
             while !output.is_empty() {
                 let next = all(&output);
-                assert_eq!(next.len(), output.unsent());
+                assert_eq!(next.len(), output.len());
                 let sent = output.sent(step);
                 seen.extend_from_slice(&next[..sent]);
             }

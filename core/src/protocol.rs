@@ -90,6 +90,12 @@ impl Protocol {
         }
     }
 
+    /// How many requests were delivered.
+    #[inline]
+    pub(crate) fn requests(&self) -> u64 {
+        self.stream().0
+    }
+
     /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
     #[inline]
     pub(crate) fn step(
@@ -137,6 +143,24 @@ impl Protocol {
         match self {
             Protocol::Http1(http) => http.drain(common),
             Protocol::WebSocket(session) => session.drain(common),
+        }
+    }
+
+    /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
+    #[cold]
+    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+        match self {
+            Protocol::Http1(http) => http.fail(common, reason),
+            Protocol::WebSocket(session) => session.fail(common, reason, None),
+        }
+    }
+
+    /// So many bytes came that will be content, or not, once the record they are a part of is
+    /// complete. True if a guard over content counted them.
+    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
+        match self {
+            Protocol::Http1(http) => http.trickle(common, bytes),
+            Protocol::WebSocket(session) => session.trickle(common, bytes),
         }
     }
 

@@ -46,6 +46,8 @@ impl Status {
 /// What a connection is at: the row of the table of waits that it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
+    /// Waits for the rest of a TLS handshake.
+    Handshake,
     /// Waits for a request of which nothing has arrived.
     Idle,
     /// Waits for the rest of a head.
@@ -66,7 +68,8 @@ pub enum Phase {
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Phase; 8] = [
+    pub const ALL: [Phase; 9] = [
+        Phase::Handshake,
         Phase::Idle,
         Phase::RequestHead,
         Phase::RequestBody,
@@ -80,6 +83,7 @@ impl Phase {
     /// The phase's name in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
+            Phase::Handshake => "handshake",
             Phase::Idle => "idle",
             Phase::RequestHead => "request_head",
             Phase::RequestBody => "request_body",

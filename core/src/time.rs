@@ -53,6 +53,9 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
+    /// From accept to the end of the TLS handshake, not extended by progress
+    /// (`tls_handshake_timeout`). No other wait for the peer runs meanwhile.
+    TlsHandshake,
     /// Nothing of a request has arrived: after accept, or between two requests
     /// (`keep_alive_timeout`). Never while a request is in progress.
     KeepAlive,
@@ -85,7 +88,8 @@ pub enum Timer {
 
 impl Timer {
     /// All timers, in the order of the table.
-    pub const ALL: [Timer; 11] = [
+    pub const ALL: [Timer; 12] = [
+        Timer::TlsHandshake,
         Timer::KeepAlive,
         Timer::RequestHead,
         Timer::RequestBody,
@@ -102,6 +106,7 @@ impl Timer {
     /// The timer's name in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
+            Timer::TlsHandshake => "tls_handshake",
             Timer::KeepAlive => "keep_alive",
             Timer::RequestHead => "request_head",
             Timer::RequestBody => "request_body",

@@ -22,7 +22,7 @@ fn asked(method: &str, config: Config) -> (Connection, StreamId) {
     (connection, stream)
 }
 
-fn written(connection: &Connection) -> String {
+fn written(connection: &mut Connection) -> String {
     let mut slices = [IoSlice::new(&[]); 8];
     let count = connection.outgoing(&mut slices);
     slices[..count].iter().map(|slice| String::from_utf8_lossy(slice)).collect()
@@ -34,10 +34,11 @@ fn it_writes_what_three_calls_would_and_ends_the_exchange() {
     let mut content = Bytes::from_static(b"hello");
     let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
     assert_eq!((begun, content.len()), (Ok(Begun::Complete), 0));
-    assert_eq!(written(&connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    assert_eq!(written(&mut connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
     let again = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
     assert_eq!(again, Err(Misuse::UnknownStream));
-    connection.sent(NOW, written(&connection).len());
+    let length = written(&mut connection).len();
+    connection.sent(NOW, length);
     assert_eq!(connection.phase(), Phase::Idle);
 }
 
@@ -48,7 +49,7 @@ fn without_room_it_is_only_begun_and_goes_on_like_any_other() {
     let mut content = Bytes::from(vec![b'x'; 1024]);
     let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
     assert_eq!((begun, content.len()), (Ok(Begun::Open), 1024));
-    let head = written(&connection).len();
+    let head = written(&mut connection).len();
     assert_eq!(connection.send_data(NOW, stream, &mut content), Ok(1024 - head));
     connection.sent(NOW, 1024);
     assert_eq!(connection.send_data(NOW, stream, &mut content), Ok(head));
@@ -61,5 +62,5 @@ fn to_head_only_the_length_is_told() {
     let mut content = Bytes::from_static(b"hello");
     let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
     assert_eq!(begun, Ok(Begun::Complete));
-    assert_eq!(written(&connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(written(&mut connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
 }

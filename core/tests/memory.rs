@@ -312,7 +312,7 @@ fn a_buffer_that_is_filled_as_it_empties() {
             accepted += taken;
             watched.look();
             if taken < 1000 {
-                let unsent = play::unsent(&watched.connection);
+                let unsent = play::unsent(&mut watched.connection);
                 watched.connection.sent(NOW, (unsent * share / 100).max(1));
                 if round >= 8 {
                     share = (share * 7 + round) % 100;

@@ -47,7 +47,7 @@ impl Action {
 }
 
 /// All that can be seen of a connection from outside.
-fn visible(script: &Script) -> impl PartialEq + std::fmt::Debug + use<> {
+fn visible(script: &mut Script) -> impl PartialEq + std::fmt::Debug + use<> {
     let connection = &script.connection;
     (
         (connection.status(), connection.deadline(), connection.phase()),
@@ -61,13 +61,13 @@ fn visible(script: &Script) -> impl PartialEq + std::fmt::Debug + use<> {
 fn assert_misuse(make: impl Fn() -> Script, misuses: &[(Action, Misuse)]) {
     for action in ALL {
         let mut script = make();
-        let before = visible(&script);
+        let before = visible(&mut script);
         let stream = script.stream();
         let result = action.apply(&mut script, stream);
         match misuses.iter().find(|(other, _)| *other == action) {
             Some((_, misuse)) => {
                 assert_eq!(result, Err(*misuse), "{action:?}");
-                assert_eq!(visible(&script), before, "{action:?}");
+                assert_eq!(visible(&mut script), before, "{action:?}");
             }
             None => assert_eq!(result, Ok(()), "{action:?}"),
         }
@@ -197,11 +197,11 @@ fn streams_that_are_not_the_newest() {
     let second = script.stream();
     assert!(first < second);
     assert_eq!((first.as_u64(), second.to_string()), (1, "2".to_owned()));
-    let before = visible(&script);
+    let before = visible(&mut script);
     for action in ALL {
         assert_eq!(action.apply(&mut script, first), Err(Misuse::UnknownStream), "{action:?}");
     }
-    assert_eq!(visible(&script), before);
+    assert_eq!(visible(&mut script), before);
 
     // One that is still to come, which only another connection can name.
     let mut young = Script::after(GET);
@@ -221,7 +221,7 @@ fn statuses_that_are_not_for_the_call() {
     for wire in [GET, "GET / HTTP/1.0\r\n\r\n"] {
         let mut script = Script::after(wire);
         let (stream, now) = (script.stream(), script.now);
-        let before = visible(&script);
+        let before = visible(&mut script);
         for status in [100, 101, 103, 199] {
             let result = script.respond_with(status, &[], BodyLength::Known(0));
             assert_eq!(result, Err(Misuse::Status), "respond {status}");
@@ -236,7 +236,7 @@ fn statuses_that_are_not_for_the_call() {
             let result = script.connection.inform(now, stream, StatusCode::EARLY_HINTS, &lines);
             assert_eq!(result, Err(Misuse::Framing), "{name}");
         }
-        assert_eq!(visible(&script), before);
+        assert_eq!(visible(&mut script), before);
         script.answer(200, "ok");
     }
 }
@@ -266,10 +266,10 @@ fn informing_a_peer_that_takes_nothing() {
         informed += 1;
         assert!(informed < 100, "without bound");
     }
-    let before = visible(&script);
+    let before = visible(&mut script);
     let again = script.connection.inform(script.now, stream, hints, &lines);
     assert_eq!(again, Err(Misuse::Full));
-    assert_eq!(visible(&script), before);
+    assert_eq!(visible(&mut script), before);
     script.output();
     assert_eq!(script.connection.inform(script.now, stream, hints, &lines), Ok(()));
 }
@@ -284,10 +284,10 @@ fn bytes_when_none_are_read() {
     let mut closed = Script::new();
     closed.at(support::HOUR);
     for mut script in [held, pipelined, ended, closed] {
-        let before = visible(&script);
+        let before = visible(&mut script);
         assert_eq!(script.try_send("x"), Err(Misuse::NotReading));
         assert_eq!(script.try_send(""), Err(Misuse::NotReading));
-        assert_eq!(visible(&script), before);
+        assert_eq!(visible(&mut script), before);
     }
 }
 

@@ -31,6 +31,8 @@ const SLICES: usize = 16;
 /// From this length on content is shared with the application, which then keeps the whole read
 /// buffer alive: at most four times what it was given.
 const SHARED: usize = 16 << 10;
+/// What follows such a piece is copied then, so it should be no more than so many bytes.
+const COPIED: usize = 1 << 10;
 
 /// One connection being served. Ends when the connection is closed.
 pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
@@ -140,8 +142,8 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         true
     }
 
-    /// Passes on what was read; a large piece of content at its end is left to the caller, who may
-    /// share it instead of copying it.
+    /// Passes on what was read; a large piece of content is left to the caller, who may share it
+    /// instead of copying it, if it lies there and next to nothing follows.
     fn receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -150,14 +152,21 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     ) -> Option<Range<usize>> {
         let Drive { shared, connection, exchange, peer, .. } = self;
         let (start, length) = (read.as_ptr() as usize, read.len());
+        // What is held lies elsewhere.
+        let place = |data: &[u8]| {
+            let begin = (data.as_ptr() as usize).checked_sub(start)?;
+            let end = begin.checked_add(data.len())?;
+            (end <= length).then_some(begin..end)
+        };
         // Never refused: it wants to read, and gets no more than it may.
         let mut events = connection.receive(now, read).ok()?;
         while let Some((connection, event)) = events.next() {
-            if let Event::Data { data, .. } = &event
+            if let Event::Data { data, behind, .. } = &event
                 && data.len() >= SHARED
-                && (data.as_ptr() as usize).wrapping_sub(start) == length - data.len()
+                && *behind <= COPIED
+                && let Some(place) = place(data)
             {
-                return Some(length - data.len()..length);
+                return Some(place);
             }
             exchange.on_event(cx, now, connection, event, shared, *peer);
         }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::certificates::Source;
 use crate::listen::Address;
 use crate::runtime::Runtime;
 use clap::error::ErrorKind;
@@ -17,7 +18,8 @@ const INDENT: &str = "      ";
 ///
 /// No client can hold a connection, or make the server hold memory, for longer or more than a setting
 /// names. SIGINT and SIGTERM drain: what is in progress is finished within `drain_timeout`; a second
-/// signal ends the program at once. RUST_LOG=debug logs why each connection was closed.
+/// signal ends the program at once. SIGHUP reads the certificate again. RUST_LOG=debug logs why each
+/// connection was closed.
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
@@ -37,6 +39,21 @@ pub(crate) struct Args {
     /// index.html, or else a listing.
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub(crate) root: Option<PathBuf>,
+
+    /// Certificate for TLS: a PEM file with the chain, the server's own certificate first
+    ///
+    /// Every address then speaks HTTPS only. SIGHUP has this file and the key's read again;
+    /// connections are not disturbed.
+    #[arg(long, value_name = "FILE", requires = "tls_key", verbatim_doc_comment)]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate: a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// TLS with a certificate for localhost that is made now, and trusted by nobody: for trying it out
+    #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
+    tls_self_signed: bool,
 
     /// Number of threads that serve [default: one for each processor core]
     #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = threads)]
@@ -69,6 +86,16 @@ impl Args {
         match args.config() {
             Ok(config) => (args, config),
             Err(error) => Args::command().error(ErrorKind::ValueValidation, error).exit(),
+        }
+    }
+
+    /// Where the certificate comes from, if TLS is asked for.
+    pub(crate) fn certificate(&self) -> Option<Source> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(chain), Some(key)) => {
+                Some(Source::Files { chain: chain.clone(), key: key.clone() })
+            }
+            _ => self.tls_self_signed.then_some(Source::SelfSigned),
         }
     }
 
@@ -182,6 +209,24 @@ mod tests {
         assert_eq!(args.root, Some(PathBuf::from("/srv")));
         let strict = Builder::from(Config::strict()).set("keep_alive_timeout", "2s");
         assert_eq!(args.config().ok(), strict.and_then(Builder::build).ok());
+    }
+
+    #[test]
+    fn a_certificate_comes_with_its_key_or_is_made() {
+        assert_eq!(parse(&[]).expect("valid").certificate(), None);
+        let made = parse(&["--tls-self-signed"]).expect("valid");
+        assert_eq!(made.certificate(), Some(Source::SelfSigned));
+        let read = parse(&["--tls-cert", "c", "--tls-key", "k"]).expect("valid");
+        let files = Source::Files { chain: "c".into(), key: "k".into() };
+        assert_eq!(read.certificate(), Some(files));
+        for (args, said) in [
+            (&["--tls-cert", "c"][..], "--tls-key <FILE>"),
+            (&["--tls-key", "k"], "--tls-cert <FILE>"),
+            (&["--tls-self-signed", "--tls-cert", "c", "--tls-key", "k"], "cannot be used with"),
+        ] {
+            let error = parse(args).expect_err(said).to_string();
+            assert!(error.contains(said), "{args:?}: {error}");
+        }
     }
 
     #[test]

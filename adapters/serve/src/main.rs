@@ -3,14 +3,16 @@
 #![deny(missing_docs)]
 
 mod args;
+mod certificates;
 mod listen;
 mod open_files;
 mod runtime;
 mod signals;
 
 use args::Args;
+use certificates::Certificates;
 use listen::listen;
-use portcullis::Config;
+use portcullis::{Builder, Config};
 use portcullis_driver::{Body, Stats};
 use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
@@ -36,10 +38,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args, config: Config) -> Result<(), BoxError> {
+fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     let stats = Arc::new(Stats::new());
+    let certificates = args.certificate().map(Certificates::load).transpose()?;
+    if let Some(certificates) = &certificates {
+        config = Builder::from(config).tls(Arc::new(certificates.server_config()?)).build()?;
+    }
+    let scheme = if certificates.is_some() { "https" } else { "http" };
     // Caught before anyone is told that there is something to stop.
-    let stop = signals::catch(stats.clone(), config.drain_timeout())
+    let stop = signals::catch(stats.clone(), config.drain_timeout(), certificates)
         .map_err(|error| format!("cannot catch signals: {error}"))?;
     open_files::allow_as_many_as_possible();
     let files = match &args.root {
@@ -52,7 +59,7 @@ fn run(args: Args, config: Config) -> Result<(), BoxError> {
     let listeners = args.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
     for listener in &listeners {
         let address = listener.local_addr()?;
-        tell(format_args!("listening on http://{address}"));
+        tell(format_args!("listening on {scheme}://{address}"));
     }
 
     let memory_bound = config.memory_bound();

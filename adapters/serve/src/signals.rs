@@ -1,12 +1,14 @@
-//! SIGINT and SIGTERM: the first drains, the second ends the process at once.
+//! SIGINT and SIGTERM: the first drains, the second ends the process at once. SIGHUP has the
+//! certificate read again.
 //!
 //! They are waited for on a thread of their own, so that they work the same on every runtime, and
 //! even if one is stuck.
 
+use crate::certificates::Certificates;
 use crate::say;
 use async_channel::{Receiver, Sender};
 use portcullis_driver::Stats;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::convert::Infallible;
 use std::io;
@@ -28,28 +30,52 @@ impl Stop {
 }
 
 /// Catches the signals from now on. `stats` tells what is open, `drain` how long a drain may take.
-pub(crate) fn catch(stats: Arc<Stats>, drain: Duration) -> io::Result<Stop> {
-    let signals = Signals::new([SIGINT, SIGTERM])?;
+/// Without `certificates`, SIGHUP does what it does by itself.
+pub(crate) fn catch(
+    stats: Arc<Stats>,
+    drain: Duration,
+    certificates: Option<Arc<Certificates>>,
+) -> io::Result<Stop> {
+    let hang_up = certificates.is_some().then_some(SIGHUP);
+    let signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up))?;
     let (running, stop) = async_channel::bounded(1);
-    let wait = move || wait(signals, &running, &stats, drain);
+    let wait = move || wait(signals, &running, &stats, drain, certificates.as_deref());
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(Stop(stop))
 }
 
-fn wait(mut signals: Signals, running: &Sender<Infallible>, stats: &Stats, drain: Duration) {
-    let mut signals = signals.forever();
-    let Some(first) = signals.next() else { return };
-    running.close();
-    let open = stats.snapshot().open;
-    if open > 0 {
-        let name = name(first);
-        say(format_args!("{name}: {open} open, drains for up to {drain:?}; once more ends it"));
+fn wait(
+    mut signals: Signals,
+    running: &Sender<Infallible>,
+    stats: &Stats,
+    drain: Duration,
+    certificates: Option<&Certificates>,
+) {
+    for signal in signals.forever() {
+        let open = stats.snapshot().open;
+        if signal == SIGHUP {
+            reload(certificates);
+        } else if running.close() {
+            if open > 0 {
+                let name = name(signal);
+                say(format_args!(
+                    "{name}: {open} open, drains for up to {drain:?}; once more ends it"
+                ));
+            }
+        } else {
+            say(format_args!("{} again: ended at once, {open} cut", name(signal)));
+            // What a shell reports for a process that the signal ended.
+            process::exit(128 + signal);
+        }
     }
-    let Some(second) = signals.next() else { return };
-    let (open, name) = (stats.snapshot().open, name(second));
-    say(format_args!("{name} again: ended at once, {open} cut"));
-    // What a shell reports for a process that the signal ended.
-    process::exit(128 + second);
+}
+
+fn reload(certificates: Option<&Certificates>) {
+    match certificates.map(Certificates::reload) {
+        None => {}
+        Some(Ok(())) => say("SIGHUP: the certificate was read again"),
+        Some(Err(error)) => say(format_args!("SIGHUP: the last certificate stays: {error}")),
+    }
 }
 
 fn name(signal: i32) -> &'static str {

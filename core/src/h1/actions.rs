@@ -203,11 +203,11 @@ impl Http1 {
     }
 
     fn free(&self, common: &Common) -> usize {
-        (common.config.send_buffer_limit() as usize).saturating_sub(common.output.unsent())
+        (common.config.send_buffer_limit() as usize).saturating_sub(common.unsent())
     }
 
     pub(super) fn has_room(&self, common: &Common) -> bool {
-        common.is_open() && common.output.unsent() as u64 <= common.config.send_buffer_limit() / 2
+        common.is_open() && common.unsent() as u64 <= common.config.send_buffer_limit() / 2
     }
 
     fn check(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {

@@ -91,7 +91,7 @@ impl Http1 {
 
     /// Lets the timers follow the states; the last thing that every public call does.
     pub(crate) fn settle(&mut self, common: &mut Common) {
-        let (nothing_held, flushed) = (common.held.is_empty(), common.output.is_empty());
+        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
         let config = &common.config;
         let wait = match self.receiving {
             Receiving::Idle if nothing_held && flushed && common.draining => {
@@ -112,6 +112,15 @@ impl Http1 {
         };
         self.upload.pause(common.now);
         common.run_request_timer(wait);
+    }
+
+    /// So many bytes came that will be content, or not, once the record they are a part of is
+    /// complete. True if the guard over content counted them.
+    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
+        if self.awaited {
+            self.upload.progress(common.config.request_body_minimum(), bytes, common.now);
+        }
+        self.awaited
     }
 
     /// A timer has expired.
@@ -182,7 +191,7 @@ impl Http1 {
 
     /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
     #[cold]
-    fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
             let with_content = self.asked.kind != Kind::Head;
             response::write_refusal(&mut common.output, status, reason, with_content);
@@ -192,7 +201,7 @@ impl Http1 {
             self.reset = match reason {
                 CloseReason::Refused(refusal) => Some(ResetReason::Refused(refusal)),
                 CloseReason::Expired(_) => Some(ResetReason::Timeout),
-                CloseReason::Peer(_) => Some(ResetReason::Truncated),
+                CloseReason::Peer(_) | CloseReason::Tls(_) => Some(ResetReason::Truncated),
                 _ => None,
             };
         }

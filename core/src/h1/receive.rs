@@ -107,7 +107,7 @@ impl Http1 {
                 }
                 None => {
                     if common.eof {
-                        common.linger(CloseReason::Peer(PeerClose::Done), 0);
+                        common.linger(CloseReason::Peer(common.peer_close()), 0);
                     }
                     return Next::Wait;
                 }
@@ -238,7 +238,8 @@ impl Http1 {
         self.awaited = false;
         self.credit -= decoded.length as u64;
         self.body_limit -= decoded.length as u64;
-        self.upload.progress(common.config.request_body_minimum(), decoded.length, common.now);
+        let new = common.uncounted(decoded.length);
+        self.upload.progress(common.config.request_body_minimum(), new, common.now);
         Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
     }
 

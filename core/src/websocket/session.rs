@@ -143,7 +143,8 @@ impl Session {
             let taken = self.receiver.step(input, whole, &mut purse);
             let earned = purse.earned;
             if earned > 0 {
-                self.upload.progress(common.config.request_body_minimum(), earned, common.now);
+                let new = common.uncounted(earned);
+                self.upload.progress(common.config.request_body_minimum(), new, common.now);
             }
             match taken {
                 Ok(Some(step)) => {
@@ -319,7 +320,7 @@ impl Session {
 
     /// Lets the timers follow the state; the last thing that every public call does.
     pub(crate) fn settle(&mut self, common: &mut Common) {
-        let (nothing_held, flushed) = (common.held.is_empty(), common.output.is_empty());
+        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
         if nothing_held {
             self.receiver.release();
             if let Some(deflater) = &mut self.deflater {
@@ -350,6 +351,16 @@ impl Session {
         } else {
             common.timers.stop(Timer::WebSocketMessage);
         }
+    }
+
+    /// So many bytes came of a record that is not complete. Only who sends a message is helped by
+    /// them: as a sign of life a record counts once it is whole.
+    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
+        let guarded = common.timers.is_set(Timer::WebSocketMessage);
+        if guarded {
+            self.upload.progress(common.config.request_body_minimum(), bytes, common.now);
+        }
+        guarded
     }
 
     /// A timer has expired.
@@ -391,7 +402,7 @@ impl Session {
 
     /// The websocket is at its end for `reason`; the peer is told by a close with `code`.
     #[cold]
-    fn fail(&mut self, common: &mut Common, reason: CloseReason, code: Option<u16>) {
+    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason, code: Option<u16>) {
         if let (State::Open, Some(_)) = (self.state, code) {
             let text = match reason {
                 CloseReason::Violation(violation) => violation.label(),
@@ -436,11 +447,11 @@ impl Session {
     }
 
     fn free(&self, common: &Common) -> usize {
-        (common.config.send_buffer_limit() as usize).saturating_sub(common.output.unsent())
+        (common.config.send_buffer_limit() as usize).saturating_sub(common.unsent())
     }
 
     fn has_room(&self, common: &Common) -> bool {
-        common.is_open() && common.output.unsent() as u64 <= common.config.send_buffer_limit() / 2
+        common.is_open() && common.unsent() as u64 <= common.config.send_buffer_limit() / 2
     }
 
     fn check_stream(&self, stream: StreamId) -> Result<(), Misuse> {

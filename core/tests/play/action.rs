@@ -42,7 +42,7 @@ const STATUSES: [StatusCode; 8] = [
 ];
 
 /// What can be seen from outside, to show that a misuse changed nothing.
-fn seen(connection: &Connection) -> (Status, usize) {
+fn seen(connection: &mut Connection) -> (Status, usize) {
     (connection.status(), unsent(connection))
 }
 

@@ -144,7 +144,7 @@ impl Eager {
                         self.answer(connection, stream);
                     }
                 }
-                Event::Data { stream, data } => {
+                Event::Data { stream, data, .. } => {
                     match self.told.last_mut() {
                         Some(Told::Content(before)) => before.extend_from_slice(data),
                         _ => self.told.push(Told::Content(data.to_vec())),

@@ -25,8 +25,9 @@ mod wire;
 pub(crate) use eager::{Manner, Told, compare, told};
 pub(crate) use model::unsent;
 
+pub(crate) use source::Source;
+
 use portcullis::Connection;
-use source::Source;
 
 /// Drops a connection, and says how many bytes of heap that freed.
 pub(crate) type Weigh = fn(Connection) -> usize;
@@ -45,6 +46,16 @@ pub(crate) fn pure(bytes: &[u8]) {
     assert_eq!(first, second, "pure: the same calls gave another result");
 }
 
+/// What an attacker sends who is led by `bytes`.
+pub(crate) fn stream(bytes: &[u8]) -> Vec<u8> {
+    let mut source = Source::new(bytes);
+    let mut wire = Vec::new();
+    while !source.is_empty() && wire.len() < 2048 {
+        wire::write(&mut source, &mut wire);
+    }
+    wire
+}
+
 /// The first bytes say how the application behaves, the rest is input: what comes out does not
 /// depend on how the input is cut.
 pub(crate) fn cuts(bytes: &[u8]) {
@@ -52,9 +63,6 @@ pub(crate) fn cuts(bytes: &[u8]) {
     let config = settings::profile(&mut source);
     let manner = Manner::choose(&mut source);
     let seed = source.byte();
-    let mut wire = Vec::new();
-    while !source.is_empty() && wire.len() < 2048 {
-        wire::write(&mut source, &mut wire);
-    }
+    let wire = stream(source.rest());
     compare(&config, manner, &wire, seed);
 }

@@ -34,17 +34,20 @@ pub(crate) fn pattern(offset: u64, length: u64) -> &'static [u8] {
 }
 
 /// How many of the bytes that wait to be sent are the pattern's own, not copies.
-pub(crate) fn lent(connection: &Connection) -> usize {
+pub(crate) fn lent(connection: &mut Connection) -> usize {
     let own = PATTERN.as_ptr_range();
     let is_lent = |slice: &&IoSlice<'_>| own.contains(&slice.as_ptr());
     with_outgoing(connection, |slices| slices.iter().filter(is_lent).map(|it| it.len()).sum())
 }
 
 /// Calls `look` with everything that waits to be sent.
-pub(crate) fn with_outgoing<T>(connection: &Connection, look: impl Fn(&[IoSlice<'_>]) -> T) -> T {
-    let mut few = [IoSlice::new(&[]); 8];
-    let filled = connection.outgoing(&mut few);
-    if filled < few.len() {
+pub(crate) fn with_outgoing<T>(
+    connection: &mut Connection,
+    look: impl Fn(&[IoSlice<'_>]) -> T,
+) -> T {
+    if connection.outgoing(&mut [IoSlice::new(&[]); 8]) < 8 {
+        let mut few = [IoSlice::new(&[]); 8];
+        let filled = connection.outgoing(&mut few);
         return look(&few[..filled]);
     }
     let mut slices = vec![IoSlice::new(&[]); 1024];
@@ -53,7 +56,7 @@ pub(crate) fn with_outgoing<T>(connection: &Connection, look: impl Fn(&[IoSlice<
     look(&slices[..filled])
 }
 
-pub(crate) fn unsent(connection: &Connection) -> usize {
+pub(crate) fn unsent(connection: &mut Connection) -> usize {
     with_outgoing(connection, |slices| slices.iter().map(|slice| slice.len()).sum())
 }
 
@@ -141,7 +144,7 @@ impl Model {
         }
         let live = self.live.as_mut().unwrap_or_else(|| panic!("no stream for {event:?}"));
         match event {
-            Event::Data { stream, data } => {
+            Event::Data { stream, data, .. } => {
                 assert_eq!(*stream, live.id);
                 assert!(!live.ended, "content after the end");
                 assert!(!data.is_empty(), "content of no bytes");
@@ -173,7 +176,7 @@ impl Model {
     // ---- after every call -----------------------------------------------------------------------
 
     /// What holds after every call, also between two events.
-    pub(crate) fn check(&mut self, connection: &Connection) {
+    pub(crate) fn check(&mut self, connection: &mut Connection) {
         let (memory, bound) = (connection.memory(), self.config.memory_bound());
         assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
         let status = connection.status();
@@ -210,7 +213,7 @@ impl Model {
     }
 
     /// Nothing was pending: what holds once all events were pulled, and everybody waits.
-    pub(crate) fn check_waits(&mut self, connection: &Connection) {
+    pub(crate) fn check_waits(&mut self, connection: &mut Connection) {
         let status = connection.status();
         let deadline = connection.deadline().map(|(_, timer)| timer);
         let live = self.live.as_ref();

@@ -37,7 +37,7 @@ pub(super) fn play(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
     let model = Model::new(config, &connection);
     let mut player =
         Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
-    player.model.check(&player.connection);
+    player.model.check(&mut player.connection);
     player.pull();
     for _ in 0..STEPS {
         if player.source.is_empty() {
@@ -110,7 +110,7 @@ impl Player<'_> {
             let left = self.scratch.len().min(limit as usize);
             self.wire.splice(..0, self.scratch.drain(..left));
         }
-        self.model.check(&self.connection);
+        self.model.check(&mut self.connection);
         if events < 200 {
             self.pull();
         }
@@ -123,8 +123,8 @@ impl Player<'_> {
         let (source, model) = (&mut self.source, &mut self.model);
         let pulled = run(events, source, model, self.now, 0, usize::MAX);
         assert!(expected || pulled == 0, "events, though there are none");
-        self.model.check(&self.connection);
-        self.model.check_waits(&self.connection);
+        self.model.check(&mut self.connection);
+        self.model.check_waits(&mut self.connection);
         pulled
     }
 
@@ -133,7 +133,7 @@ impl Player<'_> {
         let most = self.source.below(4);
         let events = self.connection.resume(self.now);
         run(events, &mut self.source, &mut self.model, self.now, self.reflexes, most);
-        self.model.check(&self.connection);
+        self.model.check(&mut self.connection);
     }
 
     fn end_of_input(&mut self) {
@@ -141,7 +141,7 @@ impl Player<'_> {
         let most = if self.source.below(2) == 0 { usize::MAX } else { 0 };
         let events = self.connection.receive_eof(self.now);
         run(events, &mut self.source, &mut self.model, self.now, self.reflexes, most);
-        self.model.check(&self.connection);
+        self.model.check(&mut self.connection);
     }
 
     fn pass_time(&mut self) {
@@ -169,15 +169,15 @@ impl Player<'_> {
             let after = (self.connection.status(), self.connection.deadline());
             assert_eq!(before, after, "nothing expired, but something happened");
         }
-        self.model.check(&self.connection);
+        self.model.check(&mut self.connection);
         self.model.check_tick(&self.connection, self.now);
     }
 
     /// The peer takes some of what waits for it.
     fn take(&mut self) {
         let count = self.source.size() as usize;
-        let before = unsent(&self.connection);
-        let next = with_outgoing(&self.connection, |slices| {
+        let before = unsent(&mut self.connection);
+        let next = with_outgoing(&mut self.connection, |slices| {
             let all = slices.iter().flat_map(|slice| slice.iter().copied());
             all.take(count).collect::<Vec<u8>>()
         });
@@ -188,9 +188,9 @@ impl Player<'_> {
         self.model.wrote &= next.len() < before;
         self.connection.sent(now, count);
         if !matches!(self.connection.status(), Status::Closed(_)) {
-            assert_eq!(unsent(&self.connection), before - next.len(), "nothing lost");
+            assert_eq!(unsent(&mut self.connection), before - next.len(), "nothing lost");
         }
-        self.model.check(&self.connection);
+        self.model.check(&mut self.connection);
     }
 
     // ---- the end --------------------------------------------------------------------------------
@@ -226,9 +226,9 @@ impl Player<'_> {
     }
 
     /// The connection says how much memory it owns, and the allocator agrees.
-    fn weighed(self, weigh: Weigh) -> Vec<u64> {
+    fn weighed(mut self, weigh: Weigh) -> Vec<u64> {
         let told = self.connection.memory() - size_of::<Connection>();
-        let lent = lent(&self.connection);
+        let lent = lent(&mut self.connection);
         let freed = weigh(self.connection);
         assert_eq!(freed + lent, told, "memory: {freed} bytes of heap were freed, {lent} are lent");
         self.model.trace

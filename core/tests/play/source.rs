@@ -14,6 +14,11 @@ impl<'b> Source<'b> {
         self.bytes.is_empty()
     }
 
+    /// All bytes that are left.
+    pub(crate) fn rest(&self) -> &'b [u8] {
+        self.bytes
+    }
+
     pub(crate) fn byte(&mut self) -> u8 {
         self.bytes.split_off_first().copied().unwrap_or_default()
     }

@@ -77,38 +77,48 @@ pub(crate) fn refusal_text(refusal: Refusal) -> String {
 }
 
 fn run(config: &Arc<Config>, pieces: &[&[u8]]) -> Told {
-    let now = Tick::ZERO;
-    let mut eager = Eager {
-        connection: Connection::new(Arc::clone(config), now),
-        seen: Vec::new(),
-        output: Vec::new(),
-    };
+    let mut eager = Eager::new(Arc::clone(config));
     let most = config.receive_buffer_limit() as usize;
     for piece in pieces.iter().flat_map(|piece| piece.chunks(most)) {
-        if !eager.connection.status().wants_read() {
-            break;
-        }
-        let mut piece = piece.to_vec();
-        let events = eager.connection.receive(now, &mut piece).expect("it reads");
-        act(events, &mut eager.seen);
-        eager.go_on();
+        eager.read(piece);
     }
-    act(eager.connection.receive_eof(now), &mut eager.seen);
-    eager.go_on();
-    match eager.connection.status() {
-        Status::Closed(reason) => Told { seen: eager.seen, output: text(&eager.output), reason },
-        other => panic!("{other:?} after the end of {:?}", pieces.concat()),
-    }
+    eager.eof()
 }
 
 /// An application that asks for all content, answers at once, and a peer that takes all at once.
-struct Eager {
-    connection: Connection,
+pub(crate) struct Eager {
+    pub(crate) connection: Connection,
     seen: Vec<Seen>,
-    output: Vec<u8>,
+    /// What the peer took.
+    pub(crate) output: Vec<u8>,
 }
 
 impl Eager {
+    pub(crate) fn new(config: Arc<Config>) -> Eager {
+        let connection = Connection::new(config, Tick::ZERO);
+        Eager { connection, seen: Vec::new(), output: Vec::new() }
+    }
+
+    /// The peer sends; nothing happens if that is not read any more.
+    pub(crate) fn read(&mut self, piece: &[u8]) {
+        if self.connection.status().wants_read() {
+            let mut piece = piece.to_vec();
+            let events = self.connection.receive(Tick::ZERO, &mut piece).expect("it reads");
+            act(events, &mut self.seen);
+            self.go_on();
+        }
+    }
+
+    /// The peer ends, and with it the connection.
+    pub(crate) fn eof(mut self) -> Told {
+        act(self.connection.receive_eof(Tick::ZERO), &mut self.seen);
+        self.go_on();
+        match self.connection.status() {
+            Status::Closed(reason) => Told { seen: self.seen, output: text(&self.output), reason },
+            other => panic!("{other:?} after the end of input"),
+        }
+    }
+
     fn go_on(&mut self) {
         loop {
             let mut slices = [IoSlice::new(&[]); 64];
@@ -137,7 +147,15 @@ fn act(mut events: Events<'_, '_>, seen: &mut Vec<Seen>) {
                 // It may have failed at once, for a declared length.
                 let _ = connection.request_data(now, stream, u64::MAX);
             }
-            Event::End { stream, .. } => answer(connection, now, stream, 200, "ok"),
+            Event::End { stream, .. } => {
+                let newest = seen.iter().rev().find_map(|seen| match seen {
+                    Seen::Request(method, ..) => Some(method.as_str()),
+                    _ => None,
+                });
+                // A tunnel is not an answer.
+                let status = if newest == Some("CONNECT") { 404 } else { 200 };
+                answer(connection, now, stream, status, "ok");
+            }
             _ => {}
         }
     }

@@ -144,7 +144,7 @@ impl Script {
     }
 
     /// What waits to be written.
-    pub(crate) fn waiting(&self) -> String {
+    pub(crate) fn waiting(&mut self) -> String {
         let mut slices = vec![IoSlice::new(&[]); 1024];
         let filled = self.connection.outgoing(&mut slices);
         slices[..filled].iter().map(|slice| text(slice)).collect()
@@ -273,7 +273,7 @@ impl Script {
     }
 }
 
-fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) -> Vec<Seen> {
+pub(crate) fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) -> Vec<Seen> {
     let mut seen = Vec::new();
     while let Some((_, event)) = events.next() {
         if let Event::Request { stream, .. } = &event {

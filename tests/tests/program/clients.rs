@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// What curl prints, given what it sends.
-fn curl(arguments: &[&str], input: &[u8]) -> String {
+pub(crate) fn curl(arguments: &[&str], input: &[u8]) -> String {
     let mut child = Command::new("curl")
         .args(["-sS", "--max-time", "20"])
         .args(arguments)

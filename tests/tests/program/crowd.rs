@@ -11,20 +11,21 @@ struct Attack {
     opening: &'static str,
     part: &'static str,
     reason: &'static str,
+    tls: bool,
 }
 
 /// How long each setting lets the attackers be.
 const ALLOWED: Duration = Duration::from_secs(2);
 
 fn withstand(attack: Attack) {
-    let Attack { attackers, setting, opening, part, reason } = attack;
-    let program =
-        Program::with(&[setting, "request_body_rate=100000", "requests_per_connection=1000000"]);
+    let Attack { attackers, setting, opening, part, reason, tls } = attack;
+    let settings = [setting, "request_body_rate=100000", "requests_per_connection=1000000"];
+    let program = if tls { Program::with_tls(&settings) } else { Program::with(&settings) };
     let before = program.memory();
     let start = Instant::now();
     let mut crowd: Vec<Client> = (0..attackers)
         .map(|_| {
-            let mut client = program.connect();
+            let mut client = program.connect_plainly();
             client.send(opening);
             client
         })
@@ -68,6 +69,7 @@ fn silent() {
         opening: "",
         part: "",
         reason: "keep_alive",
+        tls: false,
     });
 }
 
@@ -79,6 +81,7 @@ fn slow_heads() {
         opening: "GET /hello HTTP/1.1\r\nHost: a\r\nSlow: ",
         part: "x",
         reason: "request_head",
+        tls: false,
     });
 }
 
@@ -90,6 +93,7 @@ fn slow_content() {
         opening: "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
         part: "x",
         reason: "request_body",
+        tls: false,
     });
 }
 
@@ -102,5 +106,19 @@ fn readers_of_nothing() {
         opening: "GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n",
         part: "",
         reason: "response",
+        tls: false,
+    });
+}
+
+#[test]
+fn slow_handshakes() {
+    withstand(Attack {
+        attackers: 1000,
+        setting: "tls_handshake_timeout=2s",
+        // The beginning of a ClientHello of 512 bytes.
+        opening: "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03",
+        part: "x",
+        reason: "tls_handshake",
+        tls: true,
     });
 }

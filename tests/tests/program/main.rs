@@ -9,3 +9,5 @@ mod framing;
 mod responses;
 mod shutdown;
 mod support;
+mod tls;
+mod trust;

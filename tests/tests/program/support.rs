@@ -1,10 +1,13 @@
 //! The program as a child process, and a raw client.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use crate::trust;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here should take, on a machine that has much else to do.
@@ -26,15 +29,27 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
 pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What its clients use, if it speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Program {
     /// Starts it with settings such as `keep_alive_timeout=1s`.
     pub(crate) fn with(settings: &[&str]) -> Self {
-        let mut command = Command::new(&*BINARY);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
+        Self::start(command(settings))
+    }
+
+    /// The same over TLS, with a certificate that it makes.
+    pub(crate) fn with_tls(settings: &[&str]) -> Self {
+        let mut command = command(settings);
+        command.arg("--tls-self-signed");
+        Self::start(command)
+    }
+
+    /// Over TLS with the certificate in these files.
+    pub(crate) fn with_certificate(chain: &Path, key: &Path) -> Self {
+        let mut command = command(&[]);
+        command.arg("--tls-cert").arg(chain).arg("--tls-key").arg(key);
         Self::start(command)
     }
 
@@ -52,22 +67,35 @@ impl Program {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
-        let address = line.trim().strip_prefix("listening on http://").map(str::parse);
-        let address = address.unwrap_or_else(|| panic!("not an address: {line:?}"));
-        Program { child, address: address.expect("an address") }
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_default();
+        let (scheme, address) = url.split_once("://").unwrap_or_default();
+        let address = address.parse().unwrap_or_else(|_| panic!("not an address: {line:?}"));
+        let tls = (scheme == "https").then(|| Arc::new(trust::client_config()));
+        Program { child, address, tls }
     }
 
+    /// A connection in the program's way, as far as its own first bytes.
     pub(crate) fn connect(&self) -> Client {
+        let tls = self.tls.as_ref().map(|config| {
+            let name = ServerName::try_from("localhost").expect("a name");
+            ClientConnection::new(config.clone(), name).expect("a configuration that works")
+        });
+        Client { tls, ..self.connect_plainly() }
+    }
+
+    /// A connection without TLS, whatever the program speaks.
+    pub(crate) fn connect_plainly(&self) -> Client {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE).expect("it accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("it can be set");
-        Client { stream, unread: Vec::new() }
+        Client { stream, tls: None, unread: Vec::new() }
     }
 
     /// A URL of the program.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// What `GET /status` says, as JSON.
@@ -145,13 +173,32 @@ impl Answer {
 /// A connection that says what it is told to.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
+    pub(crate) tls: Option<ClientConnection>,
     unread: Vec<u8>,
 }
 
 impl Client {
     /// Sends all of it, as far as the server takes it.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.write_all(bytes.as_ref()).is_ok()
+        let Some(tls) = &mut self.tls else { return self.stream.write_all(bytes.as_ref()).is_ok() };
+        let mut stream = rustls::Stream::new(tls, &mut self.stream);
+        stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()).is_ok()
+    }
+
+    /// Shakes hands, if that is to be done.
+    pub(crate) fn shake_hands(&mut self) {
+        assert!(self.send(""), "the handshake succeeds");
+        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            let tls = self.tls.as_mut().expect("it is there");
+            tls.complete_io(&mut self.stream).expect("the handshake succeeds");
+        }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.stream).read(bytes),
+            None => self.stream.read(bytes),
+        }
     }
 
     /// Sends a part every so often until the server closes or `most` parts are sent; how long that
@@ -165,7 +212,7 @@ impl Client {
             }
             // The pause is a wait for an answer, so that it ends with one.
             let mut bytes = [0; 4096];
-            match self.stream.read(&mut bytes) {
+            match self.read(&mut bytes) {
                 Ok(count) => {
                     self.unread.extend_from_slice(&bytes[..count]);
                     break;
@@ -251,7 +298,7 @@ impl Client {
     /// Reads once; 0 at the end, whichever way it comes.
     pub(crate) fn more(&mut self) -> usize {
         let mut bytes = [0; 65536];
-        match self.stream.read(&mut bytes) {
+        match self.read(&mut bytes) {
             Ok(count) => {
                 self.unread.extend_from_slice(&bytes[..count]);
                 count
@@ -283,6 +330,14 @@ impl Client {
     pub(crate) fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).expect("it is connected");
     }
+}
+
+fn command(settings: &[&str]) -> Command {
+    let mut command = Command::new(&*BINARY);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
 }
 
 /// Asserts that `taken` is about `expected`: not earlier, and not much later.

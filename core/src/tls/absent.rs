@@ -1,0 +1,79 @@
+//! TLS where it is not compiled in: there are no settings for it, and no connection has any.
+
+use super::Received;
+use crate::Config;
+use crate::close::TlsFailure;
+use crate::input::Held;
+use crate::output::Output;
+use crate::time::Tick;
+use std::io::IoSlice;
+
+/// None.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings;
+
+pub(crate) fn memory_bound(_: &Config) -> usize {
+    0
+}
+
+/// Never made.
+#[derive(Debug)]
+pub(crate) enum Tls {}
+
+impl Tls {
+    pub(crate) fn begin(_: &Config, _: Tick) -> Option<Result<Box<Self>, TlsFailure>> {
+        None
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_untouched(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn take_failure(&mut self) -> Option<TlsFailure> {
+        match *self {}
+    }
+
+    pub(crate) fn receive(&mut self, _: &Config, _: Tick, _: &mut [u8], _: &mut Held) -> Received {
+        match *self {}
+    }
+
+    pub(crate) fn count(&mut self, _: usize) {
+        match *self {}
+    }
+
+    pub(crate) fn uncounted(&mut self, _: usize) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn seal(&mut self, _: &mut Output) {
+        match *self {}
+    }
+
+    pub(crate) fn end(&mut self, _: &Output) {
+        match *self {}
+    }
+
+    pub(crate) fn unsent(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn slices<'a>(&'a self, _: &mut [IoSlice<'a>]) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn sent(&mut self, _: usize, _: &Output) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        match *self {}
+    }
+}

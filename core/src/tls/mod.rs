@@ -1,0 +1,56 @@
+//! TLS beneath a protocol that knows nothing of it (RFC 8446, RFC 5246), by rustls's unbuffered
+//! connection.
+//!
+//! In: records, in the driver's buffer, and plaintext of the protocols, in the output. Out:
+//! plaintext over the records it came in, and records in a buffer that is handed to the driver.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `session` | the settings, the state of one connection, what rustls's errors mean |
+//! | `receive` | opens records; what has to wait for the rest of one |
+//! | `seal`, `sealed` | makes records, and the buffer that they wait in |
+//! | `record` | reads a record's header |
+//! | `absent` | stands in where TLS is not compiled in |
+//!
+//! What rustls guards against by itself: more than 4 warnings, a second attempt to renegotiate, 32
+//! empty records in a row, 32 key updates without data between them, a handshake message of more
+//! than 64 KiB. What it does not is guarded here: the bytes and the time of the handshake, how long
+//! a record may be that is waited for, and the budget for records that bring little.
+
+#[cfg(not(feature = "tls"))]
+mod absent;
+#[cfg(feature = "tls")]
+mod receive;
+#[cfg(feature = "tls")]
+mod record;
+#[cfg(feature = "tls")]
+mod seal;
+#[cfg(feature = "tls")]
+mod sealed;
+#[cfg(feature = "tls")]
+mod session;
+
+#[cfg(not(feature = "tls"))]
+pub(crate) use absent::{Settings, Tls, memory_bound};
+#[cfg(feature = "tls")]
+pub(crate) use session::{Settings, Tls, memory_bound};
+
+/// What came of a read.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// Bytes of plaintext at the front of the driver's buffer.
+    pub(crate) plaintext: usize,
+    /// Bytes of a record that is still incomplete.
+    pub(crate) incomplete: usize,
+}
+
+/// Whether a client that begins with `bytes` wants to shake hands.
+pub(crate) fn begins_handshake(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&22)
+}
+
+/// Whether a client that begins with `bytes` speaks HTTP without TLS: methods are written in capital
+/// letters, and no content type of a record is one.
+pub(crate) fn begins_plain_http(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(u8::is_ascii_uppercase)
+}

@@ -1,0 +1,217 @@
+//! One connection's TLS: its settings, its state, and what rustls's errors mean.
+
+use super::sealed::Sealed;
+use super::{record, seal};
+use crate::Config;
+use crate::budget::Budget;
+use crate::close::TlsFailure;
+use crate::output::Output;
+use crate::time::Tick;
+use core::fmt;
+use core::mem::{size_of, take};
+use rustls::server::UnbufferedServerConnection;
+use rustls::{Error, PeerMisbehaved, ProtocolVersion, ServerConfig};
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// What rustls keeps on the heap for a connection, at most, between two calls: the figure is
+/// measured in `tests/tls_memory.rs`, for both versions and both providers, during the handshake.
+pub(crate) const RUSTLS: usize = 16 * 1024;
+
+/// The most memory that TLS adds to a connection under `config`.
+pub(crate) fn memory_bound(config: &Config) -> usize {
+    let handshake = config.tls_handshake_limit() as usize;
+    // The record that is completed in `pending` turns into held bytes.
+    let pending = handshake + record::LARGEST;
+    size_of::<Tls>()
+        + size_of::<Transit>()
+        + RUSTLS
+        + pending
+        + record::LARGEST
+        + seal::memory_bound()
+}
+
+/// What a configuration says of TLS: nothing, or rustls's settings.
+#[derive(Clone, Default)]
+pub(crate) struct Settings(Option<Arc<ServerConfig>>);
+
+impl Settings {
+    /// The caller's, but for this: ALPN offers what is spoken, and there is no early data, which
+    /// could be replayed (RFC 8446 8).
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.max_early_data_size = 0;
+        Settings(Some(Arc::new(config)))
+    }
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
+    }
+}
+
+impl Eq for Settings {}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "given" } else { "none" })
+    }
+}
+
+/// What is on its way in or out, so that an idle connection owns nothing of it.
+#[derive(Debug, Default)]
+pub(super) struct Transit {
+    pub(super) sealed: Sealed,
+    /// The first part of a record, and before it what rustls still needs of records that it opened.
+    pub(super) pending: Vec<u8>,
+    /// How many bytes of `pending` are of the latter kind: a message that is not complete.
+    pub(super) opened: usize,
+    /// Bytes of the incomplete record, or of what it brought, that a guard counted as they came.
+    pub(super) counted: usize,
+}
+
+/// One connection's TLS.
+pub(crate) struct Tls {
+    pub(super) session: UnbufferedServerConnection,
+    /// What is under way; nothing, most of the time.
+    pub(super) transit: Option<Box<Transit>>,
+    /// Bytes of all records before the end of the handshake.
+    pub(super) handshake: u32,
+    pub(super) budget: Budget,
+    pub(super) handshaking: bool,
+    /// The peer has sent its close_notify.
+    pub(super) peer_closed: bool,
+    /// Nothing may be sealed any more: our close_notify, or an alert, was the last.
+    pub(super) ended: bool,
+    /// What went wrong; nothing is opened any more.
+    pub(super) failure: Option<TlsFailure>,
+}
+
+impl Tls {
+    /// Begins, if `config` says that there is TLS.
+    pub(crate) fn begin(config: &Config, now: Tick) -> Option<Result<Box<Self>, TlsFailure>> {
+        let session = UnbufferedServerConnection::new(config.tls.0.clone()?);
+        let begin = |session| {
+            Box::new(Tls {
+                session,
+                transit: None,
+                handshake: 0,
+                budget: Budget::new(now),
+                handshaking: true,
+                peer_closed: false,
+                ended: false,
+                failure: None,
+            })
+        };
+        Some(session.map(begin).map_err(|_| TlsFailure::Unavailable))
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.handshaking
+    }
+
+    /// Nothing has come from the peer yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.handshake == 0 && self.transit.is_none()
+    }
+
+    /// Whether the peer said that it sends no more.
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// What went wrong, once.
+    pub(crate) fn take_failure(&mut self) -> Option<TlsFailure> {
+        take(&mut self.failure)
+    }
+
+    /// A guard has counted so many bytes of the incomplete record.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.transit.get_or_insert_default().counted += bytes;
+    }
+
+    /// How many of the `bytes` that are delivered were not counted before.
+    pub(crate) fn uncounted(&mut self, bytes: usize) -> usize {
+        let Some(transit) = &mut self.transit else { return bytes };
+        let counted = transit.counted.min(bytes);
+        transit.counted -= counted;
+        bytes - counted
+    }
+
+    /// Bytes sealed and not sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.transit.as_ref().map_or(0, |transit| transit.sealed.len())
+    }
+
+    /// Fills `slices` with the records that come next; returns how many were filled.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        match (slices.first_mut(), &self.transit) {
+            (Some(slice), Some(transit)) if !transit.sealed.is_empty() => {
+                *slice = IoSlice::new(transit.sealed.bytes());
+                1
+            }
+            _ => 0,
+        }
+    }
+
+    /// The first `bytes` of the records were sent; says how many of them there were. The buffer goes
+    /// when `output` needs it no more.
+    pub(crate) fn sent(&mut self, bytes: usize, output: &Output) -> usize {
+        let Some(transit) = &mut self.transit else { return 0 };
+        let bytes = bytes.min(transit.sealed.len());
+        transit.sealed.sent(bytes);
+        if transit.sealed.is_empty() && output.is_empty() {
+            transit.sealed.release();
+            self.settle();
+        }
+        bytes
+    }
+
+    /// Owns nothing where nothing is under way.
+    pub(super) fn settle(&mut self) {
+        let idle = |it: &Transit| it.sealed.is_empty() && it.pending.is_empty();
+        if self.transit.as_deref().is_some_and(idle) {
+            self.transit = None;
+        }
+    }
+
+    /// Bytes of heap, those of rustls estimated.
+    pub(crate) fn memory(&self) -> usize {
+        let transit = self.transit.as_ref().map_or(0, |transit| {
+            size_of::<Transit>() + transit.pending.capacity() + transit.sealed.memory()
+        });
+        size_of::<Self>() + RUSTLS + transit
+    }
+
+    pub(super) fn is_tls13(&self) -> bool {
+        self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("handshaking", &self.handshaking)
+            .field("transit", &self.transit)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an error of rustls means here.
+pub(super) fn failure(error: &Error, handshaking: bool) -> TlsFailure {
+    match error {
+        Error::AlertReceived(_) => TlsFailure::Alert,
+        Error::PeerMisbehaved(
+            PeerMisbehaved::TooManyEmptyFragments
+            | PeerMisbehaved::TooManyKeyUpdateRequests
+            | PeerMisbehaved::TooManyRenegotiationRequests
+            | PeerMisbehaved::TooManyWarningAlertsReceived,
+        ) => TlsFailure::Flood,
+        _ if handshaking => TlsFailure::Handshake,
+        _ => TlsFailure::Record,
+    }
+}

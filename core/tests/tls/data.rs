@@ -1,0 +1,323 @@
+//! Requests and answers through TLS, large and small, and that HTTP notices nothing of it.
+
+use crate::pair::{Pair, VERSIONS, over_tls};
+use crate::play;
+use crate::support::cuts::{Eager, Told};
+use crate::support::{GET, POST_MUCH, Seen, secs, text};
+use bytes::Bytes;
+use http::StatusCode;
+use portcullis::rustls::{SupportedProtocolVersion, version};
+use portcullis::{BodyLength, Config, Event, Misuse, Status, Timer};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// A request whose content is `length` bytes.
+fn post(length: usize) -> Vec<u8> {
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let content = (0..length).map(|place| (place % 251) as u8);
+    head.into_bytes().into_iter().chain(content).collect()
+}
+
+/// Pulls all content that comes of `records`, read in pieces of `step`; asks for all.
+fn upload(pair: &mut Pair, records: &[u8], step: usize) -> Vec<u8> {
+    let mut content = Vec::new();
+    for piece in records.chunks(step) {
+        let mut piece = piece.to_vec();
+        let mut events = pair.server.receive(pair.now, &mut piece).expect("it reads");
+        while let Some((connection, event)) = events.next() {
+            match event {
+                Event::Request { stream, .. } => {
+                    pair.stream = Some(stream);
+                    connection.request_data(pair.now, stream, u64::MAX).expect("lives");
+                }
+                Event::Data { stream, data, .. } => {
+                    content.extend_from_slice(data);
+                    connection.request_data(pair.now, stream, u64::MAX).expect("lives");
+                }
+                Event::End { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    content
+}
+
+#[test]
+fn a_large_upload_arrives_whatever_the_reads() {
+    let request = post(1 << 20);
+    for version in VERSIONS {
+        for step in [1, 4096, 16_406, 50_000, 65_536] {
+            let length = if step == 1 { 40_000 } else { 1 << 20 };
+            let request = if step == 1 { post(length) } else { request.clone() };
+            let mut pair = Pair::shaken(version);
+            let records = pair.records(&request);
+            let content = upload(&mut pair, &records, step);
+            assert!(content == request[request.len() - length..], "in reads of {step}");
+            pair.answer("taken");
+            assert!(pair.answered().ends_with("taken"));
+        }
+    }
+}
+
+#[test]
+fn a_large_download_arrives_whatever_the_writes() {
+    let content: Vec<u8> = (0..1_000_000_usize).map(|place| (place % 251) as u8).collect();
+    for (version, most) in VERSIONS.into_iter().zip([1000, 1 << 20]) {
+        for piece in [700, 1025, 5000, 16_384, 200_000] {
+            for length in [BodyLength::Known(content.len() as u64), BodyLength::Unknown] {
+                let mut pair = Pair::shaken(version);
+                pair.send(GET);
+                let stream = pair.stream();
+                let begun = pair.server.respond(pair.now, stream, StatusCode::OK, [], length);
+                let _ = begun.expect("owed");
+                for piece in content.chunks(piece) {
+                    let mut piece = Bytes::copy_from_slice(piece);
+                    while !piece.is_empty() {
+                        pair.server.send_data(pair.now, stream, &mut piece).expect("open");
+                        if !piece.is_empty() {
+                            let records = pair.taken_in(most);
+                            pair.read(&records);
+                        }
+                    }
+                }
+                pair.server.finish(pair.now, stream, None).expect("complete");
+                let answer = pair.answered().into_bytes();
+                let told = answer.len();
+                assert!(told > content.len());
+                if length != BodyLength::Unknown {
+                    let received: Vec<u8> = text(&content).into_bytes();
+                    assert!(answer.ends_with(&received), "in pieces of {piece}");
+                }
+                let (read, write) = (true, false);
+                assert_eq!(pair.server.status(), Status::Open { read, write });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_short_answer_is_one_record_and_a_long_one_begins_with_a_short_one() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.send(GET);
+    pair.answer("short");
+    let mut slices = [IoSlice::new(&[]); 4];
+    assert_eq!(pair.server.outgoing(&mut slices), 1);
+    let lengths = |records: &[u8]| {
+        let mut lengths = Vec::new();
+        let mut rest = records;
+        while let Some((header, behind)) = rest.split_first_chunk::<5>() {
+            let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+            lengths.push(length);
+            rest = &behind[length..];
+        }
+        lengths
+    };
+    let records = pair.taken();
+    assert_eq!(lengths(&records).len(), 1);
+    pair.read(&records);
+
+    pair.send(GET);
+    let stream = pair.stream();
+    let mut content = Bytes::from(vec![b'x'; 40_000]);
+    let begun = pair.server.answer(pair.now, stream, StatusCode::OK, [], &mut content);
+    let _ = begun.expect("owed");
+    let records = pair.taken();
+    let expected = [4096 + 17, 16_384 + 17, 16_384 + 17];
+    assert_eq!(lengths(&records)[..3], expected);
+    pair.read(&records);
+    assert!(pair.answered().ends_with("xxx"));
+}
+
+#[test]
+fn a_full_output_is_backpressure_sealed_or_not() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.send(GET);
+    let stream = pair.stream();
+    let length = BodyLength::Unknown;
+    let begun = pair.server.respond(pair.now, stream, StatusCode::OK, [], length);
+    let _ = begun.expect("owed");
+    let mut content = Bytes::from(vec![b'x'; 1 << 20]);
+    pair.server.send_data(pair.now, stream, &mut content).expect("open");
+    let left = content.len();
+    assert!(pair.server.room(stream) == 0 && left > 900_000);
+    // What is sealed but not sent is unsent.
+    let mut slices = [IoSlice::new(&[]); 4];
+    assert!(pair.server.outgoing(&mut slices) > 0);
+    assert_eq!(pair.server.room(stream), 0);
+    assert_eq!(pair.server.send_data(pair.now, stream, &mut content), Ok(0));
+    assert!(!pair.server.has_events(), "no Writable yet");
+    let limit = pair.config.send_buffer_limit() as usize;
+    pair.server.sent(pair.now, limit / 2 + 2000);
+    assert!(pair.server.has_events(), "half is free: Writable");
+    assert!(pair.server.room(stream) > limit / 2);
+    // Who takes nothing is not waited for longer than in plaintext.
+    let (at, timer) = pair.server.deadline().expect("it waits");
+    assert_eq!(timer, Timer::Response);
+    pair.at(at);
+    assert!(pair.server.is_cut_off());
+}
+
+#[test]
+fn without_credit_nothing_more_is_read() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.send(POST_MUCH);
+    let records = pair.records(&[b'x'; 100_000]);
+    let mut read = 0;
+    for piece in records.chunks(1000) {
+        if pair.server.wants_read() {
+            pair.deliver(piece);
+            read += piece.len();
+        }
+    }
+    assert!(read < 20_000, "up to the end of the first record, not {read}");
+    assert!(!pair.server.wants_read());
+    assert_eq!(pair.server.deadline(), None, "it waits for the application");
+}
+
+#[test]
+fn content_in_slow_records_counts_as_it_comes() {
+    // Twice the minimum rate, in records of 16 KiB: each takes half a minute.
+    for (rate, lives) in [(480, true), (120, false)] {
+        let mut pair = Pair::shaken(&version::TLS13);
+        pair.send(POST_MUCH);
+        let records = pair.records(&[b'x'; 40_000]);
+        let stream = pair.stream();
+        pair.server.request_data(pair.now, stream, u64::MAX).expect("lives");
+        let mut second = 0;
+        for piece in records.chunks(rate) {
+            second += 1;
+            pair.at(portcullis::Tick::ZERO.after(secs(second)));
+            if !matches!(pair.server.status(), Status::Open { .. }) {
+                break;
+            }
+            pair.deliver(piece);
+            let _ = pair.server.request_data(pair.now, stream, u64::MAX);
+        }
+        let open = matches!(pair.server.status(), Status::Open { .. });
+        assert_eq!(open, lives, "{rate} bytes a second, after {second} seconds");
+    }
+}
+
+#[test]
+fn who_stops_pulling_early_loses_nothing() {
+    for (first, second) in [(1, 0), (40, 0), (10, 30)] {
+        let mut pair = Pair::shaken(&version::TLS13);
+        let mut records = pair.records(GET.repeat(2).as_bytes());
+        records.extend(pair.records(GET.as_bytes()));
+        let (before, behind) = records.split_at(first);
+        pair.deliver(before);
+        let (between, behind) = behind.split_at(second);
+        pair.deliver(between);
+        let mut behind = behind.to_vec();
+        drop(pair.server.receive(pair.now, &mut behind).expect("it reads"));
+        assert!(pair.server.has_events() && !pair.server.wants_read());
+        for number in 1..=3 {
+            let mut seen = Vec::new();
+            let mut events = pair.server.resume(pair.now);
+            while let Some((_, event)) = events.next() {
+                if let Event::Request { stream, .. } = event {
+                    pair.stream = Some(stream);
+                }
+                seen.push(Seen::of(&event));
+            }
+            drop(events);
+            assert!(matches!(&seen[..], [Seen::Request(..), Seen::End(_)]), "{number}: {seen:?}");
+            pair.answer("one of three");
+        }
+        assert_eq!(pair.answered().matches("one of three").count(), 3);
+    }
+}
+
+#[test]
+fn misuse_takes_nothing() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    let records = pair.records(GET.as_bytes());
+    let limit = pair.config.receive_buffer_limit();
+    let mut much = records.clone();
+    much.resize(limit as usize + 1, 0);
+    assert_eq!(pair.server.receive(pair.now, &mut much).err(), Some(Misuse::Overfed { limit }));
+    let mut events = pair.server.resume(pair.now);
+    assert!(events.next().is_none());
+    drop(events);
+    assert_eq!(pair.deliver(&records).len(), 2, "the request and its end");
+    // More than there is cannot have been sent.
+    pair.answer("whole");
+    pair.server.sent(pair.now, usize::MAX);
+    assert!(pair.server.wants_write(), "it was never asked for");
+    assert!(pair.answered().ends_with("whole"));
+}
+
+/// What an eager application is told of `wire`, sent in such records and read in such pieces.
+fn told_over_tls(
+    version: &'static SupportedProtocolVersion,
+    wire: &[u8],
+    records: &[usize],
+    reads: &[usize],
+) -> Told {
+    // Its client alone is used.
+    let mut pair = Pair::new(version);
+    let mut eager = Eager::new(over_tls(Config::builder()));
+    let mut lengths = reads.iter().cycle();
+    let mut exchange = |pair: &mut Pair, eager: &mut Eager, mut bytes: &[u8]| {
+        while let (false, Some(length)) = (bytes.is_empty(), lengths.next()) {
+            let (piece, behind) = bytes.split_at(bytes.len().min(*length));
+            eager.read(piece);
+            pair.read(&std::mem::take(&mut eager.output));
+            bytes = behind;
+        }
+    };
+    while pair.client.is_handshaking() || pair.client.wants_write() {
+        let flight = pair.flight();
+        exchange(&mut pair, &mut eager, &flight);
+    }
+    let mut rest = wire;
+    for length in records.iter().cycle().take_while(|_| !wire.is_empty()) {
+        let (piece, behind) = rest.split_at(rest.len().min(*length));
+        let record = pair.records(piece);
+        exchange(&mut pair, &mut eager, &record);
+        rest = behind;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    pair.client.send_close_notify();
+    let last = pair.flight();
+    exchange(&mut pair, &mut eager, &last);
+    let mut told = eager.eof();
+    pair.read(&told.output.chars().map(|byte| byte as u8).collect::<Vec<_>>());
+    told.output = text(&pair.answers);
+    without_continue(told)
+}
+
+/// Whether a client waits for a 100 (Continue) depends on the cuts.
+fn without_continue(mut told: Told) -> Told {
+    told.output = told.output.replace("HTTP/1.1 100 Continue\r\n\r\n", "");
+    told
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 60,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Arbitrary streams of requests, in arbitrary records and reads, tell the application the same
+    /// as in plaintext, and the peer is answered the same.
+    #[test]
+    fn events_are_those_of_plaintext(
+        bytes in vec(any::<u8>(), 0..100),
+        records in vec(1_usize..200, 1..8),
+        reads in vec(1_usize..300, 1..8),
+        one_two in any::<bool>(),
+    ) {
+        let wire = play::stream(&bytes);
+        let mut plain = Eager::new(Arc::new(Config::default()));
+        wire.chunks(60_000).for_each(|piece| plain.read(piece));
+        let version = VERSIONS[usize::from(one_two)];
+        let over_tls = told_over_tls(version, &wire, &records, &reads);
+        prop_assert_eq!(over_tls, without_continue(plain.eof()));
+    }
+}

@@ -1,0 +1,213 @@
+//! How connections end over TLS: by both sides, in good order and not, and before they have begun.
+
+use crate::pair::{Pair, VERSIONS, over_tls};
+use crate::support::{GET, POST_5, Script, Seen, secs};
+use http::StatusCode;
+use portcullis::rustls::{AlertDescription, version};
+use portcullis::{
+    BodyLength, CloseReason, Config, Connection, PeerClose, ResetReason, Status, Tick, Timer,
+    TlsFailure,
+};
+
+fn tls(failure: TlsFailure) -> CloseReason {
+    CloseReason::Tls(failure)
+}
+
+/// What the client says of `bytes`: its last words are close_notify.
+fn assert_ends_well(pair: &mut Pair, bytes: &[u8]) {
+    pair.read(bytes);
+    let state = pair.client.process_new_packets().expect("good records");
+    assert!(state.peer_has_closed(), "a close_notify");
+}
+
+#[test]
+fn our_end_is_announced_once_behind_the_last_answer() {
+    for version in VERSIONS {
+        let mut pair = Pair::shaken(version);
+        pair.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        pair.answer("the last");
+        let (read, write, shutdown_write) = (true, true, false);
+        assert_eq!(pair.server.status(), Status::Lingering { read, write, shutdown_write });
+        let last = pair.taken_in(1);
+        assert!(pair.server.status().wants_shutdown());
+        assert_ends_well(&mut pair, &last);
+        assert!(pair.answers.ends_with(b"the last"));
+        assert!(!pair.server.wants_write(), "once");
+        // What the client still sends is discarded, good records or not.
+        pair.deliver(&[7; 1000]);
+        assert_eq!(pair.server.deadline(), Some((Tick::ZERO.after(secs(2)), Timer::Linger)));
+        pair.closes_with(CloseReason::Completed);
+    }
+}
+
+#[test]
+fn the_peers_end_is_orderly_and_requests_before_it_are_answered() {
+    for version in VERSIONS {
+        let mut pair = Pair::shaken(version);
+        let mut records = pair.records(GET.as_bytes());
+        pair.client.send_close_notify();
+        records.extend(pair.flight());
+        records.extend([1, 2, 3]);
+        let seen = pair.deliver(&records);
+        assert!(matches!(&seen[..], [Seen::Request(..), Seen::End(_)]), "{seen:?}");
+        assert!(!pair.server.wants_read(), "what follows is ignored");
+        pair.answer("to the end");
+        let seen = pair.eof();
+        assert!(seen.is_empty());
+        let last = pair.taken();
+        assert_ends_well(&mut pair, &last);
+        assert!(pair.answers.ends_with(b"to the end"));
+        pair.closes_with(CloseReason::Peer(PeerClose::Done));
+    }
+}
+
+#[test]
+fn a_fin_alone_is_told_apart() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.eof();
+    let last = pair.taken();
+    assert_ends_well(&mut pair, &last);
+    pair.closes_with(CloseReason::Peer(PeerClose::Unannounced));
+
+    // In the middle of a record, but between two requests.
+    let mut pair = Pair::shaken(&version::TLS13);
+    let records = pair.records(GET.as_bytes());
+    pair.deliver(&records[..10]);
+    pair.eof();
+    pair.closes_with(CloseReason::Peer(PeerClose::Unannounced));
+}
+
+#[test]
+fn an_end_within_content_is_truncation_announced_or_not() {
+    for announced in [true, false] {
+        let mut pair = Pair::shaken(&version::TLS13);
+        pair.send(format!("{POST_5}abc"));
+        let stream = pair.stream();
+        pair.server.request_data(pair.now, stream, 5).expect("lives");
+        let events = pair.server.resume(pair.now);
+        assert_eq!(crate::support::pull(events, &mut pair.stream), [crate::support::data("abc")]);
+        pair.server.request_data(pair.now, stream, 2).expect("lives");
+        let seen = if announced {
+            pair.client.send_close_notify();
+            let notify = pair.flight();
+            pair.deliver(&notify)
+        } else {
+            pair.eof()
+        };
+        assert_eq!(seen, [Seen::Reset(ResetReason::Truncated)]);
+        let last = pair.taken();
+        assert_ends_well(&mut pair, &last);
+        assert!(pair.answers.starts_with(b"HTTP/1.1 400"));
+        pair.closes_with(CloseReason::Peer(PeerClose::Truncated));
+    }
+}
+
+#[test]
+fn answers_to_faults_come_over_tls() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.send("GET / HTTP/1.1\r\n");
+    let (at, timer) = pair.server.deadline().expect("it waits");
+    assert_eq!(timer, Timer::RequestHead);
+    pair.at(at);
+    let last = pair.taken();
+    assert_ends_well(&mut pair, &last);
+    assert!(pair.answers.starts_with(b"HTTP/1.1 408"));
+    pair.closes_with(CloseReason::Expired(Timer::RequestHead));
+}
+
+#[test]
+fn an_abrupt_end_says_nothing() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.send(GET);
+    let stream = pair.stream();
+    let length = BodyLength::Known(10);
+    let begun = pair.server.respond(pair.now, stream, StatusCode::OK, [], length);
+    let _ = begun.expect("owed");
+    pair.taken();
+    pair.server.reset(pair.now, stream).expect("lives");
+    assert_eq!(pair.server.status(), Status::Closed(CloseReason::Application));
+    assert!(pair.server.is_cut_off() && !pair.server.wants_write());
+    assert_eq!(pair.server.memory(), size_of::<Connection>());
+}
+
+#[test]
+fn a_record_that_was_changed_ends_with_an_alert() {
+    for version in VERSIONS {
+        for step in [7, usize::MAX] {
+            let mut pair = Pair::shaken(version);
+            let mut records = pair.records(GET.as_bytes());
+            let behind = records.len();
+            records.extend(pair.records(GET.as_bytes()));
+            records[behind + 20] ^= 1;
+            let seen = pair.deliver_in(&records, step);
+            assert!(matches!(&seen[..], [Seen::Request(..), Seen::End(_)]), "{seen:?}");
+            let last = pair.closes_with(tls(TlsFailure::Record));
+            assert_eq!(pair.refused(&last), AlertDescription::BadRecordMac);
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_announced_as_too_long_is_not_waited_for() {
+    for version in VERSIONS {
+        let mut pair = Pair::shaken(version);
+        let before = pair.server.memory();
+        pair.deliver(&[23, 3, 3, 0xff]);
+        assert!(pair.server.memory() < before + 200);
+        pair.deliver(&[0xff]);
+        let last = pair.closes_with(tls(TlsFailure::Record));
+        assert!(!last.is_empty(), "an alert");
+    }
+}
+
+#[test]
+fn failure_within_content_is_told_to_the_application() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    let seen = pair.send(POST_5);
+    assert!(matches!(&seen[..], [Seen::Request(..)]));
+    pair.deliver(&[23, 3, 3, 0, 40]);
+    pair.deliver(&[0; 40]);
+    let events = pair.server.resume(pair.now);
+    let seen = crate::support::pull(events, &mut pair.stream);
+    assert_eq!(seen, [Seen::Reset(ResetReason::Truncated)]);
+    pair.closes_with(tls(TlsFailure::Record));
+}
+
+#[test]
+fn plain_http_is_told_so_in_plaintext() {
+    let expected = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+        content-length: 23\r\nconnection: close\r\n\r\nplain_http_on_tls_port\n";
+    for cut in [1, 10, GET.len()] {
+        let mut script = Script::under((*over_tls(Config::builder())).clone());
+        assert!(script.send(&GET[..cut]).is_empty());
+        script.try_send(&GET[cut..]).expect("it is discarded");
+        assert_eq!(script.waiting(), expected);
+        assert_eq!(script.closes_with(tls(TlsFailure::PlainHttp)), expected);
+    }
+}
+
+#[test]
+fn what_is_neither_http_nor_tls_is_refused() {
+    for garbage in [&b"\0\0\0\0\0\0"[..], b"\x80\x2e\x01\x03\x01", b"hello", b"\r\n\r\n\r\n"] {
+        let mut script = Script::under((*over_tls(Config::builder())).clone());
+        script.send(garbage);
+        script.closes_with(tls(TlsFailure::Handshake));
+    }
+}
+
+#[test]
+fn tls_on_a_plaintext_port_is_closed_at_once() {
+    for bytes in [1, 2, 100] {
+        let hello = Pair::new(&version::TLS13).flight();
+        let mut script = Script::new();
+        assert!(script.send(&hello[..bytes]).is_empty());
+        assert_eq!(script.status(), Status::Closed(tls(TlsFailure::OnPlainPort)));
+    }
+    // Later in a connection the same byte is a bad method.
+    let mut script = Script::after(GET);
+    script.answer(200, "");
+    script.output();
+    script.send([22, 3, 1]);
+    script.send("\r\n\r\n");
+    assert!(script.waiting().starts_with("HTTP/1.1 400"));
+}

@@ -1,0 +1,264 @@
+//! A session over TLS with a real client whose bytes are cut, changed, repeated, left out or added
+//! to, in any order with actions and time. What holds after every call is asserted.
+//!
+//! Property tests, the fuzz target `tls` and its corpus all call [`session`].
+
+use crate::pair::{VERSIONS, client, client_settings, over_tls};
+use crate::play::{Source, stream, unsent};
+use bytes::Bytes;
+use http::StatusCode;
+use portcullis::rustls::ClientConnection;
+use portcullis::{
+    BodyLength, CloseReason, Config, Connection, Event, Events, Status, StreamId, Tick,
+};
+use std::io::{IoSlice, Read, Write};
+use std::sync::Arc;
+
+/// Steps of one session; the rest of the bytes goes unused.
+const STEPS: usize = 300;
+
+struct Session<'b> {
+    source: Source<'b>,
+    config: Arc<Config>,
+    server: Connection,
+    client: ClientConnection,
+    /// What the client has sent, and the server has not read yet.
+    wire: Vec<u8>,
+    stream: Option<StreamId>,
+    now: Tick,
+}
+
+/// Plays `bytes`. At its end only time passes, until the connection has closed.
+pub(crate) fn session(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let version = VERSIONS[source.below(2)];
+    let builder = Config::builder();
+    let config = over_tls(match source.below(3) {
+        0 => builder,
+        1 => Config::strict().into(),
+        _ => builder.receive_buffer_limit(1024).send_buffer_limit(1024).tls_handshake_limit(4096),
+    });
+    let mut settings = client_settings(version);
+    settings.max_fragment_size = source.one_of(&[None, None, Some(40), Some(300)]);
+    let server = Connection::new(Arc::clone(&config), Tick::ZERO);
+    let client = client(settings);
+    let (wire, stream, now) = (Vec::new(), None, Tick::ZERO);
+    let mut session = Session { source, config, server, client, wire, stream, now };
+    // Most sessions begin with a handshake that succeeds.
+    if session.source.below(4) > 0 {
+        for _ in 0..6 {
+            session.flight();
+            session.read(usize::MAX);
+            session.taken(usize::MAX);
+        }
+    }
+    for _ in 0..STEPS {
+        if session.source.is_empty() {
+            break;
+        }
+        session.step();
+    }
+    session.left_alone();
+}
+
+impl Session<'_> {
+    fn step(&mut self) {
+        match self.source.below(16) {
+            0..4 => {
+                let count = self.source.size() as usize;
+                self.read(count);
+            }
+            4 | 5 => {
+                let count = self.source.size() as usize;
+                self.taken(count);
+            }
+            6 | 7 => {
+                let plaintext = stream(self.source.raw(6));
+                let length = plaintext.len().min(20_000);
+                let _ = self.client.writer().write_all(&plaintext[..length]);
+                self.flight();
+            }
+            8 => {
+                let _ = self.client.refresh_traffic_keys();
+                self.flight();
+            }
+            9 => self.mutate(),
+            10 => self.wire.extend_from_slice(self.source.raw(12)),
+            11 => {
+                self.client.send_close_notify();
+                self.flight();
+            }
+            12 => self.time(),
+            13 if self.source.below(4) == 0 => {
+                let events = self.server.receive_eof(self.now);
+                react(events, self.now, &mut self.stream, usize::MAX);
+            }
+            _ => self.act(),
+        }
+        self.check();
+    }
+
+    /// What the client has to send joins the wire.
+    fn flight(&mut self) {
+        while self.client.wants_write() {
+            self.client.write_tls(&mut self.wire).expect("memory takes all");
+        }
+    }
+
+    /// Some byte on the wire is changed, some are left out, or come twice.
+    fn mutate(&mut self) {
+        let place = self.source.size() as usize % self.wire.len().max(1);
+        match (self.source.below(4), self.wire.get_mut(place)) {
+            (0 | 1, Some(byte)) => *byte ^= self.source.byte() | 1,
+            (2, Some(_)) => {
+                let count = (self.wire.len() - place).min(self.source.size() as usize);
+                self.wire.drain(place..place + count);
+            }
+            (_, Some(_)) => self.wire.extend_from_within(place..),
+            _ => {}
+        }
+    }
+
+    /// The server reads some of the wire, and the application asks for some content, or none.
+    fn read(&mut self, most: usize) {
+        let limit = self.config.receive_buffer_limit() as usize;
+        let mut left = most.min(self.wire.len());
+        while left > 0 && self.server.wants_read() {
+            let mut piece: Vec<u8> = self.wire.drain(..left.min(limit)).collect();
+            left -= piece.len();
+            let credit = self.source.one_of(&[u64::MAX, 0, 7]);
+            let most = self.source.one_of(&[usize::MAX, usize::MAX, 1]);
+            let mut events = self.server.receive(self.now, &mut piece).expect("it reads");
+            for _ in 0..most {
+                let Some((server, event)) = events.next() else { break };
+                if let Some(stream) = note(&event, &mut self.stream) {
+                    let _ = server.request_data(self.now, stream, credit);
+                }
+            }
+            drop(events);
+            self.check();
+        }
+    }
+
+    /// The client takes some of what the server has to send.
+    fn taken(&mut self, most: usize) {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let count = self.server.outgoing(&mut slices);
+        let mut bytes: Vec<u8> = slices[..count].iter().flat_map(|it| it.to_vec()).collect();
+        bytes.truncate(most);
+        self.server.sent(self.now, bytes.len());
+        let mut rest = bytes.as_slice();
+        // A client that was lied to stops to listen.
+        while let Ok(1..) = self.client.read_tls(&mut rest) {
+            let good = self.client.process_new_packets().is_ok();
+            let mut plaintext = Vec::new();
+            let _ = self.client.reader().read_to_end(&mut plaintext);
+            if !good {
+                break;
+            }
+        }
+        self.flight();
+    }
+
+    fn act(&mut self) {
+        let now = self.now;
+        let Some(stream) = self.stream else { return self.order() };
+        let refused = match self.source.below(8) {
+            0 | 1 => self.server.request_data(now, stream, u64::MAX).is_err(),
+            2 => {
+                let length = BodyLength::Unknown;
+                self.server.respond(now, stream, StatusCode::OK, [], length).is_err()
+            }
+            3 => {
+                let length = self.source.size().min(100_000) as usize;
+                let content = &mut Bytes::from(vec![b'c'; length]);
+                self.server.send_data(now, stream, content).is_err()
+            }
+            4 => self.server.finish(now, stream, None).is_err(),
+            5 => {
+                let content = &mut Bytes::from_static(b"whole");
+                self.server.answer(now, stream, StatusCode::OK, [], content).is_err()
+            }
+            6 if self.source.below(8) == 0 => self.server.reset(now, stream).is_err(),
+            _ => false,
+        };
+        if !refused {
+            self.order();
+        }
+    }
+
+    /// What a driver may order, now and then; and it goes on with what is held.
+    fn order(&mut self) {
+        let now = self.now;
+        match self.source.below(32) {
+            0 => self.server.drain(now),
+            1 => self.server.abort(now, CloseReason::Aborted),
+            _ => {}
+        }
+        react(self.server.resume(now), now, &mut self.stream, usize::MAX);
+    }
+
+    fn time(&mut self) {
+        let Some((at, _)) = self.server.deadline() else { return };
+        let early = self.source.below(3) as u64;
+        self.now = self.now.max(Tick::from_nanos(at.as_nanos().saturating_sub(early)));
+        self.server.tick(self.now);
+    }
+
+    fn check(&mut self) {
+        let (memory, bound) = (self.server.memory(), self.config.memory_bound());
+        assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
+        let status = self.server.status();
+        let unsent = unsent(&mut self.server);
+        // Sealing for the look above may be what ended it.
+        assert!(status.wants_write() == (unsent > 0) || status != self.server.status());
+        if let Status::Closed(reason) = self.server.status() {
+            assert_eq!(self.server.memory(), size_of::<Connection>());
+            assert_eq!(self.server.deadline(), None);
+            assert!(CloseReason::all().any(|known| known == reason), "an unlisted {reason:?}");
+        }
+    }
+
+    /// Only time passes; the application gives up on what it owes.
+    fn left_alone(&mut self) {
+        for _ in 0..4000 {
+            react(self.server.resume(self.now), self.now, &mut self.stream, usize::MAX);
+            self.check();
+            match (self.server.status(), self.server.deadline()) {
+                (Status::Closed(_), _) => return,
+                (_, Some((at, timer))) => {
+                    assert!(at > self.now, "deadline: {timer:?} again");
+                    self.now = at;
+                    self.server.tick(at);
+                }
+                (status, None) => {
+                    let stream =
+                        self.stream.unwrap_or_else(|| panic!("waits for ever: {status:?}"));
+                    self.server.reset(self.now, stream).expect("it waits for the application");
+                }
+            }
+        }
+        panic!("deadline: left alone, it never closed: {:?}", self.server.status());
+    }
+}
+
+/// Keeps the newest stream; says for which one there may be content.
+fn note(event: &Event<'_>, newest: &mut Option<StreamId>) -> Option<StreamId> {
+    match event {
+        Event::Request { stream, .. } => {
+            *newest = Some(*stream);
+            Some(*stream)
+        }
+        Event::Data { stream, .. } => Some(*stream),
+        _ => None,
+    }
+}
+
+fn react(mut events: Events<'_, '_>, now: Tick, newest: &mut Option<StreamId>, most: usize) {
+    for _ in 0..most {
+        let Some((server, event)) = events.next() else { return };
+        if let Some(stream) = note(&event, newest) {
+            let _ = server.request_data(now, stream, 100);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A connection and a rustls client, joined in memory. Scripts move the bytes between them.
+
+use crate::provider;
+use crate::support::{Seen, answer, pull};
+use portcullis::rustls::client::Resumption;
+use portcullis::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
+};
+use portcullis::rustls::{
+    AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig,
+    SupportedProtocolVersion, version,
+};
+use portcullis::{Builder, CloseReason, Config, Connection, Status, StreamId, Tick};
+use std::io::{IoSlice, Read, Write};
+use std::sync::{Arc, LazyLock};
+
+pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+/// A certificate for localhost and its key, made once.
+static IDENTITY: LazyLock<(CertificateDer<'static>, Vec<u8>)> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    (made.cert.der().clone(), made.signing_key.serialize_der())
+});
+
+pub(crate) fn server_settings() -> ServerConfig {
+    let (certificate, key) = &*IDENTITY;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
+    ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows them")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .expect("the key is the certificate's")
+}
+
+pub(crate) fn client_settings(version: &'static SupportedProtocolVersion) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(IDENTITY.0.clone()).expect("a certificate");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("the provider knows it")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config
+}
+
+pub(crate) fn client(settings: ClientConfig) -> ClientConnection {
+    let name = ServerName::try_from("localhost").expect("a name");
+    ClientConnection::new(Arc::new(settings), name).expect("valid settings")
+}
+
+/// The settings in `builder`, with TLS.
+pub(crate) fn over_tls(builder: Builder) -> Arc<Config> {
+    static SETTINGS: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| Arc::new(server_settings()));
+    Arc::new(builder.tls(Arc::clone(&SETTINGS)).build().expect("valid settings"))
+}
+
+/// Both ends, and where the script stands.
+pub(crate) struct Pair {
+    pub(crate) server: Connection,
+    pub(crate) client: ClientConnection,
+    pub(crate) config: Arc<Config>,
+    pub(crate) now: Tick,
+    pub(crate) stream: Option<StreamId>,
+    /// All that the client has been answered.
+    pub(crate) answers: Vec<u8>,
+}
+
+impl Pair {
+    /// Accepted at 0, with nothing sent.
+    pub(crate) fn new(version: &'static SupportedProtocolVersion) -> Pair {
+        Pair::with(over_tls(Config::builder()), client(client_settings(version)))
+    }
+
+    pub(crate) fn with(config: Arc<Config>, client: ClientConnection) -> Pair {
+        let server = Connection::new(Arc::clone(&config), Tick::ZERO);
+        Pair { server, client, config, now: Tick::ZERO, stream: None, answers: Vec::new() }
+    }
+
+    /// After the handshake, with nothing under way.
+    pub(crate) fn shaken(version: &'static SupportedProtocolVersion) -> Pair {
+        let mut pair = Pair::new(version);
+        pair.settle();
+        pair
+    }
+
+    // ---- the client -----------------------------------------------------------------------------
+
+    /// What the client has to send.
+    pub(crate) fn flight(&mut self) -> Vec<u8> {
+        let mut flight = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut flight).expect("memory takes all");
+        }
+        flight
+    }
+
+    /// `plaintext` in records.
+    pub(crate) fn records(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        let mut records = Vec::new();
+        for piece in plaintext.chunks(16_384) {
+            self.client.writer().write_all(piece).expect("its buffer takes a record");
+            records.extend(self.flight());
+        }
+        records
+    }
+
+    /// The server reads `bytes`, at once or in as many reads as it allows.
+    pub(crate) fn deliver(&mut self, bytes: &[u8]) -> Vec<Seen> {
+        self.deliver_in(bytes, usize::MAX)
+    }
+
+    /// The server reads `bytes` in reads of `step`, as long as it reads.
+    pub(crate) fn deliver_in(&mut self, bytes: &[u8], step: usize) -> Vec<Seen> {
+        let step = step.min(self.config.receive_buffer_limit() as usize);
+        let mut seen = Vec::new();
+        for piece in bytes.chunks(step) {
+            if !self.server.wants_read() {
+                break;
+            }
+            let mut piece = piece.to_vec();
+            let events = self.server.receive(self.now, &mut piece).expect("it reads");
+            seen.extend(pull(events, &mut self.stream));
+            self.check();
+        }
+        seen
+    }
+
+    /// The client sends `plaintext`; what the application is told.
+    pub(crate) fn send(&mut self, plaintext: impl AsRef<[u8]>) -> Vec<Seen> {
+        let records = self.records(plaintext.as_ref());
+        self.deliver(&records)
+    }
+
+    /// What the server has to send, taken in writes of at most `most` bytes.
+    pub(crate) fn taken_in(&mut self, most: usize) -> Vec<u8> {
+        let mut taken = Vec::new();
+        while self.server.wants_write() {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let count = self.server.outgoing(&mut slices);
+            let before = taken.len();
+            for slice in &slices[..count] {
+                let room = most - (taken.len() - before);
+                taken.extend_from_slice(&slice[..slice.len().min(room)]);
+            }
+            let written = taken.len() - before;
+            assert!(written > 0, "it wants to write, and has nothing");
+            self.server.sent(self.now, written);
+            self.check();
+        }
+        taken
+    }
+
+    pub(crate) fn taken(&mut self) -> Vec<u8> {
+        self.taken_in(usize::MAX)
+    }
+
+    /// The client reads `bytes`, and keeps what it is answered.
+    pub(crate) fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.client.read_tls(&mut bytes).expect("memory gives all");
+            self.client.process_new_packets().expect("the server's records are good");
+            let mut plaintext = [0; 16_384];
+            while let Ok(length @ 1..) = self.client.reader().read(&mut plaintext) {
+                self.answers.extend_from_slice(&plaintext[..length]);
+            }
+            if self.client.wants_read() {
+                continue;
+            }
+            break;
+        }
+    }
+
+    /// The client reads `bytes`, which end with an alert.
+    pub(crate) fn refused(&mut self, mut bytes: &[u8]) -> AlertDescription {
+        while !bytes.is_empty() {
+            self.client.read_tls(&mut bytes).expect("memory gives all");
+            match self.client.process_new_packets() {
+                Ok(_) => {}
+                Err(Error::AlertReceived(alert)) => return alert,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        panic!("no alert");
+    }
+
+    /// Both sides take what the other has to send, until there is nothing.
+    pub(crate) fn settle(&mut self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        loop {
+            let to_server = self.flight();
+            seen.extend(self.deliver(&to_server));
+            let to_client = self.taken();
+            self.read(&to_client);
+            if to_server.is_empty() && to_client.is_empty() {
+                return seen;
+            }
+        }
+    }
+
+    // ---- the application, the end, the time -----------------------------------------------------
+
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream.expect("a request came")
+    }
+
+    pub(crate) fn answer(&mut self, content: &str) {
+        answer(&mut self.server, self.now, self.stream.expect("a request came"), 200, content);
+    }
+
+    /// What the client has been answered since it was last asked.
+    pub(crate) fn answered(&mut self) -> String {
+        self.settle();
+        crate::support::text(&std::mem::take(&mut self.answers))
+    }
+
+    pub(crate) fn eof(&mut self) -> Vec<Seen> {
+        let events = self.server.receive_eof(self.now);
+        let seen = pull(events, &mut self.stream);
+        self.check();
+        seen
+    }
+
+    pub(crate) fn at(&mut self, now: Tick) {
+        self.now = now;
+        self.server.tick(now);
+        self.check();
+    }
+
+    /// The connection has ended, or does when the client took everything and is gone; the last bytes.
+    pub(crate) fn closes_with(&mut self, reason: CloseReason) -> Vec<u8> {
+        assert!(!matches!(self.server.status(), Status::Open { .. }), "{:?}", self.server);
+        let last = self.taken();
+        self.eof();
+        assert_eq!(self.server.status(), Status::Closed(reason));
+        assert_eq!(self.server.deadline(), None);
+        assert_eq!(self.server.memory(), size_of::<Connection>());
+        last
+    }
+
+    fn check(&self) {
+        let (memory, bound) = (self.server.memory(), self.config.memory_bound());
+        assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
+        let waits = !matches!(self.server.status(), Status::Closed(_)) && self.stream.is_none();
+        assert!(!waits || self.server.deadline().is_some(), "deadline: {:?}", self.server);
+    }
+}

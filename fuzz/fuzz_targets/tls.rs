@@ -1,0 +1,16 @@
+//! A session over TLS with a real client, whose bytes are cut and changed on the way.
+#![no_main]
+#![allow(dead_code)]
+
+#[path = "../../core/tests/tls/mutated.rs"]
+mod mutated;
+#[path = "../../core/tests/tls/pair.rs"]
+mod pair;
+#[path = "../../core/tests/play/mod.rs"]
+mod play;
+#[path = "../../core/tests/support/mod.rs"]
+mod support;
+
+use portcullis::rustls::crypto::ring as provider;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mutated::session(bytes));

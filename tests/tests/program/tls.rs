@@ -1,0 +1,298 @@
+//! TLS: rows 3 and 13 of the attack table, and what clients that nobody here wrote make of it.
+
+use crate::clients::curl;
+use crate::support::{Client, PATIENCE, Program, SLACK, assert_about};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What `openssl s_client` prints, given what it sends.
+fn s_client(program: &Program, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-connect", &program.address.to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("openssl is installed");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    // It ends when the server closes; what it still reads from here it would send.
+    let output = child.wait_with_output().expect("it ends");
+    drop(stdin);
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+const GET_AND_CLOSE: &str = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+// ---- clients ---------------------------------------------------------------------------------------
+
+#[test]
+fn curl_gets_and_sends_with_both_versions() {
+    let program = Program::with_tls(&[]);
+    let content: Vec<u8> = (0..3_000_000).map(|place| b'a' + (place % 23) as u8).collect();
+    for version in ["1.2", "1.3"] {
+        let tls = ["-k", &format!("--tlsv{version}"), "--tls-max", version];
+        let url = program.url("/hello");
+        let hello = curl(&[&tls[..], &["-w", " over %{http_version}", &url]].concat(), b"");
+        assert_eq!(hello, "Hello, world! over 1.1");
+        let url = program.url("/bytes/5000000");
+        assert_eq!(curl(&[&tls[..], &[&url]].concat(), b"").len(), 5_000_000);
+        for (path, answer) in [("/sink", &b"3000000"[..]), ("/echo", &content)] {
+            let url = program.url(path);
+            for way in [&["--data-binary", "@-"][..], &["-T", "-", "-X", "POST"]] {
+                let got = curl(&[&tls[..], way, &[&url]].concat(), &content);
+                assert!(got.as_bytes() == answer, "{path} {way:?}: {} bytes", got.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn openssl_shakes_hands_and_agrees_on_the_protocol() {
+    let program = Program::with_tls(&[]);
+    for (version, named) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let arguments = [version, "-alpn", "h3,http/1.1"];
+        let said = s_client(&program, &arguments, GET_AND_CLOSE);
+        assert!(said.contains("ALPN protocol: http/1.1"), "{said}");
+        assert!(said.contains(named) && said.contains("Hello, world!"), "{said}");
+    }
+    let said = s_client(&program, &["-alpn", "h3"], GET_AND_CLOSE);
+    assert!(said.contains("no application protocol"), "{said}");
+    let said = s_client(&program, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], GET_AND_CLOSE);
+    assert!(said.contains("SSL alert number") && !said.contains("Hello"), "{said}");
+}
+
+#[test]
+fn openssl_resumes_sessions() {
+    let program = Program::with_tls(&[]);
+    let folder = TempDir::new().expect("a folder");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let session = folder.path().join(version);
+        let session = session.to_str().expect("text");
+        let said = s_client(&program, &[version, "-sess_out", session], GET_AND_CLOSE);
+        assert!(said.contains("New, TLSv1"), "{said}");
+        let said = s_client(&program, &[version, "-sess_in", session], GET_AND_CLOSE);
+        assert!(said.contains("Reused, TLSv1") && said.contains("Hello, world!"), "{said}");
+    }
+}
+
+#[test]
+fn openssl_may_not_renegotiate() {
+    let program = Program::with_tls(&["keep_alive_timeout=2s"]);
+    // A line of nothing but R asks for it.
+    let said = s_client(&program, &["-tls1_2"], "R\n");
+    assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");
+}
+
+// ---- the handshake's clock -------------------------------------------------------------------------
+
+/// The client's first flight.
+fn client_hello(program: &Program) -> Vec<u8> {
+    let mut client = program.connect();
+    let mut hello = Vec::new();
+    let tls = client.tls.as_mut().expect("TLS");
+    tls.write_tls(&mut hello).expect("to memory");
+    hello
+}
+
+fn plain(program: &Program, bytes: &[u8]) -> Client {
+    let mut client = program.connect_plainly();
+    client.send(bytes);
+    client
+}
+
+#[test]
+fn a_silent_client_is_closed_at_the_handshake_timeout() {
+    let program = Program::with_tls(&["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
+    assert_about(plain(&program, b"").closed_after(), SECOND);
+    program.wait_for("the reason", |status| status["closes"]["tls_handshake"] == 1);
+}
+
+#[test]
+fn a_hello_that_dribbles_in_does_not_extend_the_handshake() {
+    let program = Program::with_tls(&["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
+    let hello = client_hello(&program);
+    let mut client = program.connect_plainly();
+    let start = Instant::now();
+    for byte in hello {
+        if !client.send([byte]) || !client.is_quiet_for(Duration::from_millis(20)) {
+            break;
+        }
+    }
+    assert_about(start.elapsed(), SECOND);
+}
+
+#[test]
+fn a_client_that_stops_after_the_servers_flight_is_closed() {
+    let program = Program::with_tls(&["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
+    let mut client = plain(&program, &client_hello(&program));
+    assert!(client.more() > 0, "the server's flight");
+    assert_about(client.closed_after(), SECOND);
+}
+
+#[test]
+fn after_the_handshake_the_keep_alive_timeout_runs() {
+    let program = Program::with_tls(&["tls_handshake_timeout=9s", "keep_alive_timeout=1s"]);
+    let mut client = program.connect();
+    client.shake_hands();
+    assert_about(client.closed_after(), SECOND);
+    let mut client = program.connect();
+    assert_eq!(client.get("/hello").text(), "Hello, world!");
+    assert_about(client.closed_after(), SECOND);
+}
+
+#[test]
+fn slow_heads_content_and_readers_are_timed_as_without_tls() {
+    let program = Program::with_tls(&[
+        "request_head_timeout=1s",
+        "request_body_grace=1s",
+        "response_grace=1s",
+        "keep_alive_timeout=9s",
+    ]);
+    let mut head = program.connect();
+    head.send("GET / HTTP/1.1\r\nHost: a\r\nSlow: ");
+    assert_about(head.dribble(b"x", Duration::from_millis(100), 100), SECOND);
+    assert_eq!(head.answer().status, 408);
+    let mut content = program.connect();
+    content.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    assert_about(content.dribble(b"x", Duration::from_millis(100), 100), SECOND);
+    assert_eq!(content.answer().status, 408);
+    let mut reader = program.connect();
+    reader.send("GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    program.wait_for("the reader is dropped", |status| status["closes"]["response"] == 1);
+    let mut thinker = program.connect();
+    assert_eq!(thinker.get("/slow/3000").status, 200, "a slow handler is nobody's fault");
+}
+
+// ---- what is no TLS --------------------------------------------------------------------------------
+
+#[test]
+fn plain_http_is_told_what_is_spoken_here() {
+    let program = Program::with_tls(&[]);
+    for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST /sink HTTP/1.1\r\n"] {
+        let mut client = plain(&program, request.as_bytes());
+        let answer = client.answer();
+        assert_eq!(answer.status, 400);
+        assert!(
+            answer.has_field("connection: close") && answer.text() == "plain_http_on_tls_port\n"
+        );
+        client.finish_sending();
+        assert!(client.closed_after() < SLACK);
+    }
+}
+
+#[test]
+fn garbage_closes_at_once() {
+    let program = Program::with_tls(&[]);
+    let hello = client_hello(&program);
+    let huge = [&[22, 3, 1, 0xff, 0xff][..], &[0; 1000]].concat();
+    let broken = [&hello[..20], &[0xff; 8000]].concat();
+    for bytes in [&b"\0\0\0\0\0\0"[..], b"\x80\x2e\x01\x00\x02", b"get / http", &huge, &broken] {
+        let mut client = plain(&program, bytes);
+        assert!(client.closed_after() < SLACK, "{:?}", &bytes[..5]);
+    }
+    assert_eq!(program.connect().get("/hello").status, 200);
+}
+
+#[test]
+fn a_handshake_of_many_bytes_is_cut_off() {
+    let program = Program::with_tls(&["tls_handshake_limit=2KiB"]);
+    // A message of 64 KiB, record by record.
+    let mut client = plain(&program, &[22, 3, 1, 0x10, 0, 1, 0, 0xff, 0xff]);
+    client.send([0; 0x1000 - 4]);
+    assert!(client.closed_after() < SLACK);
+}
+
+#[test]
+fn tls_to_a_plaintext_port_is_closed_at_once() {
+    let over_tls = Program::with_tls(&[]);
+    let program = Program::with(&[]);
+    let mut client = plain(&program, &client_hello(&over_tls));
+    assert!(client.closed_after() < SLACK);
+    program.wait_for("the reason", |status| status["closes"]["tls_on_plain_port"] == 1);
+}
+
+// ---- how it ends -----------------------------------------------------------------------------------
+
+#[test]
+fn the_end_is_announced() {
+    let program = Program::with_tls(&[]);
+    let mut client = program.connect();
+    client.send(GET_AND_CLOSE);
+    assert_eq!(client.answer().text(), "Hello, world!");
+    let mut stream = rustls::Stream::new(client.tls.as_mut().expect("TLS"), &mut client.stream);
+    // Without a close_notify this is an error.
+    assert_eq!(stream.read(&mut [0]).expect("an orderly end"), 0);
+}
+
+#[test]
+fn a_close_notify_behind_a_request_still_gets_its_answer() {
+    let program = Program::with_tls(&[]);
+    let mut client = program.connect();
+    client.shake_hands();
+    let tls = client.tls.as_mut().expect("TLS");
+    tls.writer().write_all(b"GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\n").expect("to memory");
+    tls.send_close_notify();
+    client.send("");
+    assert_eq!(client.answer().status, 200);
+    assert!(client.closed_after() < SLACK);
+}
+
+#[test]
+fn requests_in_progress_are_finished_when_it_drains() {
+    let program = Program::with_tls(&[]);
+    let mut client = program.connect();
+    client.send("GET /slow/700 HTTP/1.1\r\nHost: a\r\n\r\n");
+    program.wait_for("it thinks", |status| status["phases"]["application"] == 1);
+    program.signal("TERM");
+    let answer = client.answer();
+    assert_eq!(answer.status, 200);
+    assert!(answer.has_field("connection: close"));
+    assert_eq!(program.wait().0, Some(0));
+}
+
+// ---- the certificate -------------------------------------------------------------------------------
+
+fn write_pair(chain: &Path, key: &Path) -> Vec<u8> {
+    let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("made");
+    std::fs::write(chain, made.cert.pem()).expect("written");
+    std::fs::write(key, made.signing_key.serialize_pem()).expect("written");
+    made.cert.der().to_vec()
+}
+
+fn shown(client: &mut Client) -> Vec<u8> {
+    client.shake_hands();
+    let tls = client.tls.as_ref().expect("TLS");
+    tls.peer_certificates().and_then(<[_]>::first).expect("a certificate").to_vec()
+}
+
+#[test]
+fn a_new_certificate_is_taken_up_without_disturbing_anyone() {
+    let folder = TempDir::new().expect("a folder");
+    let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
+    let first = write_pair(&chain, &key);
+    let program = Program::with_certificate(&chain, &key);
+    let mut old = program.connect();
+    assert_eq!(shown(&mut old), first);
+    std::fs::write(&key, "no key").expect("written");
+    program.signal("HUP");
+    let second = write_pair(&chain, &key);
+    program.signal("HUP");
+    let start = Instant::now();
+    loop {
+        let now = shown(&mut program.connect());
+        if now == second {
+            break;
+        }
+        assert_eq!(now, first, "a mistake changes nothing");
+        assert!(start.elapsed() < PATIENCE, "it is never read");
+    }
+    assert_eq!(old.get("/hello").text(), "Hello, world!");
+}
