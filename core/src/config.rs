@@ -330,7 +330,7 @@ impl Config {
     ///
     /// Holds as long as the driver keeps to [`Connection::receive`]'s contract. `Bytes` that the
     /// application hands over count with their length, not with what they keep alive. What rustls
-    /// keeps counts with an estimate of 16 KiB; certificates beyond 32 KiB do not count.
+    /// keeps counts with an estimate of 12 KiB; certificates beyond 32 KiB do not count.
     pub fn memory_bound(&self) -> usize {
         let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
         let unsent = crate::output::memory_bound(self);

@@ -72,8 +72,7 @@ impl Tls {
             at += length;
         }
         // If it began earlier, all of the read is part of it.
-        let incomplete = self.transit.as_ref().map_or(0, |it| it.pending.len() - it.opened);
-        let incomplete = incomplete.min(fresh.len());
+        let incomplete = self.pending_record().0.min(fresh.len());
         Received { plaintext, incomplete }
     }
 
@@ -88,6 +87,7 @@ impl Tls {
         let before = transit.opened;
         let mut bytes = take(&mut transit.pending);
         if !self.admit(length.unwrap_or(0), before, limit) {
+            self.transit.get_or_insert_default().opened = 0;
             return more.len();
         }
         if length.is_none_or(|length| have < length) {

@@ -182,13 +182,16 @@ fn bytes_of_the_handshake_are_limited_whatever_the_cuts() {
     // A long offer makes a long message.
     settings.alpn_protocols =
         (0..200).map(|number| format!("{number:0200}").into_bytes()).collect();
-    for step in [1, 100, 5000, usize::MAX] {
-        let limited = over_tls(Config::builder().tls_handshake_limit(8192));
-        let mut pair = Pair::with(limited, client(settings.clone()));
-        let hello = pair.flight();
-        assert!(hello.len() > 40_000);
-        pair.deliver_in(&hello, step);
-        pair.closes_with(CloseReason::Tls(TlsFailure::HandshakeTooLarge));
+    for fragments in [None, Some(300)] {
+        settings.max_fragment_size = fragments;
+        for step in [1, 100, 5000, usize::MAX] {
+            let limited = over_tls(Config::builder().tls_handshake_limit(8192));
+            let mut pair = Pair::with(limited, client(settings.clone()));
+            let hello = pair.flight();
+            assert!(hello.len() > 40_000);
+            pair.deliver_in(&hello, step);
+            pair.closes_with(CloseReason::Tls(TlsFailure::HandshakeTooLarge));
+        }
     }
 }
 

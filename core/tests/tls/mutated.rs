@@ -24,6 +24,8 @@ struct Session<'b> {
     client: ClientConnection,
     /// What the client has sent, and the server has not read yet.
     wire: Vec<u8>,
+    /// The client listens no more: it has sent its close_notify, or was lied to.
+    deaf: bool,
     stream: Option<StreamId>,
     now: Tick,
 }
@@ -43,7 +45,8 @@ pub(crate) fn session(bytes: &[u8]) {
     let server = Connection::new(Arc::clone(&config), Tick::ZERO);
     let client = client(settings);
     let (wire, stream, now) = (Vec::new(), None, Tick::ZERO);
-    let mut session = Session { source, config, server, client, wire, stream, now };
+    let deaf = false;
+    let mut session = Session { source, config, server, client, wire, deaf, stream, now };
     // Most sessions begin with a handshake that succeeds.
     if session.source.below(4) > 0 {
         for _ in 0..6 {
@@ -86,6 +89,7 @@ impl Session<'_> {
             10 => self.wire.extend_from_slice(self.source.raw(12)),
             11 => {
                 self.client.send_close_notify();
+                self.deaf = true;
                 self.flight();
             }
             12 => self.time(),
@@ -148,14 +152,10 @@ impl Session<'_> {
         bytes.truncate(most);
         self.server.sent(self.now, bytes.len());
         let mut rest = bytes.as_slice();
-        // A client that was lied to stops to listen.
-        while let Ok(1..) = self.client.read_tls(&mut rest) {
-            let good = self.client.process_new_packets().is_ok();
+        while !self.deaf && matches!(self.client.read_tls(&mut rest), Ok(1..)) {
+            self.deaf = self.client.process_new_packets().is_err();
             let mut plaintext = Vec::new();
             let _ = self.client.reader().read_to_end(&mut plaintext);
-            if !good {
-                break;
-            }
         }
         self.flight();
     }
