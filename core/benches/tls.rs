@@ -115,7 +115,7 @@ fn records_in() -> u128 {
         let start = Instant::now();
         let mut events = pair.server.receive(NOW, &mut records).expect("reads");
         while let Some((server, event)) = events.next() {
-            if let Event::Data { stream, data } = event {
+            if let Event::Data { stream, data, .. } = event {
                 black_box(data);
                 server.request_data(NOW, stream, u64::MAX).expect("lives");
             }
