@@ -334,8 +334,7 @@ impl Config {
     pub fn memory_bound(&self) -> usize {
         let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
         let unsent = crate::output::memory_bound(self);
-        let tls = if self.tls == tls::Settings::default() { 0 } else { tls::memory_bound(self) };
-        size_of::<Connection>() + held as usize + unsent + tls
+        size_of::<Connection>() + held as usize + unsent + tls::memory_bound(self)
     }
 
     /// The most memory that a connection owns once it is a websocket.

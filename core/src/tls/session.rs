@@ -24,6 +24,9 @@ const RUSTLS: usize = 4 * 1024;
 
 /// The most memory that TLS adds to a connection under `config`.
 pub(crate) fn memory_bound(config: &Config) -> usize {
+    if config.tls.0.is_none() {
+        return 0;
+    }
     let handshake = config.tls_handshake_limit() as usize;
     // The record that is completed in `pending` turns into held bytes.
     let pending = handshake + record::LARGEST;
