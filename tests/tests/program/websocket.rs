@@ -121,7 +121,8 @@ fn compression_is_agreed_on_unless_it_is_switched_off() {
     let agreed = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
         client_no_context_takeover";
     for (settings, expected) in [(&[][..], true), (&["websocket_deflate=off"], false)] {
-        let mut client = Program::with(settings).connect();
+        let program = Program::with(settings);
+        let mut client = program.connect();
         client.send(&request);
         let answer = client.answer();
         assert_eq!((answer.status, answer.has_field(agreed)), (101, expected), "{answer:?}");
