@@ -1,4 +1,4 @@
-//! Websockets: rows 31 to 40 of the attack table, and two clients that nobody here wrote.
+//! Websockets: rows 37 to 46 of the attack table, and two clients that nobody here wrote.
 
 use crate::support::{Client, Program, SLACK, assert_about};
 use futures_util::SinkExt;
@@ -170,6 +170,24 @@ fn a_message_that_is_declared_too_large_is_refused_at_once() {
     client.send(frame(0x00, b"one past half"));
     client.send([&[0x80, 0xff][..], &(1u64 << 19).to_be_bytes(), &[0; 4]].concat());
     assert_eq!(take_close(&mut client).0, 1009);
+}
+
+#[test]
+fn a_bomb_is_refused_after_the_limits_worth() {
+    let program = Program::with(&["websocket_message_limit=1MiB"]);
+    let before = program.memory();
+    let mut client = program.connect();
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    client.send(UPGRADE.replace("\r\n\r\n", offer));
+    assert_eq!(client.answer().status, 101);
+    // 64 MiB of zeros are 64 KiB.
+    let mut bomb = Vec::with_capacity(1 << 20);
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let zeros = vec![0; 64 << 20];
+    compress.compress_vec(&zeros, &mut bomb, flate2::FlushCompress::Sync).expect("compressed");
+    client.send([&[0xc2, 0xff][..], &(bomb.len() as u64).to_be_bytes(), &[0; 4], &bomb].concat());
+    assert_eq!(take_close(&mut client), (1009, "message_too_large".to_owned()));
+    assert!(program.memory() < before + (4 << 20));
 }
 
 #[test]
