@@ -10,7 +10,8 @@
 # memory: resident bytes that each of 5,000 connections adds that are held open after one request.
 #
 # SERVER is bare, hyper, axum or portcullis (one of the `reference` servers on one thread), program
-# (`portcullis` as it is started by default) or program-1 (the same with one thread).
+# (`portcullis` as it is started by default) or program-1 (the same with one thread). hyper-tls,
+# portcullis-tls and program-tls are the same over TLS 1.3; a handshake is not part of a request.
 #
 # Builds the servers, installs nothing, listens on and connects to loopback only, and ends what it
 # has started by its process id.
@@ -36,6 +37,8 @@ is_there() { command -v "$1" >/dev/null; }
 # command_of SERVER: sets `command` to what starts it.
 command_of() {
     case $1 in
+        hyper-tls | portcullis-tls) command=("$bin/reference" "${1%-tls}" --tls) ;;
+        program-tls) command=("$bin/portcullis" --listen 127.0.0.1:0 --tls-self-signed "${SETTINGS[@]}") ;;
         bare | hyper | axum | portcullis) command=("$bin/reference" "$1") ;;
         program) command=("$bin/portcullis" --listen 127.0.0.1:0 "${SETTINGS[@]}") ;;
         program-1) command=("$bin/portcullis" --listen 127.0.0.1:0 --threads 1 "${SETTINGS[@]}") ;;
@@ -43,20 +46,28 @@ command_of() {
     esac
 }
 
-# start_server SERVER [WRAPPER…]: starts it under the wrapper; sets `server` and `address`.
+# start_server SERVER [WRAPPER…]: starts it under the wrapper; sets `server`, `address`, and `load` to
+# what loads it.
 start_server() {
     local name=$1 log=$work/$1.log
     shift
     command_of "$name"
+    load_for "$name"
     : >"$log" # what the last one said is void before this one speaks
     "$@" "${command[@]}" >"$log" 2>"$log.err" &
     server=$!
     local end=$((SECONDS + START_LIMIT))
-    until address=$(sed -n 's#^listening on http://##p' "$log") && [[ $address ]]; do
+    until address=$(sed -n 's#^listening on https\{0,1\}://##p' "$log") && [[ $address ]]; do
         kill -0 "$server" 2>/dev/null || fail "$name ended: $(tail -n 3 "$log.err")"
         ((SECONDS < end)) || fail "$name does not say where it listens"
         sleep 0.05
     done
+}
+
+# load_for SERVER: sets `load` to the program with the transport that the server speaks.
+load_for() {
+    load=("$bin/load")
+    if [[ $1 == *-tls ]]; then load+=(--tls); fi
 }
 
 # Ends the server and waits for it, first politely.
@@ -83,7 +94,7 @@ count() {
     shift 2
     rm -f "$out"
     start_server "$name" valgrind --tool=callgrind --callgrind-out-file="$out"
-    "$bin/load" requests "$address" --count "$requests" --connections "$CONNECTIONS" "$@" >"$work/load.log"
+    "${load[@]}" requests "$address" --count "$requests" --connections "$CONNECTIONS" "$@" >"$work/load.log"
     stop_server
     total=$(sed -n 's/^totals: //p' "$out")
     [[ $total ]] || fail "callgrind left no total for $name"
@@ -103,13 +114,13 @@ instructions() {
     is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
     echo
     echo "user-space instructions per keep-alive request, $CONNECTIONS connections"
-    printf '%-12s %12s %12s\n' server "Host only" "10 fields"
+    printf '%-14s %12s %12s\n' server "Host only" "10 fields"
     local name small
     for name in "${servers[@]}"; do
         per_request "$name"
         small=$each
         per_request "$name" --browser
-        printf '%-12s %12d %12d\n' "$name" "$small" "$each"
+        printf '%-14s %12d %12d\n' "$name" "$small" "$each"
     done
 }
 
@@ -118,38 +129,61 @@ memory() {
     (($(ulimit -n) >= IDLE + 100)) || fail "$IDLE connections need more open files than $(ulimit -n)"
     echo
     echo "resident bytes for each of $IDLE idle connections"
-    printf '%-12s %12s %12s\n' server "in turn" "at once"
+    printf '%-14s %12s %12s\n' server "in turn" "at once"
     local name
     for name in "${servers[@]}"; do
-        printf '%-12s' "$name"
+        printf '%-14s' "$name"
         start_server "$name"
         hold
         start_server "$name"
         hold --at-once
         echo
     done
-    if is_there nginx; then
-        printf '%-12s' nginx
-        start_nginx
-        hold
-        start_nginx
-        hold --at-once
-        echo
-    else
+    if ! is_there nginx; then
         say "nginx is missing, and not compared (Debian: apt-get install nginx-light)"
+        return
     fi
+    hold_nginx nginx
+    if certify; then
+        hold_nginx nginx-tls
+    else
+        say "openssl is missing, and nginx is not compared over TLS (Debian: apt-get install openssl)"
+    fi
+}
+
+# hold_nginx NAME: its row.
+hold_nginx() {
+    printf '%-14s' "$1"
+    start_nginx "$1"
+    hold
+    start_nginx "$1"
+    hold --at-once
+    echo
 }
 
 # hold [LOAD OPTION…]: prints what each idle connection adds to the server, and ends the server.
 hold() {
-    printf ' %12s' "$("$bin/load" idle "$address" --pid "$server" --connections "$IDLE" "$@")"
+    local each # apart from its value, so that a failure is not overlooked
+    each=$("${load[@]}" idle "$address" --pid "$server" --connections "$IDLE" "$@")
+    printf ' %12s' "$each"
     stop_server
 }
 
-# One nginx process without files of the machine's own configuration. It cannot say which port it
+# A certificate for nginx, of the kind that the other servers make for themselves.
+certify() {
+    is_there openssl && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj /CN=localhost -keyout "$work/key.pem" -out "$work/certificate.pem" 2>"$work/openssl.log"
+}
+
+# start_nginx NAME: one nginx process without files of the machine's own configuration. It cannot say which port it
 # took, so it is given one, and another if that is taken.
 start_nginx() {
-    local attempt port
+    local attempt port tls=
+    load_for "$1"
+    if [[ $1 == *-tls ]]; then
+        tls="ssl_certificate $work/certificate.pem; ssl_certificate_key $work/key.pem;
+        ssl_protocols TLSv1.3;"
+    fi
     for attempt in 1 2 3 4 5; do
         port=$((20000 + RANDOM % 10000))
         cat >"$work/nginx.conf" <<CONF
@@ -168,7 +202,8 @@ http {
     keepalive_timeout 60s;
     keepalive_requests 1000000000;
     server {
-        listen 127.0.0.1:$port;
+        listen 127.0.0.1:$port${tls:+ ssl};
+        $tls
         default_type text/plain;
         location = /hello { return 200 "Hello, world!"; }
     }
@@ -237,9 +272,14 @@ plain() {
 is_there cargo || fail "cargo is missing"
 say "building…"
 cargo build --quiet --release -p portcullis-tests --bins
-servers=(bare hyper axum portcullis)
+servers=(bare hyper axum portcullis hyper-tls portcullis-tls)
 if cargo build --quiet --release -p portcullis-serve --bin portcullis; then
     servers+=(program program-1)
+    if "$bin/portcullis" --help | grep -e --tls-self-signed >/dev/null; then
+        servers+=(program-tls)
+    else
+        say "the program has no TLS, and is not measured over it"
+    fi
 else
     say "the program does not build, and is not measured"
 fi

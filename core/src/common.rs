@@ -196,6 +196,16 @@ impl Common {
         self.held.memory() + self.output.memory() + tls
     }
 
+    /// The driver turns to other connections: what is of no use until it comes back is given up.
+    #[inline]
+    pub(crate) fn return_buffer(&mut self) -> Vec<u8> {
+        let buffer = self.output.hand_back();
+        if let Some(tls) = &mut self.tls {
+            tls.release(&self.output);
+        }
+        buffer
+    }
+
     /// `bytes` were written to the socket.
     pub(crate) fn sent(&mut self, bytes: usize) {
         let was_sent = match &mut self.tls {

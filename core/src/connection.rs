@@ -449,7 +449,7 @@ impl Connection {
     /// Asks for the lent buffer back; a connection that has bytes to send keeps it until they are
     /// sent, and an empty one is returned.
     pub fn return_buffer(&mut self) -> Vec<u8> {
-        self.common.output.hand_back()
+        self.common.return_buffer()
     }
 
     /// The first `bytes` of [`outgoing`](Self::outgoing) were written.

@@ -82,6 +82,11 @@ impl Output {
         }
     }
 
+    /// A driver attends to the connection.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.borrowed
+    }
+
     /// The buffer, if it is empty; one with bytes is kept.
     pub(crate) fn hand_back(&mut self) -> Vec<u8> {
         self.borrowed = false;

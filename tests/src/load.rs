@@ -5,6 +5,8 @@
 //! for all its answers, and sends the next. When an answer says `Connection: close`, or the
 //! request did, the next burst goes over a new connection.
 //!
+//! With [`Plan::tls`] all of this goes over TLS.
+//!
 //! Everything is bounded: the number of requests or the time, the bytes held, and the time without
 //! any progress. An answer that is not what was asked for (another status than 200, another length
 //! than expected, no `Content-Length`, bytes nobody asked for, a connection cut short) ends the
@@ -21,11 +23,15 @@
 //! ```
 
 mod answer;
+pub mod blocking;
 mod client;
 pub mod idle;
 mod request;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod transport;
 
 use std::fmt;
 use std::io;
@@ -37,6 +43,7 @@ use mio::{Events, Poll, Token};
 
 pub use answer::BadAnswer;
 pub use request::{Browser, Request};
+pub use transport::Transport;
 
 use client::Client;
 
@@ -64,15 +71,28 @@ pub struct Plan {
     address: SocketAddr,
     request: Request,
     limit: Limit,
+    transport: Transport,
     connections: usize,
     burst: usize,
     answer_length: Option<u64>,
 }
 
 impl Plan {
-    /// One connection, one request at a time, answers of any length.
+    /// One plaintext connection, one request at a time, answers of any length.
     pub fn new(address: SocketAddr, request: Request, limit: Limit) -> Self {
-        Self { address, request, limit, connections: 1, burst: 1, answer_length: None }
+        let transport = Transport::Plain;
+        Self { address, request, limit, transport, connections: 1, burst: 1, answer_length: None }
+    }
+
+    /// Over TLS 1.3, with a full handshake on each connection.
+    pub fn tls(self) -> Self {
+        self.over(Transport::tls())
+    }
+
+    /// Over this transport.
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
     }
 
     /// How many connections are used at once: at least one.
@@ -132,7 +152,7 @@ impl Outcome {
 /// Why a run ended before its limit.
 #[derive(Debug)]
 pub enum LoadError {
-    /// A socket or the poller failed.
+    /// A socket, the poller or TLS failed.
     Io(io::Error),
     /// The server answered, but not as it was asked to.
     Answer(BadAnswer),

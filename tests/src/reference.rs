@@ -6,6 +6,8 @@
 //! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | no |
 //! | `POST /sink` | the length of the request's body, in decimal | no |
 //!
+//! hyper and portcullis also speak TLS, with the same provider and the same kind of certificate.
+//!
 //! Each is written the way its documentation shows, with `TCP_NODELAY` on, and nothing more: what
 //! is compared is the stack, not the application.
 
@@ -14,6 +16,7 @@ mod bare;
 mod content;
 mod hyper;
 mod portcullis;
+pub(crate) mod tls;
 
 use std::fmt;
 use std::io;
@@ -40,6 +43,17 @@ pub enum Stack {
     Portcullis,
 }
 
+impl Stack {
+    /// Whether this server can be had over TLS.
+    pub fn has_tls(self) -> bool {
+        match self {
+            // axum's `serve` has none.
+            Self::Bare | Self::Axum => false,
+            Self::Hyper | Self::Portcullis => true,
+        }
+    }
+}
+
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -59,6 +73,9 @@ pub struct Options {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Over TLS, with a certificate made at start
+    #[arg(long)]
+    pub tls: bool,
     /// Worker threads; one means the current-thread runtime
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
@@ -67,19 +84,26 @@ pub struct Options {
     pub core: Option<usize>,
 }
 
-/// Serves until the process is ended; prints `listening on http://…` once connections are accepted.
+/// Serves until the process is ended; prints `listening on http://…` (or `https`) once connections
+/// are accepted.
 pub fn serve(options: &Options) -> io::Result<()> {
     if let Some(core) = options.core {
         cores::pin(core)?;
     }
+    if options.tls && !options.stack.has_tls() {
+        let missing = format!("{} has no TLS here", options.stack);
+        return Err(io::Error::new(io::ErrorKind::Unsupported, missing));
+    }
+    let tls = options.tls.then(tls::server_config).transpose()?;
     runtime(options.threads)?.block_on(async {
         let listener = TcpListener::bind(options.listen).await?;
-        println!("listening on http://{}", listener.local_addr()?);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        println!("listening on {scheme}://{}", listener.local_addr()?);
         match options.stack {
             Stack::Bare => bare::serve(listener).await,
-            Stack::Hyper => hyper::serve(listener).await,
+            Stack::Hyper => hyper::serve(listener, tls).await,
             Stack::Axum => axum::serve(listener).await,
-            Stack::Portcullis => portcullis::serve(listener).await,
+            Stack::Portcullis => portcullis::serve(listener, tls).await,
         }
     })
 }
@@ -88,5 +112,20 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
     match threads {
         0 | 1 => Builder::new_current_thread().enable_all().build(),
         _ => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_refused_where_there_is_none() {
+        for stack in [Stack::Bare, Stack::Axum] {
+            let listen = "127.0.0.1:0".parse().expect("an address");
+            let options = Options { stack, listen, tls: true, threads: 1, core: None };
+            let error = serve(&options).expect_err("no TLS");
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+        }
     }
 }

@@ -163,17 +163,27 @@ impl Tls {
         }
     }
 
-    /// The first `bytes` of the records were sent; says how many of them there were. The buffer goes
-    /// when `output` needs it no more.
+    /// The first `bytes` of the records were sent; says how many of them there were.
     pub(crate) fn sent(&mut self, bytes: usize, output: &Output) -> usize {
         let Some(transit) = &mut self.transit else { return 0 };
         let bytes = bytes.min(transit.sealed.len());
         transit.sealed.sent(bytes);
-        if transit.sealed.is_empty() && output.is_empty() {
+        // While a driver attends to the connection, more is likely to follow.
+        if !output.is_borrowed() {
+            self.release(output);
+        }
+        bytes
+    }
+
+    /// Gives up the buffer, if `output` needs it no more.
+    pub(crate) fn release(&mut self, output: &Output) {
+        if let Some(transit) = &mut self.transit
+            && transit.sealed.is_empty()
+            && output.is_empty()
+        {
             transit.sealed.release();
             self.settle();
         }
-        bytes
     }
 
     /// Owns nothing where nothing is under way.

@@ -6,18 +6,22 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use portcullis_tests::load::idle::{self, Arrival};
-use portcullis_tests::load::{self, Browser, Limit, Plan, Request};
+use portcullis_tests::load::{self, Browser, Limit, Plan, Request, Transport};
+use portcullis_tests::reference::bytes_target;
 
 /// Load for a server on this machine, bounded in number
 #[derive(Parser)]
 struct Arguments {
+    /// Over TLS 1.3, with a full handshake on each connection; any certificate is trusted
+    #[arg(long, global = true)]
+    tls: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Send requests for /hello over keep-alive connections
+    /// Send requests, for /hello and over keep-alive connections if nothing else is said
     Requests(Requests),
     /// Hold connections open after one request each, and print what each adds to the server's memory
     Idle(Idle),
@@ -39,6 +43,12 @@ struct Requests {
     /// Send the ten fields of a desktop browser instead of just Host
     #[arg(long)]
     browser: bool,
+    /// Ask for so many bytes instead of /hello
+    #[arg(long, value_name = "BYTES", conflicts_with = "browser")]
+    download: Option<u64>,
+    /// Open a connection for each request
+    #[arg(long, conflicts_with_all = ["browser", "download"])]
+    fresh: bool,
 }
 
 #[derive(Args)]
@@ -57,9 +67,11 @@ struct Idle {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Requests(arguments) => requests(&arguments),
-        Command::Idle(arguments) => idle(&arguments),
+    let arguments = Arguments::parse();
+    let transport = if arguments.tls { Transport::tls() } else { Transport::Plain };
+    let done = match &arguments.command {
+        Command::Requests(arguments) => requests(arguments, transport),
+        Command::Idle(arguments) => idle(arguments, &transport),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,10 +82,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn requests(arguments: &Requests) -> Result<(), Box<dyn Error>> {
+fn requests(arguments: &Requests, transport: Transport) -> Result<(), Box<dyn Error>> {
     let browser = if arguments.browser { Browser::Desktop } else { Browser::None };
-    let request = Request::get_as("/hello", browser);
+    let request = match arguments.download {
+        Some(count) => Request::get(&bytes_target(count)),
+        None if arguments.fresh => Request::get_and_close("/hello"),
+        None => Request::get_as("/hello", browser),
+    };
     let plan = Plan::new(arguments.address, request, Limit::Requests(arguments.count))
+        .over(transport)
         .connections(arguments.connections)
         .burst(arguments.burst);
     let outcome = load::run(&plan)?;
@@ -89,9 +106,10 @@ fn requests(arguments: &Requests) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn idle(arguments: &Idle) -> Result<(), Box<dyn Error>> {
+fn idle(arguments: &Idle, transport: &Transport) -> Result<(), Box<dyn Error>> {
     let arrival = if arguments.at_once { Arrival::AtOnce } else { Arrival::InTurn };
-    let idle = idle::hold(arguments.address, arguments.pid, arguments.connections, arrival)?;
+    let Idle { address, pid, connections, .. } = *arguments;
+    let idle = idle::hold(address, pid, connections, transport, arrival)?;
     println!("{:.0}", idle.each());
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::answer::Answers;
-use super::{BadAnswer, LoadError, Request};
+use super::blocking::Connection;
+use super::{BadAnswer, LoadError, Request, Transport};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,14 +22,14 @@ const REST: Duration = Duration::from_millis(100);
 pub enum Arrival {
     /// One after the other: each has its answer before the next one comes.
     InTurn,
-    /// All connect, then all ask, then all read their answers.
+    /// All connect, then (with TLS) all begin a handshake, then all ask, then all read their answers.
     AtOnce,
 }
 
 /// Connections held open, and what that did to the server.
 #[derive(Debug)]
 pub struct Idle {
-    connections: Vec<TcpStream>,
+    connections: Vec<Connection>,
     before: u64,
     after: u64,
 }
@@ -56,20 +57,23 @@ pub fn hold(
     address: SocketAddr,
     pid: u32,
     count: usize,
+    transport: &Transport,
     arrival: Arrival,
 ) -> Result<Idle, LoadError> {
     let request = Request::get("/hello");
     let before = resident(pid)?;
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = Connection::open(address, transport, PATIENCE)?;
         if arrival == Arrival::InTurn {
             ask(&mut stream, &request)?;
         }
         connections.push(stream);
     }
     if arrival == Arrival::AtOnce {
+        for stream in &mut connections {
+            stream.greet()?;
+        }
         for stream in &mut connections {
             stream.write_all(request.head())?;
         }
@@ -84,12 +88,12 @@ pub fn hold(
     Ok(Idle { connections, before, after })
 }
 
-fn ask(stream: &mut TcpStream, request: &Request) -> Result<(), LoadError> {
+fn ask(stream: &mut Connection, request: &Request) -> Result<(), LoadError> {
     stream.write_all(request.head())?;
     read_answer(stream)
 }
 
-fn read_answer(stream: &mut TcpStream) -> Result<(), LoadError> {
+fn read_answer(stream: &mut Connection) -> Result<(), LoadError> {
     let mut answers = Answers::new(None);
     let mut buffer = [0; 4 << 10];
     loop {
@@ -111,13 +115,12 @@ fn read_answer(stream: &mut TcpStream) -> Result<(), LoadError> {
 }
 
 /// A connection that the server has closed meanwhile would make the rest look cheap.
-fn check_open(stream: &mut TcpStream) -> Result<(), LoadError> {
-    stream.set_nonblocking(true)?;
-    match stream.read(&mut [0]) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+fn check_open(stream: &mut Connection) -> Result<(), LoadError> {
+    match stream.is_quiet() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(BadAnswer::Excess.into()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(LoadError::Cut(0)),
         Err(error) => Err(error.into()),
-        Ok(0) => Err(LoadError::Cut(0)),
-        Ok(_) => Err(BadAnswer::Excess.into()),
     }
 }
 

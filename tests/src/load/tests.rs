@@ -1,11 +1,17 @@
 //! The load against a scripted server: that every request is counted once, and every fault found.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{BadAnswer, Limit, LoadError, Outcome, Plan, Request, run};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use socket2::SockRef;
+
+use super::idle::{self, Arrival};
+use super::{BadAnswer, Limit, LoadError, Outcome, Plan, Request, Transport, run};
+use crate::reference::tls::server_config;
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const LAST: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi";
@@ -22,14 +28,66 @@ fn server(connections: usize, answers: Vec<&'static str>) -> (SocketAddr, JoinHa
     (address, thread::spawn(serve))
 }
 
-fn answer(stream: &mut TcpStream, answers: &[&str]) -> usize {
+/// The same over TLS, whose bytes go out in pieces of this size at most.
+fn tls_server(
+    connections: usize,
+    answers: Vec<&'static str>,
+    piece: usize,
+) -> (SocketAddr, JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let config = server_config().expect("a certificate");
+    let serve = move || {
+        let each = |_| {
+            let mut stream = secure(listener.accept().expect("a client").0, &config, piece);
+            let seen = answer(&mut stream, &answers);
+            stream.conn.send_close_notify();
+            drop(stream.flush());
+            seen
+        };
+        (0..connections).map(each).sum()
+    };
+    (address, thread::spawn(serve))
+}
+
+type Secure = StreamOwned<ServerConnection, Pieces>;
+
+fn secure(socket: TcpStream, config: &Arc<ServerConfig>, piece: usize) -> Secure {
+    socket.set_nodelay(true).expect("connected");
+    let session = ServerConnection::new(config.clone()).expect("a good configuration");
+    StreamOwned::new(session, Pieces { socket, piece })
+}
+
+/// A socket that takes so many bytes at once.
+struct Pieces {
+    socket: TcpStream,
+    piece: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(&bytes[..bytes.len().min(self.piece)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+fn answer(stream: &mut (impl Read + Write), answers: &[&str]) -> usize {
     let (mut seen, mut bytes) = (0, Vec::new());
     while seen < answers.len() {
         let mut buffer = [0; 4096];
-        let count = stream.read(&mut buffer).expect("bytes or an end");
-        if count == 0 {
+        // An error is the end of a client that does not take its leave.
+        let Ok(count @ 1..) = stream.read(&mut buffer) else {
             break;
-        }
+        };
         bytes.extend_from_slice(&buffer[..count]);
         while let Some(end) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
             bytes.drain(..end + 4);
@@ -45,6 +103,10 @@ fn answer(stream: &mut TcpStream, answers: &[&str]) -> usize {
 
 fn load(address: SocketAddr, count: u64, burst: usize) -> Result<Outcome, LoadError> {
     run(&Plan::new(address, Request::get("/"), Limit::Requests(count)).burst(burst))
+}
+
+fn load_over_tls(address: SocketAddr, count: u64, burst: usize) -> Result<Outcome, LoadError> {
+    run(&Plan::new(address, Request::get("/"), Limit::Requests(count)).burst(burst).tls())
 }
 
 #[test]
@@ -105,4 +167,101 @@ fn time_ends_a_run_whose_answers_do_not() {
     assert_eq!((outcome.requests, outcome.received), (0, 2));
     assert!(outcome.elapsed >= Duration::from_millis(50));
     drop(server.join());
+}
+
+#[test]
+fn every_request_over_tls_is_counted_once_however_tcp_cuts() {
+    for piece in [3, 100, usize::MAX] {
+        let (address, server) = tls_server(1, vec![ANSWER; 10], piece);
+        let outcome = load_over_tls(address, 10, 3).expect("good answers");
+        assert_eq!(server.join().expect("no panic"), 10, "pieces of {piece}");
+        assert_eq!((outcome.requests, outcome.received, outcome.connections), (10, 20, 1));
+    }
+}
+
+#[test]
+fn an_announced_close_over_tls_leads_to_a_new_handshake() {
+    let (address, server) = tls_server(3, vec![ANSWER, ANSWER, LAST], usize::MAX);
+    let outcome = load_over_tls(address, 9, 2).expect("good answers");
+    assert_eq!(server.join().expect("no panic"), 9);
+    assert_eq!((outcome.requests, outcome.connections), (9, 3));
+}
+
+#[test]
+fn a_close_over_tls_that_was_not_announced_is_an_error() {
+    let (address, server) = tls_server(1, vec![ANSWER, ANSWER], usize::MAX);
+    assert!(matches!(load_over_tls(address, 3, 1), Err(LoadError::Cut(1))));
+    server.join().expect("no panic");
+}
+
+#[test]
+fn bodies_over_tls_are_counted_both_ways() {
+    // More than one read and one record take, and up more than the sockets hold.
+    const UP: u64 = 12_000_003;
+    const DOWN: usize = 700_001;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    SockRef::from(&listener).set_recv_buffer_size(4096).expect("a small size");
+    let address = listener.local_addr().expect("bound");
+    let config = server_config().expect("a certificate");
+    let server = thread::spawn(move || {
+        let mut stream = secure(listener.accept().expect("a client").0, &config, usize::MAX);
+        let head = Request::post("/", UP).head().to_vec();
+        let mut request = vec![0; head.len() + UP as usize];
+        stream.read_exact(&mut request).expect("the whole request");
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {DOWN}\r\n\r\n").expect("room");
+        stream.write_all(&vec![b'y'; DOWN]).expect("room");
+        request.starts_with(&head) && request[head.len()..].iter().all(|byte| *byte == b'x')
+    });
+    let plan = Plan::new(address, Request::post("/", UP), Limit::Requests(1));
+    let outcome = run(&plan.answer_length(DOWN as u64).tls()).expect("a good answer");
+    assert!(server.join().expect("no panic"), "the body arrives as it was sent");
+    assert_eq!((outcome.requests, outcome.sent, outcome.received), (1, UP, DOWN as u64));
+}
+
+#[test]
+fn plaintext_where_tls_is_expected_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().expect("a client").0;
+        stream.write_all(LAST.as_bytes()).expect("room");
+        // Until the client has gone.
+        drop(stream.read_to_end(&mut Vec::new()));
+    });
+    match load_over_tls(address, 1, 1) {
+        Err(LoadError::Io(error)) => assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}"),
+        other => panic!("{other:?}"),
+    }
+    server.join().expect("no panic");
+}
+
+#[test]
+fn a_connection_is_held_until_it_is_dropped() {
+    let process = std::process::id();
+    for arrival in [Arrival::InTurn, Arrival::AtOnce] {
+        // A second head does not come.
+        let (address, server) = server(1, vec![ANSWER, ANSWER]);
+        let held = idle::hold(address, process, 1, &Transport::Plain, arrival);
+        drop(held.expect("a good answer"));
+        assert_eq!(server.join().expect("no panic"), 1, "{arrival:?}");
+
+        let (address, server) = tls_server(1, vec![ANSWER, ANSWER], usize::MAX);
+        let held = idle::hold(address, process, 1, &Transport::tls(), arrival);
+        drop(held.expect("a good answer"));
+        assert_eq!(server.join().expect("no panic"), 1, "{arrival:?} over TLS");
+    }
+}
+
+#[test]
+fn a_connection_that_is_closed_is_not_held() {
+    let process = std::process::id();
+    let (address, server) = server(1, vec![ANSWER]);
+    let held = idle::hold(address, process, 1, &Transport::Plain, Arrival::InTurn);
+    assert!(matches!(held, Err(LoadError::Cut(0))), "{held:?}");
+    server.join().expect("no panic");
+
+    let (address, server) = tls_server(1, vec![ANSWER], usize::MAX);
+    let held = idle::hold(address, process, 1, &Transport::tls(), Arrival::InTurn);
+    assert!(matches!(held, Err(LoadError::Cut(0))), "{held:?}");
+    server.join().expect("no panic");
 }

@@ -1,26 +1,44 @@
-//! hyper's HTTP/1 connection, as hyper's own examples use it, with its timers on.
+//! hyper's HTTP/1 connection, as hyper's own examples use it, with its timers on. TLS is
+//! tokio-rustls, as its examples use it.
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 
 use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use super::content;
 
-pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
+pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
+    let acceptor = tls.map(TlsAcceptor::from);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(async {
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new());
-            let service =
-                service_fn(async |request| Ok::<_, Infallible>(content::answer(request).await));
-            // A connection that fails is the client's doing, and no one else is concerned.
-            drop(builder.serve_connection(TokioIo::new(stream), service).await);
-        });
+        match acceptor.clone() {
+            None => {
+                tokio::spawn(answer(stream));
+            }
+            Some(acceptor) => {
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        answer(stream).await;
+                    }
+                });
+            }
+        }
     }
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new());
+    let service = service_fn(async |request| Ok::<_, Infallible>(content::answer(request).await));
+    // A connection that fails is the client's doing, and no one else is concerned.
+    drop(builder.serve_connection(TokioIo::new(stream), service).await);
 }

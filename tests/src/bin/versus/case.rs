@@ -1,9 +1,9 @@
 //! What the servers are compared in.
 
-use std::net::SocketAddr;
-
 use portcullis_tests::load::{Browser, Limit, Plan, Request};
 use portcullis_tests::reference::{HELLO, bytes_target};
+
+use crate::server::Server;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub(crate) enum Unit {
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
+    pub(crate) tls: bool,
     kind: Kind,
     connections: usize,
 }
@@ -34,32 +35,41 @@ enum Kind {
 }
 
 const fn hello(name: &'static str, connections: usize, burst: usize, browser: Browser) -> Case {
-    Case { name, unit: Unit::Requests, kind: Kind::Hello { burst, browser }, connections }
+    let kind = Kind::Hello { burst, browser };
+    Case { name, unit: Unit::Requests, tls: false, kind, connections }
 }
 
 const fn transfer(name: &'static str, connections: usize, kind: Kind) -> Case {
-    Case { name, unit: Unit::Megabytes, kind, connections }
+    Case { name, unit: Unit::Megabytes, tls: false, kind, connections }
 }
 
-pub(crate) const CASES: [Case; 8] = [
+const fn fresh(name: &'static str, connections: usize) -> Case {
+    Case { name, unit: Unit::Requests, tls: false, kind: Kind::Fresh, connections }
+}
+
+const fn tls(case: Case) -> Case {
+    Case { tls: true, ..case }
+}
+
+pub(crate) const CASES: [Case; 13] = [
     hello("keep-alive, 1 connection", 1, 1, Browser::None),
     hello("keep-alive, 64 connections", 64, 1, Browser::None),
     hello("the same with browser heads", 64, 1, Browser::Desktop),
     hello("pipelined 16 deep, 8 connections", 8, 16, Browser::None),
-    Case {
-        name: "connection per request, 16 at once",
-        unit: Unit::Requests,
-        kind: Kind::Fresh,
-        connections: 16,
-    },
+    fresh("connection per request, 16 at once", 16),
     transfer("download 1 MB, 8 connections", 8, Kind::Download(1_000_000)),
     transfer("download 100 MB, 1 connection", 1, Kind::Download(100_000_000)),
     transfer("upload 10 MB, 4 connections", 4, Kind::Upload(10_000_000)),
+    tls(hello("TLS: keep-alive, 64 connections", 64, 1, Browser::None)),
+    tls(fresh("TLS: connection per request, 16 at once", 16)),
+    tls(transfer("TLS: download 1 MB, 8 connections", 8, Kind::Download(1_000_000))),
+    tls(transfer("TLS: download 100 MB, 1 connection", 1, Kind::Download(100_000_000))),
+    tls(transfer("TLS: upload 10 MB, 4 connections", 4, Kind::Upload(10_000_000))),
 ];
 
 impl Case {
     /// The load for one server.
-    pub(crate) fn plan(&self, address: SocketAddr, limit: Limit) -> Plan {
+    pub(crate) fn plan(&self, server: &Server, limit: Limit) -> Plan {
         let hello = HELLO.len() as u64;
         let (request, burst, answer_length) = match self.kind {
             Kind::Hello { burst, browser } => (Request::get_as("/hello", browser), burst, hello),
@@ -70,7 +80,8 @@ impl Case {
                 (Request::post("/sink", count), 1, count.to_string().len() as u64)
             }
         };
-        Plan::new(address, request, limit)
+        Plan::new(server.address(), request, limit)
+            .over(server.transport().clone())
             .connections(self.connections)
             .burst(burst)
             .answer_length(answer_length)

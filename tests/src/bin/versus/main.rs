@@ -3,7 +3,7 @@
 //! Each server is a process of its own, pinned to one core; the load comes from another. A case is
 //! run in rounds, one server after the other within a round, so that what disturbs the machine
 //! disturbs all of them. Figures are medians over the rounds, ratios medians of the ratios within a
-//! round.
+//! round. A server that has TLS runs twice, with and without.
 
 mod case;
 mod server;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use portcullis_tests::cores;
-use portcullis_tests::load::{self, Limit};
+use portcullis_tests::load::{self, Limit, Transport};
 use portcullis_tests::reference::{self, Options, Stack};
 
 use case::{CASES, Case};
@@ -83,40 +83,58 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     println!("{place}; medians of {} rounds of {} ms", pace.rounds, pace.slot.as_millis());
 
-    let servers = STACKS
-        .iter()
-        .map(|stack| Server::start(*stack, server_core))
-        .collect::<Result<Vec<_>, _>>()?;
-    for server in &servers {
-        server.check().map_err(|error| format!("{}: {error}", server.stack()))?;
-    }
+    let plain = start(&Transport::Plain, server_core, |_| true)?;
+    let tls = if cases.iter().any(|case| case.tls) {
+        start(&Transport::tls(), server_core, Stack::has_tls)?
+    } else {
+        Vec::new()
+    };
 
     let mut results = Vec::new();
     for case in cases {
         eprintln!("{}…", case.name);
-        results.push((case, rounds(case, &servers, &pace)?));
+        let servers = if case.tls { &tls } else { &plain };
+        results.push((case, rounds(case, servers, &pace)?));
     }
     table::print(&STACKS, &results);
     Ok(())
 }
 
-/// The samples of one case, by round and then by server.
+/// Starts those of the servers that are to run, each in its place.
+fn start(
+    transport: &Transport,
+    core: Option<usize>,
+    runs: impl Fn(Stack) -> bool,
+) -> Result<Vec<Option<Server>>, Box<dyn Error>> {
+    let start = |stack: Stack| -> Result<_, Box<dyn Error>> {
+        if !runs(stack) {
+            return Ok(None);
+        }
+        let server = Server::start(stack, transport, core)?;
+        server.check().map_err(|error| format!("{stack}: {error}"))?;
+        Ok(Some(server))
+    };
+    STACKS.into_iter().map(start).collect()
+}
+
+/// The samples of one case, by round and then by server; none of a server that does not run.
 fn rounds(
     case: &Case,
-    servers: &[Server],
+    servers: &[Option<Server>],
     pace: &Pace,
-) -> Result<Vec<Vec<Sample>>, Box<dyn Error>> {
-    for server in servers {
+) -> Result<Vec<Vec<Option<Sample>>>, Box<dyn Error>> {
+    for server in servers.iter().flatten() {
         sample(case, server, pace.slot / 5)?;
     }
-    (0..pace.rounds)
-        .map(|_| servers.iter().map(|server| sample(case, server, pace.slot)).collect())
-        .collect()
+    let one = |server: &Option<Server>| {
+        server.as_ref().map(|server| sample(case, server, pace.slot)).transpose()
+    };
+    (0..pace.rounds).map(|_| servers.iter().map(one).collect()).collect()
 }
 
 /// Loads one server for a while.
 fn sample(case: &Case, server: &Server, time: Duration) -> Result<Sample, Box<dyn Error>> {
-    let plan = case.plan(server.address(), Limit::Time(time));
+    let plan = case.plan(server, Limit::Time(time));
     let before = server.time_used();
     let outcome = load::run(&plan)
         .map_err(|error| format!("{} on {}: {error}", case.name, server.stack()))?;

@@ -2,11 +2,13 @@
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use portcullis_tests::cores;
+use portcullis_tests::load::Transport;
+use portcullis_tests::load::blocking::Connection;
 use portcullis_tests::reference::{HELLO, Stack, bytes_target};
 
 /// How long a server may take for one answer when it is checked.
@@ -18,21 +20,29 @@ const ANSWER_LIMIT: u64 = 1 << 20;
 /// A server that runs until this is dropped.
 pub(crate) struct Server {
     stack: Stack,
+    transport: Transport,
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
     /// Starts one on a core of its own and waits until it listens.
-    pub(crate) fn start(stack: Stack, core: Option<usize>) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(
+        stack: Stack,
+        transport: &Transport,
+        core: Option<usize>,
+    ) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("serve").arg(stack.to_string());
+        if matches!(transport, Transport::Tls(_)) {
+            command.arg("--tls");
+        }
         if let Some(core) = core {
             command.arg("--core").arg(core.to_string());
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         match listening(&mut child) {
-            Ok(address) => Ok(Self { stack, child, address }),
+            Ok(address) => Ok(Self { stack, transport: transport.clone(), child, address }),
             Err(error) => {
                 end(&mut child);
                 Err(format!("{stack} does not start: {error}").into())
@@ -42,6 +52,10 @@ impl Server {
 
     pub(crate) fn stack(&self) -> Stack {
         self.stack
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -73,8 +87,7 @@ impl Server {
 
     /// The body of one answer with status 200.
     fn ask(&self, method: &str, target: &str, body: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = Connection::open(self.address, &self.transport, PATIENCE)?;
         let length = body.len();
         write!(
             stream,
@@ -102,7 +115,10 @@ fn listening(child: &mut Child) -> Result<SocketAddr, Box<dyn Error>> {
     let output = child.stdout.take().ok_or("its output is not captured")?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
-    let address = line.trim_end().strip_prefix("listening on http://");
+    let line = line.trim_end();
+    let address = line
+        .strip_prefix("listening on http://")
+        .or_else(|| line.strip_prefix("listening on https://"));
     Ok(address.ok_or("it does not say where it listens")?.parse()?)
 }
 

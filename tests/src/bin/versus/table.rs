@@ -39,9 +39,11 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Prints what was measured: samples by case, then by round, then by server. The ratios are those of
-/// the last server to each of the others.
-pub(crate) fn print(stacks: &[Stack], results: &[(&Case, Vec<Vec<Sample>>)]) {
+/// A case, and its samples by round and then by server; none of a server that did not take part.
+type Result<'a> = (&'a Case, Vec<Vec<Option<Sample>>>);
+
+/// Prints what was measured. The ratios are those of the last server to each of the others.
+pub(crate) fn print(stacks: &[Stack], results: &[Result<'_>]) {
     let all = |_: &Case| true;
     let requests = |case: &Case| case.unit == Unit::Requests;
     let title = "a second: requests, or MB (more is better)";
@@ -57,7 +59,7 @@ pub(crate) fn print(stacks: &[Stack], results: &[(&Case, Vec<Vec<Sample>>)]) {
 fn section(
     title: &str,
     stacks: &[Stack],
-    results: &[(&Case, Vec<Vec<Sample>>)],
+    results: &[Result<'_>],
     concerns: impl Fn(&Case) -> bool,
     figure: impl Fn(&Sample) -> Option<f64>,
 ) {
@@ -70,21 +72,28 @@ fn section(
     println!();
     for (case, rounds) in results.iter().filter(|(case, _)| concerns(case)) {
         print!("{:<60}", case.name);
+        let taken_part = |index: usize| rounds.iter().all(|round| round[index].is_some());
+        let value =
+            |round: &[Option<Sample>], index: usize| round[index].as_ref().and_then(&figure);
         for index in 0..stacks.len() {
-            let value = median(rounds.iter().map(|round| figure(&round[index])));
-            print!(" {:>11}", value.map_or("?".into(), number));
+            let value = median(rounds.iter().map(|round| value(round, index)));
+            print!(" {:>11}", cell(taken_part(index), value.map(number)));
         }
         for (index, other) in others.iter().enumerate() {
-            let ratio = |round: &Vec<Sample>| {
-                let (ours, theirs) = (figure(&round[others.len()])?, figure(&round[index])?);
-                Some(ours / theirs)
-            };
-            let ratio = median(rounds.iter().map(ratio));
+            let ratio = |round: &Vec<_>| Some(value(round, others.len())? / value(round, index)?);
+            let ratio = median(rounds.iter().map(ratio)).map(|ratio| format!("{ratio:.2}"));
             let width = format!("   {last}/{other}").len();
-            print!("{:>width$}", ratio.map_or("?".into(), |ratio| format!("{ratio:.2}")));
+            let both = taken_part(index) && taken_part(others.len());
+            print!("{:>width$}", cell(both, ratio));
         }
         println!();
     }
+}
+
+/// A figure, or why there is none: who was asked did not take part, or it is unknown.
+fn cell(taken_part: bool, figure: Option<String>) -> String {
+    let missing = if taken_part { "?" } else { "-" };
+    figure.unwrap_or_else(|| missing.to_owned())
 }
 
 /// The middle of the values, or nothing if one of them is unknown.
@@ -112,6 +121,13 @@ mod tests {
         assert_eq!(median([Some(3.0), Some(1.0), Some(2.0)].into_iter()), Some(2.0));
         assert_eq!(median([Some(3.0), None].into_iter()), None);
         assert_eq!(median([].into_iter()), None);
+    }
+
+    #[test]
+    fn a_missing_figure_says_why() {
+        assert_eq!(cell(true, Some("1.00".into())), "1.00");
+        assert_eq!(cell(true, None), "?");
+        assert_eq!(cell(false, None), "-");
     }
 
     #[test]

@@ -1,0 +1,23 @@
+//! What the servers that speak TLS share: the provider, a certificate made at start, tickets.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+
+/// A configuration that shows a self-signed certificate (ECDSA on P-256) for this machine, offers
+/// HTTP/1.1, and resumes sessions by tickets.
+pub(crate) fn server_config() -> io::Result<Arc<ServerConfig>> {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let own = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.into()], own.signing_key.into())
+        .map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
+    Ok(Arc::new(config))
+}
