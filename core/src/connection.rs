@@ -333,6 +333,7 @@ impl Connection {
 
     /// Closes a websocket (RFC 6455 7.1.2), with a code, and a reason of which the first 123 bytes
     /// count. Messages that still come go nowhere; the peer has `websocket_close_timeout` to answer.
+    /// A peer that has closed is answered with its own code.
     ///
     /// # Errors
     /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::CloseCode`].

@@ -98,7 +98,9 @@ pub enum Event<'e> {
         /// The bytes; they may be changed in place.
         data: &'e mut [u8],
     },
-    /// The peer closes its websocket: nothing more comes on it, and nothing more can be sent.
+    /// The peer closes its websocket: nothing more comes on it. What the application was about to
+    /// say can still be sent, for `websocket_close_timeout`;
+    /// [`Connection::close`](crate::Connection::close) is owed, and answers with the peer's code.
     Closing {
         /// The stream of the request that became the websocket.
         stream: StreamId,

@@ -82,7 +82,8 @@ pub enum Timer {
     WebSocketMessage,
     /// No message passed on a websocket, in either direction (`websocket_idle_timeout`).
     WebSocketIdle,
-    /// Our close is out, and the peer's does not come (`websocket_close_timeout`).
+    /// Our close is out, and the peer's does not come (`websocket_close_timeout`). It also bounds
+    /// what an application may still say to a peer that has closed, which is then answered.
     WebSocketClose,
 }
 

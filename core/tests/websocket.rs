@@ -49,7 +49,7 @@ const PONG: u8 = 0x8a;
 struct Echo {
     connection: Connection,
     stream: Option<StreamId>,
-    /// Asks for one more message with each that comes.
+    /// Asks for messages, and answers a close.
     eager: bool,
     options: Options,
     log: Vec<String>,
@@ -130,8 +130,12 @@ impl Echo {
                 Event::Piece { text, last, data, .. } => {
                     log.push(format!("piece {text} {last} {}", data.len()));
                 }
-                Event::Closing { code, reason, .. } => {
-                    log.push(format!("closing {code:?} {reason}"))
+                Event::Closing { stream, code, reason } => {
+                    log.push(format!("closing {code:?} {reason}"));
+                    // One that answers ours is answered already.
+                    if eager {
+                        let _ = connection.close(now, stream, Some(1000), "");
+                    }
                 }
                 Event::Reset { reason, .. } => log.push(format!("reset {reason:?}")),
                 Event::Writable { .. } => log.push("writable".to_owned()),
@@ -382,6 +386,38 @@ fn the_peers_close_is_echoed_and_the_connection_ends() {
         assert!(echo.connection.status().wants_shutdown());
         assert_eq!(echo.reason(at(0)), CloseReason::Completed);
     }
+}
+
+#[test]
+fn what_the_application_was_about_to_say_is_still_sent() {
+    let mut echo = Echo::new(Config::builder());
+    echo.eager = false;
+    let close = frame(CLOSE, &4000u16.to_be_bytes());
+    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), close].concat());
+    echo.take_out();
+    assert_eq!(echo.log, ["closing Some(4000) "]);
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketClose)));
+    // Neither what follows a close nor the peer's end changes anything.
+    echo.receive(at(1), &frame(TEXT, b"after"));
+    drop(echo.connection.receive_eof(at(2)));
+    echo.resume(at(2));
+    assert!(!echo.connection.has_events());
+    let stream = echo.stream();
+    let mut last = Bytes::from_static(b"last words");
+    assert_eq!(echo.connection.send_message(at(3), stream, true, &mut last), Ok(true));
+    echo.connection.close(at(3), stream, Some(1000), "not told").expect("it is owed");
+    echo.send(at(3));
+    assert_eq!(echo.take_out(), [sent(TEXT, b"last words"), closing(4000, "")].concat());
+    assert_eq!(echo.reason(at(3)), CloseReason::Completed);
+    // It has so long for that, and no longer.
+    let mut echo = Echo::open(Config::builder());
+    echo.eager = false;
+    echo.receive(at(0), &frame(CLOSE, b""));
+    echo.tick(Tick::from_nanos(5_000_000_000 - 1));
+    assert!(echo.take_out().is_empty());
+    echo.tick(at(5000));
+    assert_eq!(echo.take_out(), sent(CLOSE, b""));
+    assert_eq!(echo.reason(at(5000)), CloseReason::Completed);
 }
 
 #[test]

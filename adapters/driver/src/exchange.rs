@@ -11,6 +11,7 @@ use crate::shared::Shared;
 use crate::spare::{self, Slot};
 use crate::websocket::{Accepting, CloseFrame, Closed, Meeting, Running, WebSocket};
 use bytes::{Buf, Bytes};
+use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{HeaderMap, Response};
 use http_body::Body as _;
@@ -292,7 +293,7 @@ where
         };
         let (mut parts, body) = response.into_parts();
         if let Some(accepting) = Accepting::take(&mut parts) {
-            return self.begin_websocket(cx, step, accepting, &parts);
+            return self.begin_websocket(cx, step, accepting, &mut parts);
         }
         let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
         self.set(Work::Answering { answer });
@@ -310,8 +311,10 @@ impl<F, B> Work<F, B> {
         cx: &mut Context<'_>,
         step: &mut Step<'_>,
         accepting: Accepting,
-        parts: &Parts,
+        parts: &mut Parts,
     ) -> Outcome {
+        // Frameworks tell the length of the content, which there is not.
+        parts.headers.remove(CONTENT_LENGTH);
         let running = match step.begin_websocket(accepting, &parts.headers) {
             Ok(running) => running,
             Err(Misuse::UnknownStream) => return Outcome::Over,

@@ -325,13 +325,9 @@ impl Sink<Message> for WebSocket {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
-        match self.meeting.closed() {
-            Some(closed) => Err(closed),
-            None => {
-                self.meeting.push(message);
-                Ok(())
-            }
-        }
+        self.meeting.check_open()?;
+        self.meeting.push(message);
+        Ok(())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {

@@ -7,8 +7,9 @@
 //!
 //! | state | what it means | next |
 //! |---|---|---|
-//! | `Open` | messages in both directions | `Closing`, `Closed` |
+//! | `Open` | messages in both directions | `Closing`, `Answering`, `Closed` |
 //! | `Closing` | our close is out, the peer's is waited for; its messages go nowhere | `Closed` |
+//! | `Answering` | the peer's close has come, the application may still say what it was about to | `Closed` |
 //! | `Closed` | no more is looked at or sent: the connection lingers | |
 
 use super::deflate::Deflater;
@@ -45,6 +46,8 @@ enum State {
     Open,
     /// For that reason the connection ends when the peer's close has come.
     Closing(CloseReason),
+    /// The peer's close, which is to be answered, had that code.
+    Answering(Option<u16>),
     Closed,
 }
 
@@ -135,6 +138,11 @@ impl Session {
                 common.discard(input.take_all());
                 return None;
             }
+            if let State::Answering(_) = self.state {
+                // Nothing follows a close (RFC 6455 5.5.1).
+                input.take_all();
+                return None;
+            }
             if !input.bytes().is_empty() {
                 self.heard = common.now;
                 self.pinged = false;
@@ -197,18 +205,20 @@ impl Session {
         }
     }
 
-    /// The peer's close is answered, or was the answer; either way the server ends the connection
-    /// (RFC 6455 7.1.1).
+    /// The peer's close was the answer to ours, or is to be answered.
     fn closed_by_peer(&mut self, common: &mut Common, code: Option<u16>) {
-        let reason = match self.state {
-            State::Closing(reason) => reason,
-            State::Open | State::Closed => {
-                // Behind half a message it would be taken for an interruption of it, which it is.
-                close::write(common.output.buffer(LONGEST_CLOSE), code, "");
-                CloseReason::Completed
-            }
-        };
-        self.end(common, reason);
+        match self.state {
+            State::Closing(reason) => self.end(common, reason),
+            State::Open => self.state = State::Answering(code),
+            State::Answering(_) | State::Closed => {}
+        }
+    }
+
+    /// Answers the peer's close with its own code; the server then ends the connection (RFC 6455
+    /// 5.5.1, 7.1.1).
+    fn answer_close(&mut self, common: &mut Common, code: Option<u16>) {
+        close::write(common.output.buffer(LONGEST_CLOSE), code, "");
+        self.end(common, CloseReason::Completed);
     }
 
     /// What was to be lent as text is none: the caller tells the application.
@@ -220,7 +230,7 @@ impl Session {
 
     /// Whether [`Session::step`] has something to do without new bytes.
     pub(crate) fn has_events(&self, common: &Common) -> bool {
-        let over = common.eof && common.is_open();
+        let over = common.eof && common.is_open() && !matches!(self.state, State::Answering(_));
         let room = (self.cut_short || self.pong.is_some()) && self.has_room(common);
         self.reset.is_some() || room || over || (common.is_open() && self.receiver.has_more())
     }
@@ -301,7 +311,10 @@ impl Session {
         if code.is_some_and(|code| !close::may_be_sent(code)) {
             return Err(Misuse::CloseCode);
         }
-        self.begin_close(common, CloseReason::Completed, code, reason);
+        match self.state {
+            State::Answering(code) => self.answer_close(common, code),
+            _ => self.begin_close(common, CloseReason::Completed, code, reason),
+        }
         Ok(())
     }
 
@@ -329,7 +342,7 @@ impl Session {
         }
         common.timers.stop_request();
         let config = common.config.clone();
-        if let State::Closing(_) = self.state {
+        if let State::Closing(_) | State::Answering(_) = self.state {
             run(common, Timer::WebSocketClose, Some(config.websocket_close_timeout()));
             return stop(common, &TIMERS[..4]);
         }
@@ -368,6 +381,10 @@ impl Session {
     pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
         let reason = CloseReason::Expired(timer);
         match timer {
+            Timer::WebSocketClose => match self.state {
+                State::Answering(code) => self.answer_close(common, code),
+                _ => self.close_at_once(common, reason),
+            },
             Timer::WebSocketPing => {
                 frame::write_control(common.output.buffer(2), Opcode::Ping, &[]);
                 self.pinged = true;
@@ -377,11 +394,13 @@ impl Session {
             Timer::WebSocketIdle => {
                 self.begin_close(common, reason, Some(close::GOING_AWAY), "idle");
             }
-            _ => {
-                self.state = State::Closed;
-                common.close(reason);
-            }
+            _ => self.close_at_once(common, reason),
         }
+    }
+
+    fn close_at_once(&mut self, common: &mut Common, reason: CloseReason) {
+        self.state = State::Closed;
+        common.close(reason);
     }
 
     // ---- the ends of things ---------------------------------------------------------------------
@@ -417,7 +436,7 @@ impl Session {
         });
         let reason = match self.state {
             State::Closing(first) => first,
-            State::Open | State::Closed => reason,
+            State::Open | State::Answering(_) | State::Closed => reason,
         };
         self.end(common, reason);
     }
@@ -461,11 +480,8 @@ impl Session {
     /// Something may be sent.
     fn check(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
         self.check_stream(stream)?;
-        if self.state == State::Open && common.is_open() {
-            Ok(())
-        } else {
-            Err(Misuse::UnknownStream)
-        }
+        let speaks = matches!(self.state, State::Open | State::Answering(_));
+        if speaks && common.is_open() { Ok(()) } else { Err(Misuse::UnknownStream) }
     }
 }
 

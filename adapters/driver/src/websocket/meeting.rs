@@ -28,6 +28,8 @@ struct State {
     begun: Option<(bool, Bytes)>,
     /// The handler waits for a message.
     wanted: bool,
+    /// It has one, and has not come back for another.
+    busy: bool,
     /// Messages that the connection may still deliver.
     asked: u64,
     /// The handler closes.
@@ -79,8 +81,14 @@ impl Meeting {
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Message, Closed>>> {
         let mut state = self.lock();
         if let Some(message) = state.incoming.pop() {
+            state.busy = true;
             return Poll::Ready(Some(Ok(message)));
         }
+        if state.busy && state.end.is_some() {
+            // The driver has waited for that, to answer the peer's close.
+            state.call_driver(cx);
+        }
+        state.busy = false;
         if let Some(end) = &state.end {
             let in_order = matches!(end, Closed::Peer(_) | Closed::Here);
             let error = (!in_order && !state.told).then(|| Err(end.clone()));
@@ -106,6 +114,11 @@ impl Meeting {
         Poll::Pending
     }
 
+    /// Whether anything can still be sent.
+    pub(super) fn check_open(&self) -> Result<(), Closed> {
+        self.lock().ended().map_or(Ok(()), Err)
+    }
+
     /// Takes a message to be sent.
     pub(super) fn push(&self, message: Message) {
         self.lock().outgoing.push(message);
@@ -127,7 +140,7 @@ impl Meeting {
     /// Closes behind what waits to be sent; only the first close counts.
     pub(super) fn close(&self, frame: Option<CloseFrame>) {
         let mut state = self.lock();
-        if !state.closing && state.end.is_none() {
+        if !state.closing && !state.is_lost() {
             state.closing = true;
             let normal = CloseFrame { code: Some(1000), reason: ByteString::new() };
             state.close = Some(frame.unwrap_or(normal));
@@ -205,6 +218,7 @@ impl Meeting {
                 }
             }
         }
+        state.answer_close();
         if state.is_flushed()
             && let Some(CloseFrame { code, reason }) = state.close.take()
         {
@@ -224,7 +238,7 @@ impl Meeting {
     /// Nothing is left to be passed on.
     pub(crate) fn is_settled(&self) -> bool {
         let state = self.lock();
-        state.end.is_some() || (state.is_flushed() && state.close.is_none())
+        state.is_lost() || (state.is_flushed() && state.close.is_none())
     }
 
     /// The websocket has ended; only the first end counts.
@@ -234,8 +248,10 @@ impl Meeting {
             // An answer to our close is no close of the peer's.
             let here = state.closing && matches!(end, Closed::Peer(_));
             state.end = Some(if here { Closed::Here } else { end });
-            state.driver = None;
-            (state.outgoing, state.begun) = (Queue::default(), None);
+            if state.is_lost() || here {
+                state.driver = None;
+                (state.outgoing, state.begun) = (Queue::default(), None);
+            }
             for waker in [state.reader.take(), state.writer.take()].into_iter().flatten() {
                 waker.wake();
             }
@@ -263,9 +279,30 @@ impl State {
         self.outgoing.is_empty() && self.begun.is_none()
     }
 
-    /// Why nothing can be sent any more.
+    /// Why nothing can be sent any more. To a peer that has closed it can, until that is answered.
     fn ended(&self) -> Option<Closed> {
-        self.end.clone().or(self.closing.then_some(Closed::Here))
+        match &self.end {
+            Some(Closed::Peer(_)) if !self.closing => None,
+            Some(end) => Some(end.clone()),
+            None => self.closing.then_some(Closed::Here),
+        }
+    }
+
+    /// It has ended, and not by a close of the peer's.
+    fn is_lost(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| !matches!(end, Closed::Peer(_)))
+    }
+
+    /// The peer has closed: once the handler has answered all that came before, so does this side.
+    fn answer_close(&mut self) {
+        let is_answered = self.incoming.is_empty() && !self.busy;
+        if let Some(Closed::Peer(frame)) = &self.end
+            && is_answered
+            && !self.closing
+        {
+            self.closing = true;
+            self.close = Some(frame.clone());
+        }
     }
 
     /// The driver looks by itself after it has polled the handler on its own task.
