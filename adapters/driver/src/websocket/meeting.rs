@@ -321,3 +321,99 @@ fn register(waker: &mut Option<Waker>, cx: &Context<'_>) {
         *waker = Some(cx.waker().clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
+
+    /// Counts how often a task is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn task() -> (Arc<Woken>, Waker) {
+        let woken = Arc::new(Woken::default());
+        (woken.clone(), woken.into())
+    }
+
+    fn text(text: &str) -> Message {
+        Message::Text(text.into())
+    }
+
+    #[test]
+    fn messages_wake_who_waits_and_come_before_the_end() {
+        let (woken, waker) = task();
+        let cx = Context::from_waker(&waker);
+        let meeting = Meeting::default();
+        assert!(meeting.poll_next(&cx).is_pending());
+        assert!(meeting.receive(Lent::Text("a")), "there is room for more");
+        assert_eq!(woken.0.load(Relaxed), 1);
+        meeting.end(Closed::Reset(portcullis::ResetReason::Timeout));
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(Some(Ok(text("a")))));
+        let end = Closed::Reset(portcullis::ResetReason::Timeout);
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(Some(Err(end.clone()))));
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(None), "it is told once");
+        assert_eq!(meeting.poll_ready(&cx), Poll::Ready(Err(end)));
+    }
+
+    #[test]
+    fn few_messages_wait_and_none_leaves_memory_behind() {
+        let cx = Context::from_waker(Waker::noop());
+        let meeting = Meeting::default();
+        let mut count = 1;
+        while meeting.receive(Lent::Binary(&mut [0; 1000])) {
+            count += 1;
+        }
+        assert_eq!(count, WAITING.div_ceil(1000 + EACH));
+        while meeting.poll_next(&cx).is_ready() {
+            count -= 1;
+        }
+        assert_eq!(count, 0);
+        assert_eq!(meeting.lock().incoming.bytes, 0);
+    }
+
+    #[test]
+    fn sending_waits_for_room_and_the_driver_is_called_from_another_task() {
+        let (driver, waker) = task();
+        let meeting = Meeting::default();
+        register(&mut meeting.lock().driver, &Context::from_waker(&waker));
+        let cx = Context::from_waker(Waker::noop());
+        while meeting.poll_ready(&cx).is_ready() {
+            meeting.push(Message::Binary(Bytes::from_static(&[0; 1000])));
+        }
+        assert_eq!(driver.0.load(Relaxed), 1);
+        assert!(meeting.poll_flush(&cx).is_pending());
+        assert_eq!(driver.0.load(Relaxed), 2);
+        // On the driver's own task there is nobody to call.
+        assert!(meeting.poll_flush(&Context::from_waker(&waker)).is_pending());
+        assert_eq!(driver.0.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn a_close_of_the_peers_is_answered_when_the_handler_is_done_with_what_came_before() {
+        let cx = Context::from_waker(Waker::noop());
+        let meeting = Meeting::default();
+        meeting.receive(Lent::Text("a"));
+        meeting.end(Closed::Peer(CloseFrame { code: Some(1000), reason: ByteString::new() }));
+        let answered = || {
+            let mut state = meeting.lock();
+            state.answer_close();
+            state.closing
+        };
+        assert!(!answered(), "a message waits");
+        assert!(meeting.poll_next(&cx).is_ready());
+        assert!(!answered(), "it is being handled");
+        assert_eq!(meeting.check_open(), Ok(()));
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(None));
+        assert!(answered());
+        assert!(meeting.check_open().is_err());
+    }
+}
