@@ -18,6 +18,9 @@ use rustls::crypto::aws_lc_rs as provider;
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 use rustls::crypto::ring as provider;
 
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!("the program needs a provider of cryptography: the feature `aws-lc-rs` or `ring`");
+
 /// Names that a certificate made at the start is for.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 

@@ -100,6 +100,19 @@ fn an_address_in_use_is_one_line() {
 }
 
 #[test]
+fn a_certificate_that_cannot_be_used_is_one_line() {
+    let folder = TempDir::new().expect("a folder");
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "").expect("written");
+    let (empty, absent) = (empty.to_str().expect("text"), "/nowhere/key.pem");
+    for (chain, said) in [(absent, "cannot read /nowhere/key.pem"), (empty, "no certificate in")] {
+        let err = failure(&["--tls-cert", chain, "--tls-key", absent]);
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.contains(said), "{err}");
+    }
+}
+
+#[test]
 fn a_root_that_cannot_be_read_is_one_line() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("file");
@@ -117,7 +130,7 @@ fn bad_arguments_are_explained() {
     for (args, said) in [
         (
             vec!["--set", "patience=1s"],
-            "there is no setting `patience`; the settings are keep_alive",
+            "there is no setting `patience`; the settings are tls_handshake_timeout",
         ),
         (vec!["--set", "keep_alive_timeout=soon"], "expected a time with its unit"),
         (vec!["--set", "keep_alive_timeout=0s"], "keep_alive_timeout must lie between 1ms and"),

@@ -128,7 +128,8 @@ impl Http1 {
     pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
         let reason = CloseReason::Expired(timer);
         match timer {
-            Timer::KeepAlive if common.draining => self.close(common, CloseReason::Drained),
+            Timer::KeepAlive if common.draining => self.leave(common, CloseReason::Drained),
+            Timer::KeepAlive => self.leave(common, reason),
             Timer::RequestHead | Timer::RequestBody => self.fail(common, reason),
             Timer::Linger => self.close(common, CloseReason::UnreadContent),
             _ => self.close(common, reason),
@@ -180,6 +181,15 @@ impl Http1 {
         } else {
             CloseReason::Completed
         }
+    }
+
+    /// Ends an idle connection: nothing is left to discard, so it is over once our close_notify, if
+    /// there is TLS, has gone.
+    #[cold]
+    fn leave(&mut self, common: &mut Common, reason: CloseReason) {
+        common.linger(reason, u64::MAX);
+        self.receiving.become_next(Receiving::Closed);
+        self.sending.become_next(Sending::Closed);
     }
 
     /// Ends the connection at once, whatever it is at.

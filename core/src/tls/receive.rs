@@ -51,7 +51,7 @@ impl Tls {
                 continue;
             }
             let rest = fresh.get_mut(at..).unwrap_or_default();
-            let length = record::length(rest, self.is_tls13());
+            let length = record::length(rest);
             if !self.admit(length.unwrap_or(0), 0, limit) {
                 break;
             }
@@ -88,6 +88,7 @@ impl Tls {
         let mut bytes = take(&mut transit.pending);
         if !self.admit(length.unwrap_or(0), before, limit) {
             self.transit.get_or_insert_default().opened = 0;
+            self.ended |= before > 0;
             return more.len();
         }
         if length.is_none_or(|length| have < length) {
@@ -113,7 +114,7 @@ impl Tls {
     fn pending_record(&self) -> (usize, Option<usize>) {
         let record = self.transit.as_ref().and_then(|it| it.pending.get(it.opened..));
         let record = record.unwrap_or_default();
-        (record.len(), record::length(record, self.is_tls13()))
+        (record.len(), record::length(record))
     }
 
     /// Keeps a part of a record, in a buffer that grows no further than to the record's end.
@@ -152,6 +153,8 @@ impl Tls {
         if !self.budget.spend(cost, now) {
             self.failure = self.failure.or(Some(TlsFailure::Flood));
         }
+        // What rustls still needs goes with the failure: it must not be asked to seal anything.
+        self.ended |= self.failure.is_some() && opened.done < bytes.len();
         self.budget.earn(opened.plaintext);
         opened
     }

@@ -4,21 +4,19 @@
 pub(super) const HEADER: usize = 5;
 /// The most plaintext in a record.
 pub(super) const PLAINTEXT: usize = 1 << 14;
-/// The largest record, of TLS 1.2 (RFC 5246 6.2.3): header, and 2 KiB more than the plaintext.
+/// The largest record, of TLS 1.2 (RFC 5246 6.2.3): header, and 2 KiB more than the plaintext. Those
+/// of TLS 1.3 are smaller (RFC 8446 5.2), but only with the whole of one does rustls say so to the peer.
 pub(super) const LARGEST: usize = HEADER + PLAINTEXT + 2048;
-/// The largest record once TLS 1.3 is agreed on (RFC 8446 5.2).
-const LARGEST_13: usize = HEADER + PLAINTEXT + 256;
 
 /// How long the record is that `bytes` begin with, header included; `None` while that is not known.
 ///
 /// A header of another protocol, or one that announces too much, counts as the whole record: nothing
-/// more is waited for, and rustls refuses it.
-pub(super) fn length(bytes: &[u8], is_tls13: bool) -> Option<usize> {
+/// more is waited for, and rustls refuses it. Of a heartbeat (RFC 6520) it wants to see all first.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let header = bytes.first_chunk::<HEADER>()?;
     let length = HEADER + usize::from(u16::from_be_bytes([header[3], header[4]]));
-    let largest = if is_tls13 { LARGEST_13 } else { LARGEST };
-    let is_tls = matches!(header[0], 20..=23) && header[1] == 3;
-    Some(if is_tls && length <= largest { length } else { HEADER })
+    let is_tls = matches!(header[0], 20..=24) && header[1] == 3;
+    Some(if is_tls && length <= LARGEST { length } else { HEADER })
 }
 
 #[cfg(test)]
@@ -29,19 +27,19 @@ mod tests {
     fn the_length_is_known_with_the_header() {
         let record = [23, 3, 3, 1, 2, 9, 9];
         for known in 0..HEADER {
-            assert_eq!(length(&record[..known], true), None, "{known} bytes");
+            assert_eq!(length(&record[..known]), None, "{known} bytes");
         }
-        assert_eq!(length(&record, true), Some(HEADER + 0x102));
+        assert_eq!(length(&record), Some(HEADER + 0x102));
     }
 
     #[test]
     fn what_is_too_long_is_not_waited_for() {
         let header = |length: usize| [23, 3, 3, (length >> 8) as u8, length as u8];
-        for (is_tls13, most) in [(true, PLAINTEXT + 256), (false, PLAINTEXT + 2048)] {
-            assert_eq!(length(&header(most), is_tls13), Some(HEADER + most));
-            assert_eq!(length(&header(most + 1), is_tls13), Some(HEADER));
-        }
-        assert_eq!(length(b"hello", true), Some(HEADER));
-        assert_eq!(length(&[23, 4, 0, 1, 0], true), Some(HEADER));
+        let most = PLAINTEXT + 2048;
+        assert_eq!(length(&header(most)), Some(HEADER + most));
+        assert_eq!(length(&header(most + 1)), Some(HEADER));
+        assert_eq!(length(b"hello"), Some(HEADER));
+        assert_eq!(length(&[23, 4, 0, 1, 0]), Some(HEADER));
+        assert_eq!(length(&[25, 3, 3, 1, 0]), Some(HEADER));
     }
 }

@@ -10,7 +10,7 @@ use crate::time::Tick;
 use core::fmt;
 use core::mem::{size_of, take};
 use rustls::server::UnbufferedServerConnection;
-use rustls::{Error, PeerMisbehaved, ProtocolVersion, ServerConfig};
+use rustls::{Error, PeerMisbehaved, ServerConfig};
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -201,10 +201,6 @@ impl Tls {
         });
         let rustls = if self.handshaking { RUSTLS_HANDSHAKE } else { RUSTLS };
         size_of::<Self>() + rustls + transit
-    }
-
-    pub(super) fn is_tls13(&self) -> bool {
-        self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 }
 

@@ -116,6 +116,29 @@ fn answers_to_faults_come_over_tls() {
 }
 
 #[test]
+fn an_idle_connection_is_left_with_a_close_notify_and_without_lingering() {
+    for (draining, reason) in
+        [(false, CloseReason::Expired(Timer::KeepAlive)), (true, CloseReason::Drained)]
+    {
+        for version in VERSIONS {
+            let mut pair = Pair::shaken(version);
+            // Half a record changes nothing.
+            pair.deliver(&[23, 3, 3, 1, 0, 9]);
+            if draining {
+                pair.server.drain(pair.now);
+            }
+            let (at, timer) = pair.server.deadline().expect("it waits");
+            assert_eq!(timer, Timer::KeepAlive);
+            pair.at(at);
+            assert!(!pair.server.wants_read() && !pair.server.is_cut_off());
+            let last = pair.taken();
+            assert_eq!(pair.server.status(), Status::Closed(reason));
+            assert_ends_well(&mut pair, &last);
+        }
+    }
+}
+
+#[test]
 fn an_abrupt_end_says_nothing() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(GET);
@@ -157,6 +180,21 @@ fn a_record_that_is_announced_as_too_long_is_not_waited_for() {
         pair.deliver(&[0xff]);
         let last = pair.closes_with(tls(TlsFailure::Record));
         assert!(!last.is_empty(), "an alert");
+    }
+}
+
+#[test]
+fn a_record_of_the_wrong_size_or_type_ends_with_an_alert() {
+    // More than TLS 1.3 allows and TLS 1.2 does, and a heartbeat.
+    for header in [[23, 3, 3, 0x42, 0], [24, 3, 3, 0, 40]] {
+        for version in VERSIONS {
+            let mut pair = Pair::shaken(version);
+            let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+            pair.deliver(&header);
+            pair.deliver(&vec![0; length]);
+            let last = pair.closes_with(tls(TlsFailure::Record));
+            assert_eq!(pair.refused(&last), AlertDescription::BadRecordMac, "{header:?}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::pair::{Pair, VERSIONS};
 use crate::support::{GET, POST_MUCH, secs};
-use portcullis::rustls::version;
+use portcullis::rustls::{ContentType, version};
 use portcullis::{CloseReason, Status, Tick, TlsFailure};
 
 const FLOOD: CloseReason = CloseReason::Tls(TlsFailure::Flood);
@@ -103,4 +103,22 @@ fn records_whose_message_is_not_complete_are_limited() {
     });
     assert!((1000..1200).contains(&count), "{count}");
     pair.closes_with(FLOOD);
+}
+
+#[test]
+fn messages_after_the_handshake_that_are_never_complete_are_limited() {
+    // A key update that is announced as 65,000 bytes. With it unfinished nothing can be sealed.
+    for (step, reason, counts) in [
+        (1, FLOOD, 200..300),
+        (1000, CloseReason::Tls(TlsFailure::HandshakeTooLarge), 10..20),
+        (16_000, CloseReason::Tls(TlsFailure::HandshakeTooLarge), 2..4),
+    ] {
+        let mut pair = Pair::shaken(&version::TLS13);
+        let mut seal = pair.sealer();
+        pair.deliver(&seal(ContentType::Handshake, &[24, 0, 0xfd, 0xe8]));
+        let part = vec![0; step];
+        let count = until_the_end(&mut pair, |_| seal(ContentType::Handshake, &part));
+        assert!(counts.contains(&count), "{count} of {step}");
+        assert_eq!(pair.closes_with(reason), b"");
+    }
 }

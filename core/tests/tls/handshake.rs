@@ -172,8 +172,7 @@ fn keep_alive_begins_with_the_end_of_the_handshake() {
     let expected = pair.now.after(Config::default().keep_alive_timeout());
     assert_eq!(pair.server.deadline(), Some((expected, Timer::KeepAlive)));
     pair.at(expected);
-    let last = pair.closes_with(CloseReason::Expired(Timer::KeepAlive));
-    assert!(last.is_empty(), "a plain close");
+    pair.closes_with(CloseReason::Expired(Timer::KeepAlive));
 }
 
 #[test]

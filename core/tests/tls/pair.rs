@@ -3,15 +3,17 @@
 use crate::provider;
 use crate::support::{Seen, answer, pull};
 use portcullis::rustls::client::Resumption;
+use portcullis::rustls::crypto::cipher::OutboundPlainMessage;
 use portcullis::rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
 };
 use portcullis::rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig,
-    SupportedProtocolVersion, version,
+    AlertDescription, ClientConfig, ClientConnection, ConnectionTrafficSecrets, ContentType, Error,
+    ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion, version,
 };
 use portcullis::{Builder, CloseReason, Config, Connection, Status, StreamId, Tick};
 use std::io::{IoSlice, Read, Write};
+use std::mem::replace;
 use std::sync::{Arc, LazyLock};
 
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
@@ -42,6 +44,7 @@ pub(crate) fn client_settings(version: &'static SupportedProtocolVersion) -> Cli
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
+    config.enable_secret_extraction = true;
     config
 }
 
@@ -104,6 +107,27 @@ impl Pair {
             records.extend(self.flight());
         }
         records
+    }
+
+    /// What seals records of any type under the keys that the client has after the handshake (TLS
+    /// 1.3). The client is lost: what the server sends from now on nobody reads.
+    pub(crate) fn sealer(&mut self) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
+        let fresh = client(client_settings(&version::TLS13));
+        let secrets = replace(&mut self.client, fresh).dangerous_extract_secrets();
+        let (mut number, secrets) = secrets.expect("its settings allow it").tx;
+        let suite = provider::cipher_suite::TLS13_AES_256_GCM_SHA384;
+        let (Some(suite), ConnectionTrafficSecrets::Aes256Gcm { key, iv }) =
+            (suite.tls13(), secrets)
+        else {
+            panic!("not the suite that both prefer");
+        };
+        let mut encrypter = suite.aead_alg.encrypter(key, iv);
+        move |typ, plaintext| {
+            let version = ProtocolVersion::TLSv1_2;
+            let message = OutboundPlainMessage { typ, version, payload: plaintext.into() };
+            number += 1;
+            encrypter.encrypt(message, number - 1).expect("keys are fresh").encode()
+        }
     }
 
     /// The server reads `bytes`, at once or in as many reads as it allows.
