@@ -515,17 +515,21 @@ impl super::Budget for Purse<'_> {
 
 /// Lets a timer run until `at`, or not at all.
 fn set(common: &mut Common, timer: Timer, at: Option<Tick>) {
-    common.timers.set(timer, at.unwrap_or(Tick::NEVER));
+    match at {
+        Some(at) => common.timers.set(timer, at),
+        None => common.timers.stop(timer),
+    }
 }
 
 /// Lets a timer run from the moment at which it was first asked for, or not at all.
 fn run(common: &mut Common, timer: Timer, delay: Option<Duration>) {
-    let at = match (delay, common.timers.get(timer)) {
-        (None, _) => Tick::NEVER,
-        (Some(delay), Tick::NEVER) => common.now.after(delay),
-        (Some(_), at) => at,
-    };
-    common.timers.set(timer, at);
+    match delay {
+        None => common.timers.stop(timer),
+        Some(delay) if !common.timers.is_set(timer) => {
+            common.timers.set(timer, common.now.after(delay));
+        }
+        Some(_) => {}
+    }
 }
 
 fn stop(common: &mut Common, timers: &[Timer]) {
