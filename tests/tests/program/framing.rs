@@ -130,7 +130,6 @@ fn other_refusals_have_their_status() {
             501,
         ),
         ("GET /hello\r\n\r\n".to_owned(), 400),
-        ("\x16\x03\x01\x02\0\x01\0\x01\x7c\x03\x03\r\n\r\n".to_owned(), 400),
     ] {
         let mut client = program.connect();
         client.send(&request);
