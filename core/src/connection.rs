@@ -149,7 +149,9 @@ impl Connection {
 
     /// Whether [`resume`](Self::resume) may bring events. If it says no, there are none.
     pub fn has_events(&self) -> bool {
-        self.unfinished || !self.common.held.is_empty() || self.protocol.has_events(&self.common)
+        self.unfinished
+            || self.protocol.may_go_on(&self.common)
+            || self.protocol.has_events(&self.common)
     }
 
     /// The peer sends no more (its FIN). It ends input only: what was received before is still
@@ -287,7 +289,7 @@ impl Connection {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         options: websocket::Options,
     ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| {
+        let accepted = self.act(now, |protocol, common| {
             protocol.http1()?.upgrade(common, stream, accepted.fields(), fields)?;
             let limits = options.limits(&common.config);
             let session =
@@ -297,7 +299,10 @@ impl Connection {
                 protocol.drain(common);
             }
             Ok(())
-        })
+        });
+        // What is held, and the end of input, are to be looked at again, as something else.
+        self.unfinished |= accepted.is_ok();
+        accepted
     }
 
     /// Sends a message on a websocket, or as much of it as there is room for: what was taken is gone

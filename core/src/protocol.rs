@@ -119,6 +119,15 @@ impl Protocol {
         }
     }
 
+    /// Whether the held bytes are worth another look.
+    #[inline]
+    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
+        match self {
+            Protocol::Http1(_) => !common.held.is_empty(),
+            Protocol::WebSocket(session) => session.may_go_on(common),
+        }
+    }
+
     /// Lets the timers follow the states; the last thing that every public call does.
     #[inline]
     pub(crate) fn settle(&mut self, common: &mut Common) {
@@ -151,7 +160,7 @@ impl Protocol {
     pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         match self {
             Protocol::Http1(http) => http.fail(common, reason),
-            Protocol::WebSocket(session) => session.fail(common, reason, None),
+            Protocol::WebSocket(session) => session.fail(common, reason),
         }
     }
 
@@ -169,7 +178,7 @@ impl Protocol {
     pub(crate) fn close(&mut self, common: &mut Common, reason: CloseReason) {
         match self {
             Protocol::Http1(http) => http.close(common, reason),
-            Protocol::WebSocket(_) => common.close(reason),
+            Protocol::WebSocket(session) => session.cut(common, reason),
         }
     }
 

@@ -559,3 +559,207 @@ fn keep_alive_does_not_apply() {
     echo.receive(at(3_600_000), &frame(TEXT, b"still here"));
     assert_eq!(echo.log, ["message true 10"]);
 }
+
+// ---- what a review found ---------------------------------------------------------------------------
+
+#[test]
+fn half_a_control_frame_is_no_sign_of_life_for_ever() {
+    let second = Duration::from_secs(1);
+    let config = Config::builder().websocket_ping_interval(Some(second));
+    let mut echo = Echo::open(config.websocket_pong_timeout(Some(second)));
+    echo.receive(at(0), &frame(PING, b"half")[..3]);
+    assert!(!echo.connection.has_events(), "nothing to do without more bytes");
+    echo.tick(at(1000));
+    assert_eq!(echo.take_out(), sent(PING, b""));
+    echo.resume(at(1500));
+    assert_eq!(echo.deadline(), Some((2000, Timer::WebSocketPong)));
+    echo.tick(at(2000));
+    assert_eq!(echo.reason(at(2000)), CloseReason::Expired(Timer::WebSocketPong));
+    // And without pings the guard over what has begun ends it.
+    let mut echo = Echo::open(without_pings());
+    echo.receive(at(0), &frame(PING, b"half")[..3]);
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketMessage)));
+}
+
+#[test]
+fn what_is_sent_behind_a_ping_does_not_renew_the_wait_for_its_pong() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    echo.tick(at(20_000));
+    for second in 21..40 {
+        let mut data = Bytes::from_static(b"tick");
+        let now = at(second * 1000);
+        assert_eq!(echo.connection.send_message(now, stream, true, &mut data), Ok(true));
+        echo.send(now);
+        assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)), "at {second} s");
+    }
+    echo.tick(at(40_000));
+    assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Timer::WebSocketPong));
+}
+
+#[test]
+fn the_wait_for_a_pong_begins_when_the_ping_is_flushed() {
+    let mut echo = Echo::open(Config::builder());
+    echo.connection.tick(at(20_000));
+    assert_eq!(echo.deadline(), Some((25_000, Timer::Response)));
+    echo.send(at(24_000));
+    assert_eq!(echo.deadline(), Some((44_000, Timer::WebSocketPong)));
+}
+
+#[test]
+fn the_wait_for_a_close_begins_when_ours_is_flushed() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    let mut data = Bytes::from(vec![5; 20_000]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut data), Ok(true));
+    echo.connection.close(at(0), stream, Some(1000), "").expect("open");
+    for second in 1..10 {
+        echo.connection.sent(at(second * 1000), 1000);
+        echo.connection.tick(at(second * 1000));
+        assert!(matches!(echo.deadline(), Some((_, Timer::Response))), "{:?}", echo.deadline());
+    }
+    echo.send(at(10_000));
+    assert_eq!(echo.deadline(), Some((15_000, Timer::WebSocketClose)));
+}
+
+#[test]
+fn a_message_that_begins_behind_a_whole_one_has_its_own_grace() {
+    let mut echo = Echo::open(without_pings());
+    let message = frame(TEXT, b"hello");
+    echo.receive(at(0), &message[..3]);
+    // Each read ends one message and begins the next.
+    for second in (4..60).step_by(4) {
+        echo.receive(at(second * 1000), &[&message[3..], &message[..3]].concat());
+        assert_eq!(echo.deadline(), Some((second * 1000 + 5000, Timer::WebSocketMessage)));
+    }
+    let ping = frame(PING, b"hello");
+    echo.receive(at(64_000), &[&message[3..], &ping[..3]].concat());
+    echo.receive(at(68_000), &[&ping[3..], &ping[..3]].concat());
+    assert_eq!(echo.deadline(), Some((73_000, Timer::WebSocketMessage)));
+}
+
+#[test]
+fn a_message_in_pieces_is_not_hurried_without_credit() {
+    let mut echo = Echo::new(without_pings());
+    (echo.eager, echo.options.pieces) = (false, true);
+    echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+    let stream = echo.stream();
+    echo.connection.request_data(at(0), stream, 50).expect("alive");
+    let message = frame(BINARY, &[1; 100]);
+    echo.receive(at(0), &message[..56]);
+    assert_eq!((echo.log.len(), echo.deadline()), (1, None), "it waits for the application");
+    assert!(echo.connection.wants_read(), "and sees the end of the connection");
+    echo.connection.request_data(at(60_000), stream, 50).expect("alive");
+    assert_eq!(echo.deadline(), Some((65_000, Timer::WebSocketMessage)));
+}
+
+#[test]
+fn bytes_of_a_message_are_use() {
+    let idle = Some(Duration::from_secs(6));
+    let mut echo = Echo::open(without_pings().websocket_idle_timeout(idle));
+    let message = frame(BINARY, &[1; 60_000]);
+    for (second, part) in message.chunks(2000).enumerate() {
+        echo.receive(at(second as u64 * 1000), part);
+    }
+    assert_eq!(echo.log, ["message false 60000"]);
+}
+
+#[test]
+fn empty_messages_wait_for_room_as_well() {
+    let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
+    let stream = echo.stream();
+    let sent = (0..2000).take_while(|_| {
+        echo.connection.send_message(at(0), stream, false, &mut Bytes::new()) == Ok(true)
+    });
+    assert_eq!(sent.count(), 512);
+    echo.send(at(0));
+    echo.resume(at(0));
+    assert_eq!(echo.log, ["writable"]);
+}
+
+#[test]
+fn who_is_told_of_room_finds_some() {
+    let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
+    let stream = echo.stream();
+    let mut first = Bytes::from(vec![5; 1000]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut first), Ok(true));
+    let mut next = Bytes::from(vec![5; 2000]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut next), Ok(false));
+    echo.connection.sent(at(0), 504);
+    echo.connection.sent(at(0), 1);
+    assert!(echo.connection.has_events());
+    while echo.connection.resume(at(0)).next().is_some() {}
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut next), Ok(false));
+    assert!(next.len() < 2000, "some of it went");
+    assert!(!echo.connection.has_events());
+}
+
+#[test]
+fn a_tick_within_the_event_that_closed_sends_nothing_behind_the_close() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    let mut bytes = frame(TEXT, b"a");
+    let mut events = echo.connection.receive(at(0), &mut bytes).expect("it reads");
+    let (connection, _) = events.next().expect("a message");
+    connection.close(at(0), stream, Some(1000), "").expect("open");
+    connection.tick(at(3_600_000));
+    drop(events);
+    echo.send(at(3_600_000));
+    assert_eq!(echo.take_out(), closing(1000, ""));
+}
+
+#[test]
+fn what_ends_at_once_frees_half_a_message() {
+    for drained in [false, true] {
+        let mut echo = Echo::open(without_pings());
+        echo.receive(at(0), &frame(BINARY, &[1; 60_000])[..50_000]);
+        assert!(echo.connection.memory() > 50_000);
+        if drained {
+            echo.connection.drain(at(0));
+            echo.connection.tick(at(3_600_000));
+        } else {
+            echo.connection.abort(at(0), CloseReason::Aborted);
+        }
+        assert!(matches!(echo.connection.status(), Status::Closed(_)));
+        assert!(echo.connection.memory() < 1200, "{}", echo.connection.memory());
+    }
+}
+
+#[test]
+fn the_end_of_input_waits_for_credit_and_not_for_ever() {
+    let mut echo = Echo::new(without_pings());
+    echo.eager = false;
+    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
+    drop(echo.connection.receive_eof(at(0)));
+    echo.resume(at(0));
+    assert!(echo.log.is_empty());
+    assert!(!echo.connection.has_events(), "it would be asked again and again");
+    let stream = echo.stream();
+    echo.connection.request_data(at(1), stream, 1).expect("alive");
+    assert!(echo.connection.has_events());
+    echo.resume(at(1));
+    assert_eq!(echo.log, ["message true 1".to_owned(), "reset Truncated".to_owned()]);
+}
+
+#[test]
+fn what_came_before_a_late_acceptance_is_not_forgotten() {
+    let close = frame(CLOSE, &1000u16.to_be_bytes());
+    for (behind, told) in [(&b""[..], "Reset"), (&close[..], "Closing")] {
+        let mut connection = Connection::new(Arc::new(Config::default()), at(0));
+        let mut wire = [format!("{UPGRADE}\r\n").as_bytes(), behind].concat();
+        let mut events = connection.receive(at(0), &mut wire).expect("it reads");
+        let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
+        let accepted = Handshake::read(&head).expect("good").accept(None, None).expect("good");
+        while events.next().is_some() {}
+        drop(events);
+        while connection.receive_eof(at(0)).next().is_some() {}
+        while connection.has_events() && connection.resume(at(0)).next().is_some() {}
+        connection
+            .accept_websocket(at(1), stream, &accepted, None, Options::default())
+            .expect("it can be one");
+        assert!(connection.has_events());
+        let mut events = connection.resume(at(1));
+        let event = events.next().map(|(_, event)| format!("{event:?}")).unwrap_or_default();
+        assert!(event.starts_with(told), "{event} instead of {told}");
+    }
+}

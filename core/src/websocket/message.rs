@@ -178,9 +178,19 @@ impl Receiver {
         self.blocked
     }
 
-    /// Some of a message has arrived, and the rest has not: with credit, the peer is waited for.
+    /// Some of a message has arrived, and the rest has not.
     pub(crate) fn is_in_message(&self) -> bool {
         self.message.is_some()
+    }
+
+    /// The same, and the peer is waited for: there is credit for the rest.
+    pub(crate) fn awaits_more(&self) -> bool {
+        self.is_in_message() && self.may_begin_frame()
+    }
+
+    /// There is credit for what may come next.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.may_begin_frame()
     }
 
     /// With credit, [`Receiver::step`] has something to give without new bytes.

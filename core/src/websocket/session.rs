@@ -77,6 +77,8 @@ pub(crate) struct Session {
     used: Tick,
     /// A ping is out, and nothing has come since.
     pinged: bool,
+    /// When the peer could have seen that ping: it was flushed.
+    ping_sent: Tick,
     /// Some of a message was sent, and the rest is owed.
     sending: bool,
     /// A message was cut short.
@@ -98,6 +100,7 @@ impl Session {
             heard: common.now,
             used: common.now,
             pinged: false,
+            ping_sent: Tick::NEVER,
             sending: false,
             cut_short: false,
             reset: None,
@@ -124,6 +127,8 @@ impl Session {
         input: &mut Input<'_>,
         whole: &mut Vec<u8>,
     ) -> Option<Step> {
+        // What was held for the application says nothing of the peer once; what is incomplete, never.
+        let is_news = common.blocked || input.is_fresh();
         common.blocked = false;
         self.flush_pong(common);
         loop {
@@ -143,9 +148,9 @@ impl Session {
                 input.take_all();
                 return None;
             }
-            if !input.bytes().is_empty() {
+            if is_news && !input.is_empty() {
                 self.heard = common.now;
-                self.pinged = false;
+                (self.pinged, self.ping_sent) = (false, Tick::NEVER);
             }
             let mut purse = Purse { budget: &mut self.budget, now: common.now, earned: 0 };
             let taken = self.receiver.step(input, whole, &mut purse);
@@ -153,6 +158,7 @@ impl Session {
             if earned > 0 {
                 let new = common.uncounted(earned);
                 self.upload.progress(common.config.request_body_minimum(), new, common.now);
+                self.used = common.now;
             }
             match taken {
                 Ok(Some(step)) => {
@@ -161,15 +167,14 @@ impl Session {
                     }
                 }
                 Ok(None) if common.eof && !self.receiver.is_blocked() => {
-                    self.fail(common, CloseReason::Peer(PeerClose::Truncated), None);
+                    self.fail(common, CloseReason::Peer(PeerClose::Truncated));
                 }
                 Ok(None) => {
                     common.blocked = self.receiver.is_blocked();
                     return None;
                 }
                 Err(violation) => {
-                    let reason = CloseReason::Violation(violation);
-                    self.fail(common, reason, Some(violation.close_code()));
+                    self.fail(common, CloseReason::Violation(violation));
                 }
             }
         }
@@ -181,6 +186,10 @@ impl Session {
         input: &mut Input<'_>,
         step: message::Step,
     ) -> Option<Step> {
+        if !self.receiver.is_in_message() {
+            // What has begun behind a whole message, or a whole ping, is a wait of its own.
+            common.timers.stop(Timer::WebSocketMessage);
+        }
         match step {
             message::Step::Message { text, at } => {
                 self.used = common.now;
@@ -209,7 +218,10 @@ impl Session {
     fn closed_by_peer(&mut self, common: &mut Common, code: Option<u16>) {
         match self.state {
             State::Closing(reason) => self.end(common, reason),
-            State::Open => self.state = State::Answering(code),
+            State::Open => {
+                self.state = State::Answering(code);
+                stop(common, &TIMERS);
+            }
             State::Answering(_) | State::Closed => {}
         }
     }
@@ -224,15 +236,22 @@ impl Session {
     /// What was to be lent as text is none: the caller tells the application.
     #[cold]
     pub(crate) fn violated(&mut self, common: &mut Common, violation: Violation) {
-        self.fail(common, CloseReason::Violation(violation), Some(violation.close_code()));
+        self.fail(common, CloseReason::Violation(violation));
         self.reset = None;
     }
 
     /// Whether [`Session::step`] has something to do without new bytes.
     pub(crate) fn has_events(&self, common: &Common) -> bool {
-        let over = common.eof && common.is_open() && !matches!(self.state, State::Answering(_));
+        let is_ending = matches!(self.state, State::Answering(_));
+        let over = common.eof && common.is_open() && !common.blocked && !is_ending;
         let room = (self.cut_short || self.pong.is_some()) && self.has_room(common);
         self.reset.is_some() || room || over || (common.is_open() && self.receiver.has_more())
+    }
+
+    /// The same, of held bytes: what was left for want of credit can be gone on with. What is
+    /// incomplete waits for the peer.
+    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
+        !common.held.is_empty() && common.blocked && self.receiver.has_credit()
     }
 
     // ---- actions --------------------------------------------------------------------------------
@@ -253,7 +272,9 @@ impl Session {
     ) -> Result<bool, Misuse> {
         self.check(common, stream)?;
         let room = self.free(common);
-        if room < data.len().min(LEAST_FRAGMENT) || (room == 0 && !data.is_empty()) {
+        // Whoever is told of room finds enough of it: half of the limit.
+        let least = LEAST_FRAGMENT.min(common.config.send_buffer_limit() as usize / 2);
+        if room < data.len().clamp(1, least) {
             self.cut_short = true;
             return Ok(false);
         }
@@ -264,6 +285,8 @@ impl Session {
             let mut smaller = Vec::new();
             compressed = deflater.deflate(data, &mut smaller);
             if compressed {
+                // A `Bytes` counts with its length.
+                smaller.shrink_to_fit();
                 *data = smaller.into();
             }
         }
@@ -320,7 +343,8 @@ impl Session {
 
     pub(crate) fn drain(&mut self, common: &mut Common) {
         if self.state == State::Open {
-            self.begin_close(common, CloseReason::Drained, Some(close::GOING_AWAY), "");
+            let reason = CloseReason::Drained;
+            self.begin_close(common, reason, reason.close_code(), "");
         }
     }
 
@@ -341,29 +365,44 @@ impl Session {
             }
         }
         common.timers.stop_request();
-        let config = common.config.clone();
-        if let State::Closing(_) | State::Answering(_) = self.state {
-            run(common, Timer::WebSocketClose, Some(config.websocket_close_timeout()));
-            return stop(common, &TIMERS[..4]);
+        let timeout = common.config.websocket_close_timeout();
+        match self.state {
+            State::Open | State::Closed => {}
+            State::Answering(_) => return run(common, Timer::WebSocketClose, Some(timeout)),
+            // What is to be sent before our close falls under another guard.
+            State::Closing(_) => {
+                return run(common, Timer::WebSocketClose, flushed.then_some(timeout));
+            }
         }
         // Bytes that wait for the application hide what else the peer has sent.
         let hears = nothing_held || !common.blocked;
-        // What is unsent may well be why it is silent; another guard has an eye on that.
-        let listens = hears && flushed;
-        let silent_until = config.websocket_ping_interval().map(|it| self.heard.after(it));
-        set(common, Timer::WebSocketPing, silent_until.filter(|_| listens && !self.pinged));
-        let pong = config.websocket_pong_timeout().filter(|_| listens && self.pinged);
-        run(common, Timer::WebSocketPong, pong);
-        let idle_until = config.websocket_idle_timeout().map(|it| self.used.after(it));
+        self.settle_pings(common, hears, flushed);
+        let idle_until = common.config.websocket_idle_timeout().map(|it| self.used.after(it));
         set(common, Timer::WebSocketIdle, idle_until.filter(|_| hears));
-        if hears && (self.receiver.is_in_message() || !nothing_held) {
+        let is_owed = self.receiver.awaits_more() || !nothing_held;
+        if hears && is_owed {
             if !common.timers.is_set(Timer::WebSocketMessage) {
-                self.upload = Rate::running(config.request_body_minimum(), common.now);
+                self.upload = Rate::running(common.config.request_body_minimum(), common.now);
             }
             common.timers.set(Timer::WebSocketMessage, self.upload.deadline());
         } else {
             common.timers.stop(Timer::WebSocketMessage);
         }
+    }
+
+    /// Who is silent is pinged, once what is unsent cannot be why: another guard has an eye on that.
+    /// The wait for the pong begins when the ping is flushed, and what is sent behind it does not
+    /// begin it anew.
+    fn settle_pings(&mut self, common: &mut Common, hears: bool, flushed: bool) {
+        let silent_until = common.config.websocket_ping_interval().map(|it| self.heard.after(it));
+        let silent_until = silent_until.filter(|_| hears && flushed && !self.pinged);
+        set(common, Timer::WebSocketPing, silent_until);
+        if self.pinged && flushed && self.ping_sent == Tick::NEVER {
+            self.ping_sent = common.now;
+        }
+        let is_out = hears && self.ping_sent != Tick::NEVER;
+        let pong = common.config.websocket_pong_timeout().map(|it| self.ping_sent.after(it));
+        set(common, Timer::WebSocketPong, pong.filter(|_| is_out));
     }
 
     /// So many bytes came of a record that is not complete. Only who sends a message is helped by
@@ -383,24 +422,16 @@ impl Session {
         match timer {
             Timer::WebSocketClose => match self.state {
                 State::Answering(code) => self.answer_close(common, code),
-                _ => self.close_at_once(common, reason),
+                _ => self.cut(common, reason),
             },
             Timer::WebSocketPing => {
                 frame::write_control(common.output.buffer(2), Opcode::Ping, &[]);
                 self.pinged = true;
             }
-            Timer::WebSocketPong => self.fail(common, reason, Some(close::INTERNAL_ERROR)),
-            Timer::WebSocketMessage => self.fail(common, reason, Some(close::POLICY)),
-            Timer::WebSocketIdle => {
-                self.begin_close(common, reason, Some(close::GOING_AWAY), "idle");
-            }
-            _ => self.close_at_once(common, reason),
+            Timer::WebSocketPong | Timer::WebSocketMessage => self.fail(common, reason),
+            Timer::WebSocketIdle => self.begin_close(common, reason, reason.close_code(), "idle"),
+            _ => self.cut(common, reason),
         }
-    }
-
-    fn close_at_once(&mut self, common: &mut Common, reason: CloseReason) {
-        self.state = State::Closed;
-        common.close(reason);
     }
 
     // ---- the ends of things ---------------------------------------------------------------------
@@ -417,17 +448,24 @@ impl Session {
         self.state = State::Closing(reason);
         self.silence();
         self.receiver.discard();
+        stop(common, &TIMERS);
     }
 
-    /// The websocket is at its end for `reason`; the peer is told by a close with `code`.
+    /// Ends the connection at once: what was received of a message is freed.
     #[cold]
-    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason, code: Option<u16>) {
-        if let (State::Open, Some(_)) = (self.state, code) {
-            let text = match reason {
-                CloseReason::Violation(violation) => violation.label(),
-                reason => reason.label(),
-            };
-            close::write(common.output.buffer(LONGEST_CLOSE), code, text);
+    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
+        self.state = State::Closed;
+        self.silence();
+        self.receiver.discard();
+        self.reset = None;
+        common.close(reason);
+    }
+
+    /// The websocket is at its end for `reason`; the peer is told, if there is a code for that.
+    #[cold]
+    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+        if let (State::Open, Some(code)) = (self.state, reason.close_code()) {
+            close::write(common.output.buffer(LONGEST_CLOSE), Some(code), reason.label());
         }
         self.reset = Some(match reason {
             CloseReason::Expired(_) => ResetReason::Timeout,
