@@ -41,7 +41,9 @@ fn tungstenite_gets_its_messages_back() {
         let mut websocket = tungstenite(&program);
         for message in messages() {
             websocket.send(message.clone()).expect("sent");
-            assert!(websocket.read().expect("an answer") == message, "{} bytes", message.len());
+            let answer = websocket.read().expect("an answer");
+            let start = answer.to_string().chars().take(20).collect::<String>();
+            assert!(answer == message, "{} bytes, {start:?}", answer.len());
         }
         websocket.send(Message::Ping("are you there?".into())).expect("sent");
         assert_eq!(websocket.read().expect("an answer"), Message::Pong("are you there?".into()));

@@ -57,7 +57,7 @@ impl Receiver {
             }
         }
         self.inflater = Some(inflater);
-        self.assembled_so_far(message, whole)
+        self.assembled_so_far(input, message, whole)
     }
 
     /// Checks what was inflated from `new` on, in the order of its bytes: what came before a mistake

@@ -60,17 +60,19 @@ impl Receiver {
         let new = self.assembled.len() - length;
         self.check_text(message, new)?;
         self.take(input, length, budget);
-        self.assembled_so_far(message, whole)
+        self.assembled_so_far(input, message, whole)
     }
 
     /// The message is lent if it is complete.
     pub(super) fn assembled_so_far(
         &mut self,
+        input: &Input<'_>,
         message: Begun,
         whole: &mut Vec<u8>,
     ) -> Result<Next, Violation> {
         if self.left > 0 {
-            return Ok(Next::Wait);
+            // What was held is taken before what is fresh.
+            return Ok(if input.is_empty() { Next::Wait } else { Next::Again });
         }
         if !self.end_frame() {
             return Ok(Next::Again);
@@ -113,8 +115,11 @@ impl Receiver {
         let length = to_usize(self.left).min(input.bytes().len());
         input.take(length);
         self.left -= length as u64;
-        if self.left > 0 {
+        if self.left > 0 && input.is_empty() {
             return Next::Wait;
+        }
+        if self.left > 0 {
+            return Next::Again;
         }
         self.end_frame();
         Next::Again
