@@ -1,60 +1,79 @@
 //! Why things end: a connection ([`CloseReason`]), a request ([`Refusal`], [`ResetReason`]), a call
 //! ([`Misuse`]). All are closed enumerations.
 //!
-//! Each close reason has a label for metrics and logs, and the HTTP status that the peer was told,
-//! if it was told one. This is the whole table; a test holds the code to it.
+//! Each close reason has a label for metrics and logs, and the HTTP status or the close code of a
+//! websocket (RFC 6455 7.4) that the peer was told, if it was told one. This is the whole table; a test holds the code to it.
 //!
-//! | label | HTTP status | when |
-//! |---|---|---|
-//! | `peer_done` | | the peer ended the connection between two requests |
-//! | `peer_unannounced` | | the same over TLS, but without a close_notify (RFC 8446 6.1): anybody may have cut the connection |
-//! | `peer_truncated` | 400 | the peer ended the connection within a head or a content (RFC 9112 8) |
-//! | `peer_reset` | | reading or writing failed: the peer is gone |
-//! | `tls_handshake` | | the TLS handshake was not complete within `tls_handshake_timeout` |
-//! | `keep_alive` | | nothing of a request arrived for `keep_alive_timeout` |
-//! | `request_head` | 408 | a head was not complete within `request_head_timeout` |
-//! | `request_body` | 408 | content came more slowly than `request_body_rate` |
-//! | `response` | | the peer took our bytes more slowly than `response_rate` |
-//! | `drain` | | `drain_timeout` passed with a request in progress |
-//! | `malformed_request_line` | 400 | RFC 9112 3 |
-//! | `malformed_field` | 400 | RFC 9112 5: name, colon, value, obs-fold |
-//! | `bare_cr_or_lf` | 400 | a line that ends in anything but CRLF (RFC 9112 2.2) |
-//! | `blank_lines` | 400 | too many empty lines before a request (RFC 9112 2.2) |
-//! | `bad_target` | 400 | a request target in none of the four forms (RFC 9112 3.2) |
-//! | `bad_host` | 400 | `Host` missing, repeated, malformed, or unlike an absolute target (RFC 9112 3.2) |
-//! | `bad_content_length` | 400 | repeated or malformed `Content-Length` (RFC 9112 6.3) |
-//! | `bad_transfer_encoding` | 400 | repeated, with HTTP/1.0, or not exactly `chunked` (RFC 9112 6.1) |
-//! | `conflicting_framing` | 400 | both `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1) |
-//! | `bad_chunk` | 400 | a malformed chunk size, extension or end (RFC 9112 7.1) |
-//! | `chunk_extensions` | 400 | `chunk_extension_limit` or `chunk_extensions_limit` |
-//! | `trailers` | 400 | `trailers_limit`, or a field that no trailer may carry (RFC 9110 6.5.1) |
-//! | `content_too_large` | 413 | `request_body_limit` |
-//! | `target_too_long` | 414 | `request_target_limit` |
-//! | `unknown_expectation` | 417 | `Expect` other than `100-continue` (RFC 9110 10.1.1) |
-//! | `head_too_large` | 431 | `request_head_limit` |
-//! | `too_many_fields` | 431 | `request_fields_limit` |
-//! | `unknown_method` | 501 | a method of more than 32 bytes (RFC 9110 9.1) |
-//! | `unknown_coding` | 501 | a transfer coding before `chunked` (RFC 9112 6.1) |
-//! | `unavailable` | 503 | the driver has no room for the request |
-//! | `unknown_version` | 505 | neither HTTP/1.0 nor HTTP/1.1 |
-//! | `tls_unavailable` | | rustls refused the configuration, or failed in a way that it should not |
-//! | `tls_handshake_failed` | | nothing in common, or a malformed message; the peer is sent an alert |
-//! | `tls_handshake_abandoned` | | the peer ended the connection within the handshake |
-//! | `tls_handshake_too_large` | | `tls_handshake_limit` |
-//! | `tls_bad_record` | | a record that is malformed, or was not sealed by the peer; the peer is sent an alert |
-//! | `tls_alert` | | the peer sent a fatal alert |
-//! | `tls_flood` | | more empty or tiny records, key updates or warnings than any peer needs |
-//! | `tls_exhausted` | | the keys have sealed as much as they may, and cannot be renewed (TLS 1.2) |
-//! | `plain_http_on_tls_port` | 400 | the client speaks HTTP without TLS; it is told so without TLS |
-//! | `tls_on_plain_port` | | the client begins a TLS handshake where there is no TLS |
-//! | `completed` | | one side said `Connection: close`, or HTTP/1.0 |
-//! | `request_limit` | | `requests_per_connection` |
-//! | `unread_content` | | answered with too much of the request's content unread to keep the connection |
-//! | `drained` | | the connection was told to drain, and did |
-//! | `application` | | the application gave up on an answer that it had begun |
-//! | `aborted` | | the driver gave up on the connection |
+//! | label | HTTP status | close code | when |
+//! |---|---|---|---|
+//! | `peer_done` | | | the peer ended the connection between two requests |
+//! | `peer_unannounced` | | | the same over TLS, but without a close_notify (RFC 8446 6.1): anybody may have cut the connection |
+//! | `peer_truncated` | 400 | | the peer ended the connection within a head or a content (RFC 9112 8) |
+//! | `peer_reset` | | | reading or writing failed: the peer is gone |
+//! | `tls_handshake` | | | the TLS handshake was not complete within `tls_handshake_timeout` |
+//! | `keep_alive` | | | nothing of a request arrived for `keep_alive_timeout` |
+//! | `request_head` | 408 | | a head was not complete within `request_head_timeout` |
+//! | `request_body` | 408 | | content came more slowly than `request_body_rate` |
+//! | `response` | | | the peer took our bytes more slowly than `response_rate` |
+//! | `drain` | | | `drain_timeout` passed with a request in progress |
+//! | `malformed_request_line` | 400 | | RFC 9112 3 |
+//! | `malformed_field` | 400 | | RFC 9112 5: name, colon, value, obs-fold |
+//! | `bare_cr_or_lf` | 400 | | a line that ends in anything but CRLF (RFC 9112 2.2) |
+//! | `blank_lines` | 400 | | too many empty lines before a request (RFC 9112 2.2) |
+//! | `bad_target` | 400 | | a request target in none of the four forms (RFC 9112 3.2) |
+//! | `bad_host` | 400 | | `Host` missing, repeated, malformed, or unlike an absolute target (RFC 9112 3.2) |
+//! | `bad_content_length` | 400 | | repeated or malformed `Content-Length` (RFC 9112 6.3) |
+//! | `bad_transfer_encoding` | 400 | | repeated, with HTTP/1.0, or not exactly `chunked` (RFC 9112 6.1) |
+//! | `conflicting_framing` | 400 | | both `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1) |
+//! | `bad_chunk` | 400 | | a malformed chunk size, extension or end (RFC 9112 7.1) |
+//! | `chunk_extensions` | 400 | | `chunk_extension_limit` or `chunk_extensions_limit` |
+//! | `trailers` | 400 | | `trailers_limit`, or a field that no trailer may carry (RFC 9110 6.5.1) |
+//! | `content_too_large` | 413 | | `request_body_limit` |
+//! | `target_too_long` | 414 | | `request_target_limit` |
+//! | `unknown_expectation` | 417 | | `Expect` other than `100-continue` (RFC 9110 10.1.1) |
+//! | `head_too_large` | 431 | | `request_head_limit` |
+//! | `too_many_fields` | 431 | | `request_fields_limit` |
+//! | `unknown_method` | 501 | | a method of more than 32 bytes (RFC 9110 9.1) |
+//! | `unknown_coding` | 501 | | a transfer coding before `chunked` (RFC 9112 6.1) |
+//! | `unavailable` | 503 | | the driver has no room for the request |
+//! | `unknown_version` | 505 | | neither HTTP/1.0 nor HTTP/1.1 |
+//! | `websocket_pong` | | 1011 | nothing came for `websocket_pong_timeout` after a ping |
+//! | `websocket_message` | | 1008 | a message that had begun came more slowly than `request_body_rate` |
+//! | `websocket_idle` | | 1001 | no message passed for `websocket_idle_timeout` |
+//! | `websocket_close` | | | the peer did not answer our close within `websocket_close_timeout` |
+//! | `reserved_bits` | | 1002 | a bit without a meaning (RFC 6455 5.2) |
+//! | `reserved_opcode` | | 1002 | RFC 6455 5.2 |
+//! | `unmasked_frame` | | 1002 | RFC 6455 5.1 |
+//! | `bad_frame_length` | | 1002 | a length in more bytes than it needs, or of more than 63 bits (RFC 6455 5.2) |
+//! | `fragmented_control_frame` | | 1002 | RFC 6455 5.5 |
+//! | `long_control_frame` | | 1002 | RFC 6455 5.5 |
+//! | `unexpected_continuation` | | 1002 | RFC 6455 5.4 |
+//! | `interleaved_messages` | | 1002 | RFC 6455 5.4 |
+//! | `bad_close_payload` | | 1002 | a single byte (RFC 6455 5.5.1) |
+//! | `bad_close_code` | | 1002 | RFC 6455 7.4 |
+//! | `invalid_utf8` | | 1007 | text, or the reason of a close (RFC 6455 8.1) |
+//! | `invalid_compression` | | 1007 | RFC 7692 7.2.2 |
+//! | `message_too_large` | | 1009 | `websocket_message_limit` |
+//! | `too_many_useless_frames` | | 1008 | pings, pongs, empty frames and tiny fragments beyond the budget |
+//! | `tls_unavailable` | | | rustls refused the configuration, or failed in a way that it should not |
+//! | `tls_handshake_failed` | | | nothing in common, or a malformed message; the peer is sent an alert |
+//! | `tls_handshake_abandoned` | | | the peer ended the connection within the handshake |
+//! | `tls_handshake_too_large` | | | `tls_handshake_limit` |
+//! | `tls_bad_record` | | | a record that is malformed, or was not sealed by the peer; the peer is sent an alert |
+//! | `tls_alert` | | | the peer sent a fatal alert |
+//! | `tls_flood` | | | more empty or tiny records, key updates or warnings than any peer needs |
+//! | `tls_exhausted` | | | the keys have sealed as much as they may, and cannot be renewed (TLS 1.2) |
+//! | `plain_http_on_tls_port` | 400 | | the client speaks HTTP without TLS; it is told so without TLS |
+//! | `tls_on_plain_port` | | | the client begins a TLS handshake where there is no TLS |
+//! | `completed` | | | one side said `Connection: close`, or HTTP/1.0; a websocket was closed by either side, with a code of its own |
+//! | `request_limit` | | | `requests_per_connection` |
+//! | `unread_content` | | | answered with too much of the request's content unread to keep the connection |
+//! | `drained` | | 1001 | the connection was told to drain, and did |
+//! | `application` | | | the application gave up on an answer that it had begun |
+//! | `aborted` | | | the driver gave up on the connection |
 
 use crate::time::Timer;
+use crate::websocket::{Violation, close};
 use core::fmt;
 use http::StatusCode;
 
@@ -80,6 +99,8 @@ pub enum CloseReason {
     Expired(Timer),
     /// The peer's request was refused.
     Refused(Refusal),
+    /// The peer broke a rule of websockets.
+    Violation(Violation),
     /// TLS did not come about, or failed.
     Tls(TlsFailure),
     /// All is done, and one side wanted no more.
@@ -102,8 +123,9 @@ impl CloseReason {
     pub fn all() -> impl Iterator<Item = CloseReason> {
         let peer =
             [PeerClose::Done, PeerClose::Unannounced, PeerClose::Truncated, PeerClose::Reset];
-        // The linger timer ends a connection whose reason is known already.
-        let timers = Timer::ALL.into_iter().filter(|timer| *timer != Timer::Linger);
+        // The linger timer ends a connection whose reason is known already; a ping ends none.
+        let ends = |timer: &Timer| !matches!(timer, Timer::Linger | Timer::WebSocketPing);
+        let timers = Timer::ALL.into_iter().filter(ends);
         let rest = [
             CloseReason::Completed,
             CloseReason::RequestLimit,
@@ -115,6 +137,7 @@ impl CloseReason {
         (peer.into_iter().map(CloseReason::Peer))
             .chain(timers.map(CloseReason::Expired))
             .chain(Refusal::ALL.into_iter().map(CloseReason::Refused))
+            .chain(Violation::ALL.into_iter().map(CloseReason::Violation))
             .chain(TlsFailure::ALL.into_iter().map(CloseReason::Tls))
             .chain(rest)
     }
@@ -128,6 +151,7 @@ impl CloseReason {
             CloseReason::Peer(PeerClose::Reset) => "peer_reset",
             CloseReason::Expired(timer) => timer.label(),
             CloseReason::Refused(refusal) => refusal.label(),
+            CloseReason::Violation(violation) => violation.label(),
             CloseReason::Tls(failure) => failure.label(),
             CloseReason::Completed => "completed",
             CloseReason::RequestLimit => "request_limit",
@@ -148,6 +172,20 @@ impl CloseReason {
                 Some(StatusCode::REQUEST_TIMEOUT)
             }
             CloseReason::Refused(refusal) => Some(refusal.status()),
+            _ => None,
+        }
+    }
+
+    /// The close code that the peer of a websocket is told (RFC 6455 7.4.1); `None` for an end
+    /// without a close frame, and where the side that closed has chosen the code.
+    pub const fn close_code(self) -> Option<u16> {
+        match self {
+            CloseReason::Expired(Timer::WebSocketPong) => Some(close::INTERNAL_ERROR),
+            CloseReason::Expired(Timer::WebSocketMessage) => Some(close::POLICY),
+            CloseReason::Expired(Timer::WebSocketIdle) | CloseReason::Drained => {
+                Some(close::GOING_AWAY)
+            }
+            CloseReason::Violation(violation) => Some(violation.close_code()),
             _ => None,
         }
     }
@@ -339,6 +377,8 @@ pub enum ResetReason {
     Timeout,
     /// The content, or its framing, was refused.
     Refused(Refusal),
+    /// The peer broke a rule of websockets.
+    Violation(Violation),
 }
 
 impl fmt::Display for ResetReason {
@@ -349,6 +389,9 @@ impl fmt::Display for ResetReason {
             }
             ResetReason::Timeout => f.write_str("the peer sent content too slowly"),
             ResetReason::Refused(refusal) => write!(f, "the request was refused: {refusal}"),
+            ResetReason::Violation(violation) => {
+                write!(f, "the peer broke a rule of websockets: {violation}")
+            }
         }
     }
 }
@@ -387,6 +430,14 @@ pub enum Misuse {
     ContentBegun,
     /// As much is unsent as may be; ask again later.
     Full,
+    /// The stream is a websocket: requests and answers are over.
+    IsWebSocket,
+    /// The stream is not a websocket.
+    NotWebSocket,
+    /// The request cannot become a websocket: it has content, or is no HTTP/1.1 request.
+    NotUpgradable,
+    /// A close code that must not be sent (RFC 6455 7.4).
+    CloseCode,
     /// Reading is not wanted at the moment: `Connection::status` says so.
     NotReading,
     /// More bytes than `receive_buffer_limit` at once.
@@ -409,6 +460,10 @@ impl fmt::Display for Misuse {
             Misuse::Status => f.write_str("the status is not one for this call"),
             Misuse::ContentBegun => f.write_str("some of the content was delivered already"),
             Misuse::Full => f.write_str("too much is unsent"),
+            Misuse::IsWebSocket => f.write_str("the stream is a websocket"),
+            Misuse::NotWebSocket => f.write_str("the stream is not a websocket"),
+            Misuse::NotUpgradable => f.write_str("the request cannot become a websocket"),
+            Misuse::CloseCode => f.write_str("the close code must not be sent"),
             Misuse::NotReading => f.write_str("nothing is to be read at the moment"),
             Misuse::Overfed { limit } => write!(f, "more than {limit} bytes at once"),
         }
@@ -422,15 +477,16 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// The rows of the module's table: label and status.
-    fn documented() -> BTreeMap<&'static str, Option<u16>> {
+    /// The rows of the module's table: label, status and close code.
+    fn documented() -> BTreeMap<&'static str, (Option<u16>, Option<u16>)> {
         include_str!("close.rs")
             .lines()
             .filter_map(|line| line.strip_prefix("//! | `"))
             .map(|row| {
                 let mut cells = row.split('|').map(str::trim);
                 let label = cells.next().and_then(|cell| cell.strip_suffix('`')).expect("label");
-                (label, cells.next().expect("status").parse().ok())
+                let mut number = || cells.next().expect("a cell").parse().ok();
+                (label, (number(), number()))
             })
             .collect()
     }
@@ -439,10 +495,11 @@ mod tests {
     fn every_reason_has_one_row_in_the_documentation() {
         let mut rows = documented();
         for reason in CloseReason::all() {
-            let status = rows.remove(reason.label());
-            let status =
-                status.unwrap_or_else(|| panic!("{reason:?} is undocumented, or stands twice"));
-            assert_eq!(status, reason.status().map(|it| it.as_u16()), "{reason:?}");
+            let row = rows.remove(reason.label());
+            let row = row.unwrap_or_else(|| panic!("{reason:?} is undocumented, or stands twice"));
+            let status = reason.status().map(|it| it.as_u16());
+            assert_eq!(row, (status, reason.close_code()), "{reason:?}");
+            assert!(reason.close_code().is_none_or(close::may_be_sent), "{reason:?}");
         }
         assert!(rows.is_empty(), "rows of no reason: {rows:?}");
     }

@@ -227,6 +227,14 @@ settings! {
     linger_timeout: Duration = secs(2), strict secs(1), within MILLISECOND..=DAY, from "Apache lingering close (2 s)";
     /// How many bytes are discarded after an answer before the connection is closed on the peer.
     linger_limit: u64 = MIB, strict 256 * KIB, within 0..=u64::MAX, from "what a loopback or local client has in flight";
+    /// How long a websocket may be silent before it is pinged (RFC 6455 5.5.2), or none.
+    websocket_ping_interval: Option<Duration> = Some(secs(20)), strict Some(secs(20)), within Some(MILLISECOND)..=Some(DAY), from "Python `websockets` (`ping_interval`), Hypercorn `websocket_ping_interval`";
+    /// How long a websocket that was pinged may stay silent, or none. Answer: 1011.
+    websocket_pong_timeout: Option<Duration> = Some(secs(20)), strict Some(secs(20)), within Some(MILLISECOND)..=Some(DAY), from "Python `websockets` (`ping_timeout`)";
+    /// How long the peer may take to answer the close of its websocket (RFC 6455 7.1.1).
+    websocket_close_timeout: Duration = secs(5), strict secs(2), within MILLISECOND..=DAY, from "half of Python `websockets` (`close_timeout`, 10 s)";
+    /// How long a websocket may stay without a message in either direction, or none. Answer: 1001.
+    websocket_idle_timeout: Option<Duration> = None, strict Some(secs(300)), within Some(MILLISECOND)..=Some(DAY), from "Undertow, API Gateway (10 min), halved";
     /// How long a draining connection may take to finish what is in progress.
     drain_timeout: Duration = secs(30), strict secs(30), within MILLISECOND..=DAY, from "Kubernetes `terminationGracePeriodSeconds`";
     /// How long an idle connection that drains waits for a request that may be on its way.
@@ -252,6 +260,10 @@ settings! {
     send_buffer_limit: u64 = 60 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "64 KiB, less what would make a write just exceed the largest segment (65,483 bytes on loopback)";
     /// Bytes that one call of `Connection::receive` may bring, and so the most that is held unread.
     receive_buffer_limit: u64 = 64 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "one socket read of a fast peer";
+    /// Bytes of a websocket's message, also of what it inflates to. Answer: 1009. Memory is taken as it arrives.
+    websocket_message_limit: u64 = 16 * MIB, strict 64 * KIB, within 1..=u64::MAX / 4, from "Hypercorn `websocket_max_message_size` (16 MiB)";
+    /// Whether websockets compress their messages if the client can (RFC 7692); a compressor takes 380 KB while it is used.
+    websocket_deflate: bool = true, strict false, within false..=true, from "Python `websockets`, browsers";
     /// Bytes of the head, or of the trailers, that the application may give one answer.
     response_head_limit: u64 = 32 * KIB, strict 16 * KIB, within KIB..=MIB, from "twice a request head";
 }
@@ -323,6 +335,13 @@ impl Config {
         let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
         let unsent = crate::output::memory_bound(self);
         size_of::<Connection>() + held as usize + unsent + tls::memory_bound(self)
+    }
+
+    /// The most memory that a connection owns once it is a websocket.
+    ///
+    /// A message that is lent while events are pulled counts as well.
+    pub fn websocket_memory_bound(&self) -> usize {
+        self.memory_bound() + crate::websocket::memory_bound(self)
     }
 
     pub(crate) fn request_body_minimum(&self) -> MinimumRate {

@@ -4,14 +4,16 @@
 use crate::Config;
 use crate::close::{CloseReason, Misuse, Refusal, TlsFailure};
 use crate::common::Common;
-use crate::event::{Begun, BodyLength, Event, RequestHead, StreamId, Trailers};
-use crate::h1::head::Head;
-use crate::h1::section::Lines;
-use crate::h1::{Http1, Step};
+use crate::event::{self, Begun, BodyLength, Event, RequestHead, StreamId, Trailers};
+use crate::h1::Http1;
 use crate::input::Input;
+use crate::protocol::{Desk, Protocol, Step};
 use crate::status::{Phase, Status};
 use crate::time::{Tick, Timer};
 use crate::tls;
+use crate::websocket::message::Place;
+use crate::websocket::session::{Session, Terms};
+use crate::websocket::{self, Accepted, Message};
 use bytes::Bytes;
 use core::fmt;
 use core::mem::{replace, size_of, take};
@@ -36,7 +38,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Connection {
     common: Common,
-    protocol: Http1,
+    protocol: Protocol,
     /// Events are being pulled: the timers follow when they are dropped.
     pulling: bool,
     /// The last events were dropped before their end.
@@ -51,9 +53,7 @@ pub struct Connection {
 pub struct Events<'c, 'i> {
     connection: &'c mut Connection,
     input: Input<'i>,
-    lines: Lines,
-    /// What the newest request's head says.
-    head: Head,
+    desk: Desk,
     exhausted: bool,
     /// Asked for while other events are pulled: these go on with everything.
     nested: bool,
@@ -63,7 +63,7 @@ impl Connection {
     /// A connection that was accepted at `now`.
     pub fn new(config: Arc<Config>, now: Tick) -> Self {
         let common = Common::new(config, now);
-        let protocol = Http1::new(now, &common);
+        let protocol = Protocol::Http1(Http1::new(now, &common));
         let mut connection = Connection { common, protocol, pulling: false, unfinished: false };
         connection.settle();
         connection
@@ -149,7 +149,9 @@ impl Connection {
 
     /// Whether [`resume`](Self::resume) may bring events. If it says no, there are none.
     pub fn has_events(&self) -> bool {
-        self.unfinished || !self.common.held.is_empty() || self.protocol.has_events(&self.common)
+        self.unfinished
+            || self.protocol.may_go_on(&self.common)
+            || self.protocol.has_events(&self.common)
     }
 
     /// The peer sends no more (its FIN). It ends input only: what was received before is still
@@ -168,8 +170,7 @@ impl Connection {
         let held = take(&mut self.common.held);
         Events {
             input: Input::new(held, fresh),
-            lines: Lines::new(),
-            head: Head::default(),
+            desk: Desk::new(),
             connection: self,
             exhausted: nested,
             nested,
@@ -192,7 +193,7 @@ impl Connection {
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.inform(common, stream, status, fields))
+        self.act(now, |protocol, common| protocol.http1()?.inform(common, stream, status, fields))
     }
 
     /// Begins the answer.
@@ -213,7 +214,9 @@ impl Connection {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         length: BodyLength,
     ) -> Result<Begun, Misuse> {
-        self.act(now, |protocol, common| protocol.respond(common, stream, status, fields, length))
+        self.act(now, |protocol, common| {
+            protocol.http1()?.respond(common, stream, status, fields, length)
+        })
     }
 
     /// The whole answer: what [`respond`](Self::respond), [`send_data`](Self::send_data) and
@@ -230,7 +233,9 @@ impl Connection {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         content: &mut Bytes,
     ) -> Result<Begun, Misuse> {
-        self.act(now, |protocol, common| protocol.answer(common, stream, status, fields, content))
+        self.act(now, |protocol, common| {
+            protocol.http1()?.answer(common, stream, status, fields, content)
+        })
     }
 
     /// Sends content of the answer: takes from the front of `data` what fits under
@@ -245,7 +250,7 @@ impl Connection {
         stream: StreamId,
         data: &mut Bytes,
     ) -> Result<usize, Misuse> {
-        self.act(now, |protocol, common| protocol.send_data(common, stream, data))
+        self.act(now, |protocol, common| protocol.http1()?.send_data(common, stream, data))
     }
 
     /// How many bytes [`send_data`](Self::send_data) would take now; 0 also where it makes no sense.
@@ -264,7 +269,87 @@ impl Connection {
         stream: StreamId,
         trailers: Option<&HeaderMap>,
     ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.finish(common, stream, trailers))
+        self.act(now, |protocol, common| protocol.http1()?.finish(common, stream, trailers))
+    }
+
+    /// Makes the request a websocket, as it was agreed on in its handshake: answers with 101, and with
+    /// `fields` beside those of the handshake. From then on the stream is for messages.
+    ///
+    /// What the client has sent behind its request is the beginning of what it says.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::NotUpgradable`],
+    /// [`Misuse::Framing`] for fields that are not the caller's to set, [`Misuse::HeadTooLarge`],
+    /// [`Misuse::IsWebSocket`].
+    pub fn accept_websocket<'f>(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        accepted: &Accepted,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        options: websocket::Options,
+    ) -> Result<(), Misuse> {
+        let accepted = self.act(now, |protocol, common| {
+            protocol.http1()?.upgrade(common, stream, accepted.fields(), fields)?;
+            let limits = options.limits(&common.config);
+            let session =
+                Session::new(Terms { stream, limits, deflate: accepted.deflate() }, common);
+            *protocol = Protocol::WebSocket(Box::new(session));
+            if common.draining {
+                protocol.drain(common);
+            }
+            Ok(())
+        });
+        // What is held, and the end of input, are to be looked at again, as something else.
+        self.unfinished |= accepted.is_ok();
+        accepted
+    }
+
+    /// Sends a message on a websocket, or as much of it as there is room for: what was taken is gone
+    /// from `data`. True if that was all; otherwise [`Event::Writable`] comes once, when half of
+    /// `send_buffer_limit` is free, and the call is to be repeated with what is left.
+    ///
+    /// A message that is to be compressed leaves its compressed rest in `data`. That text is UTF-8
+    /// is for the caller to know.
+    ///
+    /// # Errors
+    /// [`Misuse::NotWebSocket`]; [`Misuse::UnknownStream`] also once either side has closed.
+    pub fn send_message(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        text: bool,
+        data: &mut Bytes,
+    ) -> Result<bool, Misuse> {
+        self.act(now, |protocol, common| {
+            protocol.websocket()?.send_message(common, stream, text, data)
+        })
+    }
+
+    /// Sends a ping with up to 125 bytes (RFC 6455 5.5.2). It is not needed for keeping the
+    /// connection: `websocket_ping_interval` is.
+    ///
+    /// # Errors
+    /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::TooLong`], and
+    /// [`Misuse::Full`] if `send_buffer_limit` bytes are unsent.
+    pub fn ping(&mut self, now: Tick, stream: StreamId, payload: &[u8]) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| protocol.websocket()?.ping(common, stream, payload))
+    }
+
+    /// Closes a websocket (RFC 6455 7.1.2), with a code, and a reason of which the first 123 bytes
+    /// count. Messages that still come go nowhere; the peer has `websocket_close_timeout` to answer.
+    /// A peer that has closed is answered with its own code.
+    ///
+    /// # Errors
+    /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::CloseCode`].
+    pub fn close(
+        &mut self,
+        now: Tick,
+        stream: StreamId,
+        code: Option<u16>,
+        reason: &str,
+    ) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| protocol.websocket()?.close(common, stream, code, reason))
     }
 
     /// Asks for some of the request's content: at least one byte, at most `bytes`. Without asking
@@ -272,10 +357,16 @@ impl Connection {
     /// delivery, and what is left of the credit lapses when nothing more is at hand. The first call
     /// also sends the 100 (Continue) that a client may wait for.
     ///
+    /// On a websocket it asks for so many messages; or for so many bytes, if they come in pieces.
+    /// That credit lasts.
+    ///
     /// # Errors
     /// [`Misuse::UnknownStream`].
     pub fn request_data(&mut self, now: Tick, stream: StreamId, bytes: u64) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.request_data(common, stream, bytes))
+        self.act(now, |protocol, common| match protocol {
+            Protocol::Http1(http) => http.request_data(common, stream, bytes),
+            Protocol::WebSocket(session) => session.request(stream, bytes),
+        })
     }
 
     /// Sets the limit of this request's content in bytes, or none, instead of
@@ -290,7 +381,9 @@ impl Connection {
         stream: StreamId,
         limit: Option<u64>,
     ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.limit_request_body(common, stream, limit))
+        self.act(now, |protocol, common| {
+            protocol.http1()?.limit_request_body(common, stream, limit)
+        })
     }
 
     /// Answers with the status that goes with `refusal`, and closes the connection. An answer that
@@ -300,7 +393,7 @@ impl Connection {
     /// [`Misuse::UnknownStream`].
     pub fn refuse(&mut self, now: Tick, stream: StreamId, refusal: Refusal) -> Result<(), Misuse> {
         let reason = CloseReason::Refused(refusal);
-        self.act(now, |protocol, common| protocol.give_up(common, stream, reason))
+        self.act(now, |protocol, common| protocol.http1()?.give_up(common, stream, reason))
     }
 
     /// Gives up on an answer: the connection closes at once, so that the peer cannot take what it
@@ -309,7 +402,9 @@ impl Connection {
     /// # Errors
     /// [`Misuse::UnknownStream`].
     pub fn reset(&mut self, now: Tick, stream: StreamId) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.give_up(common, stream, CloseReason::Application))
+        self.act(now, |protocol, common| {
+            protocol.http1()?.give_up(common, stream, CloseReason::Application)
+        })
     }
 
     /// Finishes what is in progress, within `drain_timeout`, and then closes. An idle connection
@@ -329,7 +424,7 @@ impl Connection {
         self.act(now, |protocol, common| protocol.close(common, reason));
     }
 
-    fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Http1, &mut Common) -> T) -> T {
+    fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Protocol, &mut Common) -> T) -> T {
         self.common.advance(now);
         let result = action(&mut self.protocol, &mut self.common);
         self.settle();
@@ -421,13 +516,21 @@ impl Connection {
 
     /// What the connection is at, for metrics.
     pub fn phase(&self) -> Phase {
-        self.common.phase()
+        match (self.common.phase(), &self.protocol) {
+            (Phase::Application, Protocol::WebSocket(_)) => Phase::WebSocket,
+            (phase, _) => phase,
+        }
     }
 
     /// Memory that the connection owns, in bytes: itself and its heap. At most
     /// [`Config::memory_bound`] after every call.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.common.memory()
+        size_of::<Self>() + self.common.memory() + self.protocol.memory()
+    }
+
+    /// What holds for it.
+    pub fn config(&self) -> &Config {
+        &self.common.config
     }
 
     /// How many requests were delivered.
@@ -456,15 +559,15 @@ impl<'i> Events<'_, 'i> {
             return None;
         }
         let Connection { common, protocol, .. } = &mut *self.connection;
-        let Some(step) = protocol.step(common, &mut self.input, &mut self.lines, &mut self.head)
-        else {
+        let Some(step) = protocol.step(common, &mut self.input, &mut self.desk) else {
             self.exhausted = true;
             return None;
         };
         let stream = protocol.stream();
         let event = match step {
             Step::Request(span) => {
-                let head = RequestHead::new(self.input.span(span), &self.head, &self.lines);
+                let head =
+                    RequestHead::new(self.input.span(span), &self.desk.head, &self.desk.lines);
                 Event::Request { stream, head }
             }
             Step::Data(span) => {
@@ -472,13 +575,39 @@ impl<'i> Events<'_, 'i> {
                 Event::Data { stream, data: self.input.span(span), behind }
             }
             Step::End(span) => {
-                let trailers = Trailers::new(self.input.span(span), &self.lines);
+                let trailers = Trailers::new(self.input.span(span), &self.desk.lines);
                 Event::End { stream, trailers }
             }
             Step::Writable => Event::Writable { stream },
             Step::Reset(reason) => Event::Reset { stream, reason },
+            Step::Message { text, at } => {
+                let bytes = lend(&mut self.input, &mut self.desk.whole, at);
+                match Message::new(text, bytes) {
+                    Ok(message) => Event::Message { stream, message },
+                    Err(violation) => {
+                        let reason = protocol.violated(common, violation);
+                        Event::Reset { stream, reason }
+                    }
+                }
+            }
+            Step::Piece { text, last, at } => {
+                let data = lend(&mut self.input, &mut self.desk.whole, at);
+                Event::Piece { stream, text, last, data }
+            }
+            Step::Closing { code, reason } => {
+                let reason = event::text(self.input.span(reason), 0..reason.len());
+                Event::Closing { stream, code, reason }
+            }
         };
         Some((self.connection, event))
+    }
+}
+
+/// The bytes at a place.
+fn lend<'e>(input: &'e mut Input<'_>, whole: &'e mut [u8], at: Place) -> &'e mut [u8] {
+    match at {
+        Place::Input(span) => input.span(span),
+        Place::Whole => whole,
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::close::{Refusal, ResetReason};
 use crate::h1::head::{Framing, Head, range};
 use crate::h1::section::{Line, Lines};
+use crate::websocket::Message;
 use bytes::{Bytes, BytesMut};
 use core::fmt;
 use core::ops::Range;
@@ -79,12 +80,42 @@ pub enum Event<'e> {
         /// The trailer fields; empty for most requests.
         trailers: Trailers<'e>,
     },
-    /// There is room again after a [`send_data`](crate::Connection::send_data) that was cut short.
+    /// A whole message of a websocket.
+    Message {
+        /// The stream of the request that became the websocket.
+        stream: StreamId,
+        /// The message.
+        message: Message<'e>,
+    },
+    /// Some of a websocket's message, as it comes: for who asked for pieces.
+    Piece {
+        /// The stream of the request that became the websocket.
+        stream: StreamId,
+        /// It is text: valid UTF-8, of which a piece may begin and end within a character.
+        text: bool,
+        /// The message ends with this piece, which may be empty.
+        last: bool,
+        /// The bytes; they may be changed in place.
+        data: &'e mut [u8],
+    },
+    /// The peer closes its websocket: nothing more comes on it. What the application was about to
+    /// say can still be sent, for `websocket_close_timeout`;
+    /// [`Connection::close`](crate::Connection::close) is owed, and answers with the peer's code.
+    Closing {
+        /// The stream of the request that became the websocket.
+        stream: StreamId,
+        /// The close code (RFC 6455 7.4), if there was one.
+        code: Option<u16>,
+        /// The reason, for people: at most 123 bytes; most often empty.
+        reason: &'e str,
+    },
+    /// There is room again after a [`send_data`](crate::Connection::send_data) or
+    /// [`send_message`](crate::Connection::send_message) that was cut short.
     Writable {
         /// The stream that was cut short.
         stream: StreamId,
     },
-    /// The request ended early. An answer to it goes nowhere.
+    /// The request, or the websocket, ended early. An answer to it goes nowhere.
     Reset {
         /// Its stream.
         stream: StreamId,
@@ -281,6 +312,6 @@ fn bytes_at(section: &[u8], place: Range<usize>) -> &[u8] {
 }
 
 /// What the parser took for a token or a target is ASCII.
-fn text(section: &[u8], place: Range<usize>) -> &str {
+pub(crate) fn text(section: &[u8], place: Range<usize>) -> &str {
     core::str::from_utf8(bytes_at(section, place)).unwrap_or_default()
 }

@@ -54,6 +54,10 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    pub(crate) fn len(self) -> usize {
+        self.end - self.start
+    }
+
     /// The same place without its first `bytes`.
     pub(crate) fn skip(self, bytes: usize) -> Span {
         Span { start: (self.start + bytes).min(self.end), ..self }
@@ -149,6 +153,11 @@ impl<'i> Input<'i> {
     /// How many bytes were not taken.
     pub(crate) fn len(&self) -> usize {
         self.held.len() + self.fresh.len().saturating_sub(self.fresh_start)
+    }
+
+    /// The driver brought some of it just now.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !self.fresh.is_empty()
     }
 
     /// Everything was taken.

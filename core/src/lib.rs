@@ -71,9 +71,11 @@
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `status` | what a driver is told |
 //! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
+//! | `protocol` | HTTP/1.1 or WebSocket: what both have to answer |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
 //! | `tls` | records to plaintext and back, by rustls: `session`, `receive`, `seal`, `record` |
 //! | `common` | what all protocols share; how a connection ends |
+//! | `websocket` | WebSocket: `handshake`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `h1` | HTTP/1.1: `state` (two tables), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
 //!
 //! # Promises
@@ -84,7 +86,6 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-#[cfg(feature = "tls")]
 mod budget;
 pub mod close;
 mod common;
@@ -94,10 +95,12 @@ mod event;
 mod h1;
 mod input;
 mod output;
+mod protocol;
 mod rate;
 mod status;
 mod time;
 mod tls;
+pub mod websocket;
 
 pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
 pub use config::{Builder, Config, ConfigError, Setting};

@@ -58,6 +58,8 @@ pub enum Phase {
     Application,
     /// Waits for the peer to take what was written.
     Response,
+    /// Is a websocket.
+    WebSocket,
     /// Waits for the peer to end, after the last answer.
     Lingering,
     /// Is closed.
@@ -66,13 +68,14 @@ pub enum Phase {
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Phase; 8] = [
+    pub const ALL: [Phase; 9] = [
         Phase::Handshake,
         Phase::Idle,
         Phase::RequestHead,
         Phase::RequestBody,
         Phase::Application,
         Phase::Response,
+        Phase::WebSocket,
         Phase::Lingering,
         Phase::Closed,
     ];
@@ -86,6 +89,7 @@ impl Phase {
             Phase::RequestBody => "request_body",
             Phase::Application => "application",
             Phase::Response => "response",
+            Phase::WebSocket => "websocket",
             Phase::Lingering => "lingering",
             Phase::Closed => "closed",
         }

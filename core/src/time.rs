@@ -73,11 +73,23 @@ pub enum Timer {
     Linger,
     /// The connection was told to drain (`drain_timeout`).
     Drain,
+    /// Nothing came on a websocket (`websocket_ping_interval`): it is pinged, and not closed.
+    WebSocketPing,
+    /// Nothing came on a websocket that was pinged (`websocket_pong_timeout`).
+    WebSocketPong,
+    /// Some of a websocket's message has come, and the rest comes too slowly
+    /// (`request_body_grace`, `request_body_rate`).
+    WebSocketMessage,
+    /// No message passed on a websocket, in either direction (`websocket_idle_timeout`).
+    WebSocketIdle,
+    /// Our close is out, and the peer's does not come (`websocket_close_timeout`). It also bounds
+    /// what an application may still say to a peer that has closed, which is then answered.
+    WebSocketClose,
 }
 
 impl Timer {
     /// All timers, in the order of the table.
-    pub const ALL: [Timer; 7] = [
+    pub const ALL: [Timer; 12] = [
         Timer::TlsHandshake,
         Timer::KeepAlive,
         Timer::RequestHead,
@@ -85,6 +97,11 @@ impl Timer {
         Timer::Response,
         Timer::Linger,
         Timer::Drain,
+        Timer::WebSocketPing,
+        Timer::WebSocketPong,
+        Timer::WebSocketMessage,
+        Timer::WebSocketIdle,
+        Timer::WebSocketClose,
     ];
 
     /// The timer's name in metrics and logs.
@@ -97,41 +114,84 @@ impl Timer {
             Timer::Response => "response",
             Timer::Linger => "linger",
             Timer::Drain => "drain",
+            Timer::WebSocketPing => "websocket_ping",
+            Timer::WebSocketPong => "websocket_pong",
+            Timer::WebSocketMessage => "websocket_message",
+            Timer::WebSocketIdle => "websocket_idle",
+            Timer::WebSocketClose => "websocket_close",
         }
     }
 }
 
-/// When each timer expires.
+/// When each timer expires. Timers of which no two run at a time share a place.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timers([Tick; Timer::ALL.len()]);
+pub(crate) struct Timers {
+    at: [Tick; PLACES.len()],
+    /// Which of those that share the first place has it.
+    first: Timer,
+}
+
+/// Who has a place of its own, but for the first: that is for who waits for the next thing of the
+/// peer's, whatever it is.
+const PLACES: [Timer; 5] = [
+    Timer::KeepAlive,
+    Timer::Response,
+    Timer::Drain,
+    Timer::WebSocketMessage,
+    Timer::WebSocketIdle,
+];
 
 impl Timers {
     pub(crate) const fn new() -> Self {
-        Timers([Tick::NEVER; Timer::ALL.len()])
+        Timers { at: [Tick::NEVER; PLACES.len()], first: Timer::KeepAlive }
     }
 
+    /// Lets it run until `at`. The one that had its place runs no more.
     pub(crate) fn set(&mut self, timer: Timer, at: Tick) {
-        self.0[timer as usize] = at;
+        let [first, response, drain, message, idle] = &mut self.at;
+        *match timer {
+            Timer::Response => response,
+            Timer::Drain => drain,
+            Timer::WebSocketMessage => message,
+            Timer::WebSocketIdle => idle,
+            _ => {
+                self.first = timer;
+                first
+            }
+        } = at;
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {
-        self.0[timer as usize] = Tick::NEVER;
+        if self.is_set(timer) {
+            self.set(timer, Tick::NEVER);
+        }
     }
 
     pub(crate) fn stop_all(&mut self) {
         *self = Self::new();
     }
 
-    /// Stops the timers that wait for the peer's bytes: of these no two run at a time.
+    /// Stops the timers that wait for a request.
     pub(crate) fn stop_request(&mut self) {
-        for timer in [Timer::KeepAlive, Timer::RequestHead, Timer::RequestBody, Timer::Linger] {
-            self.stop(timer);
+        if matches!(
+            self.first,
+            Timer::KeepAlive | Timer::RequestHead | Timer::RequestBody | Timer::Linger
+        ) {
+            self.set(self.first, Tick::NEVER);
         }
     }
 
     /// [`Tick::NEVER`] if it does not run.
     pub(crate) fn get(&self, timer: Timer) -> Tick {
-        self.0[timer as usize]
+        let [first, response, drain, message, idle] = self.at;
+        match timer {
+            Timer::Response => response,
+            Timer::Drain => drain,
+            Timer::WebSocketMessage => message,
+            Timer::WebSocketIdle => idle,
+            _ if timer == self.first => first,
+            _ => Tick::NEVER,
+        }
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
@@ -140,20 +200,19 @@ impl Timers {
 
     /// The earliest deadline, with its reason; of equal ones the first in the table.
     pub(crate) fn next(&self) -> Option<(Tick, Timer)> {
-        let mut first = (Tick::NEVER, Timer::KeepAlive);
-        for timer in Timer::ALL {
-            let at = self.0[timer as usize];
-            if at < first.0 {
-                first = (at, timer);
+        let mut next = (Tick::NEVER, self.first);
+        for (at, timer) in self.at.into_iter().zip(PLACES) {
+            if at < next.0 {
+                next = (at, if timer == Timer::KeepAlive { self.first } else { timer });
             }
         }
-        (first.0 != Tick::NEVER).then_some(first)
+        (next.0 != Tick::NEVER).then_some(next)
     }
 
     /// Whether [`Timers::expired`] may have something.
     #[inline]
     pub(crate) fn any_expired(&self, now: Tick) -> bool {
-        self.0.iter().any(|at| *at <= now)
+        self.at.iter().any(|at| *at <= now)
     }
 
     /// Takes the earliest timer that has expired at `now`. It is stopped before it is handled, so
@@ -191,6 +250,31 @@ mod tests {
         assert_eq!(timers.expired(Tick(5)), None);
         assert_eq!(timers.expired(Tick(9)), Some(Timer::Drain));
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn those_that_share_a_place_give_way_to_each_other_and_to_no_other() {
+        let mut timers = Timers::new();
+        for timer in Timer::ALL {
+            timers.set(timer, Tick(5));
+            assert_eq!((timers.get(timer), timers.is_set(timer)), (Tick(5), true), "{timer:?}");
+        }
+        let running: Vec<_> =
+            Timer::ALL.into_iter().filter(|timer| timers.is_set(*timer)).collect();
+        let last = Timer::WebSocketClose;
+        let expected =
+            [Timer::Response, Timer::Drain, Timer::WebSocketMessage, Timer::WebSocketIdle, last];
+        assert_eq!(running, expected);
+        timers.stop(Timer::KeepAlive);
+        timers.stop_request();
+        assert!(timers.is_set(last), "it has the place");
+        timers.set(Timer::RequestHead, Tick(4));
+        assert_eq!(
+            (timers.is_set(last), timers.next()),
+            (false, Some((Tick(4), Timer::RequestHead)))
+        );
+        timers.stop_request();
+        assert_eq!(timers.next(), Some((Tick(5), Timer::Response)));
     }
 
     #[test]

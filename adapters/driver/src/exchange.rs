@@ -9,7 +9,9 @@ use crate::link::Link;
 use crate::service::{BoxError, Service};
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
+use crate::websocket::{Accepting, CloseFrame, Closed, Meeting, Running, WebSocket};
 use bytes::{Buf, Bytes};
+use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{HeaderMap, Response};
 use http_body::Body as _;
@@ -31,6 +33,8 @@ pin_project! {
         Answering { #[pin] answer: Answering<B> },
         // The rest of an answer that was given on the spot.
         Finishing { content: Bytes },
+        // The request has become a websocket.
+        Messaging { running: Option<Running>, meeting: Arc<Meeting> },
     }
 }
 
@@ -51,6 +55,8 @@ pub(crate) struct Exchange<S: Service<K>, K> {
     /// The box holds it for as long as there is one here.
     work: Option<Slot<Work<S::Future, S::ResponseBody>>>,
     upload: Option<Arc<Upload>>,
+    /// Where messages go, once the request has become a websocket.
+    meeting: Option<Arc<Meeting>>,
 }
 
 /// How far a step came.
@@ -63,7 +69,7 @@ enum Outcome {
 
 impl<S: Service<K>, K> Exchange<S, K> {
     pub(crate) const fn new() -> Self {
-        Exchange { stream: None, work: None, upload: None }
+        Exchange { stream: None, work: None, upload: None, meeting: None }
     }
 
     /// Whether a request is on its way.
@@ -96,6 +102,22 @@ impl<S: Service<K>, K> Exchange<S, K> {
             Event::Reset { reason, .. } => {
                 if let Some(upload) = &self.upload {
                     upload.end(Err(BodyError::Reset(reason)));
+                }
+                if let Some(meeting) = &self.meeting {
+                    meeting.end(Closed::Reset(reason));
+                }
+            }
+            Event::Message { stream, message } => {
+                if let Some(meeting) = &self.meeting
+                    && meeting.receive(message)
+                {
+                    // It is alive: a message came just now.
+                    let _ = connection.request_data(now, stream, 1);
+                }
+            }
+            Event::Closing { code, reason, .. } => {
+                if let Some(meeting) = &self.meeting {
+                    meeting.end(Closed::Peer(CloseFrame { code, reason: reason.into() }));
                 }
             }
             // The next poll sees the room.
@@ -139,8 +161,11 @@ impl<S: Service<K>, K> Exchange<S, K> {
         let Some(work) = self.work.as_mut().and_then(|work| work.as_mut().as_pin_mut()) else {
             return;
         };
-        let mut step =
-            Step { link: Link { now, connection, stream }, upload: self.upload.as_deref() };
+        let mut step = Step {
+            link: Link { now, connection, stream },
+            upload: self.upload.as_deref(),
+            meeting: &mut self.meeting,
+        };
         if let Outcome::Over = work.poll_work(cx, &mut step) {
             if let Some(work) = self.work.take() {
                 spare::keep_box(work);
@@ -156,6 +181,9 @@ impl<S: Service<K>, K> Exchange<S, K> {
         if let Some(upload) = self.upload.take() {
             upload.end(end);
         }
+        if let Some(meeting) = self.meeting.take() {
+            meeting.end(Closed::Lost);
+        }
     }
 }
 
@@ -169,6 +197,7 @@ impl<S: Service<K>, K> Drop for Exchange<S, K> {
 struct Step<'a> {
     link: Link<'a>,
     upload: Option<&'a Upload>,
+    meeting: &'a mut Option<Arc<Meeting>>,
 }
 
 impl Step<'_> {
@@ -199,6 +228,44 @@ impl Step<'_> {
         self.link.fail(why, error);
         Outcome::Over
     }
+
+    /// Answers with 101, and lets the handler's websocket begin.
+    fn begin_websocket(
+        &mut self,
+        accepting: Accepting,
+        fields: &HeaderMap,
+    ) -> Result<Running, Misuse> {
+        let Accepting { mut accepted, deflate_by_config, options, run } = accepting;
+        if deflate_by_config && !self.link.connection.config().websocket_deflate() {
+            accepted = accepted.without_deflate();
+        }
+        self.link.accept_websocket(&accepted, fields, options)?;
+        let meeting = self.meeting.insert(Arc::default());
+        Ok(run(WebSocket::new(meeting.clone())))
+    }
+
+    /// Lets the handler's websocket work as far as it can.
+    fn poll_websocket(
+        &mut self,
+        cx: &mut Context<'_>,
+        running: &mut Option<Running>,
+        meeting: &Meeting,
+    ) -> Outcome {
+        let Link { now, connection, stream } = &mut self.link;
+        loop {
+            if running.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
+                // What it leaves to be sent is still sent.
+                *running = None;
+            }
+            let goes_on = meeting.pass_wishes(cx, *now, connection, *stream);
+            if running.is_none() && meeting.is_settled() {
+                return Outcome::Over;
+            }
+            if !goes_on {
+                return Outcome::Waits;
+            }
+        }
+    }
 }
 
 impl<F, B> Work<F, B>
@@ -212,6 +279,9 @@ where
             WorkProjection::Finishing { content } => {
                 return step.send(content).unwrap_or_else(|| step.finish(None));
             }
+            WorkProjection::Messaging { running, meeting } => {
+                return step.poll_websocket(cx, running, meeting);
+            }
             WorkProjection::Handling { future } => future.poll(cx),
         };
         // The handler's wishes count even for an answer that came at once.
@@ -222,10 +292,40 @@ where
             Poll::Ready(Err(error)) => return step.fail("the handler failed", error),
         };
         let (mut parts, body) = response.into_parts();
+        if let Some(accepting) = Accepting::take(&mut parts) {
+            return self.begin_websocket(cx, step, accepting, &mut parts);
+        }
         let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
         self.set(Work::Answering { answer });
         match self.project() {
             WorkProjection::Answering { answer } => answer.begin(cx, step, &mut parts),
+            _ => Outcome::Waits,
+        }
+    }
+}
+
+impl<F, B> Work<F, B> {
+    #[cold]
+    fn begin_websocket(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        step: &mut Step<'_>,
+        accepting: Accepting,
+        parts: &mut Parts,
+    ) -> Outcome {
+        // Frameworks tell the length of the content, which there is not.
+        parts.headers.remove(CONTENT_LENGTH);
+        let running = match step.begin_websocket(accepting, &parts.headers) {
+            Ok(running) => running,
+            Err(Misuse::UnknownStream) => return Outcome::Over,
+            Err(misuse) => return step.fail("the websocket cannot be accepted", misuse),
+        };
+        let Some(meeting) = step.meeting.clone() else { return Outcome::Over };
+        self.set(Work::Messaging { running: Some(running), meeting });
+        match self.project() {
+            WorkProjection::Messaging { running, meeting } => {
+                step.poll_websocket(cx, running, meeting)
+            }
             _ => Outcome::Waits,
         }
     }

@@ -12,6 +12,7 @@
 //! | `drive` | the loop of one connection |
 //! | `exchange` | one request on its way through the application |
 //! | `body` | a request's content, asked for by polling |
+//! | `websocket` | websockets for handlers: a stream and a sink of messages |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
 //! | `link` | a connection at one of its streams |
@@ -38,6 +39,7 @@ mod shared;
 mod spare;
 mod stats;
 mod timer;
+mod websocket;
 
 pub use body::{Body, BodyError};
 pub use exchange::PeerAddress;
@@ -46,3 +48,4 @@ pub use runtime::{Listener, Runtime, Socket, Timer};
 pub use server::{Report, Server};
 pub use service::{BoxError, Function, FunctionAnswer, Native, Service, Tower, TowerAnswer};
 pub use stats::{Snapshot, Stats};
+pub use websocket::{CloseFrame, Closed, Message, Upgrade, WebSocket, refuse_upgrade};

@@ -5,6 +5,7 @@ use crate::clock;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
+use portcullis::websocket::{Accepted, Options};
 use portcullis::{Begun, BodyLength, Connection, Misuse, Refusal, StreamId, Tick};
 use std::task::Context;
 
@@ -45,6 +46,20 @@ impl Link<'_> {
         let Link { now, connection, stream } = self;
         clock::with_date(*now, |date| {
             connection.answer(*now, *stream, status, WithDate { fields, date: Some(date) }, content)
+        })
+    }
+
+    /// Makes the request a websocket.
+    pub(crate) fn accept_websocket(
+        &mut self,
+        accepted: &Accepted,
+        fields: &HeaderMap,
+        options: Options,
+    ) -> Result<(), Misuse> {
+        let Link { now, connection, stream } = self;
+        clock::with_date(*now, |date| {
+            let fields = WithDate { fields: fields.iter(), date: Some(date) };
+            connection.accept_websocket(*now, *stream, accepted, fields, options)
         })
     }
 

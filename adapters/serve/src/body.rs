@@ -59,6 +59,12 @@ impl<B> AnswerBody<B> {
     }
 }
 
+impl<B> Default for AnswerBody<B> {
+    fn default() -> Self {
+        AnswerBody::whole(Bytes::new())
+    }
+}
+
 impl<B> Body for AnswerBody<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,

@@ -11,8 +11,9 @@
 //! | `GET /slow/MS` | the handler thinks for MS milliseconds, then answers 200 |
 //! | `POST /lazy/MS` | the handler waits MS milliseconds before it asks for the content, then answers its length |
 //! | `GET /status` | JSON: [`Status`] |
+//! | `GET /ws` | a websocket that sends each message back |
 //!
-//! HEAD works as GET does. Another method gets 405, an unknown path 404, and a number that is none 400.
+//! HEAD works as GET does, but for the websocket. Another method gets 405, an unknown path 404, and a number that is none 400.
 
 mod route;
 
@@ -24,7 +25,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use portcullis_driver::{Body as Content, FunctionAnswer, Incoming, Native, Reply, Service};
+use portcullis_driver::{
+    Body as Content, FunctionAnswer, Incoming, Native, Reply, Service, Upgrade, WebSocket,
+    refuse_upgrade,
+};
 use route::{NoRoute, Route};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -68,6 +72,10 @@ impl Demo {
             Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
             Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
             Route::Events => unstored(EVENT_STREAM, AnswerBody::events(self.sleep)),
+            Route::WebSocket => match Upgrade::new(&request) {
+                Ok(upgrade) => upgrade.accept(send_back),
+                Err(bad) => refuse_upgrade(bad),
+            },
             Route::Status => unstored(JSON, AnswerBody::whole(self.status.json())),
             // Its type is not the sender's to choose: someone else's page would be ours.
             Route::Echo => answer::of_type(OCTETS, AnswerBody::echo(request.into_body())),
@@ -128,6 +136,15 @@ fn cut_off<B>(error: &impl Display) -> Response<AnswerBody<B>> {
     answer::line(StatusCode::BAD_REQUEST, format!("the content ended early: {error}\n"))
 }
 
+/// Sends each message back, as long as both sides like.
+async fn send_back(mut websocket: WebSocket) {
+    while let Some(Ok(message)) = websocket.receive().await {
+        if websocket.send(message).await.is_err() {
+            break;
+        }
+    }
+}
+
 /// Takes its time.
 async fn think<B>(sleep: Sleep, pause: Duration) -> Response<AnswerBody<B>> {
     sleep(pause).await;
@@ -186,7 +203,7 @@ mod tests {
         let response = get("/");
         assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
         for path in
-            ["/hello", "/echo", "/sink", "/bytes/", "/events", "/slow/", "/lazy/", "/status"]
+            ["/hello", "/echo", "/sink", "/bytes/", "/events", "/slow/", "/lazy/", "/status", "/ws"]
         {
             assert!(text(&response).contains(path), "{path}");
         }

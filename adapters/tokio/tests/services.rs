@@ -7,9 +7,11 @@ use axum::routing::{get, post};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
-use portcullis_tokio::portcullis::Refusal;
+use portcullis_tokio::portcullis::websocket::Violation;
+use portcullis_tokio::portcullis::{Refusal, ResetReason};
 use portcullis_tokio::{
-    Body, BoxError, Config, Incoming, Native, PeerAddress, Reply, Service, Stats, serve,
+    Body, BoxError, CloseFrame, Closed, Config, Incoming, Message, Native, PeerAddress, Reply,
+    Service, Stats, Upgrade, refuse_upgrade, serve,
 };
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
@@ -134,6 +136,90 @@ async fn a_service_of_its_own_kind_answers_on_the_spot() {
     let two = ask(address, two).await;
     assert!(two.contains("/a for ") && two.ends_with("/b for 127.0.0.1"), "{two}");
     open(&stats, 0).await;
+}
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: odd, even\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A small frame of a client, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+}
+
+/// What comes of an upgrade and what follows it: the head, and the bytes behind it.
+async fn talk(address: SocketAddr, said: &[u8]) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.expect("it accepts");
+    stream.write_all(&[UPGRADE.as_bytes(), said].concat()).await.expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an end");
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let rest = answer.split_off(end);
+    (String::from_utf8(answer).expect("text"), rest)
+}
+
+#[tokio::test]
+async fn a_handler_of_axum_becomes_a_websocket() {
+    let counts = |request: axum::extract::Request| async move {
+        let upgrade = match Upgrade::new(&request) {
+            Ok(upgrade) => upgrade.protocol("even").expect("it is offered"),
+            Err(bad) => return refuse_upgrade(bad),
+        };
+        upgrade.accept::<axum::body::Body, _>(async |mut websocket| {
+            let mut count = 0;
+            while let Some(Ok(message)) = websocket.receive().await {
+                count += 1;
+                let kind = if matches!(message, Message::Text(_)) { "text" } else { "bytes" };
+                websocket.send(format!("{kind} {count}")).await.expect("it is open");
+                if count == 2 {
+                    break;
+                }
+            }
+        })
+    };
+    let (listener, address) = listener().await;
+    tokio::spawn(serve(listener, Arc::default(), Router::new().route("/ws", get(counts))));
+    let said = [frame(0x81, b"a"), frame(0x82, b"b"), frame(0x88, &1000u16.to_be_bytes())];
+    let (head, answers) = talk(address, &said.concat()).await;
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("\r\ndate: "), "{head}");
+    assert!(head.contains("\r\nsec-websocket-protocol: even\r\n"), "{head}");
+    // The handler's end closes it with 1000.
+    assert_eq!(answers, b"\x81\x06text 1\x81\x07bytes 2\x88\x02\x03\xe8");
+    assert!(ask(address, GET).await.starts_with("HTTP/1.1 404 "));
+    let plain = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert!(ask(address, plain).await.starts_with("HTTP/1.1 426 "));
+}
+
+#[tokio::test]
+async fn a_websocket_tells_how_it_ended_and_may_be_used_from_another_task() {
+    let (told, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let service = move |request: Request<Body>| {
+        let told = told.clone();
+        async move {
+            let upgrade = Upgrade::new(&request).expect("it asks well").message_limit(10);
+            upgrade.accept::<Full<Bytes>, _>(async move |websocket| {
+                let task = tokio::spawn(async move {
+                    let mut websocket = websocket;
+                    while let Some(Ok(message)) = websocket.receive().await {
+                        websocket.send(message).await.expect("it is open");
+                    }
+                    websocket.closed()
+                });
+                told.send(task.await.expect("no panic")).expect("the test waits");
+            })
+        }
+    };
+    let (listener, address) = listener().await;
+    tokio::spawn(serve(listener, Arc::default(), service));
+    let close = [&4000u16.to_be_bytes()[..], b"enough"].concat();
+    let (_, answers) = talk(address, &[frame(0x81, b"hi"), frame(0x88, &close)].concat()).await;
+    assert_eq!(answers, b"\x81\x02hi\x88\x02\x0f\xa0");
+    let by_peer = Closed::Peer(CloseFrame { code: Some(4000), reason: "enough".into() });
+    assert_eq!(ends.recv().await, Some(Some(by_peer)));
+    let (_, answers) = talk(address, &frame(0x81, b"eleven byte")).await;
+    assert_eq!(answers, b"\x88\x13\x03\xf1message_too_large");
+    let too_large = ResetReason::Violation(Violation::TooLarge);
+    assert_eq!(ends.recv().await, Some(Some(Closed::Reset(too_large))));
 }
 
 #[tokio::test]

@@ -52,11 +52,32 @@ impl Value for u64 {
     }
 }
 
-impl Value for Option<u64> {
-    const EXPECTED: &'static str = "a number, a size such as 16MiB, or none";
+impl Value for bool {
+    const EXPECTED: &'static str = "on or off";
 
     fn parse(text: &str) -> Option<Self> {
-        if text == "none" { Some(None) } else { u64::parse(text).map(Some) }
+        match text {
+            "on" | "true" => Some(true),
+            "off" | "false" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        if *self { "on".to_owned() } else { "off".to_owned() }
+    }
+
+    fn lies_between(&self, _: &Self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// A value that may be absent.
+impl<T: Value + PartialOrd + Copy + OrNone> Value for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED_OR_NONE;
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "none" { Some(None) } else { T::parse(text).map(Some) }
     }
 
     fn text(&self) -> String {
@@ -66,4 +87,17 @@ impl Value for Option<u64> {
     fn lies_between(&self, least: &Self, most: &Self) -> bool {
         self.is_none() || (least..=most).contains(&self)
     }
+}
+
+/// Kinds that may be absent.
+pub(super) trait OrNone {
+    const EXPECTED_OR_NONE: &'static str;
+}
+
+impl OrNone for u64 {
+    const EXPECTED_OR_NONE: &'static str = "a number, a size such as 16MiB, or none";
+}
+
+impl OrNone for Duration {
+    const EXPECTED_OR_NONE: &'static str = "a time with its unit, such as 5s or 250ms, or none";
 }

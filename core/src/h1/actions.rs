@@ -1,6 +1,7 @@
 //! Actions of the application: what it answers, and what it asks for.
 
 use super::Http1;
+use super::head::Kind;
 use super::response::{self, Framing};
 use super::state::{Receiving, Sending};
 use crate::close::{CloseReason, Misuse, Refusal};
@@ -60,6 +61,23 @@ impl Http1 {
         }
         self.sending.become_next(Sending::Content(written.framing));
         Ok(Begun::Open)
+    }
+
+    /// The answer is a 101 with all of these fields, and what follows is no HTTP (RFC 9110 7.8).
+    pub(crate) fn upgrade<'f>(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        accepted: impl Iterator<Item = (HeaderName, HeaderValue)>,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    ) -> Result<(), Misuse> {
+        self.check_owed(common, stream)?;
+        let is_whole = self.content.is_complete() && !self.content.has_trailers();
+        if !self.asked.http11 || self.asked.kind != Kind::Plain || !is_whole {
+            return Err(Misuse::NotUpgradable);
+        }
+        let limit = common.config.response_head_limit();
+        response::write_switch(&mut common.output, accepted, fields, limit)
     }
 
     pub(crate) fn answer<'f>(

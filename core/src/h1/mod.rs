@@ -1,6 +1,6 @@
 //! HTTP/1.1: one exchange after the other on a connection (RFC 9112).
 //!
-//! In: bytes, as [`Step`]s are asked for, and actions of the application. Out: steps, which
+//! In: bytes, as [`Step`](crate::protocol::Step)s are asked for, and actions of the application. Out: steps, which
 //! `connection.rs` turns into events, and bytes in the output. Which timers run follows from the
 //! states alone, in [`Http1::settle`]. `receive` is what the bytes do to the states, `actions` what the
 //! application does; both end in what is here.
@@ -18,7 +18,6 @@ mod trailers;
 use crate::close::{CloseReason, ResetReason};
 use crate::common::Common;
 use crate::event::StreamId;
-use crate::input::Span;
 use crate::rate::Rate;
 use crate::time::{Tick, Timer};
 use body::Content;
@@ -26,17 +25,6 @@ use head::Kind;
 use response::{Asked, Framing};
 use section::Scan;
 use state::{Receiving, Sending};
-
-/// What happened, as places in the input.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// Its head was read.
-    Request(Span),
-    Data(Span),
-    End(Span),
-    Writable,
-    Reset(ResetReason),
-}
 
 #[derive(Debug)]
 pub(crate) struct Http1 {
@@ -99,10 +87,6 @@ impl Http1 {
         StreamId(self.requests)
     }
 
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests
-    }
-
     // ---- time -----------------------------------------------------------------------------------
 
     /// Lets the timers follow the states; the last thing that every public call does.
@@ -148,7 +132,7 @@ impl Http1 {
             Timer::KeepAlive => self.leave(common, reason),
             Timer::RequestHead | Timer::RequestBody => self.fail(common, reason),
             Timer::Linger => self.close(common, CloseReason::UnreadContent),
-            Timer::TlsHandshake | Timer::Response | Timer::Drain => self.close(common, reason),
+            _ => self.close(common, reason),
         }
     }
 

@@ -6,11 +6,12 @@ use super::response::Asked;
 use super::section::{Limits, Lines, Scan};
 use super::state::{Receiving, Sending};
 use super::trailers;
-use super::{Http1, Step, most_discarded};
+use super::{Http1, most_discarded};
 use crate::Config;
 use crate::close::{CloseReason, PeerClose, Refusal};
 use crate::common::Common;
 use crate::input::{Input, Span};
+use crate::protocol::Step;
 use crate::rate::Rate;
 
 /// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).

@@ -66,6 +66,40 @@ pub(super) fn write_interim<'f>(
     within_limit(output, mark, limit)
 }
 
+/// Writes a 101 (Switching Protocols), or nothing and says why.
+pub(super) fn write_switch<'f>(
+    output: &mut Output,
+    accepted: impl Iterator<Item = (HeaderName, HeaderValue)>,
+    fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    limit: u64,
+) -> Result<(), Misuse> {
+    let mark = output.mark();
+    let buffer = output.buffer(USUAL_HEAD);
+    write_status(buffer, StatusCode::SWITCHING_PROTOCOLS);
+    for (name, value) in accepted {
+        write_field(buffer, name.as_str(), value.as_bytes());
+    }
+    for (name, value) in fields {
+        // These frame a message or say what it turns into: there is none, and that is settled.
+        let settled = [
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+            header::CONNECTION,
+            header::UPGRADE,
+            header::SEC_WEBSOCKET_ACCEPT,
+            header::SEC_WEBSOCKET_EXTENSIONS,
+            header::SEC_WEBSOCKET_PROTOCOL,
+        ];
+        if settled.contains(name) {
+            output.undo(mark);
+            return Err(Misuse::Framing);
+        }
+        write_field(buffer, name.as_str(), value.as_bytes());
+    }
+    buffer.extend_from_slice(CRLF);
+    within_limit(output, mark, limit)
+}
+
 /// Writes the head of a final answer, or nothing and says why.
 pub(super) fn write_head<'f>(
     output: &mut Output,

@@ -194,7 +194,7 @@ impl Client {
         }
     }
 
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn receive(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
             Some(tls) => rustls::Stream::new(tls, &mut self.stream).read(bytes),
             None => self.stream.read(bytes),
@@ -212,7 +212,7 @@ impl Client {
             }
             // The pause is a wait for an answer, so that it ends with one.
             let mut bytes = [0; 4096];
-            match self.read(&mut bytes) {
+            match self.receive(&mut bytes) {
                 Ok(count) => {
                     self.unread.extend_from_slice(&bytes[..count]);
                     break;
@@ -298,7 +298,7 @@ impl Client {
     /// Reads once; 0 at the end, whichever way it comes.
     pub(crate) fn more(&mut self) -> usize {
         let mut bytes = [0; 65536];
-        match self.read(&mut bytes) {
+        match self.receive(&mut bytes) {
             Ok(count) => {
                 self.unread.extend_from_slice(&bytes[..count]);
                 count
@@ -329,6 +329,29 @@ impl Client {
 
     pub(crate) fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).expect("it is connected");
+    }
+}
+
+/// As a stream, for clients that bring their own protocol.
+impl Read for Client {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.receive(bytes)
+    }
+}
+
+impl Write for Client {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.stream).write(bytes),
+            None => self.stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.stream).flush(),
+            None => self.stream.flush(),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! TLS: rows 3 and 13 of the attack table, and what clients that nobody here wrote make of it.
+//! TLS: rows 31, 32 and 34 to 36 of the attack table, and what clients that nobody here wrote make of it.
 
 use crate::clients::curl;
 use crate::support::{Client, PATIENCE, Program, SLACK, assert_about};

@@ -17,6 +17,7 @@ pub(super) enum Route {
     Slow(Duration),
     Lazy(Duration),
     Status,
+    WebSocket,
 }
 
 /// Why a request is for none.
@@ -46,6 +47,7 @@ impl Route {
             "/sink" => return Ok(Route::Sink),
             "/events" => return Ok(Route::Events),
             "/status" => return Ok(Route::Status),
+            "/ws" => return Ok(Route::WebSocket),
             _ => {}
         }
         let (name, number) =
@@ -64,6 +66,7 @@ impl Route {
     const fn methods(self) -> &'static str {
         match self {
             Route::Echo | Route::Sink | Route::Lazy(_) => "POST",
+            Route::WebSocket => "GET",
             _ => "GET, HEAD",
         }
     }
@@ -98,6 +101,7 @@ mod tests {
             ("/slow/25", Route::Slow(Duration::from_millis(25))),
             ("/lazy/3600000", Route::Lazy(LONGEST)),
             ("/status", Route::Status),
+            ("/ws", Route::WebSocket),
         ] {
             assert_eq!(Route::of_path(path), Ok(route), "{path}");
         }
@@ -147,5 +151,6 @@ mod tests {
             assert!(Route::find("POST", path).is_ok());
             assert_eq!(Route::find("GET", path), Err(NoRoute::BadMethod("POST")), "{path}");
         }
+        assert_eq!(Route::find("HEAD", "/ws"), Err(NoRoute::BadMethod("GET")));
     }
 }

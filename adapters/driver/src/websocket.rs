@@ -1,0 +1,347 @@
+//! Websockets for handlers: the upgrade of a request, and its messages as a [`Stream`] and a
+//! [`Sink`].
+//!
+//! Reading from the stream is what lets the peer send: a message that is not asked for stays where
+//! it is. Both ends meet in a [`Meeting`]; what is asked for there the driver passes on to the
+//! connection, after each poll on its own task, or when it is woken from another.
+
+mod meeting;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures_core::Stream;
+use futures_sink::Sink;
+use http::response::Parts;
+use http::{Request, Response, StatusCode};
+use portcullis::ResetReason;
+use portcullis::websocket::{
+    Accepted, BadHandshake, DeflateSettings, Handshake, NotOffered, Options,
+};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+pub(crate) use meeting::Meeting;
+
+/// A whole message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(ByteString),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl Message {
+    fn len(&self) -> usize {
+        match self {
+            Message::Text(text) => text.len(),
+            Message::Binary(data) => data.len(),
+        }
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Message::Text(text.into())
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Message::Text(text.into())
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(data: Bytes) -> Self {
+        Message::Binary(data)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(data: Vec<u8>) -> Self {
+        Message::Binary(data.into())
+    }
+}
+
+/// What a close says (RFC 6455 5.5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// The code (RFC 6455 7.4), if there was one.
+    pub code: Option<u16>,
+    /// The reason, for people.
+    pub reason: ByteString,
+}
+
+/// Who ended a websocket, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The peer closed it.
+    Peer(CloseFrame),
+    /// This side closed it, with [`WebSocket::close`] or because the server shuts down.
+    Here,
+    /// It ended without a close of the peer's: it broke a rule, kept us waiting, or is gone. It has
+    /// been told as far as it can be.
+    Reset(ResetReason),
+    /// The connection is gone.
+    Lost,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closed::Peer(CloseFrame { code: Some(code), reason }) => {
+                write!(f, "closed by the peer with {code} {reason}")
+            }
+            Closed::Peer(_) => f.write_str("closed by the peer"),
+            Closed::Here => f.write_str("closed by this side"),
+            Closed::Reset(reason) => reason.fmt(f),
+            Closed::Lost => f.write_str("the connection is gone"),
+        }
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// A request that may become a websocket.
+///
+/// ```
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use portcullis_driver::{Body, Upgrade, refuse_upgrade};
+///
+/// async fn count(request: Request<Body>) -> Response<Full<&'static [u8]>> {
+///     match Upgrade::new(&request) {
+///         Ok(upgrade) => upgrade.accept(async |mut websocket| {
+///             let mut count = 0;
+///             while let Some(Ok(_)) = websocket.receive().await {
+///                 count += 1;
+///                 if websocket.send(format!("message {count}")).await.is_err() {
+///                     break;
+///                 }
+///             }
+///         }),
+///         Err(bad) => refuse_upgrade(bad),
+///     }
+/// }
+/// # let _ = count;
+/// ```
+#[derive(Debug)]
+pub struct Upgrade<'r, B> {
+    handshake: Handshake<'r, Request<B>>,
+    protocol: Option<&'r str>,
+    /// How to compress, if the handler has said so.
+    deflate: Option<Option<DeflateSettings>>,
+    options: Options,
+}
+
+impl<'r, B> Upgrade<'r, B> {
+    /// Checks what the request asks for (RFC 6455 4.2.1).
+    ///
+    /// # Errors
+    /// Why it cannot become a websocket: [`refuse_upgrade`] makes the answer.
+    pub fn new(request: &'r Request<B>) -> Result<Self, BadHandshake> {
+        let handshake = Handshake::read(request)?;
+        Ok(Upgrade { handshake, protocol: None, deflate: None, options: Options::default() })
+    }
+
+    /// Where a browser got the page from that asks. Whether that is trusted is for the handler to
+    /// say: any page can open a websocket to any server.
+    pub fn origin(&self) -> Option<&'r [u8]> {
+        self.handshake.origin()
+    }
+
+    /// The subprotocols that the client offers, the one it likes best first.
+    pub fn protocols(&self) -> impl Iterator<Item = &'r str> {
+        self.handshake.protocols()
+    }
+
+    /// Chooses one of the subprotocols.
+    ///
+    /// # Errors
+    /// The client did not offer it.
+    pub fn protocol(mut self, protocol: &str) -> Result<Self, NotOffered> {
+        let found = self.handshake.protocols().find(|offered| *offered == protocol);
+        self.protocol = Some(found.ok_or(NotOffered)?);
+        Ok(self)
+    }
+
+    /// How to compress, if the client can, or not at all. Otherwise `websocket_deflate` says
+    /// whether.
+    pub fn deflate(mut self, settings: Option<DeflateSettings>) -> Self {
+        self.deflate = Some(settings);
+        self
+    }
+
+    /// Bytes of a message, instead of `websocket_message_limit`.
+    pub fn message_limit(mut self, limit: u64) -> Self {
+        self.options.message_limit = Some(limit);
+        self
+    }
+
+    /// The answer that accepts. When it was sent, `run` is called with the websocket, and its future
+    /// is polled where the handler was: on the connection's own task. At its end the websocket is
+    /// closed with 1000, unless it was closed before.
+    ///
+    /// Fields may be added to the answer; its content is not looked at.
+    pub fn accept<A: Default, F>(
+        self,
+        run: impl FnOnce(WebSocket) -> F + Send + 'static,
+    ) -> Response<A>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let usual = DeflateSettings::default();
+        let deflate = match &self.deflate {
+            Some(settings) => settings.as_ref(),
+            None => Some(&usual),
+        };
+        // The protocol was chosen among those that are offered.
+        let Ok(accepted) = self.handshake.accept(self.protocol, deflate) else {
+            return refuse_upgrade(BadHandshake::Protocols);
+        };
+        let accepting = Accepting {
+            accepted,
+            deflate_by_config: self.deflate.is_none(),
+            options: self.options,
+            run: Box::new(|websocket| Box::pin(run(websocket))),
+        };
+        let mut response = Response::new(A::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.extensions_mut().insert(Accepts(Arc::new(Mutex::new(Some(accepting)))));
+        response
+    }
+}
+
+/// The answer to a request that cannot become a websocket: 426, 405 or 400, with what is accepted
+/// instead.
+pub fn refuse_upgrade<A: Default>(bad: BadHandshake) -> Response<A> {
+    let mut response = Response::new(A::default());
+    *response.status_mut() = bad.status();
+    response.headers_mut().extend(bad.fields());
+    response
+}
+
+/// What a handler made of its websocket, on its way.
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What an accepting answer takes to the driver.
+pub(crate) struct Accepting {
+    pub(crate) accepted: Accepted,
+    pub(crate) deflate_by_config: bool,
+    pub(crate) options: Options,
+    pub(crate) run: Box<dyn FnOnce(WebSocket) -> Running + Send>,
+}
+
+/// The place of an [`Accepting`] among an answer's extensions, which have to be cloneable.
+#[derive(Clone)]
+struct Accepts(Arc<Mutex<Option<Accepting>>>);
+
+impl Accepting {
+    /// Takes it out of an answer.
+    #[inline]
+    pub(crate) fn take(answer: &mut Parts) -> Option<Self> {
+        if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        let Accepts(place) = answer.extensions.remove()?;
+        place.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A websocket: messages in both directions, whole. Dropping it closes it with 1000.
+///
+/// Pings are answered, and sent, without it.
+#[derive(Debug)]
+pub struct WebSocket {
+    meeting: Arc<Meeting>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(meeting: Arc<Meeting>) -> Self {
+        WebSocket { meeting }
+    }
+
+    /// The next message; `None` after the end in good order, and after an error.
+    ///
+    /// # Errors
+    /// How it ended otherwise.
+    pub async fn receive(&mut self) -> Option<Result<Message, Closed>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Sends a message; ready when the connection has taken all of it.
+    ///
+    /// # Errors
+    /// How the websocket has ended.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Closed> {
+        let mut message = Some(message.into());
+        poll_fn(|cx| {
+            ready!(self.meeting.poll_ready(cx))?;
+            if let Some(message) = message.take() {
+                self.meeting.push(message);
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        poll_fn(|cx| self.meeting.poll_flush(cx)).await
+    }
+
+    /// Closes, and waits until the peer has closed too, or `websocket_close_timeout` has passed.
+    /// Messages that still come go nowhere.
+    ///
+    /// A code must be one that may be sent (RFC 6455 7.4), or the peer is told 1011.
+    ///
+    /// # Errors
+    /// How it had ended before, or ended instead.
+    pub async fn close(&mut self, code: u16, reason: &str) -> Result<(), Closed> {
+        self.meeting.close(Some(CloseFrame { code: Some(code), reason: reason.into() }));
+        poll_fn(|cx| self.meeting.poll_end(cx)).await
+    }
+
+    /// How it ended, if it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.meeting.closed()
+    }
+}
+
+impl Stream for WebSocket {
+    type Item = Result<Message, Closed>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.meeting.poll_next(cx)
+    }
+}
+
+impl Sink<Message> for WebSocket {
+    type Error = Closed;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.meeting.poll_ready(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
+        self.meeting.check_open()?;
+        self.meeting.push(message);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.meeting.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.meeting.close(None);
+        self.meeting.poll_end(cx)
+    }
+}
+
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        self.meeting.close(None);
+    }
+}

@@ -1,0 +1,419 @@
+//! Where the driver and a websocket's handler meet, who may be on another task.
+//!
+//! In one direction a few messages wait for the handler, in the other a few for the connection; how
+//! many is bounded by their bytes.
+
+use super::{CloseFrame, Closed, Message};
+use bytes::Bytes;
+use bytestring::ByteString;
+use portcullis::websocket::Message as Lent;
+use portcullis::{Connection, Misuse, StreamId, Tick};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Bytes of messages that wait in one direction, besides the last one. A message counts for more
+/// than its bytes.
+const WAITING: usize = 16 * 1024;
+const EACH: usize = 64;
+
+#[derive(Debug, Default)]
+pub(crate) struct Meeting(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    incoming: Queue,
+    outgoing: Queue,
+    /// The rest of a message that did not fit, and whether it is text.
+    begun: Option<(bool, Bytes)>,
+    /// The handler waits for a message.
+    wanted: bool,
+    /// It has one, and has not come back for another.
+    busy: bool,
+    /// Messages that the connection may still deliver.
+    asked: u64,
+    /// The handler closes.
+    close: Option<CloseFrame>,
+    /// Nothing more is sent from here.
+    closing: bool,
+    end: Option<Closed>,
+    /// The end was told to who reads.
+    told: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    driver: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+impl Queue {
+    fn push(&mut self, message: Message) {
+        self.bytes += EACH + message.len();
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= EACH + message.len();
+        if self.messages.is_empty() {
+            // An idle websocket keeps nothing.
+            self.messages = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes < WAITING
+    }
+}
+
+// ---- the handler's side ----------------------------------------------------------------------------
+
+impl Meeting {
+    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Message, Closed>>> {
+        let mut state = self.lock();
+        if let Some(message) = state.incoming.pop() {
+            state.busy = true;
+            return Poll::Ready(Some(Ok(message)));
+        }
+        if state.busy && state.end.is_some() {
+            // The driver has waited for that, to answer the peer's close.
+            state.call_driver(cx);
+        }
+        state.busy = false;
+        if let Some(end) = &state.end {
+            let in_order = matches!(end, Closed::Peer(_) | Closed::Here);
+            let error = (!in_order && !state.told).then(|| Err(end.clone()));
+            state.told = true;
+            return Poll::Ready(error);
+        }
+        state.wanted = true;
+        register(&mut state.reader, cx);
+        state.call_driver(cx);
+        Poll::Pending
+    }
+
+    pub(super) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+        let mut state = self.lock();
+        if let Some(end) = state.ended() {
+            return Poll::Ready(Err(end));
+        }
+        if state.outgoing.has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        register(&mut state.writer, cx);
+        state.call_driver(cx);
+        Poll::Pending
+    }
+
+    /// Whether anything can still be sent.
+    pub(super) fn check_open(&self) -> Result<(), Closed> {
+        self.lock().ended().map_or(Ok(()), Err)
+    }
+
+    /// Takes a message to be sent.
+    pub(super) fn push(&self, message: Message) {
+        self.lock().outgoing.push(message);
+    }
+
+    pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+        let mut state = self.lock();
+        if state.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(end) = state.ended() {
+            return Poll::Ready(Err(end));
+        }
+        register(&mut state.writer, cx);
+        state.call_driver(cx);
+        Poll::Pending
+    }
+
+    /// Closes behind what waits to be sent; only the first close counts.
+    pub(super) fn close(&self, frame: Option<CloseFrame>) {
+        let mut state = self.lock();
+        if !state.closing && !state.is_lost() {
+            state.closing = true;
+            let normal = CloseFrame { code: Some(1000), reason: ByteString::new() };
+            state.close = Some(frame.unwrap_or(normal));
+            if let Some(driver) = state.driver.take() {
+                driver.wake();
+            }
+        }
+    }
+
+    pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+        let mut state = self.lock();
+        match &state.end {
+            Some(Closed::Here) => return Poll::Ready(Ok(())),
+            Some(end) => return Poll::Ready(Err(end.clone())),
+            None => {}
+        }
+        register(&mut state.writer, cx);
+        state.call_driver(cx);
+        Poll::Pending
+    }
+
+    pub(super) fn closed(&self) -> Option<Closed> {
+        self.lock().end.clone()
+    }
+}
+
+// ---- the driver's side -----------------------------------------------------------------------------
+
+impl Meeting {
+    /// Takes in a message. True if the connection may deliver another one.
+    pub(crate) fn receive(&self, message: Lent<'_>) -> bool {
+        let message = match message {
+            Lent::Text(text) => Message::Text(text.into()),
+            Lent::Binary(data) => Message::Binary(Bytes::copy_from_slice(data)),
+        };
+        let mut state = self.lock();
+        state.incoming.push(message);
+        state.wanted = false;
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
+        let more = state.incoming.has_room();
+        state.asked = u64::from(more);
+        more
+    }
+
+    /// Passes the handler's wishes on to the connection. True if that made room for the handler to
+    /// go on.
+    pub(crate) fn pass_wishes(
+        &self,
+        cx: &Context<'_>,
+        now: Tick,
+        connection: &mut Connection,
+        stream: StreamId,
+    ) -> bool {
+        let mut state = self.lock();
+        register(&mut state.driver, cx);
+        if state.wanted && state.asked == 0 && state.incoming.is_empty() {
+            state.asked = 1;
+            // A stream that is gone gets its end by an event.
+            let _ = connection.request_data(now, stream, 1);
+        }
+        let mut moved = false;
+        while let Some((text, mut data)) = state.next_outgoing() {
+            match connection.send_message(now, stream, text, &mut data) {
+                Ok(true) => moved = true,
+                Ok(false) => {
+                    state.begun = Some((text, data));
+                    break;
+                }
+                Err(Misuse::UnknownStream) => break,
+                Err(misuse) => {
+                    tracing::error!(%misuse, "a message cannot be sent");
+                    break;
+                }
+            }
+        }
+        state.answer_close();
+        if state.is_flushed()
+            && let Some(CloseFrame { code, reason }) = state.close.take()
+        {
+            if connection.close(now, stream, code, &reason) == Err(Misuse::CloseCode) {
+                tracing::error!(?code, "a websocket cannot be closed with this code");
+                let _ = connection.close(now, stream, Some(1011), &reason);
+            }
+            moved = true;
+        }
+        let goes_on = moved && state.writer.is_some();
+        if goes_on && let Some(writer) = state.writer.take() {
+            writer.wake();
+        }
+        goes_on
+    }
+
+    /// Nothing is left to be passed on.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.lock();
+        state.is_lost() || (state.is_flushed() && state.close.is_none())
+    }
+
+    /// The websocket has ended; only the first end counts.
+    pub(crate) fn end(&self, end: Closed) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            // An answer to our close is no close of the peer's.
+            let here = state.closing && matches!(end, Closed::Peer(_));
+            state.end = Some(if here { Closed::Here } else { end });
+            if state.is_lost() || here {
+                state.driver = None;
+                (state.outgoing, state.begun) = (Queue::default(), None);
+            }
+            for waker in [state.reader.take(), state.writer.take()].into_iter().flatten() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements, whoever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next_outgoing(&mut self) -> Option<(bool, Bytes)> {
+        self.begun.take().or_else(|| {
+            self.outgoing.pop().map(|message| match message {
+                Message::Text(text) => (true, text.into_bytes()),
+                Message::Binary(data) => (false, data),
+            })
+        })
+    }
+
+    /// The connection has taken all there was.
+    fn is_flushed(&self) -> bool {
+        self.outgoing.is_empty() && self.begun.is_none()
+    }
+
+    /// Why nothing can be sent any more. To a peer that has closed it can, until that is answered.
+    fn ended(&self) -> Option<Closed> {
+        match &self.end {
+            Some(Closed::Peer(_)) if !self.closing => None,
+            Some(end) => Some(end.clone()),
+            None => self.closing.then_some(Closed::Here),
+        }
+    }
+
+    /// It has ended, and not by a close of the peer's.
+    fn is_lost(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| !matches!(end, Closed::Peer(_)))
+    }
+
+    /// The peer has closed: once the handler has answered all that came before, so does this side.
+    fn answer_close(&mut self) {
+        let is_answered = self.incoming.is_empty() && !self.busy;
+        if let Some(Closed::Peer(frame)) = &self.end
+            && is_answered
+            && !self.closing
+        {
+            self.closing = true;
+            self.close = Some(frame.clone());
+        }
+    }
+
+    /// The driver looks by itself after it has polled the handler on its own task.
+    fn call_driver(&mut self, cx: &Context<'_>) {
+        if let Some(driver) = &self.driver
+            && !driver.will_wake(cx.waker())
+        {
+            driver.wake_by_ref();
+        }
+    }
+}
+
+/// Has `waker` be the one of this task.
+fn register(waker: &mut Option<Waker>, cx: &Context<'_>) {
+    if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        *waker = Some(cx.waker().clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
+
+    /// Counts how often a task is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn task() -> (Arc<Woken>, Waker) {
+        let woken = Arc::new(Woken::default());
+        (woken.clone(), woken.into())
+    }
+
+    fn text(text: &str) -> Message {
+        Message::Text(text.into())
+    }
+
+    #[test]
+    fn messages_wake_who_waits_and_come_before_the_end() {
+        let (woken, waker) = task();
+        let cx = Context::from_waker(&waker);
+        let meeting = Meeting::default();
+        assert!(meeting.poll_next(&cx).is_pending());
+        assert!(meeting.receive(Lent::Text("a")), "there is room for more");
+        assert_eq!(woken.0.load(Relaxed), 1);
+        meeting.end(Closed::Reset(portcullis::ResetReason::Timeout));
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(Some(Ok(text("a")))));
+        let end = Closed::Reset(portcullis::ResetReason::Timeout);
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(Some(Err(end.clone()))));
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(None), "it is told once");
+        assert_eq!(meeting.poll_ready(&cx), Poll::Ready(Err(end)));
+    }
+
+    #[test]
+    fn few_messages_wait_and_none_leaves_memory_behind() {
+        let cx = Context::from_waker(Waker::noop());
+        let meeting = Meeting::default();
+        let mut count = 1;
+        while meeting.receive(Lent::Binary(&mut [0; 1000])) {
+            count += 1;
+        }
+        assert_eq!(count, WAITING.div_ceil(1000 + EACH));
+        while meeting.poll_next(&cx).is_ready() {
+            count -= 1;
+        }
+        assert_eq!(count, 0);
+        assert_eq!(meeting.lock().incoming.bytes, 0);
+    }
+
+    #[test]
+    fn sending_waits_for_room_and_the_driver_is_called_from_another_task() {
+        let (driver, waker) = task();
+        let meeting = Meeting::default();
+        register(&mut meeting.lock().driver, &Context::from_waker(&waker));
+        let cx = Context::from_waker(Waker::noop());
+        while meeting.poll_ready(&cx).is_ready() {
+            meeting.push(Message::Binary(Bytes::from_static(&[0; 1000])));
+        }
+        assert_eq!(driver.0.load(Relaxed), 1);
+        assert!(meeting.poll_flush(&cx).is_pending());
+        assert_eq!(driver.0.load(Relaxed), 2);
+        // On the driver's own task there is nobody to call.
+        assert!(meeting.poll_flush(&Context::from_waker(&waker)).is_pending());
+        assert_eq!(driver.0.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn a_close_of_the_peers_is_answered_when_the_handler_is_done_with_what_came_before() {
+        let cx = Context::from_waker(Waker::noop());
+        let meeting = Meeting::default();
+        meeting.receive(Lent::Text("a"));
+        meeting.end(Closed::Peer(CloseFrame { code: Some(1000), reason: ByteString::new() }));
+        let answered = || {
+            let mut state = meeting.lock();
+            state.answer_close();
+            state.closing
+        };
+        assert!(!answered(), "a message waits");
+        assert!(meeting.poll_next(&cx).is_ready());
+        assert!(!answered(), "it is being handled");
+        assert_eq!(meeting.check_open(), Ok(()));
+        assert_eq!(meeting.poll_next(&cx), Poll::Ready(None));
+        assert!(answered());
+        assert!(meeting.check_open().is_err());
+    }
+}

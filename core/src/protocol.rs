@@ -1,0 +1,211 @@
+//! The protocol that a connection speaks: HTTP/1.1, until a request turns it into a websocket.
+//!
+//! What both have to answer is asked here; what only one of them can do is asked of that one.
+
+use crate::close::{CloseReason, Misuse, ResetReason};
+use crate::common::Common;
+use crate::event::StreamId;
+use crate::h1::Http1;
+use crate::h1::head::Head;
+use crate::h1::section::Lines;
+use crate::input::{Input, Span};
+use crate::time::Timer;
+use crate::websocket::Violation;
+use crate::websocket::message::Place;
+use crate::websocket::session::Session;
+
+/// What happened, as places in the input.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Its head was read.
+    Request(Span),
+    Data(Span),
+    End(Span),
+    Writable,
+    Reset(ResetReason),
+    Message {
+        text: bool,
+        at: Place,
+    },
+    Piece {
+        text: bool,
+        last: bool,
+        at: Place,
+    },
+    /// The peer closes its websocket.
+    Closing {
+        code: Option<u16>,
+        reason: Span,
+    },
+}
+
+/// Where a step leaves what does not lie in the input; each is of use to one protocol.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) lines: Lines,
+    /// What the newest request's head says.
+    pub(crate) head: Head,
+    /// A message that was put together.
+    pub(crate) whole: Vec<u8>,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        Desk { lines: Lines::new(), head: Head::default(), whole: Vec::new() }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Protocol {
+    Http1(Http1),
+    /// Boxed, so that those that never become one don't pay for it.
+    WebSocket(Box<Session>),
+}
+
+impl Protocol {
+    /// HTTP/1.1, for what only that can do.
+    #[inline]
+    pub(crate) fn http1(&mut self) -> Result<&mut Http1, Misuse> {
+        match self {
+            Protocol::Http1(http) => Ok(http),
+            Protocol::WebSocket(_) => Err(Misuse::IsWebSocket),
+        }
+    }
+
+    /// The websocket, for what only that can do.
+    #[inline]
+    pub(crate) fn websocket(&mut self) -> Result<&mut Session, Misuse> {
+        match self {
+            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::WebSocket(session) => Ok(session),
+        }
+    }
+
+    /// The newest stream.
+    #[inline]
+    pub(crate) fn stream(&self) -> StreamId {
+        match self {
+            Protocol::Http1(http) => http.stream(),
+            Protocol::WebSocket(session) => session.stream(),
+        }
+    }
+
+    /// How many requests were delivered.
+    #[inline]
+    pub(crate) fn requests(&self) -> u64 {
+        self.stream().0
+    }
+
+    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
+    #[inline]
+    pub(crate) fn step(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        desk: &mut Desk,
+    ) -> Option<Step> {
+        match self {
+            Protocol::Http1(http) => http.step(common, input, &mut desk.lines, &mut desk.head),
+            Protocol::WebSocket(session) => session.step(common, input, &mut desk.whole),
+        }
+    }
+
+    /// Whether [`Protocol::step`] has something to do without new bytes.
+    #[inline]
+    pub(crate) fn has_events(&self, common: &Common) -> bool {
+        match self {
+            Protocol::Http1(http) => http.has_events(common),
+            Protocol::WebSocket(session) => session.has_events(common),
+        }
+    }
+
+    /// Whether the held bytes are worth another look.
+    #[inline]
+    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
+        match self {
+            Protocol::Http1(_) => !common.held.is_empty(),
+            Protocol::WebSocket(session) => session.may_go_on(common),
+        }
+    }
+
+    /// Lets the timers follow the states; the last thing that every public call does.
+    #[inline]
+    pub(crate) fn settle(&mut self, common: &mut Common) {
+        match self {
+            Protocol::Http1(http) => http.settle(common),
+            Protocol::WebSocket(session) => session.settle(common),
+        }
+    }
+
+    /// A timer has expired.
+    #[cold]
+    pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
+        match self {
+            Protocol::Http1(http) => http.expire(common, timer),
+            Protocol::WebSocket(session) => session.expire(common, timer),
+        }
+    }
+
+    /// Finishes what is in progress, and begins nothing new.
+    #[cold]
+    pub(crate) fn drain(&mut self, common: &mut Common) {
+        match self {
+            Protocol::Http1(http) => http.drain(common),
+            Protocol::WebSocket(session) => session.drain(common),
+        }
+    }
+
+    /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
+    #[cold]
+    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+        match self {
+            Protocol::Http1(http) => http.fail(common, reason),
+            Protocol::WebSocket(session) => session.fail(common, reason),
+        }
+    }
+
+    /// So many bytes came that will be content, or not, once the record they are a part of is
+    /// complete. True if a guard over content counted them.
+    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
+        match self {
+            Protocol::Http1(http) => http.trickle(common, bytes),
+            Protocol::WebSocket(session) => session.trickle(common, bytes),
+        }
+    }
+
+    /// Ends the connection at once, whatever it is at.
+    #[cold]
+    pub(crate) fn close(&mut self, common: &mut Common, reason: CloseReason) {
+        match self {
+            Protocol::Http1(http) => http.close(common, reason),
+            Protocol::WebSocket(session) => session.cut(common, reason),
+        }
+    }
+
+    /// What was lent as text is none.
+    #[cold]
+    pub(crate) fn violated(&mut self, common: &mut Common, violation: Violation) -> ResetReason {
+        if let Protocol::WebSocket(session) = self {
+            session.violated(common, violation);
+        }
+        ResetReason::Violation(violation)
+    }
+
+    /// How much content, or of a message, would be taken now.
+    #[inline]
+    pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
+        match self {
+            Protocol::Http1(http) => http.room(common, stream),
+            Protocol::WebSocket(session) => session.room(common, stream),
+        }
+    }
+
+    /// Bytes of heap.
+    #[inline]
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Protocol::Http1(_) => 0,
+            Protocol::WebSocket(session) => size_of::<Session>() + session.memory(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Close codes and the payload of a close frame (RFC 6455 5.5.1, 7.4).
+//!
+//! In: a payload. Out: its code, if it has one, and its reason. The other way round for our own.
+
+use super::Violation;
+use super::frame::{self, Opcode};
+use super::utf8;
+
+/// The server goes down.
+pub(crate) const GOING_AWAY: u16 = 1001;
+/// The peer broke the protocol.
+pub(crate) const PROTOCOL_ERROR: u16 = 1002;
+/// Data that is not what it says: text that is not UTF-8.
+pub(crate) const INVALID_PAYLOAD: u16 = 1007;
+/// What no other code says.
+pub(crate) const POLICY: u16 = 1008;
+/// A message that is too large.
+pub(crate) const TOO_BIG: u16 = 1009;
+/// Something is wrong on our side, or the peer does not answer.
+pub(crate) const INTERNAL_ERROR: u16 = 1011;
+
+/// Bytes that a reason may have.
+pub(crate) const LONGEST_REASON: usize = frame::LONGEST_CONTROL - 2;
+
+/// Whether a close frame may have that code: those that are defined, but for 1004 to 1006 and 1015,
+/// and those for libraries and applications.
+pub(crate) const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Reads the payload of a close frame, which may be empty. The reason is what follows the code.
+pub(crate) fn read(payload: &[u8]) -> Result<Option<(u16, &str)>, Violation> {
+    let (code, reason) = match payload {
+        [] => return Ok(None),
+        [_] => return Err(Violation::ClosePayload),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    if !may_be_sent(code) {
+        return Err(Violation::CloseCode);
+    }
+    let reason = utf8::text(reason).map_err(|utf8::Invalid| Violation::Utf8)?;
+    Ok(Some((code, reason)))
+}
+
+/// Writes a close frame; of a reason that is too long what fits, in whole characters. The code has
+/// to be one that [`may_be_sent`]; without one there is no reason either.
+pub(crate) fn write(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
+    let Some(code) = code else { return frame::write_control(out, Opcode::Close, &[]) };
+    let mut payload = [0; frame::LONGEST_CONTROL];
+    let end =
+        (0..=reason.len().min(LONGEST_REASON)).rev().find(|end| reason.is_char_boundary(*end));
+    let reason = end.and_then(|end| reason.get(..end)).unwrap_or_default();
+    let bytes = code.to_be_bytes().into_iter().chain(reason.bytes());
+    for (place, byte) in payload.iter_mut().zip(bytes) {
+        *place = byte;
+    }
+    let payload = payload.get(..2 + reason.len()).unwrap_or_default();
+    frame::write_control(out, Opcode::Close, payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code() {
+        for code in 0..=u16::MAX {
+            let valid = match code {
+                0..=999 | 1004..=1006 | 1015..=2999 | 5000.. => false,
+                1000..=1003 | 1007..=1014 | 3000..=4999 => true,
+            };
+            let expected = if valid { Ok(Some((code, ""))) } else { Err(Violation::CloseCode) };
+            assert_eq!(read(&code.to_be_bytes()), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn payloads() {
+        assert_eq!(read(b""), Ok(None));
+        assert_eq!(read(b"\x03"), Err(Violation::ClosePayload));
+        assert_eq!(read(b"\x03\xe8bye"), Ok(Some((1000, "bye"))));
+        assert_eq!(read("\u{3}\u{e9}".as_bytes()), Err(Violation::CloseCode));
+        assert_eq!(read(b"\x03\xe8\xff"), Err(Violation::Utf8));
+        assert_eq!(read(b"\x03\xe8\xe6\xbc"), Err(Violation::Utf8), "cut within a character");
+        assert_eq!(read(b"\x03\xed\xff"), Err(Violation::CloseCode), "the code is looked at first");
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let long = "é".repeat(100);
+        let reasons = ["", "bye", &"x".repeat(123), &"x".repeat(124), &long];
+        for reason in reasons {
+            let mut out = Vec::new();
+            write(&mut out, Some(1000), reason);
+            assert_eq!(out[..2], [0x88, (out.len() - 2) as u8]);
+            let (code, read) = read(&out[2..]).expect("valid").expect("a code");
+            assert_eq!(code, 1000);
+            assert!(reason.starts_with(read) && read.len() >= reason.len().min(LONGEST_REASON - 1));
+        }
+        let mut out = Vec::new();
+        write(&mut out, None, "nothing");
+        assert_eq!(out, [0x88, 0]);
+    }
+}

@@ -1,0 +1,577 @@
+//! A websocket on its connection: what both sides do to it, and until when each is waited for
+//! (RFC 6455 5.5, 7).
+//!
+//! In: bytes, as [`Step`]s are asked for, and actions of the application. Out: steps, which
+//! `connection.rs` turns into events, and frames in the output. Pings are answered here, and sent;
+//! which timers run follows from the state alone, in [`Session::settle`].
+//!
+//! | state | what it means | next |
+//! |---|---|---|
+//! | `Open` | messages in both directions | `Closing`, `Answering`, `Closed` |
+//! | `Closing` | our close is out, the peer's is waited for; its messages go nowhere | `Closed` |
+//! | `Answering` | the peer's close has come, the application may still say what it was about to | `Closed` |
+//! | `Closed` | no more is looked at or sent: the connection lingers | |
+
+use super::deflate::Deflater;
+use super::frame::{self, Opcode, Written};
+use super::message::{self, Limits, Receiver};
+use super::negotiation::Agreed;
+use super::{Cost, Violation, close};
+use crate::budget::Budget;
+use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
+use crate::common::Common;
+use crate::event::StreamId;
+use crate::input::Input;
+use crate::protocol::Step;
+use crate::rate::Rate;
+use crate::time::{Tick, Timer};
+use bytes::Bytes;
+use core::mem::take;
+use core::time::Duration;
+
+/// A message that does not fit is begun if there is room for so much of it.
+const LEAST_FRAGMENT: usize = 1024;
+
+/// The websocket's own timers.
+const TIMERS: [Timer; 5] = [
+    Timer::WebSocketPing,
+    Timer::WebSocketPong,
+    Timer::WebSocketMessage,
+    Timer::WebSocketIdle,
+    Timer::WebSocketClose,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// For that reason the connection ends when the peer's close has come.
+    Closing(CloseReason),
+    /// The peer's close, which is to be answered, had that code.
+    Answering(Option<u16>),
+    Closed,
+}
+
+/// What the request that became the websocket, and its acceptance, have settled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) stream: StreamId,
+    pub(crate) limits: Limits,
+    pub(crate) deflate: Option<Agreed>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    stream: StreamId,
+    state: State,
+    receiver: Receiver,
+    deflater: Option<Box<Deflater>>,
+    budget: Budget,
+    /// The answer to the newest ping, for which there was no room (RFC 6455 5.5.3 allows to leave
+    /// out older ones).
+    pong: Option<Box<[u8]>>,
+    /// The guard over a message that has begun.
+    upload: Rate,
+    /// When the peer was last heard of.
+    heard: Tick,
+    /// When a message last passed, in either direction.
+    used: Tick,
+    /// A ping is out, and nothing has come since.
+    pinged: bool,
+    /// When the peer could have seen that ping: it was flushed.
+    ping_sent: Tick,
+    /// Some of a message was sent, and the rest is owed.
+    sending: bool,
+    /// A message was cut short.
+    cut_short: bool,
+    /// To be told to the application.
+    reset: Option<ResetReason>,
+}
+
+impl Session {
+    pub(crate) fn new(terms: Terms, common: &Common) -> Self {
+        Session {
+            stream: terms.stream,
+            state: State::Open,
+            receiver: Receiver::new(terms.limits, terms.deflate),
+            deflater: terms.deflate.map(|agreed| Box::new(Deflater::new(agreed))),
+            budget: Budget::new(common.now),
+            pong: None,
+            upload: Rate::new(common.config.request_body_minimum(), common.now),
+            heard: common.now,
+            used: common.now,
+            pinged: false,
+            ping_sent: Tick::NEVER,
+            sending: false,
+            cut_short: false,
+            reset: None,
+        }
+    }
+
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Bytes of heap.
+    pub(crate) fn memory(&self) -> usize {
+        let deflater = self.deflater.as_ref().map(|it| size_of::<Deflater>() + it.memory());
+        let pong = self.pong.as_ref().map_or(0, |it| it.len());
+        self.receiver.memory() + deflater.unwrap_or(0) + pong
+    }
+
+    // ---- bytes in -------------------------------------------------------------------------------
+
+    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
+    pub(crate) fn step(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        whole: &mut Vec<u8>,
+    ) -> Option<Step> {
+        // What was held for the application says nothing of the peer once; what is incomplete, never.
+        let is_news = common.blocked || input.is_fresh();
+        common.blocked = false;
+        self.flush_pong(common);
+        loop {
+            if let Some(reason) = self.reset.take() {
+                return Some(Step::Reset(reason));
+            }
+            if self.cut_short && self.has_room(common) {
+                self.cut_short = false;
+                return Some(Step::Writable);
+            }
+            if !common.is_open() {
+                common.discard(input.take_all());
+                return None;
+            }
+            if let State::Answering(_) = self.state {
+                // Nothing follows a close (RFC 6455 5.5.1).
+                input.take_all();
+                return None;
+            }
+            if is_news && !input.is_empty() {
+                self.heard = common.now;
+                (self.pinged, self.ping_sent) = (false, Tick::NEVER);
+            }
+            let mut purse = Purse { budget: &mut self.budget, now: common.now, earned: 0 };
+            let taken = self.receiver.step(input, whole, &mut purse);
+            let earned = purse.earned;
+            if earned > 0 {
+                let new = common.uncounted(earned);
+                self.upload.progress(common.config.request_body_minimum(), new, common.now);
+                self.used = common.now;
+            }
+            match taken {
+                Ok(Some(step)) => {
+                    if let Some(step) = self.take_step(common, input, step) {
+                        return Some(step);
+                    }
+                }
+                Ok(None) if common.eof && !self.receiver.is_blocked() => {
+                    self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+                }
+                Ok(None) => {
+                    common.blocked = self.receiver.is_blocked();
+                    return None;
+                }
+                Err(violation) => {
+                    self.fail(common, CloseReason::Violation(violation));
+                }
+            }
+        }
+    }
+
+    fn take_step(
+        &mut self,
+        common: &mut Common,
+        input: &mut Input<'_>,
+        step: message::Step,
+    ) -> Option<Step> {
+        if !self.receiver.is_in_message() {
+            // What has begun behind a whole message, or a whole ping, is a wait of its own.
+            common.timers.stop(Timer::WebSocketMessage);
+        }
+        match step {
+            message::Step::Message { text, at } => {
+                self.used = common.now;
+                Some(Step::Message { text, at })
+            }
+            message::Step::Piece { text, last, at } => {
+                self.used = common.now;
+                Some(Step::Piece { text, last, at })
+            }
+            message::Step::Ping(payload) => {
+                if self.state == State::Open {
+                    self.pong = Some(input.span(payload).to_vec().into_boxed_slice());
+                    self.flush_pong(common);
+                }
+                None
+            }
+            message::Step::Pong(_) => None,
+            message::Step::Close { code, reason } => {
+                self.closed_by_peer(common, code);
+                Some(Step::Closing { code, reason })
+            }
+        }
+    }
+
+    /// The peer's close was the answer to ours, or is to be answered.
+    fn closed_by_peer(&mut self, common: &mut Common, code: Option<u16>) {
+        match self.state {
+            State::Closing(reason) => self.end(common, reason),
+            State::Open => {
+                self.state = State::Answering(code);
+                stop(common, &TIMERS);
+            }
+            State::Answering(_) | State::Closed => {}
+        }
+    }
+
+    /// Answers the peer's close with its own code; the server then ends the connection (RFC 6455
+    /// 5.5.1, 7.1.1).
+    fn answer_close(&mut self, common: &mut Common, code: Option<u16>) {
+        close::write(common.output.buffer(LONGEST_CLOSE), code, "");
+        self.end(common, CloseReason::Completed);
+    }
+
+    /// What was to be lent as text is none: the caller tells the application.
+    #[cold]
+    pub(crate) fn violated(&mut self, common: &mut Common, violation: Violation) {
+        self.fail(common, CloseReason::Violation(violation));
+        self.reset = None;
+    }
+
+    /// Whether [`Session::step`] has something to do without new bytes.
+    pub(crate) fn has_events(&self, common: &Common) -> bool {
+        let is_ending = matches!(self.state, State::Answering(_));
+        let over = common.eof && common.is_open() && !common.blocked && !is_ending;
+        let room = (self.cut_short || self.pong.is_some()) && self.has_room(common);
+        self.reset.is_some() || room || over || (common.is_open() && self.receiver.has_more())
+    }
+
+    /// The same, of held bytes: what was left for want of credit can be gone on with. What is
+    /// incomplete waits for the peer.
+    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
+        !common.held.is_empty() && common.blocked && self.receiver.has_credit()
+    }
+
+    // ---- actions --------------------------------------------------------------------------------
+
+    /// So many messages may come; or so many bytes, for who takes them in pieces.
+    pub(crate) fn request(&mut self, stream: StreamId, credit: u64) -> Result<(), Misuse> {
+        self.check_stream(stream)?;
+        self.receiver.add_credit(credit);
+        Ok(())
+    }
+
+    pub(crate) fn send_message(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        text: bool,
+        data: &mut Bytes,
+    ) -> Result<bool, Misuse> {
+        self.check(common, stream)?;
+        let room = self.free(common);
+        // Whoever is told of room finds enough of it: half of the limit.
+        let least = LEAST_FRAGMENT.min(common.config.send_buffer_limit() as usize / 2);
+        if room < data.len().clamp(1, least) {
+            self.cut_short = true;
+            return Ok(false);
+        }
+        let mut compressed = false;
+        if !self.sending
+            && let Some(deflater) = &mut self.deflater
+        {
+            let mut smaller = Vec::new();
+            compressed = deflater.deflate(data, &mut smaller);
+            if compressed {
+                // A `Bytes` counts with its length.
+                smaller.shrink_to_fit();
+                *data = smaller.into();
+            }
+        }
+        let opcode = match (self.sending, text) {
+            (true, _) => Opcode::Continuation,
+            (false, true) => Opcode::Text,
+            (false, false) => Opcode::Binary,
+        };
+        let piece = data.split_to(room.min(data.len()));
+        let is_last = data.is_empty();
+        let header = Written::new(opcode, is_last, compressed, piece.len() as u64);
+        common.output.write(header.as_bytes());
+        common.output.push(piece);
+        self.sending = !is_last;
+        self.cut_short |= !is_last;
+        self.used = common.now;
+        Ok(is_last)
+    }
+
+    pub(crate) fn ping(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
+        self.check(common, stream)?;
+        if payload.len() > frame::LONGEST_CONTROL {
+            return Err(Misuse::TooLong { left: frame::LONGEST_CONTROL as u64 });
+        }
+        if common.is_full() {
+            return Err(Misuse::Full);
+        }
+        frame::write_control(common.output.buffer(LONGEST_CLOSE), Opcode::Ping, payload);
+        Ok(())
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        code: Option<u16>,
+        reason: &str,
+    ) -> Result<(), Misuse> {
+        self.check(common, stream)?;
+        if code.is_some_and(|code| !close::may_be_sent(code)) {
+            return Err(Misuse::CloseCode);
+        }
+        match self.state {
+            State::Answering(code) => self.answer_close(common, code),
+            _ => self.begin_close(common, CloseReason::Completed, code, reason),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drain(&mut self, common: &mut Common) {
+        if self.state == State::Open {
+            let reason = CloseReason::Drained;
+            self.begin_close(common, reason, reason.close_code(), "");
+        }
+    }
+
+    /// How much of a message would be taken now.
+    pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
+        if self.check(common, stream).is_ok() { self.free(common) } else { 0 }
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    /// Lets the timers follow the state; the last thing that every public call does.
+    pub(crate) fn settle(&mut self, common: &mut Common) {
+        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
+        if nothing_held {
+            self.receiver.release();
+            if let Some(deflater) = &mut self.deflater {
+                deflater.release();
+            }
+        }
+        common.timers.stop_request();
+        let timeout = common.config.websocket_close_timeout();
+        match self.state {
+            State::Open | State::Closed => {}
+            State::Answering(_) => return run(common, Timer::WebSocketClose, Some(timeout)),
+            // What is to be sent before our close falls under another guard.
+            State::Closing(_) => {
+                return run(common, Timer::WebSocketClose, flushed.then_some(timeout));
+            }
+        }
+        // Bytes that wait for the application hide what else the peer has sent.
+        let hears = nothing_held || !common.blocked;
+        self.settle_pings(common, hears, flushed);
+        let idle_until = common.config.websocket_idle_timeout().map(|it| self.used.after(it));
+        set(common, Timer::WebSocketIdle, idle_until.filter(|_| hears));
+        let is_owed = self.receiver.awaits_more() || !nothing_held;
+        if hears && is_owed {
+            if !common.timers.is_set(Timer::WebSocketMessage) {
+                self.upload = Rate::running(common.config.request_body_minimum(), common.now);
+            }
+            common.timers.set(Timer::WebSocketMessage, self.upload.deadline());
+        } else {
+            common.timers.stop(Timer::WebSocketMessage);
+        }
+    }
+
+    /// Who is silent is pinged, once what is unsent cannot be why: another guard has an eye on that.
+    /// The wait for the pong begins when the ping is flushed, and what is sent behind it does not
+    /// begin it anew.
+    fn settle_pings(&mut self, common: &mut Common, hears: bool, flushed: bool) {
+        let silent_until = common.config.websocket_ping_interval().map(|it| self.heard.after(it));
+        let silent_until = silent_until.filter(|_| hears && flushed && !self.pinged);
+        set(common, Timer::WebSocketPing, silent_until);
+        if self.pinged && flushed && self.ping_sent == Tick::NEVER {
+            self.ping_sent = common.now;
+        }
+        let is_out = hears && self.ping_sent != Tick::NEVER;
+        let pong = common.config.websocket_pong_timeout().map(|it| self.ping_sent.after(it));
+        set(common, Timer::WebSocketPong, pong.filter(|_| is_out));
+    }
+
+    /// So many bytes came of a record that is not complete. Only who sends a message is helped by
+    /// them: as a sign of life a record counts once it is whole.
+    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
+        let guarded = common.timers.is_set(Timer::WebSocketMessage);
+        if guarded {
+            self.upload.progress(common.config.request_body_minimum(), bytes, common.now);
+        }
+        guarded
+    }
+
+    /// A timer has expired.
+    #[cold]
+    pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
+        let reason = CloseReason::Expired(timer);
+        match timer {
+            Timer::WebSocketClose => match self.state {
+                State::Answering(code) => self.answer_close(common, code),
+                _ => self.cut(common, reason),
+            },
+            Timer::WebSocketPing => {
+                frame::write_control(common.output.buffer(2), Opcode::Ping, &[]);
+                self.pinged = true;
+            }
+            Timer::WebSocketPong | Timer::WebSocketMessage => self.fail(common, reason),
+            Timer::WebSocketIdle => self.begin_close(common, reason, reason.close_code(), "idle"),
+            _ => self.cut(common, reason),
+        }
+    }
+
+    // ---- the ends of things ---------------------------------------------------------------------
+
+    /// Sends our close, and waits for the peer's.
+    fn begin_close(
+        &mut self,
+        common: &mut Common,
+        reason: CloseReason,
+        code: Option<u16>,
+        text: &str,
+    ) {
+        close::write(common.output.buffer(LONGEST_CLOSE), code, text);
+        self.state = State::Closing(reason);
+        self.silence();
+        self.receiver.discard();
+        stop(common, &TIMERS);
+    }
+
+    /// Ends the connection at once: what was received of a message is freed.
+    #[cold]
+    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
+        self.state = State::Closed;
+        self.silence();
+        self.receiver.discard();
+        self.reset = None;
+        common.close(reason);
+    }
+
+    /// The websocket is at its end for `reason`; the peer is told, if there is a code for that.
+    #[cold]
+    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+        if let (State::Open, Some(code)) = (self.state, reason.close_code()) {
+            close::write(common.output.buffer(LONGEST_CLOSE), Some(code), reason.label());
+        }
+        self.reset = Some(match reason {
+            CloseReason::Expired(_) => ResetReason::Timeout,
+            CloseReason::Violation(violation) => ResetReason::Violation(violation),
+            _ => ResetReason::Truncated,
+        });
+        let reason = match self.state {
+            State::Closing(first) => first,
+            State::Open | State::Answering(_) | State::Closed => reason,
+        };
+        self.end(common, reason);
+    }
+
+    fn end(&mut self, common: &mut Common, reason: CloseReason) {
+        self.state = State::Closed;
+        self.silence();
+        self.receiver.discard();
+        stop(common, &TIMERS);
+        common.linger(reason, 0);
+    }
+
+    /// Nothing follows our close.
+    fn silence(&mut self) {
+        (self.sending, self.cut_short) = (false, false);
+        (self.deflater, self.pong) = (None, None);
+    }
+
+    // ---- parts of these -------------------------------------------------------------------------
+
+    /// Between two fragments of a message a pong may go (RFC 6455 5.4).
+    fn flush_pong(&mut self, common: &mut Common) {
+        if self.pong.is_some() && self.state == State::Open && !common.is_full() {
+            let payload = take(&mut self.pong).unwrap_or_default();
+            frame::write_control(common.output.buffer(LONGEST_CLOSE), Opcode::Pong, &payload);
+        }
+    }
+
+    fn free(&self, common: &Common) -> usize {
+        (common.config.send_buffer_limit() as usize).saturating_sub(common.unsent())
+    }
+
+    fn has_room(&self, common: &Common) -> bool {
+        common.is_open() && common.unsent() as u64 <= common.config.send_buffer_limit() / 2
+    }
+
+    fn check_stream(&self, stream: StreamId) -> Result<(), Misuse> {
+        if stream == self.stream { Ok(()) } else { Err(Misuse::UnknownStream) }
+    }
+
+    /// Something may be sent.
+    fn check(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
+        self.check_stream(stream)?;
+        let speaks = matches!(self.state, State::Open | State::Answering(_));
+        if speaks && common.is_open() { Ok(()) } else { Err(Misuse::UnknownStream) }
+    }
+}
+
+/// A control frame at its longest.
+const LONGEST_CLOSE: usize = 2 + frame::LONGEST_CONTROL;
+
+/// Pays with the connection's budget.
+struct Purse<'b> {
+    budget: &'b mut Budget,
+    now: Tick,
+    /// Bytes of messages that came.
+    earned: usize,
+}
+
+impl super::Budget for Purse<'_> {
+    fn spend(&mut self, cost: Cost) -> bool {
+        let tokens = match cost {
+            Cost::EmptyFrame | Cost::TinyFragment | Cost::Ping | Cost::Pong => 1,
+            // A window is cleared.
+            Cost::FinalBlock => 16,
+        };
+        self.budget.spend(tokens, self.now)
+    }
+
+    fn earn(&mut self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.budget.earn(bytes);
+        self.earned = self.earned.saturating_add(bytes);
+    }
+}
+
+/// Lets a timer run until `at`, or not at all.
+fn set(common: &mut Common, timer: Timer, at: Option<Tick>) {
+    match at {
+        Some(at) => common.timers.set(timer, at),
+        None => common.timers.stop(timer),
+    }
+}
+
+/// Lets a timer run from the moment at which it was first asked for, or not at all.
+fn run(common: &mut Common, timer: Timer, delay: Option<Duration>) {
+    match delay {
+        None => common.timers.stop(timer),
+        Some(delay) if !common.timers.is_set(timer) => {
+            common.timers.set(timer, common.now.after(delay));
+        }
+        Some(_) => {}
+    }
+}
+
+fn stop(common: &mut Common, timers: &[Timer]) {
+    for timer in timers {
+        common.timers.stop(*timer);
+    }
+}

@@ -1,0 +1,765 @@
+//! Websockets through the public calls: the handshake, messages, the close, and every timer.
+
+mod support;
+
+use bytes::Bytes;
+use core::time::Duration;
+use portcullis::websocket::{Handshake, Message, Options};
+use portcullis::{
+    Builder, CloseReason, Config, Connection, Event, Misuse, ResetReason, Status, StreamId, Tick,
+    Timer,
+};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+fn at(milliseconds: u64) -> Tick {
+    Tick::from_nanos(milliseconds * 1_000_000)
+}
+
+/// A frame of a client, masked.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [0x11, 0x22, 0x33, 0x44];
+    let mut bytes = vec![first];
+    match payload.len() {
+        short @ 0..=125 => bytes.push(0x80 | short as u8),
+        medium @ 126..=0xffff => {
+            bytes.push(0x80 | 126);
+            bytes.extend((medium as u16).to_be_bytes());
+        }
+        long => {
+            bytes.push(0x80 | 127);
+            bytes.extend((long as u64).to_be_bytes());
+        }
+    }
+    bytes.extend(key);
+    bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    bytes
+}
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
+
+/// A connection with an application that echoes, and keeps a log.
+struct Echo {
+    connection: Connection,
+    stream: Option<StreamId>,
+    /// Asks for messages, and answers a close.
+    eager: bool,
+    options: Options,
+    log: Vec<String>,
+    out: Vec<u8>,
+}
+
+impl Echo {
+    fn new(config: Builder) -> Self {
+        let config = config.build().expect("valid");
+        Echo {
+            connection: Connection::new(Arc::new(config), at(0)),
+            stream: None,
+            eager: true,
+            options: Options::default(),
+            log: Vec::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// One that has shaken hands, at 0.
+    fn open(config: Builder) -> Self {
+        let mut echo = Echo::new(config);
+        echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+        echo.stream();
+        let out = String::from_utf8(echo.take_out()).expect("a head");
+        assert!(out.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{out}");
+        assert!(out.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{out}");
+        echo
+    }
+
+    fn stream(&self) -> StreamId {
+        self.stream.expect("it was accepted")
+    }
+
+    fn receive(&mut self, now: Tick, bytes: &[u8]) {
+        let mut bytes = bytes.to_vec();
+        let events = self.connection.receive(now, &mut bytes).expect("it reads");
+        Echo::pull(events, now, &mut self.stream, self.eager, self.options, &mut self.log);
+        self.send(now);
+    }
+
+    fn resume(&mut self, now: Tick) {
+        let events = self.connection.resume(now);
+        Echo::pull(events, now, &mut self.stream, self.eager, self.options, &mut self.log);
+        self.send(now);
+    }
+
+    fn pull(
+        mut events: portcullis::Events<'_, '_>,
+        now: Tick,
+        accepted: &mut Option<StreamId>,
+        eager: bool,
+        options: Options,
+        log: &mut Vec<String>,
+    ) {
+        while let Some((connection, event)) = events.next() {
+            match event {
+                Event::Request { stream, head } => {
+                    let handshake = Handshake::read(&head).expect("a good request");
+                    let accepting = handshake.accept(None, None).expect("nothing was chosen");
+                    connection
+                        .accept_websocket(now, stream, &accepting, None, options)
+                        .expect("it can be one");
+                    if eager {
+                        connection.request_data(now, stream, 1 << 40).expect("alive");
+                    }
+                    *accepted = Some(stream);
+                }
+                Event::Message { stream, message } => {
+                    let (text, mut data) = match message {
+                        Message::Text(text) => (true, Bytes::copy_from_slice(text.as_bytes())),
+                        Message::Binary(data) => (false, Bytes::copy_from_slice(data)),
+                    };
+                    log.push(format!("message {text} {}", data.len()));
+                    // An echo to a peer that does not read is lost; others tell.
+                    let _ = connection.send_message(now, stream, text, &mut data);
+                }
+                Event::Piece { text, last, data, .. } => {
+                    log.push(format!("piece {text} {last} {}", data.len()));
+                }
+                Event::Closing { stream, code, reason } => {
+                    log.push(format!("closing {code:?} {reason}"));
+                    // One that answers ours is answered already.
+                    if eager {
+                        let _ = connection.close(now, stream, Some(1000), "");
+                    }
+                }
+                Event::Reset { reason, .. } => log.push(format!("reset {reason:?}")),
+                Event::Writable { .. } => log.push("writable".to_owned()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Takes what there is to send.
+    fn send(&mut self, now: Tick) {
+        loop {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let count = self.connection.outgoing(&mut slices);
+            let bytes: Vec<u8> = slices[..count].iter().flat_map(|it| it.to_vec()).collect();
+            if bytes.is_empty() {
+                return;
+            }
+            self.connection.sent(now, bytes.len());
+            self.out.extend(bytes);
+        }
+    }
+
+    fn take_out(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    fn tick(&mut self, now: Tick) {
+        self.connection.tick(now);
+        self.resume(now);
+    }
+
+    /// The one deadline, in milliseconds.
+    fn deadline(&self) -> Option<(u64, Timer)> {
+        self.connection.deadline().map(|(at, timer)| (at.as_nanos() / 1_000_000, timer))
+    }
+
+    /// Lets the peer go, and says why the connection closed.
+    fn reason(&mut self, now: Tick) -> CloseReason {
+        if !matches!(self.connection.status(), Status::Closed(_)) {
+            drop(self.connection.receive_eof(now));
+            self.resume(now);
+        }
+        match self.connection.status() {
+            Status::Closed(reason) => reason,
+            status => panic!("{status:?}"),
+        }
+    }
+}
+
+fn without_pings() -> Builder {
+    Config::builder().websocket_ping_interval(None)
+}
+
+/// An unmasked frame.
+fn sent(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first, payload.len() as u8];
+    bytes.extend(payload);
+    bytes
+}
+
+fn closing(code: u16, reason: &str) -> Vec<u8> {
+    let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+    sent(CLOSE, &payload)
+}
+
+// ---- messages --------------------------------------------------------------------------------------
+
+#[test]
+fn messages_come_back_and_pings_are_answered() {
+    let mut echo = Echo::open(Config::builder());
+    let long = [b'x'; 300];
+    let bytes = [
+        frame(TEXT, "h\u{e9}".as_bytes()),
+        frame(PING, b"p"),
+        frame(BINARY, &long),
+        frame(PONG, b""),
+    ];
+    echo.receive(at(1), &bytes.concat());
+    assert_eq!(echo.log, ["message true 3", "message false 300"]);
+    let answers =
+        [sent(TEXT, "h\u{e9}".as_bytes()), sent(PONG, b"p"), vec![0x82, 126, 1, 44], long.to_vec()];
+    assert_eq!(echo.take_out(), answers.concat());
+}
+
+#[test]
+fn every_cut_gives_the_same() {
+    let fragments = [frame(0x01, b"frag"), frame(PING, b""), frame(0x80, b"ments")].concat();
+    let wire = [
+        format!("{UPGRADE}\r\n").into_bytes(),
+        frame(TEXT, b"first"),
+        fragments,
+        frame(BINARY, &[7; 200]),
+        frame(CLOSE, &[&1000u16.to_be_bytes()[..], b"bye"].concat()),
+    ]
+    .concat();
+    let mut whole = Echo::new(Config::builder());
+    whole.receive(at(0), &wire);
+    let expected =
+        ["message true 5", "message true 9", "message false 200", "closing Some(1000) bye"];
+    assert_eq!(whole.log, expected);
+    for cut in 1..wire.len() {
+        let mut echo = Echo::new(Config::builder());
+        echo.receive(at(0), &wire[..cut]);
+        echo.receive(at(0), &wire[cut..]);
+        assert_eq!((&echo.log, &echo.out), (&whole.log, &whole.out), "cut at {cut}");
+    }
+    let mut echo = Echo::new(Config::builder());
+    for byte in &wire {
+        echo.receive(at(0), &[*byte]);
+    }
+    assert_eq!((&echo.log, &echo.out), (&whole.log, &whole.out), "byte by byte");
+    assert_eq!(echo.reason(at(0)), CloseReason::Completed);
+}
+
+#[test]
+fn without_credit_nothing_is_read() {
+    let mut echo = Echo::new(without_pings());
+    echo.eager = false;
+    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
+    assert!(echo.log.is_empty());
+    assert!(!echo.connection.wants_read());
+    assert_eq!(echo.deadline(), None, "it waits for the application");
+    let stream = echo.stream();
+    echo.connection.request_data(at(1), stream, 1).expect("alive");
+    echo.resume(at(1));
+    assert_eq!(echo.log, ["message true 1"]);
+    assert!(echo.connection.wants_read());
+}
+
+#[test]
+fn pieces_come_as_they_arrive() {
+    let mut echo = Echo::new(without_pings());
+    echo.options.pieces = true;
+    let message = frame(BINARY, &[1; 1000]);
+    echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+    echo.receive(at(0), &message[..208]);
+    echo.receive(at(0), &message[208..]);
+    assert_eq!(echo.log, ["piece false false 200", "piece false true 800"]);
+}
+
+#[test]
+fn a_large_message_leaves_in_fragments_as_there_is_room() {
+    let mut echo = Echo::open(without_pings().send_buffer_limit(2048));
+    let stream = echo.stream();
+    let mut data = Bytes::from(vec![5; 5000]);
+    let connection = &mut echo.connection;
+    assert_eq!(connection.send_message(at(0), stream, false, &mut data), Ok(false));
+    assert_eq!(data.len(), 5000 - 2048);
+    assert_eq!(connection.room(stream), 0);
+    let mut wire = Vec::new();
+    loop {
+        echo.send(at(0));
+        wire.extend(echo.take_out());
+        echo.resume(at(0));
+        if echo.connection.send_message(at(0), stream, false, &mut data) == Ok(true) {
+            break;
+        }
+    }
+    echo.send(at(0));
+    wire.extend(echo.take_out());
+    assert_eq!(echo.log, ["writable", "writable"]);
+    let heads = [wire[0], wire[2048 + 4], wire[2 * (2048 + 4)]];
+    assert_eq!(heads, [0x02, 0x00, 0x80]);
+    assert_eq!(wire.len(), 5000 + 3 * 4);
+}
+
+// ---- limits ----------------------------------------------------------------------------------------
+
+#[test]
+fn a_message_at_its_limit_and_one_past_it() {
+    let config = || without_pings().websocket_message_limit(1000);
+    let mut echo = Echo::open(config());
+    echo.receive(at(0), &frame(BINARY, &[0; 1000]));
+    assert_eq!(echo.log, ["message false 1000"]);
+    // The header alone is enough.
+    let mut echo = Echo::open(config());
+    echo.receive(at(0), &frame(BINARY, &[0; 1001])[..8]);
+    assert_eq!(echo.take_out(), closing(1009, "message_too_large"));
+    assert_eq!(echo.log.len(), 1, "{:?}", echo.log);
+    assert!(echo.log[0].starts_with("reset Violation(TooLarge"), "{:?}", echo.log);
+    let declared = (1u64 << 62).to_be_bytes();
+    let mut echo = Echo::open(config());
+    echo.receive(at(0), &[&[BINARY, 0xff][..], &declared, &[0; 4]].concat());
+    assert_eq!(echo.take_out(), closing(1009, "message_too_large"));
+    assert!(echo.connection.memory() < 2000, "nothing is allocated for it");
+}
+
+#[test]
+fn violations_are_told_by_their_code() {
+    for (bytes, code, label) in [
+        (vec![TEXT, 0x01, b'a'], 1002, "unmasked_frame"),
+        (frame(0xc1, b"a"), 1002, "reserved_bits"),
+        (frame(0x83, b"a"), 1002, "reserved_opcode"),
+        (frame(0x80, b"a"), 1002, "unexpected_continuation"),
+        (frame(0x09, b"a"), 1002, "fragmented_control_frame"),
+        (frame(TEXT, b"\xff"), 1007, "invalid_utf8"),
+        (frame(CLOSE, b"a"), 1002, "bad_close_payload"),
+        (frame(CLOSE, &1005u16.to_be_bytes()), 1002, "bad_close_code"),
+    ] {
+        let mut echo = Echo::open(Config::builder());
+        echo.receive(at(0), &bytes);
+        assert_eq!(echo.take_out(), closing(code, label));
+        assert!(echo.log[0].starts_with("reset Violation("), "{:?}", echo.log);
+        assert_eq!(echo.reason(at(0)).label(), label);
+    }
+}
+
+#[test]
+fn a_flood_of_pings_ends() {
+    let mut echo = Echo::open(Config::builder());
+    let flood = frame(PING, b"").repeat(2000);
+    echo.receive(at(0), &flood);
+    assert_eq!(echo.reason(at(0)).label(), "too_many_useless_frames");
+    assert!(echo.out.ends_with(&closing(1008, "too_many_useless_frames")));
+}
+
+#[test]
+fn pongs_wait_for_room_and_only_the_newest_is_sent() {
+    let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
+    let stream = echo.stream();
+    let mut data = Bytes::from(vec![5; 1024]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut data), Ok(true));
+    let mut pings = [frame(PING, b"old"), frame(PING, b"new")].concat();
+    drop(echo.connection.receive(at(0), &mut pings).expect("it reads"));
+    while echo.connection.resume(at(0)).next().is_some() {}
+    echo.send(at(0));
+    echo.resume(at(0));
+    let out = echo.take_out();
+    assert!(out.ends_with(&sent(PONG, b"new")), "{:?}", &out[1020..]);
+    assert_eq!(out.len(), 4 + 1024 + 5);
+}
+
+// ---- the close -------------------------------------------------------------------------------------
+
+#[test]
+fn the_peers_close_is_echoed_and_the_connection_ends() {
+    for (payload, answer, log) in [
+        (&b""[..], sent(CLOSE, b""), "closing None "),
+        (&[0x0f, 0xa0, b'x'], closing(4000, ""), "closing Some(4000) x"),
+    ] {
+        let mut echo = Echo::open(Config::builder());
+        echo.receive(at(0), &[frame(CLOSE, payload), frame(TEXT, b"after")].concat());
+        assert_eq!(echo.take_out(), answer);
+        assert_eq!(echo.log, [log]);
+        let stream = echo.stream();
+        let sending = echo.connection.send_message(at(0), stream, true, &mut Bytes::new());
+        assert_eq!(sending, Err(Misuse::UnknownStream));
+        assert!(echo.connection.status().wants_shutdown());
+        assert_eq!(echo.reason(at(0)), CloseReason::Completed);
+    }
+}
+
+#[test]
+fn what_the_application_was_about_to_say_is_still_sent() {
+    let mut echo = Echo::new(Config::builder());
+    echo.eager = false;
+    let close = frame(CLOSE, &4000u16.to_be_bytes());
+    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), close].concat());
+    echo.take_out();
+    assert_eq!(echo.log, ["closing Some(4000) "]);
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketClose)));
+    // Neither what follows a close nor the peer's end changes anything.
+    echo.receive(at(1), &frame(TEXT, b"after"));
+    drop(echo.connection.receive_eof(at(2)));
+    echo.resume(at(2));
+    assert!(!echo.connection.has_events());
+    let stream = echo.stream();
+    let mut last = Bytes::from_static(b"last words");
+    assert_eq!(echo.connection.send_message(at(3), stream, true, &mut last), Ok(true));
+    echo.connection.close(at(3), stream, Some(1000), "not told").expect("it is owed");
+    echo.send(at(3));
+    assert_eq!(echo.take_out(), [sent(TEXT, b"last words"), closing(4000, "")].concat());
+    assert_eq!(echo.reason(at(3)), CloseReason::Completed);
+    // It has so long for that, and no longer.
+    let mut echo = Echo::open(Config::builder());
+    echo.eager = false;
+    echo.receive(at(0), &frame(CLOSE, b""));
+    echo.tick(Tick::from_nanos(5_000_000_000 - 1));
+    assert!(echo.take_out().is_empty());
+    echo.tick(at(5000));
+    assert_eq!(echo.take_out(), sent(CLOSE, b""));
+    assert_eq!(echo.reason(at(5000)), CloseReason::Completed);
+}
+
+#[test]
+fn our_close_waits_for_the_peers_and_messages_go_nowhere() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    assert_eq!(echo.connection.close(at(0), stream, Some(1005), ""), Err(Misuse::CloseCode));
+    echo.connection.close(at(0), stream, Some(1000), "done").expect("open");
+    echo.send(at(0));
+    assert_eq!(echo.take_out(), closing(1000, "done"));
+    echo.receive(at(0), &[frame(TEXT, b"late"), frame(CLOSE, &1000u16.to_be_bytes())].concat());
+    assert_eq!(echo.log, ["closing Some(1000) "]);
+    assert!(echo.take_out().is_empty(), "one close is enough");
+    assert_eq!(echo.reason(at(0)), CloseReason::Completed);
+}
+
+#[test]
+fn a_drain_says_going_away() {
+    let mut echo = Echo::open(Config::builder());
+    echo.connection.drain(at(0));
+    echo.send(at(0));
+    assert_eq!(echo.take_out(), closing(1001, ""));
+    echo.receive(at(0), &frame(CLOSE, &1001u16.to_be_bytes()));
+    assert_eq!(echo.reason(at(0)), CloseReason::Drained);
+}
+
+#[test]
+fn the_end_of_the_connection_without_a_close_is_told() {
+    let mut echo = Echo::open(Config::builder());
+    drop(echo.connection.receive_eof(at(0)));
+    echo.resume(at(0));
+    assert_eq!(echo.log, [format!("reset {:?}", ResetReason::Truncated)]);
+    assert_eq!(echo.reason(at(0)).label(), "peer_truncated");
+}
+
+// ---- time ------------------------------------------------------------------------------------------
+
+#[test]
+fn silence_is_pinged_and_then_closed() {
+    let mut echo = Echo::open(Config::builder());
+    assert_eq!(echo.deadline(), Some((20_000, Timer::WebSocketPing)));
+    echo.tick(Tick::from_nanos(20_000_000_000 - 1));
+    assert!(echo.take_out().is_empty());
+    echo.tick(at(20_000));
+    assert_eq!(echo.take_out(), sent(PING, b""));
+    assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)));
+    echo.receive(at(39_999), &frame(PONG, b""));
+    assert_eq!(echo.deadline(), Some((59_999, Timer::WebSocketPing)));
+    echo.tick(at(59_999));
+    assert_eq!(echo.take_out(), sent(PING, b""));
+    echo.tick(Tick::from_nanos(79_999_000_000 - 1));
+    assert!(matches!(echo.connection.status(), Status::Open { .. }));
+    echo.tick(at(79_999));
+    assert_eq!(echo.take_out(), closing(1011, "websocket_pong"));
+    assert_eq!(echo.log, [format!("reset {:?}", ResetReason::Timeout)]);
+    assert_eq!(echo.reason(at(79_999)), CloseReason::Expired(Timer::WebSocketPong));
+}
+
+#[test]
+fn who_waits_for_the_application_is_not_pinged() {
+    let mut echo = Echo::new(Config::builder());
+    echo.eager = false;
+    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
+    assert_eq!(echo.deadline(), None);
+    echo.tick(at(3_600_000));
+    let stream = echo.stream();
+    echo.connection.request_data(at(3_600_000), stream, 1).expect("alive");
+    echo.resume(at(3_600_000));
+    assert_eq!(echo.log, ["message true 1"]);
+    assert_eq!(echo.deadline(), Some((3_620_000, Timer::WebSocketPing)));
+}
+
+#[test]
+fn a_message_that_dribbles_in_is_closed() {
+    let config = without_pings().request_body_grace(Duration::from_secs(5)).request_body_rate(240);
+    let mut echo = Echo::open(config);
+    assert_eq!(echo.deadline(), None, "no ping was asked for, and nothing is owed");
+    let message = frame(BINARY, &[1; 100]);
+    echo.receive(at(0), &message[..1]);
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketMessage)));
+    echo.receive(at(1000), &message[1..50]);
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketMessage)));
+    echo.tick(Tick::from_nanos(5_000_000_000 - 1));
+    assert!(echo.log.is_empty());
+    echo.tick(at(5000));
+    assert_eq!(echo.take_out(), closing(1008, "websocket_message"));
+    assert_eq!(echo.reason(at(5000)), CloseReason::Expired(Timer::WebSocketMessage));
+    // One that is complete in time is not.
+    let mut echo = Echo::open(without_pings());
+    echo.receive(at(0), &message[..50]);
+    echo.receive(at(4999), &message[50..]);
+    assert_eq!((echo.log.len(), echo.deadline()), (1, None));
+}
+
+#[test]
+fn a_close_that_is_not_answered_ends() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    echo.connection.close(at(0), stream, None, "").expect("open");
+    echo.send(at(0));
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketClose)));
+    echo.receive(at(4999), &frame(TEXT, b"not a close"));
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketClose)), "nothing extends it");
+    echo.tick(at(5000));
+    assert_eq!(echo.reason(at(5000)), CloseReason::Expired(Timer::WebSocketClose));
+}
+
+#[test]
+fn idling_is_closed_where_that_is_asked_for() {
+    let idle = Some(Duration::from_secs(60));
+    let mut echo = Echo::open(without_pings().websocket_idle_timeout(idle));
+    echo.receive(at(10_000), &frame(PING, b""));
+    assert_eq!(echo.deadline(), Some((60_000, Timer::WebSocketIdle)), "a ping is no message");
+    echo.receive(at(30_000), &frame(TEXT, b"a"));
+    assert_eq!(echo.deadline(), Some((90_000, Timer::WebSocketIdle)));
+    echo.take_out();
+    echo.tick(at(90_000));
+    assert_eq!(echo.take_out(), closing(1001, "idle"));
+    echo.receive(at(90_001), &frame(CLOSE, &1001u16.to_be_bytes()));
+    assert_eq!(echo.reason(at(90_001)), CloseReason::Expired(Timer::WebSocketIdle));
+}
+
+#[test]
+fn a_peer_that_does_not_read_falls_under_the_response_guard() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    let mut data = Bytes::from(vec![5; 5000]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut data), Ok(true));
+    assert_eq!(echo.deadline(), Some((5000, Timer::Response)));
+    echo.connection.tick(at(5000));
+    assert_eq!(echo.connection.status(), Status::Closed(CloseReason::Expired(Timer::Response)));
+    assert!(echo.connection.is_cut_off());
+}
+
+#[test]
+fn keep_alive_does_not_apply() {
+    let mut echo = Echo::open(without_pings());
+    echo.tick(at(3_600_000));
+    echo.receive(at(3_600_000), &frame(TEXT, b"still here"));
+    assert_eq!(echo.log, ["message true 10"]);
+}
+
+// ---- what a review found ---------------------------------------------------------------------------
+
+#[test]
+fn half_a_control_frame_is_no_sign_of_life_for_ever() {
+    let second = Duration::from_secs(1);
+    let config = Config::builder().websocket_ping_interval(Some(second));
+    let mut echo = Echo::open(config.websocket_pong_timeout(Some(second)));
+    echo.receive(at(0), &frame(PING, b"half")[..3]);
+    assert!(!echo.connection.has_events(), "nothing to do without more bytes");
+    echo.tick(at(1000));
+    assert_eq!(echo.take_out(), sent(PING, b""));
+    echo.resume(at(1500));
+    assert_eq!(echo.deadline(), Some((2000, Timer::WebSocketPong)));
+    echo.tick(at(2000));
+    assert_eq!(echo.reason(at(2000)), CloseReason::Expired(Timer::WebSocketPong));
+    // And without pings the guard over what has begun ends it.
+    let mut echo = Echo::open(without_pings());
+    echo.receive(at(0), &frame(PING, b"half")[..3]);
+    assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketMessage)));
+}
+
+#[test]
+fn what_is_sent_behind_a_ping_does_not_renew_the_wait_for_its_pong() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    echo.tick(at(20_000));
+    for second in 21..40 {
+        let mut data = Bytes::from_static(b"tick");
+        let now = at(second * 1000);
+        assert_eq!(echo.connection.send_message(now, stream, true, &mut data), Ok(true));
+        echo.send(now);
+        assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)), "at {second} s");
+    }
+    echo.tick(at(40_000));
+    assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Timer::WebSocketPong));
+}
+
+#[test]
+fn the_wait_for_a_pong_begins_when_the_ping_is_flushed() {
+    let mut echo = Echo::open(Config::builder());
+    echo.connection.tick(at(20_000));
+    assert_eq!(echo.deadline(), Some((25_000, Timer::Response)));
+    echo.send(at(24_000));
+    assert_eq!(echo.deadline(), Some((44_000, Timer::WebSocketPong)));
+}
+
+#[test]
+fn the_wait_for_a_close_begins_when_ours_is_flushed() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    let mut data = Bytes::from(vec![5; 20_000]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut data), Ok(true));
+    echo.connection.close(at(0), stream, Some(1000), "").expect("open");
+    for second in 1..10 {
+        echo.connection.sent(at(second * 1000), 1000);
+        echo.connection.tick(at(second * 1000));
+        assert!(matches!(echo.deadline(), Some((_, Timer::Response))), "{:?}", echo.deadline());
+    }
+    echo.send(at(10_000));
+    assert_eq!(echo.deadline(), Some((15_000, Timer::WebSocketClose)));
+}
+
+#[test]
+fn a_message_that_begins_behind_a_whole_one_has_its_own_grace() {
+    let mut echo = Echo::open(without_pings());
+    let message = frame(TEXT, b"hello");
+    echo.receive(at(0), &message[..3]);
+    // Each read ends one message and begins the next.
+    for second in (4..60).step_by(4) {
+        echo.receive(at(second * 1000), &[&message[3..], &message[..3]].concat());
+        assert_eq!(echo.deadline(), Some((second * 1000 + 5000, Timer::WebSocketMessage)));
+    }
+    let ping = frame(PING, b"hello");
+    echo.receive(at(64_000), &[&message[3..], &ping[..3]].concat());
+    echo.receive(at(68_000), &[&ping[3..], &ping[..3]].concat());
+    assert_eq!(echo.deadline(), Some((73_000, Timer::WebSocketMessage)));
+}
+
+#[test]
+fn a_message_in_pieces_is_not_hurried_without_credit() {
+    let mut echo = Echo::new(without_pings());
+    (echo.eager, echo.options.pieces) = (false, true);
+    echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+    let stream = echo.stream();
+    echo.connection.request_data(at(0), stream, 50).expect("alive");
+    let message = frame(BINARY, &[1; 100]);
+    echo.receive(at(0), &message[..56]);
+    assert_eq!((echo.log.len(), echo.deadline()), (1, None), "it waits for the application");
+    assert!(echo.connection.wants_read(), "and sees the end of the connection");
+    echo.connection.request_data(at(60_000), stream, 50).expect("alive");
+    assert_eq!(echo.deadline(), Some((65_000, Timer::WebSocketMessage)));
+}
+
+#[test]
+fn bytes_of_a_message_are_use() {
+    let idle = Some(Duration::from_secs(6));
+    let mut echo = Echo::open(without_pings().websocket_idle_timeout(idle));
+    let message = frame(BINARY, &[1; 60_000]);
+    for (second, part) in message.chunks(2000).enumerate() {
+        echo.receive(at(second as u64 * 1000), part);
+    }
+    assert_eq!(echo.log, ["message false 60000"]);
+}
+
+#[test]
+fn empty_messages_wait_for_room_as_well() {
+    let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
+    let stream = echo.stream();
+    let sent = (0..2000).take_while(|_| {
+        echo.connection.send_message(at(0), stream, false, &mut Bytes::new()) == Ok(true)
+    });
+    assert_eq!(sent.count(), 512);
+    echo.send(at(0));
+    echo.resume(at(0));
+    assert_eq!(echo.log, ["writable"]);
+}
+
+#[test]
+fn who_is_told_of_room_finds_some() {
+    let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
+    let stream = echo.stream();
+    let mut first = Bytes::from(vec![5; 1000]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut first), Ok(true));
+    let mut next = Bytes::from(vec![5; 2000]);
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut next), Ok(false));
+    echo.connection.sent(at(0), 504);
+    echo.connection.sent(at(0), 1);
+    assert!(echo.connection.has_events());
+    while echo.connection.resume(at(0)).next().is_some() {}
+    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut next), Ok(false));
+    assert!(next.len() < 2000, "some of it went");
+    assert!(!echo.connection.has_events());
+}
+
+#[test]
+fn a_tick_within_the_event_that_closed_sends_nothing_behind_the_close() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    let mut bytes = frame(TEXT, b"a");
+    let mut events = echo.connection.receive(at(0), &mut bytes).expect("it reads");
+    let (connection, _) = events.next().expect("a message");
+    connection.close(at(0), stream, Some(1000), "").expect("open");
+    connection.tick(at(3_600_000));
+    drop(events);
+    echo.send(at(3_600_000));
+    assert_eq!(echo.take_out(), closing(1000, ""));
+}
+
+#[test]
+fn what_ends_at_once_frees_half_a_message() {
+    for drained in [false, true] {
+        let mut echo = Echo::open(without_pings());
+        echo.receive(at(0), &frame(BINARY, &[1; 60_000])[..50_000]);
+        assert!(echo.connection.memory() > 50_000);
+        if drained {
+            echo.connection.drain(at(0));
+            echo.connection.tick(at(3_600_000));
+        } else {
+            echo.connection.abort(at(0), CloseReason::Aborted);
+        }
+        assert!(matches!(echo.connection.status(), Status::Closed(_)));
+        assert!(echo.connection.memory() < 1200, "{}", echo.connection.memory());
+    }
+}
+
+#[test]
+fn the_end_of_input_waits_for_credit_and_not_for_ever() {
+    let mut echo = Echo::new(without_pings());
+    echo.eager = false;
+    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
+    drop(echo.connection.receive_eof(at(0)));
+    echo.resume(at(0));
+    assert!(echo.log.is_empty());
+    assert!(!echo.connection.has_events(), "it would be asked again and again");
+    let stream = echo.stream();
+    echo.connection.request_data(at(1), stream, 1).expect("alive");
+    assert!(echo.connection.has_events());
+    echo.resume(at(1));
+    assert_eq!(echo.log, ["message true 1".to_owned(), "reset Truncated".to_owned()]);
+}
+
+#[test]
+fn what_came_before_a_late_acceptance_is_not_forgotten() {
+    let close = frame(CLOSE, &1000u16.to_be_bytes());
+    for (behind, told) in [(&b""[..], "Reset"), (&close[..], "Closing")] {
+        let mut connection = Connection::new(Arc::new(Config::default()), at(0));
+        let mut wire = [format!("{UPGRADE}\r\n").as_bytes(), behind].concat();
+        let mut events = connection.receive(at(0), &mut wire).expect("it reads");
+        let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
+        let accepted = Handshake::read(&head).expect("good").accept(None, None).expect("good");
+        while events.next().is_some() {}
+        drop(events);
+        while connection.receive_eof(at(0)).next().is_some() {}
+        while connection.has_events() && connection.resume(at(0)).next().is_some() {}
+        connection
+            .accept_websocket(at(1), stream, &accepted, None, Options::default())
+            .expect("it can be one");
+        assert!(connection.has_events());
+        let mut events = connection.resume(at(1));
+        let event = events.next().map(|(_, event)| format!("{event:?}")).unwrap_or_default();
+        assert!(event.starts_with(told), "{event} instead of {told}");
+    }
+}

@@ -1,0 +1,293 @@
+//! Websockets: rows 37 to 46 of the attack table, and two clients that nobody here wrote.
+
+use crate::support::{Client, Program, SLACK, assert_about};
+use futures_util::SinkExt;
+use std::time::{Duration, Instant};
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tungstenite::{Message, WebSocket};
+use yawc::{Frame, OpCode, Options};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+// ---- clients ---------------------------------------------------------------------------------------
+
+fn tungstenite(program: &Program) -> WebSocket<Client> {
+    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let url = "ws://localhost/ws";
+    let connected = tungstenite::client::client_with_config(url, program.connect(), Some(config));
+    let (websocket, answer) = connected.expect("it is accepted");
+    assert_eq!(answer.status(), 101);
+    websocket
+}
+
+fn messages() -> Vec<Message> {
+    vec![
+        Message::text("hello"),
+        Message::text(""),
+        Message::text("h\u{e9}llo \u{20ac} \u{1f600}".repeat(10_000)),
+        Message::binary(vec![]),
+        Message::binary((0..70_000).map(|it| (it % 251) as u8).collect::<Vec<_>>()),
+        Message::binary(vec![7; 5_000_000]),
+        Message::binary(vec![8; 16 << 20]),
+    ]
+}
+
+#[test]
+fn tungstenite_gets_its_messages_back() {
+    for program in [Program::with(&[]), Program::with_tls(&[])] {
+        let mut websocket = tungstenite(&program);
+        for message in messages() {
+            websocket.send(message.clone()).expect("sent");
+            let answer = websocket.read().expect("an answer");
+            let start = answer.to_string().chars().take(20).collect::<String>();
+            assert!(answer == message, "{} bytes, {start:?}", answer.len());
+        }
+        websocket.send(Message::Ping("are you there?".into())).expect("sent");
+        assert_eq!(websocket.read().expect("an answer"), Message::Pong("are you there?".into()));
+        for number in 0..1000 {
+            websocket.write(Message::text(number.to_string())).expect("written");
+        }
+        websocket.flush().expect("sent");
+        for number in 0..1000 {
+            assert_eq!(websocket.read().expect("an answer"), Message::text(number.to_string()));
+        }
+        let close = CloseFrame { code: 4001.into(), reason: "bye".into() };
+        websocket.close(Some(close)).expect("sent");
+        let Ok(Message::Close(Some(answer))) = websocket.read() else { panic!("no close") };
+        assert_eq!(u16::from(answer.code), 4001);
+        assert!(matches!(websocket.read(), Err(tungstenite::Error::ConnectionClosed)));
+        program.wait_for("its end", |status| status["closes"]["completed"].as_u64() > Some(0));
+    }
+}
+
+#[test]
+fn yawc_gets_its_compressed_messages_back() {
+    let program = Program::with(&[]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(program.address).await.expect("it accepts");
+        let url = "ws://localhost/ws".parse().expect("a URL");
+        let options = Options::default().with_balanced_compression();
+        let websocket = yawc::WebSocket::handshake(url, stream, options).await;
+        let mut websocket = websocket.expect("it is accepted");
+        let text = "compress me ".repeat(50_000);
+        for text in ["hello", "", &text, &text] {
+            websocket.send(Frame::text(text.to_owned())).await.expect("sent");
+            let answer = websocket.next_frame().await.expect("an answer");
+            assert_eq!(answer.opcode(), OpCode::Text);
+            assert!(answer.as_str() == text, "{} bytes", answer.as_str().len());
+        }
+    });
+}
+
+// ---- the handshake ---------------------------------------------------------------------------------
+
+#[test]
+fn requests_that_cannot_become_websockets_are_answered() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    let answer = client.get("/ws");
+    assert_eq!(answer.status, 426);
+    assert!(answer.has_field("upgrade: websocket"), "{answer:?}");
+    assert!(answer.has_field("sec-websocket-version: 13"), "{answer:?}");
+    for (change, to, status) in [
+        ("Version: 13", "Version: 12", 426),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=", 400),
+        ("Connection: Upgrade", "Connection: keep-alive", 400),
+        ("GET", "POST", 405),
+    ] {
+        client.send(UPGRADE.replace(change, to));
+        assert_eq!(client.answer().status, status, "{to}");
+    }
+    assert_eq!(client.get("/hello").status, 200, "the connection goes on");
+}
+
+#[test]
+fn a_message_in_the_requests_packet_is_kept() {
+    let program = Program::with(&[]);
+    let mut client = program.connect();
+    client.send([UPGRADE.as_bytes(), &frame(0x81, b"hi")].concat());
+    let answer = client.answer();
+    assert_eq!(answer.status, 101);
+    assert!(answer.has_field("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer:?}");
+    assert_eq!(client.take(4), b"\x81\x02hi");
+}
+
+#[test]
+fn compression_is_agreed_on_unless_it_is_switched_off() {
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+    let request = UPGRADE.replace("\r\n\r\n", offer);
+    let agreed = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
+        client_no_context_takeover";
+    for (settings, expected) in [(&[][..], true), (&["websocket_deflate=off"], false)] {
+        let program = Program::with(settings);
+        let mut client = program.connect();
+        client.send(&request);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.has_field(agreed)), (101, expected), "{answer:?}");
+    }
+}
+
+// ---- limits and timers -----------------------------------------------------------------------------
+
+/// A frame, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+}
+
+fn open(program: &Program) -> Client {
+    let mut client = program.connect();
+    client.send(UPGRADE);
+    assert_eq!(client.answer().status, 101);
+    client
+}
+
+/// Takes a close frame; its code and reason.
+fn take_close(client: &mut Client) -> (u16, String) {
+    let head = client.take(2);
+    assert_eq!(head[0], 0x88, "{head:?}");
+    let payload = client.take(head[1].into());
+    let code = u16::from_be_bytes([payload[0], payload[1]]);
+    (code, String::from_utf8(payload[2..].to_vec()).expect("text"))
+}
+
+#[test]
+fn a_message_that_is_declared_too_large_is_refused_at_once() {
+    let program = Program::with(&["websocket_message_limit=1MiB", "linger_timeout=1s"]);
+    let before = program.memory();
+    let mut client = open(&program);
+    // Of 2^40 bytes, of which a few come.
+    client.send([&[0x82, 0xff][..], &(1u64 << 40).to_be_bytes(), &[0; 1000]].concat());
+    assert_eq!(take_close(&mut client), (1009, "message_too_large".to_owned()));
+    assert!(client.closed_after() < SECOND + SLACK);
+    assert!(program.memory() < before + (4 << 20));
+    let mut client = open(&program);
+    // Half of the limit, twice.
+    let half =
+        [&[0x02, 0xff][..], &(1u64 << 19).to_be_bytes(), &[0; 4], &vec![0; 1 << 19]].concat();
+    client.send(half);
+    client.send(frame(0x00, b"one past half"));
+    client.send([&[0x80, 0xff][..], &(1u64 << 19).to_be_bytes(), &[0; 4]].concat());
+    assert_eq!(take_close(&mut client).0, 1009);
+}
+
+#[test]
+fn a_bomb_is_refused_after_the_limits_worth() {
+    let program = Program::with(&["websocket_message_limit=1MiB"]);
+    let before = program.memory();
+    let mut client = program.connect();
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    client.send(UPGRADE.replace("\r\n\r\n", offer));
+    assert_eq!(client.answer().status, 101);
+    // 20 MiB of zeros are 20 KiB.
+    let mut bomb = Vec::with_capacity(60_000);
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let zeros = vec![0; 20 << 20];
+    compress.compress_vec(&zeros, &mut bomb, flate2::FlushCompress::Sync).expect("compressed");
+    client.send([&[0xc2, 0xfe][..], &(bomb.len() as u16).to_be_bytes(), &[0; 4], &bomb].concat());
+    assert_eq!(take_close(&mut client), (1009, "message_too_large".to_owned()));
+    assert!(program.memory() < before + (4 << 20));
+}
+
+#[test]
+fn floods_end_and_others_go_on() {
+    let program = Program::with(&[]);
+    let mut healthy = open(&program);
+    for flood in [frame(0x89, b""), frame(0x8a, b""), frame(0x00, b""), frame(0x00, b"x")] {
+        let mut client = open(&program);
+        client.send(frame(0x01, b"begun"));
+        let floods = flood.repeat(10_000);
+        for part in floods.chunks(6000) {
+            if !client.send(part) {
+                break;
+            }
+        }
+        assert!(client.closed_after() < SLACK);
+        healthy.send(frame(0x81, b"still here?"));
+        assert_eq!(healthy.take(13), b"\x81\x0bstill here?");
+    }
+    let too_many = "too_many_useless_frames";
+    program.wait_for("the reasons", |status| status["closes"][too_many] == 4);
+}
+
+#[test]
+fn silence_is_pinged_and_then_closed() {
+    let settings = ["websocket_ping_interval=1s", "websocket_pong_timeout=1s"];
+    let program = Program::with(&[&settings[..], &["keep_alive_timeout=500ms"]].concat());
+    let mut client = open(&program);
+    let start = Instant::now();
+    assert_eq!(client.take(2), [0x89, 0]);
+    assert_about(start.elapsed(), SECOND);
+    client.send(frame(0x8a, b""));
+    let start = Instant::now();
+    assert_eq!(client.take(2), [0x89, 0]);
+    assert_about(start.elapsed(), SECOND);
+    let start = Instant::now();
+    assert_eq!(take_close(&mut client), (1011, "websocket_pong".to_owned()));
+    assert_about(start.elapsed(), SECOND);
+}
+
+#[test]
+fn a_message_that_dribbles_in_is_closed() {
+    let program = Program::with(&["request_body_grace=1s"]);
+    let mut client = open(&program);
+    client.send([0x82, 0xfe, 0x10, 0, 0, 0, 0, 0]);
+    assert_about(client.dribble(b"x", Duration::from_millis(100), 100), SECOND);
+    assert_eq!(take_close(&mut client), (1008, "websocket_message".to_owned()));
+}
+
+#[test]
+fn who_reads_nothing_is_reset() {
+    let program = Program::with(&["response_grace=1s"]);
+    let mut client = open(&program);
+    let message = [&[0x82, 0xff][..], &(1u64 << 20).to_be_bytes(), &[0; 4], &vec![0; 1 << 20]];
+    let message = message.concat();
+    client.stream.set_write_timeout(Some(SECOND)).expect("it can be set");
+    // Echoes pile up until nothing more is taken.
+    while client.send(&message) {}
+    program.wait_for("its end", |status| status["closes"]["response"] == 1);
+}
+
+#[test]
+fn idling_is_closed_where_that_is_asked_for() {
+    let program = Program::with(&["websocket_idle_timeout=1s"]);
+    let mut client = open(&program);
+    let start = Instant::now();
+    assert_eq!(take_close(&mut client), (1001, "idle".to_owned()));
+    assert_about(start.elapsed(), SECOND);
+    client.send(frame(0x88, &1001u16.to_be_bytes()));
+    assert!(client.closed_after() < SLACK);
+}
+
+#[test]
+fn a_shutdown_says_going_away_and_waits_for_the_answer() {
+    let program = Program::with(&["websocket_close_timeout=1s"]);
+    let (mut polite, mut silent) = (open(&program), open(&program));
+    program.signal("TERM");
+    for client in [&mut polite, &mut silent] {
+        assert_eq!(take_close(client).0, 1001);
+    }
+    polite.send(frame(0x88, &1001u16.to_be_bytes()));
+    assert!(polite.closed_after() < SLACK);
+    let (code, taken) = program.wait();
+    assert_eq!(code, Some(0));
+    assert!(taken < SECOND + SLACK, "{taken:?}");
+}
+
+#[test]
+fn a_thousand_idle_websockets_cost_little() {
+    let program = Program::with(&[]);
+    let before = program.memory();
+    let mut crowd: Vec<_> = (0..1000).map(|_| open(&program)).collect();
+    for client in &mut crowd {
+        client.send(frame(0x81, b"hello"));
+        assert_eq!(client.take(7), b"\x81\x05hello");
+    }
+    let each = program.memory().saturating_sub(before) / 1000;
+    println!("{each} bytes for each idle websocket");
+    assert!(each < 8 << 10, "{each}");
+    program.wait_for("all of them", |status| status["phases"]["websocket"] == 1000);
+}
