@@ -3,6 +3,7 @@
 //! The application's polling is what asks for content: nothing is read before it. Both ends meet in
 //! an [`Upload`], which exists only for requests that have content.
 
+use crate::waiting::Waiting;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
@@ -11,7 +12,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// A request's content, as it arrives.
 ///
@@ -88,15 +89,8 @@ impl http_body::Body for Body {
             Some(Err(error)) => return Poll::Ready(Some(Err(*error))),
         }
         state.wanted = true;
-        if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
-            state.reader = Some(cx.waker().clone());
-        }
-        // The driver looks by itself after it has polled the handler on its own task.
-        let driver = state.driver.as_ref().filter(|driver| !driver.will_wake(cx.waker())).cloned();
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        state.reader.register(cx);
+        state.driver.call(cx);
         Poll::Pending
     }
 
@@ -125,24 +119,22 @@ struct State {
     end: Option<Result<Option<HeaderMap>, BodyError>>,
     wanted: bool,
     limit: Option<Option<u64>>,
-    reader: Option<Waker>,
-    driver: Option<Waker>,
+    reader: Waiting,
+    driver: Waiting,
 }
 
 impl Upload {
     /// What the application asks for: a limit for its content, and whether it wants some.
     pub(crate) fn wishes(&self, cx: &Context<'_>) -> (Option<Option<u64>>, bool) {
         let mut state = self.lock();
-        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            state.driver = Some(cx.waker().clone());
-        }
+        state.driver.register(cx);
         (state.limit.take(), std::mem::take(&mut state.wanted))
     }
 
     pub(crate) fn push(&self, data: Bytes) {
         let mut state = self.lock();
         state.data.push_back(data);
-        state.wake();
+        state.wake_reader();
     }
 
     /// The content ended, well or not; only the first end counts.
@@ -150,8 +142,8 @@ impl Upload {
         let mut state = self.lock();
         if state.end.is_none() {
             state.end = Some(end);
-            state.driver = None;
-            state.wake();
+            state.wake_reader();
+            state.driver.leave();
         }
     }
 
@@ -162,10 +154,9 @@ impl Upload {
 }
 
 impl State {
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
+    fn wake_reader(&mut self) {
+        let State { reader, driver, .. } = self;
+        reader.wake_from(driver);
     }
 }
 
@@ -173,6 +164,7 @@ impl State {
 mod tests {
     use super::*;
     use http_body::Body as _;
+    use std::task::Waker;
 
     fn poll(body: &mut Body) -> Poll<Option<Result<Bytes, BodyError>>> {
         let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));

@@ -1,7 +1,7 @@
 //! The loop: a connection and a socket as one future.
 //!
-//! Each round: the application, reading, writing, so that answers which are ready together leave
-//! together. It goes round while there may be more to do, up to a number that keeps it fair, and
+//! Each round: reading, the application, writing, so that what arrives is answered at once, and
+//! answers which are ready together leave together. It goes round while there may be more to do, up to a number that keeps it fair, and
 //! then waits with one timer.
 
 use crate::clock;
@@ -187,26 +187,23 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
 
     /// Does what can be done now; true if there may be more.
     fn round(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
-        if self.exchange.is_busy() {
-            self.exchange.poll(cx, now, &mut self.connection);
-        }
-        let mut moved = false;
-        if self.connection.has_events() {
-            moved = self.resume(cx, now);
-        }
+        let mut moved = self.connection.has_events() && self.resume(cx, now);
         let reads = self.connection.wants_read();
         if reads && self.read(cx, now, scratch) {
             // What came may be for the handler, which may then ask for more; without one, whether
-            // more has come is looked at now.
-            moved |= self.exchange.is_busy()
+            // more has come is looked at now, so that answers leave together.
+            moved |= self.exchange.is_due()
                 || (self.connection.wants_read() && self.read(cx, now, scratch));
+        }
+        if self.exchange.is_due() {
+            self.exchange.poll(cx, now, &mut self.connection);
         }
         if self.write(cx, now) {
             // What was written made room for more.
-            let reads_again = !reads && self.connection.wants_read();
-            moved |= reads_again || self.exchange.is_busy() || self.connection.has_events();
+            self.exchange.written();
         }
-        moved
+        let reads_now = !reads && self.connection.wants_read();
+        moved || reads_now || self.exchange.is_due() || self.connection.has_events()
     }
 
     /// Goes round until there is nothing left to do now.
@@ -271,6 +268,7 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
         self.connection.tick(now);
+        self.exchange.woken();
         scratch::with(|scratch| {
             scratch.lend(&mut self.connection);
             let polled = self.attend(cx, now, scratch);

@@ -57,6 +57,8 @@ pub(crate) struct Exchange<S: Service<K>, K> {
     upload: Option<Arc<Upload>>,
     /// Where messages go, once the request has become a websocket.
     meeting: Option<Arc<Meeting>>,
+    /// Something happened that the application may be waiting for.
+    due: bool,
 }
 
 /// How far a step came.
@@ -69,12 +71,22 @@ enum Outcome {
 
 impl<S: Service<K>, K> Exchange<S, K> {
     pub(crate) const fn new() -> Self {
-        Exchange { stream: None, work: None, upload: None, meeting: None }
+        Exchange { stream: None, work: None, upload: None, meeting: None, due: false }
     }
 
-    /// Whether a request is on its way.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.work.is_some()
+    /// Whether the application may get on if it is polled.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due && self.work.is_some()
+    }
+
+    /// The task was woken, for whatever reason.
+    pub(crate) fn woken(&mut self) {
+        self.due = true;
+    }
+
+    /// Something was written. Who could not send all of a message is told by an event.
+    pub(crate) fn written(&mut self) {
+        self.due |= self.meeting.is_none();
     }
 
     /// Takes in an event. A handler is called, and polled for the first time, within its event.
@@ -87,6 +99,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         shared: &Shared<S>,
         peer: SocketAddr,
     ) {
+        self.due = true;
         match event {
             Event::Request { stream, head } => {
                 self.end(Err(BodyError::Closed));
@@ -120,13 +133,14 @@ impl<S: Service<K>, K> Exchange<S, K> {
                     meeting.end(Closed::Peer(CloseFrame { code, reason: reason.into() }));
                 }
             }
-            // The next poll sees the room.
+            // The poll that is due sees the room.
             _ => {}
         }
     }
 
     /// Takes in content.
     pub(crate) fn on_data(&mut self, data: Bytes) {
+        self.due = true;
         if let Some(upload) = &self.upload {
             upload.push(data);
         }
@@ -157,6 +171,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
 
     /// Lets the application work as far as it can.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Tick, connection: &mut Connection) {
+        self.due = false;
         let Some(stream) = self.stream else { return };
         let Some(work) = self.work.as_mut().and_then(|work| work.as_mut().as_pin_mut()) else {
             return;

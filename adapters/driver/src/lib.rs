@@ -16,6 +16,7 @@
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
 //! | `link` | a connection at one of its streams |
+//! | `waiting` | who waits where a driver and the application meet |
 //! | `timer`, `clock` | the lazy timer, the clocks |
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
 //! | `shared` | what all connections of a server share |
@@ -39,6 +40,7 @@ mod shared;
 mod spare;
 mod stats;
 mod timer;
+mod waiting;
 mod websocket;
 
 pub use body::{Body, BodyError};

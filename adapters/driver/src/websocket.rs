@@ -21,7 +21,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 pub(crate) use meeting::Meeting;
 
@@ -274,21 +274,14 @@ impl WebSocket {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Sends a message; ready when the connection has taken all of it.
+    /// Sends a message behind those that wait already; ready when they are so few that it can join
+    /// them. That the connection has taken all of it is what flushing the [`Sink`] waits for.
     ///
     /// # Errors
     /// How the websocket has ended.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Closed> {
         let mut message = Some(message.into());
-        poll_fn(|cx| {
-            ready!(self.meeting.poll_ready(cx))?;
-            if let Some(message) = message.take() {
-                self.meeting.push(message);
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await?;
-        poll_fn(|cx| self.meeting.poll_flush(cx)).await
+        poll_fn(|cx| self.meeting.poll_send(cx, &mut message)).await
     }
 
     /// Closes, and waits until the peer has closed too, or `websocket_close_timeout` has passed.

@@ -4,13 +4,14 @@
 //! many is bounded by their bytes.
 
 use super::{CloseFrame, Closed, Message};
+use crate::waiting::Waiting;
 use bytes::Bytes;
 use bytestring::ByteString;
 use portcullis::websocket::Message as Lent;
 use portcullis::{Connection, Misuse, StreamId, Tick};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
 /// Bytes of messages that wait in one direction, besides the last one. A message counts for more
 /// than its bytes.
@@ -39,35 +40,41 @@ struct State {
     end: Option<Closed>,
     /// The end was told to who reads.
     told: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    driver: Option<Waker>,
+    reader: Waiting,
+    writer: Waiting,
+    driver: Waiting,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<Message>,
+    /// Most of the time there is no other.
+    first: Option<Message>,
+    rest: VecDeque<Message>,
     bytes: usize,
 }
 
 impl Queue {
     fn push(&mut self, message: Message) {
         self.bytes += EACH + message.len();
-        self.messages.push_back(message);
+        match &self.first {
+            None => self.first = Some(message),
+            Some(_) => self.rest.push_back(message),
+        }
     }
 
     fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
+        let message = self.first.take()?;
         self.bytes -= EACH + message.len();
-        if self.messages.is_empty() {
+        self.first = self.rest.pop_front();
+        if self.first.is_none() {
             // An idle websocket keeps nothing.
-            self.messages = VecDeque::new();
+            self.rest = VecDeque::new();
         }
         Some(message)
     }
 
     fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.first.is_none()
     }
 
     fn has_room(&self) -> bool {
@@ -86,7 +93,7 @@ impl Meeting {
         }
         if state.busy && state.end.is_some() {
             // The driver has waited for that, to answer the peer's close.
-            state.call_driver(cx);
+            state.driver.call(cx);
         }
         state.busy = false;
         if let Some(end) = &state.end {
@@ -96,22 +103,28 @@ impl Meeting {
             return Poll::Ready(error);
         }
         state.wanted = true;
-        register(&mut state.reader, cx);
-        state.call_driver(cx);
+        state.reader.register(cx);
+        state.driver.call(cx);
         Poll::Pending
     }
 
     pub(super) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+        self.lock().poll_ready(cx)
+    }
+
+    /// Takes the message out of its place, to be sent, as soon as there is room for it.
+    pub(super) fn poll_send(
+        &self,
+        cx: &Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), Closed>> {
         let mut state = self.lock();
-        if let Some(end) = state.ended() {
-            return Poll::Ready(Err(end));
+        ready!(state.poll_ready(cx))?;
+        if let Some(message) = message.take() {
+            state.outgoing.push(message);
+            state.driver.call(cx);
         }
-        if state.outgoing.has_room() {
-            return Poll::Ready(Ok(()));
-        }
-        register(&mut state.writer, cx);
-        state.call_driver(cx);
-        Poll::Pending
+        Poll::Ready(Ok(()))
     }
 
     /// Whether anything can still be sent.
@@ -132,8 +145,8 @@ impl Meeting {
         if let Some(end) = state.ended() {
             return Poll::Ready(Err(end));
         }
-        register(&mut state.writer, cx);
-        state.call_driver(cx);
+        state.writer.register(cx);
+        state.driver.call(cx);
         Poll::Pending
     }
 
@@ -144,9 +157,7 @@ impl Meeting {
             state.closing = true;
             let normal = CloseFrame { code: Some(1000), reason: ByteString::new() };
             state.close = Some(frame.unwrap_or(normal));
-            if let Some(driver) = state.driver.take() {
-                driver.wake();
-            }
+            state.driver.wake();
         }
     }
 
@@ -157,8 +168,8 @@ impl Meeting {
             Some(end) => return Poll::Ready(Err(end.clone())),
             None => {}
         }
-        register(&mut state.writer, cx);
-        state.call_driver(cx);
+        state.writer.register(cx);
+        state.driver.call(cx);
         Poll::Pending
     }
 
@@ -179,9 +190,8 @@ impl Meeting {
         let mut state = self.lock();
         state.incoming.push(message);
         state.wanted = false;
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
-        }
+        let State { reader, driver, .. } = &mut *state;
+        reader.wake_from(driver);
         let more = state.incoming.has_room();
         state.asked = u64::from(more);
         more
@@ -197,7 +207,7 @@ impl Meeting {
         stream: StreamId,
     ) -> bool {
         let mut state = self.lock();
-        register(&mut state.driver, cx);
+        state.driver.register(cx);
         if state.wanted && state.asked == 0 && state.incoming.is_empty() {
             state.asked = 1;
             // A stream that is gone gets its end by an event.
@@ -229,8 +239,9 @@ impl Meeting {
             moved = true;
         }
         let goes_on = moved && state.writer.is_some();
-        if goes_on && let Some(writer) = state.writer.take() {
-            writer.wake();
+        if goes_on {
+            let State { writer, driver, .. } = &mut *state;
+            writer.wake_from(driver);
         }
         goes_on
     }
@@ -249,12 +260,11 @@ impl Meeting {
             let here = state.closing && matches!(end, Closed::Peer(_));
             state.end = Some(if here { Closed::Here } else { end });
             if state.is_lost() || here {
-                state.driver = None;
+                state.driver.leave();
                 (state.outgoing, state.begun) = (Queue::default(), None);
             }
-            for waker in [state.reader.take(), state.writer.take()].into_iter().flatten() {
-                waker.wake();
-            }
+            state.reader.wake();
+            state.writer.wake();
         }
     }
 
@@ -305,20 +315,16 @@ impl State {
         }
     }
 
-    /// The driver looks by itself after it has polled the handler on its own task.
-    fn call_driver(&mut self, cx: &Context<'_>) {
-        if let Some(driver) = &self.driver
-            && !driver.will_wake(cx.waker())
-        {
-            driver.wake_by_ref();
+    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+        if let Some(end) = self.ended() {
+            return Poll::Ready(Err(end));
         }
-    }
-}
-
-/// Has `waker` be the one of this task.
-fn register(waker: &mut Option<Waker>, cx: &Context<'_>) {
-    if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-        *waker = Some(cx.waker().clone());
+        if self.outgoing.has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        self.writer.register(cx);
+        self.driver.call(cx);
+        Poll::Pending
     }
 }
 
@@ -327,7 +333,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::task::Wake;
+    use std::task::{Wake, Waker};
 
     /// Counts how often a task is woken.
     #[derive(Default)]
@@ -384,7 +390,7 @@ mod tests {
     fn sending_waits_for_room_and_the_driver_is_called_from_another_task() {
         let (driver, waker) = task();
         let meeting = Meeting::default();
-        register(&mut meeting.lock().driver, &Context::from_waker(&waker));
+        meeting.lock().driver.register(&Context::from_waker(&waker));
         let cx = Context::from_waker(Waker::noop());
         while meeting.poll_ready(&cx).is_ready() {
             meeting.push(Message::Binary(Bytes::from_static(&[0; 1000])));
