@@ -5,7 +5,8 @@
 //! for all its answers, and sends the next. When an answer says `Connection: close`, or the
 //! request did, the next burst goes over a new connection.
 //!
-//! With [`Plan::tls`] all of this goes over TLS.
+//! With [`Plan::tls`] all of this goes over TLS. With [`Request::message`] a connection is a websocket,
+//! a request a message, and its answer the same message coming back.
 //!
 //! Everything is bounded: the number of requests or the time, the bytes held, and the time without
 //! any progress. An answer that is not what was asked for (another status than 200, another length
@@ -25,6 +26,7 @@
 mod answer;
 pub mod blocking;
 mod client;
+mod echo;
 pub mod idle;
 mod request;
 mod stream;

@@ -1,10 +1,11 @@
-//! Small servers to compare with: the same routes on four stacks.
+//! Small servers to compare with: the same routes on several stacks.
 //!
-//! | route | answer | [`Bare`](Stack::Bare) |
+//! | route | answer | who has it |
 //! |---|---|---|
-//! | `GET /hello` | `Hello, world!`, text/plain | whatever the target |
-//! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | no |
-//! | `POST /sink` | the length of the request's body, in decimal | no |
+//! | `GET /hello` | `Hello, world!`, text/plain | all but those for websockets; the bare one whatever the target |
+//! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | hyper, axum, portcullis |
+//! | `POST /sink` | the length of the request's body, in decimal | hyper, axum, portcullis |
+//! | `GET /ws` | a websocket that sends each message back | fastwebsockets, tungstenite, portcullis |
 //!
 //! hyper and portcullis also speak TLS, with the same provider and the same kind of certificate.
 //!
@@ -14,9 +15,11 @@
 mod axum;
 mod bare;
 mod content;
+mod fastwebsockets;
 mod hyper;
 mod portcullis;
 pub(crate) mod tls;
+mod tungstenite;
 
 use std::fmt;
 use std::io;
@@ -26,7 +29,7 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-pub use content::{HELLO, bytes_target};
+pub use content::{ECHO, HELLO, bytes_target};
 
 use crate::cores;
 
@@ -39,6 +42,10 @@ pub enum Stack {
     Hyper,
     /// axum's router and its `serve`.
     Axum,
+    /// fastwebsockets over hyper's upgrade.
+    Fastwebsockets,
+    /// tokio-tungstenite.
+    Tungstenite,
     /// portcullis on tokio.
     Portcullis,
 }
@@ -47,9 +54,9 @@ impl Stack {
     /// Whether this server can be had over TLS.
     pub fn has_tls(self) -> bool {
         match self {
-            // axum's `serve` has none.
-            Self::Bare | Self::Axum => false,
             Self::Hyper | Self::Portcullis => true,
+            // axum's `serve` has none; the others are for plaintext here.
+            Self::Bare | Self::Axum | Self::Fastwebsockets | Self::Tungstenite => false,
         }
     }
 }
@@ -60,6 +67,8 @@ impl fmt::Display for Stack {
             Self::Bare => "bare",
             Self::Hyper => "hyper",
             Self::Axum => "axum",
+            Self::Fastwebsockets => "fastwebsockets",
+            Self::Tungstenite => "tungstenite",
             Self::Portcullis => "portcullis",
         })
     }
@@ -103,6 +112,8 @@ pub fn serve(options: &Options) -> io::Result<()> {
             Stack::Bare => bare::serve(listener).await,
             Stack::Hyper => hyper::serve(listener, tls).await,
             Stack::Axum => axum::serve(listener).await,
+            Stack::Fastwebsockets => fastwebsockets::serve(listener).await,
+            Stack::Tungstenite => tungstenite::serve(listener).await,
             Stack::Portcullis => portcullis::serve(listener, tls).await,
         }
     })

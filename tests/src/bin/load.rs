@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use portcullis_tests::load::idle::{self, Arrival};
 use portcullis_tests::load::{self, Browser, Limit, Plan, Request, Transport};
-use portcullis_tests::reference::bytes_target;
+use portcullis_tests::reference::{ECHO, bytes_target};
 
 /// Load for a server on this machine, bounded in number
 #[derive(Parser)]
@@ -23,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Send requests, for /hello and over keep-alive connections if nothing else is said
     Requests(Requests),
+    /// Send messages over websockets at /ws that send them back
+    Messages(Messages),
     /// Hold connections open after one request each, and print what each adds to the server's memory
     Idle(Idle),
 }
@@ -52,6 +54,27 @@ struct Requests {
 }
 
 #[derive(Args)]
+struct Messages {
+    /// The server, like 127.0.0.1:8080
+    address: SocketAddr,
+    /// How many messages in all
+    #[arg(long, default_value_t = 1000)]
+    count: u64,
+    /// Over how many websockets
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
+    /// How many messages go out in one write
+    #[arg(long, default_value_t = 1)]
+    burst: usize,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 64)]
+    size: usize,
+    /// Send text
+    #[arg(long)]
+    text: bool,
+}
+
+#[derive(Args)]
 struct Idle {
     /// The server, like 127.0.0.1:8080
     address: SocketAddr,
@@ -71,6 +94,7 @@ fn main() -> ExitCode {
     let transport = if arguments.tls { Transport::tls() } else { Transport::Plain };
     let done = match &arguments.command {
         Command::Requests(arguments) => requests(arguments, transport),
+        Command::Messages(arguments) => messages(arguments, transport),
         Command::Idle(arguments) => idle(arguments, &transport),
     };
     match done {
@@ -93,9 +117,22 @@ fn requests(arguments: &Requests, transport: Transport) -> Result<(), Box<dyn Er
         .over(transport)
         .connections(arguments.connections)
         .burst(arguments.burst);
-    let outcome = load::run(&plan)?;
+    run(&plan, "requests")
+}
+
+fn messages(arguments: &Messages, transport: Transport) -> Result<(), Box<dyn Error>> {
+    let request = Request::message(ECHO, arguments.size, arguments.text);
+    let plan = Plan::new(arguments.address, request, Limit::Requests(arguments.count))
+        .over(transport)
+        .connections(arguments.connections)
+        .burst(arguments.burst);
+    run(&plan, "messages")
+}
+
+fn run(plan: &Plan, what: &str) -> Result<(), Box<dyn Error>> {
+    let outcome = load::run(plan)?;
     println!(
-        "{} requests over {} connections in {:.3} s: {:.0}/s, latency p50 {:?}, p99 {:?}",
+        "{} {what} over {} connections in {:.3} s: {:.0}/s, latency p50 {:?}, p99 {:?}",
         outcome.requests,
         outcome.connections,
         outcome.elapsed.as_secs_f64(),

@@ -13,7 +13,7 @@ const HEAD_LIMIT: usize = 8 << 10;
 pub enum BadAnswer {
     /// Not HTTP, or no end of a head in sight.
     Malformed,
-    /// HTTP/1.1 with another status than 200.
+    /// HTTP/1.1 with another status than 200, or 101 where a websocket was asked for.
     Status(u16),
     /// Not exactly one usable `Content-Length`, or a transfer coding.
     Framing,
@@ -21,6 +21,10 @@ pub enum BadAnswer {
     Length(u64),
     /// More bytes than the answers that were asked for.
     Excess,
+    /// Not the websocket, or the kind of frame, that was asked for.
+    Frame,
+    /// A message that is not the one that was sent.
+    Echo,
 }
 
 impl fmt::Display for BadAnswer {
@@ -31,6 +35,8 @@ impl fmt::Display for BadAnswer {
             Self::Framing => write!(f, "an answer has not exactly one Content-Length"),
             Self::Length(length) => write!(f, "an answer's body has an unexpected {length} bytes"),
             Self::Excess => write!(f, "an answer came that nobody asked for"),
+            Self::Frame => write!(f, "a websocket's answer is not what was asked for"),
+            Self::Echo => write!(f, "a message came back changed"),
         }
     }
 }

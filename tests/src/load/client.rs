@@ -6,7 +6,8 @@ use std::time::Instant;
 use mio::event::Event;
 use mio::{Interest, Poll, Token};
 
-use super::answer::Answers;
+use super::answer::{Answers, Step};
+use super::echo::Echoes;
 use super::stream::Stream;
 use super::{BadAnswer, LoadError, Plan, Tally};
 
@@ -18,7 +19,8 @@ pub(super) struct Client<'p> {
     /// As many heads as a burst has, so that one write sends them all.
     heads: Vec<u8>,
     burst: usize,
-    /// Bytes of this burst that have not been written.
+    /// Bytes of the connection's opening, and of this burst, that have not been written.
+    opening_left: usize,
     heads_left: usize,
     body_left: u64,
     awaited: Awaited,
@@ -32,11 +34,17 @@ struct Awaited {
     began: Instant,
     /// Requests of this burst whose answers have not come.
     owed: usize,
-    answers: Answers,
+    reader: Reader,
     /// Each answer is the connection's last.
     alone: bool,
     /// The connection's last answer has come: wait for its end, then open another.
     closing: bool,
+}
+
+/// Reads what comes back.
+enum Reader {
+    Answers(Answers),
+    Echoes(Echoes),
 }
 
 impl<'p> Client<'p> {
@@ -59,12 +67,13 @@ impl<'p> Client<'p> {
             stream: connect(plan, poll, token, tally)?,
             heads: plan.request.head().repeat(burst),
             burst,
+            opening_left: plan.request.opening().len(),
             heads_left: 0,
             body_left: 0,
             awaited: Awaited {
                 began: Instant::now(),
                 owed,
-                answers: Answers::new(plan.answer_length),
+                reader: Reader::new(plan),
                 alone: plan.request.closes(),
                 closing: false,
             },
@@ -116,7 +125,12 @@ impl<'p> Client<'p> {
 
     fn write(&mut self, tally: &mut Tally) -> io::Result<()> {
         loop {
-            let sent = if self.heads_left > 0 || self.body_left > 0 {
+            let opening = self.plan.request.opening();
+            let sent = if self.opening_left > 0 {
+                self.stream.send(&opening[opening.len() - self.opening_left..], 0)
+            } else if !self.awaited.reader.is_open() {
+                return self.stream.flush().or_else(unless_later);
+            } else if self.heads_left > 0 || self.body_left > 0 {
                 let end = self.awaited.owed * self.plan.request.head().len();
                 let heads = &self.heads[end - self.heads_left..end];
                 self.stream.send(heads, self.body_left)
@@ -124,6 +138,7 @@ impl<'p> Client<'p> {
                 return self.stream.flush().or_else(unless_later);
             };
             match sent {
+                Ok(count) if self.opening_left > 0 => self.opening_left -= count,
                 Ok(count) => {
                     let heads = count.min(self.heads_left);
                     self.heads_left -= heads;
@@ -139,11 +154,12 @@ impl<'p> Client<'p> {
     fn read(&mut self, poll: &Poll, buffer: &mut [u8], tally: &mut Tally) -> Result<(), LoadError> {
         while !self.done {
             let awaited = &mut self.awaited;
+            let was_open = awaited.reader.is_open();
             match self.stream.receive(buffer, |bytes| awaited.count(bytes, tally)) {
                 Ok(received) => {
                     if self.awaited.owed == 0 && !self.awaited.closing {
                         self.next_burst(tally)?;
-                    } else if received.unblocked {
+                    } else if received.unblocked || was_open != self.awaited.reader.is_open() {
                         self.write(tally)?;
                     }
                     if received.ended && !self.done {
@@ -183,10 +199,43 @@ impl<'p> Client<'p> {
         }
         self.awaited.began = Instant::now();
         self.stream = connect(self.plan, poll, self.token, tally)?;
-        self.awaited.answers.restart();
+        self.awaited.reader.restart();
+        self.opening_left = self.plan.request.opening().len();
         self.awaited.closing = false;
         self.load();
         Ok(())
+    }
+}
+
+impl Reader {
+    fn new(plan: &Plan) -> Self {
+        match plan.request.echo() {
+            None => Reader::Answers(Answers::new(plan.answer_length)),
+            Some(message) => Reader::Echoes(Echoes::new(message.clone())),
+        }
+    }
+
+    /// A new connection: what was held of the old one is void.
+    fn restart(&mut self) {
+        match self {
+            Reader::Answers(answers) => answers.restart(),
+            Reader::Echoes(echoes) => echoes.restart(),
+        }
+    }
+
+    /// Whether requests may be sent.
+    fn is_open(&self) -> bool {
+        match self {
+            Reader::Answers(_) => true,
+            Reader::Echoes(echoes) => echoes.is_open(),
+        }
+    }
+
+    fn step(&mut self, bytes: &[u8]) -> Result<Step, BadAnswer> {
+        match self {
+            Reader::Answers(answers) => answers.step(bytes),
+            Reader::Echoes(echoes) => echoes.step(bytes),
+        }
     }
 }
 
@@ -198,7 +247,7 @@ impl Awaited {
             if self.owed == 0 || self.closing {
                 return Err(BadAnswer::Excess.into());
             }
-            let step = self.answers.step(bytes)?;
+            let step = self.reader.step(bytes)?;
             bytes = &bytes[step.used..];
             tally.received += step.body as u64;
             if let Some(end) = step.end {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::echo::Message;
+
 /// Body bytes are written from this block, over and over.
 pub(super) const BLOCK: &[u8] = &[b'x'; 64 << 10];
 
@@ -25,12 +27,13 @@ const DESKTOP: &str = "\
     Upgrade-Insecure-Requests: 1\r\n\
     Sec-Fetch-Mode: navigate\r\n";
 
-/// One request: a head, and a body of a given length.
+/// One request: a head, and a body of a given length; or a message, to be sent back.
 #[derive(Clone, Debug)]
 pub struct Request {
     head: Arc<[u8]>,
     body: u64,
     closes: bool,
+    message: Option<Message>,
 }
 
 impl Request {
@@ -61,11 +64,28 @@ impl Request {
         Self::new(&head, body, false)
     }
 
-    fn new(head: &str, body: u64, closes: bool) -> Self {
-        Self { head: head.as_bytes().into(), body, closes }
+    /// A message of so many bytes over a websocket at `target`, which sends it back; each connection
+    /// is opened with a handshake first, which is not counted.
+    pub fn message(target: &str, length: usize, text: bool) -> Self {
+        let message = Message::new(target, length, text);
+        Self { head: message.frame.clone(), body: 0, closes: false, message: Some(message) }
     }
 
-    /// The head's bytes, as they go over the wire.
+    fn new(head: &str, body: u64, closes: bool) -> Self {
+        Self { head: head.as_bytes().into(), body, closes, message: None }
+    }
+
+    /// What is sent before the first request of a connection, and has an answer of its own.
+    pub(super) fn opening(&self) -> &[u8] {
+        self.message.as_ref().map_or(&[], |message| &message.opening)
+    }
+
+    /// What comes back, if it is a message.
+    pub(super) fn echo(&self) -> Option<&Message> {
+        self.message.as_ref()
+    }
+
+    /// The head's bytes, or the message's frame, as they go over the wire.
     pub fn head(&self) -> &[u8] {
         &self.head
     }

@@ -13,6 +13,9 @@ use http_body_util::{BodyExt, Either, Full};
 /// The body that `/hello` answers with.
 pub const HELLO: &str = "Hello, world!";
 
+/// The target of a websocket that sends each message back.
+pub const ECHO: &str = "/ws";
+
 /// The static bytes that `/bytes/N` repeats.
 const BLOCK: &[u8] = &[b'x'; 64 << 10];
 
@@ -62,7 +65,7 @@ impl Body for Repeat {
 }
 
 /// A short text, or bytes.
-type Content = Either<Full<Bytes>, Repeat>;
+pub(super) type Content = Either<Full<Bytes>, Repeat>;
 
 /// Answers one request, whatever its body is.
 pub(super) async fn answer<B: Body>(request: Request<B>) -> Response<Content> {

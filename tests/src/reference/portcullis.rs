@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use ::portcullis::Config;
-use portcullis_tokio::serve as serve_on_tokio;
+use http::{Request, Response};
+use http_body_util::Either;
+use portcullis_tokio::{Body, Upgrade, WebSocket, refuse_upgrade, serve as serve_on_tokio};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
-use super::content;
+use super::content::{self, Content, ECHO};
 
 /// Idle connections outlast a measurement, and one connection takes all of its requests: the other
 /// servers have no such limits.
@@ -24,6 +26,24 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>)
         builder = builder.tls(tls);
     }
     let config = Arc::new(builder.build().map_err(io::Error::other)?);
-    serve_on_tokio(listener, config, content::answer).await;
+    serve_on_tokio(listener, config, answer).await;
     Ok(())
+}
+
+async fn answer(request: Request<Body>) -> Response<Content> {
+    if request.uri().path() != ECHO {
+        return content::answer(request).await;
+    }
+    match Upgrade::new(&request) {
+        Ok(upgrade) => upgrade.accept(echo).map(Either::Left),
+        Err(bad) => refuse_upgrade(bad).map(Either::Left),
+    }
+}
+
+async fn echo(mut websocket: WebSocket) {
+    while let Some(Ok(message)) = websocket.receive().await {
+        if websocket.send(message).await.is_err() {
+            return;
+        }
+    }
 }

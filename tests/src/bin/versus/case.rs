@@ -1,14 +1,32 @@
 //! What the servers are compared in.
 
 use portcullis_tests::load::{Browser, Limit, Plan, Request};
-use portcullis_tests::reference::{HELLO, bytes_target};
+use portcullis_tests::reference::{ECHO, HELLO, Stack, bytes_target};
 
 use crate::server::Server;
+
+/// Who is compared in a case; the ratios are the last one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Http,
+    WebSocket,
+}
+
+impl Field {
+    pub(crate) const ALL: [Field; 2] = [Field::Http, Field::WebSocket];
+
+    pub(crate) fn stacks(self) -> &'static [Stack; 3] {
+        match self {
+            Field::Http => &[Stack::Hyper, Stack::Axum, Stack::Portcullis],
+            Field::WebSocket => &[Stack::Fastwebsockets, Stack::Tungstenite, Stack::Portcullis],
+        }
+    }
+}
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Answers.
+    /// Answers, or messages that came back.
     Requests,
     /// Bytes of bodies, by the million.
     Megabytes,
@@ -32,6 +50,8 @@ enum Kind {
     Download(u64),
     /// An upload of so many bytes.
     Upload(u64),
+    /// Messages of so many bytes over websockets, so many in one write.
+    Echo { size: usize, burst: usize, text: bool },
 }
 
 const fn hello(name: &'static str, connections: usize, burst: usize, browser: Browser) -> Case {
@@ -47,11 +67,22 @@ const fn fresh(name: &'static str, connections: usize) -> Case {
     Case { name, unit: Unit::Requests, tls: false, kind: Kind::Fresh, connections }
 }
 
+const fn echo(
+    name: &'static str,
+    connections: usize,
+    size: usize,
+    burst: usize,
+    text: bool,
+) -> Case {
+    let kind = Kind::Echo { size, burst, text };
+    Case { name, unit: Unit::Requests, tls: false, kind, connections }
+}
+
 const fn tls(case: Case) -> Case {
     Case { tls: true, ..case }
 }
 
-pub(crate) const CASES: [Case; 13] = [
+pub(crate) const CASES: [Case; 19] = [
     hello("keep-alive, 1 connection", 1, 1, Browser::None),
     hello("keep-alive, 64 connections", 64, 1, Browser::None),
     hello("the same with browser heads", 64, 1, Browser::Desktop),
@@ -65,13 +96,30 @@ pub(crate) const CASES: [Case; 13] = [
     tls(transfer("TLS: download 1 MB, 8 connections", 8, Kind::Download(1_000_000))),
     tls(transfer("TLS: download 100 MB, 1 connection", 1, Kind::Download(100_000_000))),
     tls(transfer("TLS: upload 10 MB, 4 connections", 4, Kind::Upload(10_000_000))),
+    echo("websocket: 64 B, 1 connection", 1, 64, 1, false),
+    echo("websocket: 64 B, 64 connections", 64, 64, 1, false),
+    echo("websocket: 64 B text, 64 connections", 64, 64, 1, true),
+    echo("websocket: 64 B, 16 in a write, 8 connections", 8, 64, 16, false),
+    echo("websocket: 16 KiB, 8 connections", 8, 16 << 10, 1, false),
+    echo("websocket: 16 KiB text, 8 connections", 8, 16 << 10, 1, true),
 ];
 
 impl Case {
+    /// Who takes part.
+    pub(crate) fn field(&self) -> Field {
+        match self.kind {
+            Kind::Echo { .. } => Field::WebSocket,
+            _ => Field::Http,
+        }
+    }
+
     /// The load for one server.
     pub(crate) fn plan(&self, server: &Server, limit: Limit) -> Plan {
         let hello = HELLO.len() as u64;
         let (request, burst, answer_length) = match self.kind {
+            Kind::Echo { size, burst, text } => {
+                (Request::message(ECHO, size, text), burst, size as u64)
+            }
             Kind::Hello { burst, browser } => (Request::get_as("/hello", browser), burst, hello),
             Kind::Fresh => (Request::get_and_close("/hello"), 1, hello),
             Kind::Download(count) => (Request::get(&bytes_target(count)), 1, count),

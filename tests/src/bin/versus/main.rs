@@ -1,4 +1,5 @@
-//! hyper, axum and portcullis side by side: the same routes on the same core, in turns.
+//! portcullis beside hyper and axum, and beside fastwebsockets and tokio-tungstenite: the same routes
+//! on the same core, in turns.
 //!
 //! Each server is a process of its own, pinned to one core; the load comes from another. A case is
 //! run in rounds, one server after the other within a round, so that what disturbs the machine
@@ -18,12 +19,9 @@ use portcullis_tests::cores;
 use portcullis_tests::load::{self, Limit, Transport};
 use portcullis_tests::reference::{self, Options, Stack};
 
-use case::{CASES, Case};
+use case::{CASES, Case, Field};
 use server::Server;
 use table::Sample;
-
-/// Who is compared; the ratios are the last one's.
-const STACKS: [Stack; 3] = [Stack::Hyper, Stack::Axum, Stack::Portcullis];
 
 /// How often and how long each server is measured in each case.
 struct Pace {
@@ -34,10 +32,10 @@ struct Pace {
 const THOROUGH: Pace = Pace { rounds: 9, slot: Duration::from_millis(500) };
 const QUICK: Pace = Pace { rounds: 5, slot: Duration::from_millis(150) };
 
-/// Compare portcullis with hyper and axum: the same routes on the same core, in turns
+/// Compare portcullis with hyper and axum, and for websockets with fastwebsockets and tungstenite
 #[derive(Parser)]
 struct Arguments {
-    /// About 20 seconds instead of two minutes, and less precise
+    /// About half a minute instead of three, and less precise
     #[arg(long)]
     quick: bool,
     /// Only the cases whose name contains this
@@ -83,25 +81,41 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     println!("{place}; medians of {} rounds of {} ms", pace.rounds, pace.slot.as_millis());
 
-    let plain = start(&Transport::Plain, server_core, |_| true)?;
+    for field in Field::ALL {
+        let cases: Vec<&Case> = cases.iter().copied().filter(|it| it.field() == field).collect();
+        if !cases.is_empty() {
+            let results = measure(field, &cases, server_core, &pace)?;
+            table::print(field.stacks(), &results);
+        }
+    }
+    Ok(())
+}
+
+/// The samples of cases that concern the same servers.
+fn measure<'c>(
+    field: Field,
+    cases: &[&'c Case],
+    core: Option<usize>,
+    pace: &Pace,
+) -> Result<Vec<table::Result<'c>>, Box<dyn Error>> {
+    let plain = start(field, &Transport::Plain, core, |_| true)?;
     let tls = if cases.iter().any(|case| case.tls) {
-        start(&Transport::tls(), server_core, Stack::has_tls)?
+        start(field, &Transport::tls(), core, Stack::has_tls)?
     } else {
         Vec::new()
     };
-
     let mut results = Vec::new();
     for case in cases {
         eprintln!("{}…", case.name);
         let servers = if case.tls { &tls } else { &plain };
-        results.push((case, rounds(case, servers, &pace)?));
+        results.push((*case, rounds(case, servers, pace)?));
     }
-    table::print(&STACKS, &results);
-    Ok(())
+    Ok(results)
 }
 
 /// Starts those of the servers that are to run, each in its place.
 fn start(
+    field: Field,
     transport: &Transport,
     core: Option<usize>,
     runs: impl Fn(Stack) -> bool,
@@ -111,10 +125,10 @@ fn start(
             return Ok(None);
         }
         let server = Server::start(stack, transport, core)?;
-        server.check().map_err(|error| format!("{stack}: {error}"))?;
+        server.check(field).map_err(|error| format!("{stack}: {error}"))?;
         Ok(Some(server))
     };
-    STACKS.into_iter().map(start).collect()
+    field.stacks().iter().copied().map(start).collect()
 }
 
 /// The samples of one case, by round and then by server; none of a server that does not run.

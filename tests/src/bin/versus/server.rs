@@ -11,6 +11,8 @@ use portcullis_tests::load::Transport;
 use portcullis_tests::load::blocking::Connection;
 use portcullis_tests::reference::{HELLO, Stack, bytes_target};
 
+use crate::case::Field;
+
 /// How long a server may take for one answer when it is checked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -67,8 +69,12 @@ impl Server {
         cores::time_used(self.child.id())
     }
 
-    /// Whether each route answers what it should: comparing wrong answers would be idle.
-    pub(crate) fn check(&self) -> Result<(), Box<dyn Error>> {
+    /// Whether each route answers what it should: comparing wrong answers would be idle. Messages
+    /// that come back are held against what was sent all the time.
+    pub(crate) fn check(&self, field: Field) -> Result<(), Box<dyn Error>> {
+        if field == Field::WebSocket {
+            return Ok(());
+        }
         let count = 100_001;
         let target = bytes_target(count as u64);
         let (upload, length) = ("y".repeat(count), count.to_string());

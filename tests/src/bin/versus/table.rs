@@ -7,6 +7,9 @@ use portcullis_tests::reference::Stack;
 
 use crate::case::{Case, Unit};
 
+/// Columns of a figure: the longest name.
+const WIDTH: usize = 14;
+
 /// One server in one round of one case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
@@ -40,7 +43,7 @@ fn micros(time: Duration) -> f64 {
 }
 
 /// A case, and its samples by round and then by server; none of a server that did not take part.
-type Result<'a> = (&'a Case, Vec<Vec<Option<Sample>>>);
+pub(crate) type Result<'a> = (&'a Case, Vec<Vec<Option<Sample>>>);
 
 /// Prints what was measured. The ratios are those of the last server to each of the others.
 pub(crate) fn print(stacks: &[Stack], results: &[Result<'_>]) {
@@ -67,7 +70,7 @@ fn section(
         return;
     };
     print!("\n{title:<60}");
-    stacks.iter().for_each(|stack| print!(" {stack:>11}"));
+    stacks.iter().for_each(|stack| print!(" {stack:>WIDTH$}"));
     others.iter().for_each(|other| print!("   {last}/{other}"));
     println!();
     for (case, rounds) in results.iter().filter(|(case, _)| concerns(case)) {
@@ -77,7 +80,7 @@ fn section(
             |round: &[Option<Sample>], index: usize| round[index].as_ref().and_then(&figure);
         for index in 0..stacks.len() {
             let value = median(rounds.iter().map(|round| value(round, index)));
-            print!(" {:>11}", cell(taken_part(index), value.map(number)));
+            print!(" {:>WIDTH$}", cell(taken_part(index), value.map(number)));
         }
         for (index, other) in others.iter().enumerate() {
             let ratio = |round: &Vec<_>| Some(value(round, others.len())? / value(round, index)?);
