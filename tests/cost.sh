@@ -2,14 +2,16 @@
 # What a request and an idle connection cost, beside other servers: figures that, unlike requests a
 # second, do not depend on what else the machine is doing.
 #
-#   tests/cost.sh [instructions] [memory]     prints tables; both if neither is named
-#   tests/cost.sh profile SERVER              where the instructions of a request for /hello go
+#   tests/cost.sh [instructions] [messages] [memory]   prints tables; all if none is named
+#   tests/cost.sh profile SERVER [LOAD…]               where the instructions of a request for /hello go, or
+#                                                      those of another load: `messages --size 64`
 #
 # instructions: user-space instructions for one small keep-alive request through the whole server,
 #   counted by callgrind as the difference between a long and a short run over 8 connections.
+# messages: the same for one message of 64 bytes, and of 16 KiB, that a websocket sends back.
 # memory: resident bytes that each of 5,000 connections adds that are held open after one request.
 #
-# SERVER is bare, hyper, axum or portcullis (one of the `reference` servers on one thread), program
+# SERVER is bare, hyper, axum, fastwebsockets, tungstenite or portcullis (one of the `reference` servers on one thread), program
 # (`portcullis` as it is started by default) or program-1 (the same with one thread). hyper-tls,
 # portcullis-tls and program-tls are the same over TLS 1.3; a handshake is not part of a request.
 #
@@ -39,7 +41,7 @@ command_of() {
     case $1 in
         hyper-tls | portcullis-tls) command=("$bin/reference" "${1%-tls}" --tls) ;;
         program-tls) command=("$bin/portcullis" --listen 127.0.0.1:0 --tls-self-signed "${SETTINGS[@]}") ;;
-        bare | hyper | axum | portcullis) command=("$bin/reference" "$1") ;;
+        bare | hyper | axum | fastwebsockets | tungstenite | portcullis) command=("$bin/reference" "$1") ;;
         program) command=("$bin/portcullis" --listen 127.0.0.1:0 "${SETTINGS[@]}") ;;
         program-1) command=("$bin/portcullis" --listen 127.0.0.1:0 --threads 1 "${SETTINGS[@]}") ;;
         *) fail "no server is called $1" ;;
@@ -87,21 +89,21 @@ stop_server() {
     wait "$pid" 2>/dev/null || true
 }
 
-# count SERVER REQUESTS [LOAD OPTION…]: sets `total` to the instructions of the whole run, and leaves
-# callgrind's output in $work/callgrind.out.
+# count SERVER NUMBER requests|messages [LOAD OPTION…]: sets `total` to the instructions of the whole run, and
+# leaves callgrind's output in $work/callgrind.out.
 count() {
-    local name=$1 requests=$2 out=$work/callgrind.out
-    shift 2
+    local name=$1 number=$2 what=$3 out=$work/callgrind.out
+    shift 3
     rm -f "$out"
     start_server "$name" valgrind --tool=callgrind --callgrind-out-file="$out"
-    "${load[@]}" requests "$address" --count "$requests" --connections "$CONNECTIONS" "$@" >"$work/load.log"
+    "${load[@]}" "$what" "$address" --count "$number" --connections "$CONNECTIONS" "$@" >"$work/load.log"
     stop_server
     total=$(sed -n 's/^totals: //p' "$out")
     [[ $total ]] || fail "callgrind left no total for $name"
 }
 
-# per_request SERVER [LOAD OPTION…]: sets `each`.
-per_request() {
+# per_one SERVER requests|messages [LOAD OPTION…]: sets `each`.
+per_one() {
     local name=$1 short
     shift
     count "$name" "$SHORT" "$@"
@@ -117,9 +119,23 @@ instructions() {
     printf '%-14s %12s %12s\n' server "Host only" "10 fields"
     local name small
     for name in "${servers[@]}"; do
-        per_request "$name"
+        per_one "$name" requests
         small=$each
-        per_request "$name" --browser
+        per_one "$name" requests --browser
+        printf '%-14s %12d %12d\n' "$name" "$small" "$each"
+    done
+}
+
+messages() {
+    is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
+    echo
+    echo "user-space instructions per message that a websocket sends back, $CONNECTIONS connections"
+    printf '%-14s %12s %12s\n' server "64 B" "16 KiB"
+    local name small
+    for name in fastwebsockets tungstenite portcullis "${program[@]}"; do
+        per_one "$name" messages --size 64
+        small=$each
+        per_one "$name" messages --size 16384
         printf '%-14s %12d %12d\n' "$name" "$small" "$each"
     done
 }
@@ -224,12 +240,15 @@ CONF
     fail "nginx does not start: $(tail -n 3 "$work/nginx.log")"
 }
 
-# profile SERVER: per request, what each function costs by itself, and what its calls cost.
+# profile SERVER [LOAD…]: per request, what each function costs by itself, and what its calls cost.
 profile() {
     is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
-    count "$1" "$LONG"
+    local name=$1
+    shift
+    (($#)) || set -- requests
+    count "$name" "$LONG" "$@"
     callgrind_annotate --auto=no --threshold=100 --tree=calling "$work/callgrind.out" | plain >"$work/tree"
-    echo "$1: $((total / LONG)) instructions for each of $LONG requests, startup included"
+    echo "$name: $((total / LONG)) instructions for each of $LONG $1, startup included"
     echo
     echo "instructions in a function, what is inlined into it included"
     awk -F '\t' '$2 == "*" { self[$4] += $1 } END { for (name in self) print self[name] "\t" name }' "$work/tree" \
@@ -273,8 +292,10 @@ is_there cargo || fail "cargo is missing"
 say "building…"
 cargo build --quiet --release -p portcullis-tests --bins
 servers=(bare hyper axum portcullis hyper-tls portcullis-tls)
+program=()
 if cargo build --quiet --release -p portcullis-serve --bin portcullis; then
-    servers+=(program program-1)
+    program=(program program-1)
+    servers+=("${program[@]}")
     if "$bin/portcullis" --help | grep -e --tls-self-signed >/dev/null; then
         servers+=(program-tls)
     else
@@ -285,14 +306,15 @@ else
 fi
 
 case ${1-} in
-    profile) profile "${2-portcullis}" ;;
+    profile) shift && profile "${@:-portcullis}" ;;
     "")
         instructions
+        messages
         memory
         ;;
     *) for what in "$@"; do
         case $what in
-            instructions | memory) "$what" ;;
+            instructions | messages | memory) "$what" ;;
             *) fail "what is '$what'? See the head of this script" ;;
         esac
     done ;;

@@ -581,9 +581,10 @@ impl<'i> Events<'_, 'i> {
             Step::Writable => Event::Writable { stream },
             Step::Reset(reason) => Event::Reset { stream, reason },
             Step::Message { text, at } => {
+                let behind = self.input.len();
                 let bytes = lend(&mut self.input, &mut self.desk.whole, at);
                 match Message::new(text, bytes) {
-                    Ok(message) => Event::Message { stream, message },
+                    Ok(message) => Event::Message { stream, message, behind },
                     Err(violation) => {
                         let reason = protocol.violated(common, violation);
                         Event::Reset { stream, reason }

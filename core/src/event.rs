@@ -86,6 +86,9 @@ pub enum Event<'e> {
         stream: StreamId,
         /// The message.
         message: Message<'e>,
+        /// How many bytes are at hand behind this message, as with [`Event::Data`]; none: it is the
+        /// last one for now.
+        behind: usize,
     },
     /// Some of a websocket's message, as it comes: for who asked for pieces.
     Piece {

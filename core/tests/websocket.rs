@@ -118,7 +118,7 @@ impl Echo {
                     }
                     *accepted = Some(stream);
                 }
-                Event::Message { stream, message } => {
+                Event::Message { stream, message, .. } => {
                     let (text, mut data) = match message {
                         Message::Text(text) => (true, Bytes::copy_from_slice(text.as_bytes())),
                         Message::Binary(data) => (false, Bytes::copy_from_slice(data)),

@@ -13,6 +13,7 @@ use crate::service::Service;
 use crate::shared::Shared;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
+use portcullis::websocket::Message;
 use portcullis::{CloseReason, Connection, Event, PeerClose, Status, Tick, Timer};
 use std::future::Future;
 use std::io::IoSlice;
@@ -33,6 +34,13 @@ const SLICES: usize = 16;
 const SHARED: usize = 16 << 10;
 /// What follows such a piece is copied then, so it should be no more than so many bytes.
 const COPIED: usize = 1 << 10;
+
+/// What a large piece of what was read is.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Content,
+    Message,
+}
 
 /// One connection being served. Ends when the connection is closed.
 pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
@@ -132,8 +140,14 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             }
             Poll::Ready(Ok(bytes)) => {
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
-                if let Some(place) = self.receive(cx, now, read) {
-                    self.exchange.on_data(scratch.share(place));
+                if let Some((kind, place)) = self.receive(cx, now, read) {
+                    let bytes = scratch.share(place);
+                    match kind {
+                        Kind::Content => self.exchange.on_data(bytes),
+                        Kind::Message => {
+                            self.exchange.on_message(now, &mut self.connection, bytes.into());
+                        }
+                    }
                     self.resume(cx, now);
                 }
             }
@@ -142,14 +156,14 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         true
     }
 
-    /// Passes on what was read; a large piece of content is left to the caller, who may share it
-    /// instead of copying it, if it lies there and next to nothing follows.
+    /// Passes on what was read; a large piece of content, or message, is left to the caller, who may
+    /// share it instead of copying it, if it lies there and next to nothing follows.
     fn receive(
         &mut self,
         cx: &mut Context<'_>,
         now: Tick,
         read: &mut [u8],
-    ) -> Option<Range<usize>> {
+    ) -> Option<(Kind, Range<usize>)> {
         let Drive { shared, connection, exchange, peer, .. } = self;
         let (start, length) = (read.as_ptr() as usize, read.len());
         // What is held lies elsewhere.
@@ -161,12 +175,19 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         // Never refused: it wants to read, and gets no more than it may.
         let mut events = connection.receive(now, read).ok()?;
         while let Some((connection, event)) = events.next() {
-            if let Event::Data { data, behind, .. } = &event
-                && data.len() >= SHARED
-                && *behind <= COPIED
+            let (kind, data, behind) = match &event {
+                Event::Data { data, behind, .. } => (Kind::Content, &**data, *behind),
+                // Text is checked again where it becomes the application's: it is as well copied.
+                Event::Message { message: Message::Binary(data), behind, .. } => {
+                    (Kind::Message, &**data, *behind)
+                }
+                _ => (Kind::Content, &[][..], 0),
+            };
+            if data.len() >= SHARED
+                && behind <= COPIED
                 && let Some(place) = place(data)
             {
-                return Some(place);
+                return Some((kind, place));
             }
             exchange.on_event(cx, now, connection, event, shared, *peer);
         }

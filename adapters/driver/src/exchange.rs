@@ -9,7 +9,7 @@ use crate::link::Link;
 use crate::service::{BoxError, Service};
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
-use crate::websocket::{Accepting, CloseFrame, Closed, Meeting, Running, WebSocket};
+use crate::websocket::{Accepting, CloseFrame, Closed, Meeting, Message, Running, WebSocket};
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
@@ -89,7 +89,8 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.due |= self.meeting.is_none();
     }
 
-    /// Takes in an event. A handler is called, and polled for the first time, within its event.
+    /// Takes in an event. A handler is called, and polled for the first time, within its event; and so
+    /// is a websocket's with the last message that there is.
     pub(crate) fn on_event(
         &mut self,
         cx: &mut Context<'_>,
@@ -120,12 +121,10 @@ impl<S: Service<K>, K> Exchange<S, K> {
                     meeting.end(Closed::Reset(reason));
                 }
             }
-            Event::Message { stream, message } => {
-                if let Some(meeting) = &self.meeting
-                    && meeting.receive(message)
-                {
-                    // It is alive: a message came just now.
-                    let _ = connection.request_data(now, stream, 1);
+            Event::Message { message, behind, .. } => {
+                self.on_message(now, connection, message.into());
+                if behind == 0 {
+                    self.poll(cx, now, connection);
                 }
             }
             Event::Closing { code, reason, .. } => {
@@ -135,6 +134,17 @@ impl<S: Service<K>, K> Exchange<S, K> {
             }
             // The poll that is due sees the room.
             _ => {}
+        }
+    }
+
+    /// Takes in a message of the websocket.
+    pub(crate) fn on_message(&mut self, now: Tick, connection: &mut Connection, message: Message) {
+        self.due = true;
+        if let (Some(meeting), Some(stream)) = (&self.meeting, self.stream)
+            && meeting.receive(message)
+        {
+            // It is alive: a message came just now.
+            let _ = connection.request_data(now, stream, 1);
         }
     }
 

@@ -43,6 +43,17 @@ impl Message {
     }
 }
 
+impl From<portcullis::websocket::Message<'_>> for Message {
+    fn from(lent: portcullis::websocket::Message<'_>) -> Self {
+        match lent {
+            portcullis::websocket::Message::Text(text) => Message::Text(text.into()),
+            portcullis::websocket::Message::Binary(data) => {
+                Message::Binary(Bytes::copy_from_slice(data))
+            }
+        }
+    }
+}
+
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Message::Text(text.into())

@@ -7,7 +7,6 @@ use super::{CloseFrame, Closed, Message};
 use crate::waiting::Waiting;
 use bytes::Bytes;
 use bytestring::ByteString;
-use portcullis::websocket::Message as Lent;
 use portcullis::{Connection, Misuse, StreamId, Tick};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -62,15 +61,23 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<Message> {
         let message = self.first.take()?;
         self.bytes -= EACH + message.len();
+        if self.rest.capacity() > 0 {
+            self.move_up();
+        }
+        Some(message)
+    }
+
+    #[cold]
+    fn move_up(&mut self) {
         self.first = self.rest.pop_front();
-        if self.first.is_none() {
+        if self.rest.is_empty() {
             // An idle websocket keeps nothing.
             self.rest = VecDeque::new();
         }
-        Some(message)
     }
 
     fn is_empty(&self) -> bool {
@@ -182,11 +189,7 @@ impl Meeting {
 
 impl Meeting {
     /// Takes in a message. True if the connection may deliver another one.
-    pub(crate) fn receive(&self, message: Lent<'_>) -> bool {
-        let message = match message {
-            Lent::Text(text) => Message::Text(text.into()),
-            Lent::Binary(data) => Message::Binary(Bytes::copy_from_slice(data)),
-        };
+    pub(crate) fn receive(&self, message: Message) -> bool {
         let mut state = self.lock();
         state.incoming.push(message);
         state.wanted = false;
@@ -360,7 +363,7 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let meeting = Meeting::default();
         assert!(meeting.poll_next(&cx).is_pending());
-        assert!(meeting.receive(Lent::Text("a")), "there is room for more");
+        assert!(meeting.receive(text("a")), "there is room for more");
         assert_eq!(woken.0.load(Relaxed), 1);
         meeting.end(Closed::Reset(portcullis::ResetReason::Timeout));
         assert_eq!(meeting.poll_next(&cx), Poll::Ready(Some(Ok(text("a")))));
@@ -375,7 +378,7 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         let meeting = Meeting::default();
         let mut count = 1;
-        while meeting.receive(Lent::Binary(&mut [0; 1000])) {
+        while meeting.receive(vec![0; 1000].into()) {
             count += 1;
         }
         assert_eq!(count, WAITING.div_ceil(1000 + EACH));
@@ -407,7 +410,7 @@ mod tests {
     fn a_close_of_the_peers_is_answered_when_the_handler_is_done_with_what_came_before() {
         let cx = Context::from_waker(Waker::noop());
         let meeting = Meeting::default();
-        meeting.receive(Lent::Text("a"));
+        meeting.receive(text("a"));
         meeting.end(Closed::Peer(CloseFrame { code: Some(1000), reason: ByteString::new() }));
         let answered = || {
             let mut state = meeting.lock();
