@@ -210,11 +210,14 @@ impl Common {
     pub(crate) fn sent(&mut self, bytes: usize) {
         let was_sent = match &mut self.tls {
             Some(tls) => tls.sent(bytes, &self.output),
-            // Where nothing is left the wait is over: the next one begins anew.
-            None if bytes >= self.output.len() => return self.output.release(),
             None => self.output.sent(bytes),
         };
-        self.response.progress(self.config.response_minimum(), was_sent, self.now);
+        if self.is_flushed() {
+            // The wait is over: the next one begins anew.
+            self.timers.stop(Timer::Response);
+        } else {
+            self.response.progress(self.config.response_minimum(), was_sent, self.now);
+        }
     }
 
     /// Of the timers that wait for the peer's bytes lets this one run, from the moment at which it
@@ -229,7 +232,7 @@ impl Common {
         self.timers.set(timer, at);
     }
 
-    /// Lets the shared timers follow the state; the last thing that every public call does.
+    /// Lets the shared timers follow the state.
     pub(crate) fn settle(&mut self) {
         if self.is_handshaking() {
             // One deadline for all of it, whatever is waited for.

@@ -43,6 +43,8 @@ pub struct Connection {
     pulling: bool,
     /// The last events were dropped before their end.
     unfinished: bool,
+    /// Something happened that the timers have yet to follow.
+    unsettled: bool,
 }
 
 /// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
@@ -55,6 +57,8 @@ pub struct Events<'c, 'i> {
     input: Input<'i>,
     desk: Desk,
     exhausted: bool,
+    /// Nothing was behind the last event: there is no other, unless the input has ended.
+    last: bool,
     /// Asked for while other events are pulled: these go on with everything.
     nested: bool,
 }
@@ -64,7 +68,8 @@ impl Connection {
     pub fn new(config: Arc<Config>, now: Tick) -> Self {
         let common = Common::new(config, now);
         let protocol = Protocol::Http1(Http1::new(now, &common));
-        let mut connection = Connection { common, protocol, pulling: false, unfinished: false };
+        let mut connection =
+            Connection { common, protocol, pulling: false, unfinished: false, unsettled: false };
         connection.settle();
         connection
     }
@@ -92,7 +97,7 @@ impl Connection {
         if self.pulling || !self.wants_read() {
             return Err(Misuse::NotReading);
         }
-        self.common.advance(now);
+        self.advance(now);
         let plaintext = self.receive_tls(fresh);
         Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
     }
@@ -165,7 +170,7 @@ impl Connection {
     }
 
     fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
-        self.common.advance(now);
+        self.advance(now);
         let nested = replace(&mut self.pulling, true);
         let held = take(&mut self.common.held);
         Events {
@@ -173,6 +178,7 @@ impl Connection {
             desk: Desk::new(),
             connection: self,
             exhausted: nested,
+            last: false,
             nested,
         }
     }
@@ -425,7 +431,7 @@ impl Connection {
     }
 
     fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Protocol, &mut Common) -> T) -> T {
-        self.common.advance(now);
+        self.advance(now);
         let result = action(&mut self.protocol, &mut self.common);
         self.settle();
         result
@@ -469,13 +475,15 @@ impl Connection {
     /// alone, and when it is closed.
     ///
     /// A driver may leave an earlier timer armed, and call [`tick`](Self::tick) for nothing.
-    pub fn deadline(&self) -> Option<(Tick, Timer)> {
+    pub fn deadline(&mut self) -> Option<(Tick, Timer)> {
+        self.settle_now();
         self.common.timers.next()
     }
 
     /// The time is `now`. A deadline at `now` or before has expired; otherwise nothing happens.
     #[inline]
     pub fn tick(&mut self, now: Tick) {
+        self.settle_now();
         self.common.advance(now);
         if self.common.timers.any_expired(self.common.now) {
             self.expire();
@@ -515,7 +523,8 @@ impl Connection {
     }
 
     /// What the connection is at, for metrics.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&mut self) -> Phase {
+        self.settle_now();
         match (self.common.phase(), &self.protocol) {
             (Phase::Application, Protocol::WebSocket(_)) => Phase::WebSocket,
             (phase, _) => phase,
@@ -538,14 +547,35 @@ impl Connection {
         self.protocol.requests()
     }
 
-    /// The timers follow the states. While events are pulled that can wait for their end.
+    /// The timers are to follow the states: when somebody looks at them, or before time moves. An end
+    /// is settled at once.
     #[inline]
     fn settle(&mut self) {
-        if !self.pulling {
+        self.unsettled = true;
+        self.protocol.release(&self.common);
+        if !self.common.is_open() {
+            self.settle_now();
+        }
+    }
+
+    /// The timers follow the states. While events are pulled that can wait for their end.
+    #[inline]
+    fn settle_now(&mut self) {
+        if self.unsettled && !self.pulling {
+            self.unsettled = false;
             if self.common.is_open() && !self.common.is_handshaking() {
                 self.protocol.settle(&mut self.common);
             }
             self.common.settle();
+        }
+    }
+
+    /// Time moves on; what happened until then counts from the moment at which it did.
+    #[inline]
+    fn advance(&mut self, now: Tick) {
+        if now > self.common.now {
+            self.settle_now();
+            self.common.advance(now);
         }
     }
 }
@@ -559,6 +589,10 @@ impl<'i> Events<'_, 'i> {
             return None;
         }
         let Connection { common, protocol, .. } = &mut *self.connection;
+        if take(&mut self.last) && !common.eof {
+            self.exhausted = true;
+            return None;
+        }
         let Some(step) = protocol.step(common, &mut self.input, &mut self.desk) else {
             self.exhausted = true;
             return None;
@@ -582,6 +616,7 @@ impl<'i> Events<'_, 'i> {
             Step::Reset(reason) => Event::Reset { stream, reason },
             Step::Message { text, at } => {
                 let behind = self.input.len();
+                self.last = behind == 0;
                 let bytes = lend(&mut self.input, &mut self.desk.whole, at);
                 match Message::new(text, bytes) {
                     Ok(message) => Event::Message { stream, message, behind },

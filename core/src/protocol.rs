@@ -128,7 +128,15 @@ impl Protocol {
         }
     }
 
-    /// Lets the timers follow the states; the last thing that every public call does.
+    /// Frees what is of no use until more bytes arrive; the last thing that every public call does.
+    #[inline]
+    pub(crate) fn release(&mut self, common: &Common) {
+        if let Protocol::WebSocket(session) = self {
+            session.release(common);
+        }
+    }
+
+    /// Lets the timers follow the states.
     #[inline]
     pub(crate) fn settle(&mut self, common: &mut Common) {
         match self {

@@ -48,7 +48,7 @@ impl Action {
 
 /// All that can be seen of a connection from outside.
 fn visible(script: &mut Script) -> impl PartialEq + std::fmt::Debug + use<> {
-    let connection = &script.connection;
+    let connection = &mut script.connection;
     (
         (connection.status(), connection.deadline(), connection.phase()),
         (connection.memory(), connection.requests(), connection.has_events()),

@@ -88,6 +88,39 @@ fn each_answer_begins_keep_alive_anew() {
 }
 
 #[test]
+fn what_is_answered_and_taken_in_one_moment_begins_each_wait_anew() {
+    let mut script = Script::new();
+    for moment in 1..=3 {
+        script.at(secs(4 * moment));
+        script.send(GET);
+        script.answer(200, "ok");
+        script.output();
+    }
+    assert_eq!(script.deadline(), Some((secs(12 + 5), Timer::KeepAlive)));
+    script.send("GET / HT");
+    assert_eq!(script.deadline(), Some((secs(12 + 10), Timer::RequestHead)));
+    script.at(secs(20));
+    script.send("TP/1.1\r\nHost: a\r\n\r\n");
+    script.answer(200, "ok");
+    script.output();
+    script.send("GET / HT");
+    assert_eq!(script.deadline(), Some((secs(20 + 10), Timer::RequestHead)));
+}
+
+#[test]
+fn an_answer_that_is_taken_in_one_moment_leaves_the_next_its_grace() {
+    let mut script = Script::after(POST_CHUNKED);
+    script.respond(200, BodyLength::Unknown);
+    for moment in 1..=3 {
+        // Nothing of it was taken until now; then all of it is, and more follows.
+        script.at(secs(4 * moment));
+        script.output();
+        assert_eq!(script.content(b"more"), Ok(4));
+        assert_eq!(script.deadline(), Some((secs(4 * moment + 5), Timer::Response)));
+    }
+}
+
+#[test]
 fn keep_alive_never_ends_a_request_in_progress() {
     let mut script = Script::after("G");
     script.at(secs(5));

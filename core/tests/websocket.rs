@@ -168,7 +168,7 @@ impl Echo {
     }
 
     /// The one deadline, in milliseconds.
-    fn deadline(&self) -> Option<(u64, Timer)> {
+    fn deadline(&mut self) -> Option<(u64, Timer)> {
         self.connection.deadline().map(|(at, timer)| (at.as_nanos() / 1_000_000, timer))
     }
 

@@ -89,7 +89,7 @@ impl Http1 {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    /// Lets the timers follow the states; the last thing that every public call does.
+    /// Lets the timers follow the states.
     pub(crate) fn settle(&mut self, common: &mut Common) {
         let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
         let config = &common.config;

@@ -135,7 +135,9 @@ impl Http1 {
         }
     }
 
-    fn begin_exchange(&mut self, common: &Common, head: &Head) {
+    fn begin_exchange(&mut self, common: &mut Common, head: &Head) {
+        // The wait for it is over; one like it that follows begins anew.
+        common.timers.stop_request();
         self.receiving.become_next(Receiving::Body);
         self.sending.become_next(Sending::Owed);
         self.requests += 1;

@@ -355,15 +355,20 @@ impl Session {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    /// Lets the timers follow the state; the last thing that every public call does.
-    pub(crate) fn settle(&mut self, common: &mut Common) {
-        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
-        if nothing_held {
+    /// Frees what is of no use until more bytes arrive.
+    #[inline]
+    pub(crate) fn release(&mut self, common: &Common) {
+        if common.held.is_empty() {
             self.receiver.release();
             if let Some(deflater) = &mut self.deflater {
                 deflater.release();
             }
         }
+    }
+
+    /// Lets the timers follow the state.
+    pub(crate) fn settle(&mut self, common: &mut Common) {
+        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
         common.timers.stop_request();
         let timeout = common.config.websocket_close_timeout();
         match self.state {

@@ -263,7 +263,7 @@ impl Model {
     }
 
     /// A tick was played.
-    pub(crate) fn check_tick(&self, connection: &Connection, now: Tick) {
+    pub(crate) fn check_tick(&self, connection: &mut Connection, now: Tick) {
         if let Some((at, timer)) = connection.deadline() {
             assert!(at > now, "deadline: {timer:?} at {at:?} again, though it is {now:?}");
         }

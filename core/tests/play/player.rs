@@ -170,7 +170,7 @@ impl Player<'_> {
             assert_eq!(before, after, "nothing expired, but something happened");
         }
         self.model.check(&mut self.connection);
-        self.model.check_tick(&self.connection, self.now);
+        self.model.check_tick(&mut self.connection, self.now);
     }
 
     /// The peer takes some of what waits for it.

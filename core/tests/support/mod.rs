@@ -231,7 +231,7 @@ impl Script {
     }
 
     /// The deadline, since the connection was accepted.
-    pub(crate) fn deadline(&self) -> Option<(Duration, Timer)> {
+    pub(crate) fn deadline(&mut self) -> Option<(Duration, Timer)> {
         self.connection.deadline().map(|(at, timer)| (at.since(Tick::ZERO), timer))
     }
 

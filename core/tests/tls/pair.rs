@@ -263,7 +263,7 @@ impl Pair {
         last
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         let (memory, bound) = (self.server.memory(), self.config.memory_bound());
         assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
         let waits = !matches!(self.server.status(), Status::Closed(_)) && self.stream.is_none();
