@@ -110,7 +110,7 @@ fn what_is_answered_and_taken_in_one_moment_begins_each_wait_anew() {
 #[test]
 fn an_answer_that_is_taken_in_one_moment_leaves_the_next_its_grace() {
     let mut script = Script::after(POST_CHUNKED);
-    script.respond(200, BodyLength::Unknown);
+    let _ = script.respond(200, BodyLength::Unknown);
     for moment in 1..=3 {
         // Nothing of it was taken until now; then all of it is, and more follows.
         script.at(secs(4 * moment));
