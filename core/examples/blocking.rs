@@ -5,6 +5,8 @@
 //! The thread does one thing at a time: it writes while there is something to write, and otherwise
 //! reads. Either call blocks, but never beyond the connection's deadline, which is the socket's
 //! timeout for that call. So no client keeps a thread for longer than the configuration says.
+//! What a blocking write costs is that nothing is read meanwhile: who uploads and is answered at the
+//! same time has to read as it sends.
 
 mod support;
 
@@ -23,6 +25,9 @@ use support::app::App;
 const MOST: usize = 512;
 /// Bytes of one read.
 const BUFFER: usize = 16 << 10;
+/// How long one write may block. It tells what the client took when it returns, and what is told late
+/// would count as taken late: a client that takes nothing any more would gain a wait by it.
+const LONGEST_WRITE: Duration = Duration::from_millis(250);
 /// Slices of one write.
 const SLICES: usize = 16;
 
@@ -83,7 +88,8 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
         }
         // 3. Writing goes first: it frees memory, and the client waits for it.
         if status.wants_write() {
-            let _ = socket.set_write_timeout(patience);
+            let most = patience.map_or(LONGEST_WRITE, |patience| patience.min(LONGEST_WRITE));
+            let _ = socket.set_write_timeout(Some(most));
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = connection.outgoing(&mut slices);
             match socket.write_vectored(&slices[..count]) {

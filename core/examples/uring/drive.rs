@@ -12,17 +12,19 @@ use crate::support;
 use crate::support::app::App;
 use compio::BufResult;
 use compio::buf::IoBuf;
+use compio::driver::{BufferRef, ProactorBuilder};
 use compio::io::{AsyncReadManaged, AsyncWrite};
-use compio::net::{TcpListener, TcpStream};
-use compio::runtime::{BorrowedBuffer, BufferPool, Runtime, spawn};
+use compio::net::{TcpSocket, TcpStream};
+use compio::runtime::{RuntimeBuilder, spawn};
 use compio::time::{sleep, sleep_until};
 use portcullis::{CloseReason, Config, Connection, PeerClose, Status, Tick};
 use socket2::SockRef;
 use std::error::Error;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::mem::replace;
 use std::net::{Shutdown, SocketAddr};
+use std::num::NonZero;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,34 +34,44 @@ use std::time::{Duration, Instant};
 /// Connections at a time; the next ones wait in the kernel's queue.
 const MOST: usize = 10_000;
 /// The pool for reading: so many buffers of so many bytes, for all connections.
-const BUFFERS: u16 = 64;
+const BUFFERS: NonZero<u16> = NonZero::new(64).expect("not zero");
 const BUFFER: usize = 16 << 10;
 /// Slices that are gathered for one write.
 const SLICES: usize = 16;
-/// All buffers of the pool are in use.
-const ENOBUFS: i32 = 105;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let (address, config) = support::arguments()?;
-    Ok(Runtime::new()?.block_on(listen(address, config))?)
+    let mut driver = ProactorBuilder::new();
+    driver.buffer_pool_size(BUFFERS).buffer_pool_buffer_len(BUFFER);
+    let runtime = RuntimeBuilder::new().with_proactor(driver).build()?;
+    Ok(runtime.block_on(listen(address, config))?)
 }
 
 async fn listen(address: SocketAddr, config: Arc<Config>) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4().await?,
+        SocketAddr::V6(_) => TcpSocket::new_v6().await?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).await?;
+    let listener = socket.listen(BACKLOG).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Each connection shares it, which also counts them.
-    let pool = Rc::new(BufferPool::new(BUFFERS, BUFFER)?);
+    // Each connection has a share, so that they are counted.
+    let places = Rc::new(());
     loop {
         // No connection can put off its end, so that there will be a place.
-        while Rc::strong_count(&pool) > MOST {
+        while Rc::strong_count(&places) > MOST {
             sleep(Duration::from_millis(10)).await;
         }
         match listener.accept().await {
             Ok((socket, _)) => {
-                let (config, pool) = (config.clone(), pool.clone());
+                let (config, place) = (config.clone(), places.clone());
                 let task = async move {
-                    serve(&socket, config, &pool).await;
+                    serve(&socket, config).await;
                     let _ = socket.close().await;
+                    drop(place);
                 };
                 spawn(task).detach();
             }
@@ -73,20 +85,21 @@ async fn listen(address: SocketAddr, config: Arc<Config>) -> io::Result<()> {
 type Flight<'o, T> = Option<Pin<Box<dyn Future<Output = T> + 'o>>>;
 
 /// What was done first.
-enum Done<'p> {
-    Read(io::Result<BorrowedBuffer<'p>>),
+enum Done {
+    /// Nothing is the end.
+    Read(io::Result<Option<BufferRef>>),
     Written(io::Result<usize>),
     Alarm,
 }
 
-async fn serve(socket: &TcpStream, config: Arc<Config>, pool: &BufferPool) {
+async fn serve(socket: &TcpStream, config: Arc<Config>) {
     let start = Instant::now();
     let clock = || Tick::ZERO.after(start.elapsed());
     let gone = CloseReason::Peer(PeerClose::Reset);
     let (mut connection, mut app) = (Connection::new(config, clock()), App::default());
     let (mut reading, mut writing, mut alarm) = (None, None, None);
     let mut armed = Tick::ZERO;
-    let mut received: Option<BorrowedBuffer<'_>> = None;
+    let mut received: Option<BufferRef> = None;
     let mut shut_down = false;
     let _ = socket.set_nodelay(true);
     loop {
@@ -120,7 +133,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>, pool: &BufferPool) {
             }
         }
         if status.wants_read() && reading.is_none() {
-            reading = Some(begin(read(socket, pool)));
+            reading = Some(begin(read(socket)));
         }
         // 3. The timer is armed again for an earlier deadline, or once it has fired.
         if let Some((at, _)) = connection.deadline()
@@ -142,12 +155,10 @@ async fn serve(socket: &TcpStream, config: Arc<Config>, pool: &BufferPool) {
         });
         match done.await {
             Done::Written(Ok(bytes)) if bytes > 0 => connection.sent(clock(), bytes),
-            Done::Read(Ok(bytes)) if bytes.is_empty() => {
-                app.take(clock(), connection.receive_eof(clock()));
-            }
-            Done::Read(Ok(bytes)) => received = Some(bytes),
-            // Those that have the buffers give them back as soon as it is their turn.
-            Done::Read(Err(error)) if error.raw_os_error() == Some(ENOBUFS) => {}
+            Done::Read(Ok(None)) => app.take(clock(), connection.receive_eof(clock())),
+            Done::Read(Ok(bytes)) => received = bytes,
+            // All buffers of the pool are in use. Who has one gives it back when it is its turn.
+            Done::Read(Err(error)) if error.kind() == ErrorKind::ResourceBusy => {}
             Done::Written(_) | Done::Read(Err(_)) => connection.abort(clock(), gone),
             Done::Alarm => {}
         }
@@ -166,8 +177,9 @@ async fn serve(socket: &TcpStream, config: Arc<Config>, pool: &BufferPool) {
     }
 }
 
-async fn read<'p>(mut socket: &TcpStream, pool: &'p BufferPool) -> io::Result<BorrowedBuffer<'p>> {
-    socket.read_managed(pool, 0).await
+async fn read(mut socket: &TcpStream) -> io::Result<Option<BufferRef>> {
+    // No more than a buffer of the pool has.
+    socket.read_managed(0).await
 }
 
 async fn write(mut socket: &TcpStream, bytes: impl IoBuf) -> io::Result<usize> {
