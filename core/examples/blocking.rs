@@ -61,9 +61,11 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
     let clock = || Tick::ZERO.after(start.elapsed());
     let gone = CloseReason::Peer(PeerClose::Reset);
 
+    // No more is read than the connection takes at once.
+    let size = BUFFER.min(config.receive_buffer_limit() as usize);
+    let mut buffer = [0; BUFFER];
     let mut connection = Connection::new(config, clock());
     let mut app = App::default();
-    let mut buffer = [0; BUFFER];
     let mut shut_down = false;
     // Answers are written at once, as few and as large as they can be.
     let _ = socket.set_nodelay(true);
@@ -107,7 +109,7 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
             }
         } else if status.wants_read() {
             let _ = socket.set_read_timeout(patience);
-            match socket.read(&mut buffer) {
+            match socket.read(&mut buffer[..size]) {
                 Ok(0) => app.take(clock(), connection.receive_eof(clock())),
                 Ok(bytes) => match connection.receive(clock(), &mut buffer[..bytes]) {
                     Ok(events) => app.take(clock(), events),

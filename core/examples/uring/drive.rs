@@ -96,6 +96,8 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
     let start = Instant::now();
     let clock = || Tick::ZERO.after(start.elapsed());
     let gone = CloseReason::Peer(PeerClose::Reset);
+    // No more is read than the connection takes at once.
+    let size = BUFFER.min(config.receive_buffer_limit() as usize);
     let (mut connection, mut app) = (Connection::new(config, clock()), App::default());
     let (mut reading, mut writing, mut alarm) = (None, None, None);
     let mut armed = Tick::ZERO;
@@ -126,14 +128,15 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
             writing = Some(begin(write(socket, bytes)));
         }
-        if status.wants_shutdown() && !replace(&mut shut_down, true) {
-            if SockRef::from(socket).shutdown(Shutdown::Write).is_err() {
-                connection.abort(clock(), gone);
-                continue;
-            }
+        if status.wants_shutdown()
+            && !replace(&mut shut_down, true)
+            && SockRef::from(socket).shutdown(Shutdown::Write).is_err()
+        {
+            connection.abort(clock(), gone);
+            continue;
         }
         if status.wants_read() && reading.is_none() {
-            reading = Some(begin(read(socket)));
+            reading = Some(begin(read(socket, size)));
         }
         // 3. The timer is armed again for an earlier deadline, or once it has fired.
         if let Some((at, _)) = connection.deadline()
@@ -177,9 +180,8 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
     }
 }
 
-async fn read(mut socket: &TcpStream) -> io::Result<Option<BufferRef>> {
-    // No more than a buffer of the pool has.
-    socket.read_managed(0).await
+async fn read(mut socket: &TcpStream, size: usize) -> io::Result<Option<BufferRef>> {
+    socket.read_managed(size).await
 }
 
 async fn write(mut socket: &TcpStream, bytes: impl IoBuf) -> io::Result<usize> {

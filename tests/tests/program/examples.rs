@@ -34,7 +34,7 @@ fn uring() {
 
 /// Does what it should for those who behave.
 fn serves(name: &str) {
-    let program = Program::example(name, &["request_body_limit=none"]);
+    let program = Program::example(name, &["request_body_limit=none", "receive_buffer_limit=5000"]);
     let mut client = program.connect();
     assert_eq!(client.get("/hello").text(), "Hello, world!\n", "{name}");
     assert_eq!(client.get("/nowhere").status, 404, "{name}: the connection is kept");
