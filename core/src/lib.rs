@@ -62,12 +62,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Whoever writes a driver finds the loop step by step, and the mistakes to avoid, in [`driving`], and
+//! four drivers in the folder `examples`: on threads, on readiness, on io_uring, and one that simulates
+//! it all.
+//!
 //! # What is where
 //!
 //! | room | what it does |
 //! |---|---|
 //! | `connection` | the public calls; composes what follows |
 //! | `config` | every limit and timeout, its default and its source |
+//! | [`driving`] | how to write a driver: nothing but documentation |
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `status` | what a driver is told |
 //! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
@@ -91,6 +96,7 @@ pub mod close;
 mod common;
 mod config;
 mod connection;
+pub mod driving;
 mod event;
 mod h1;
 mod input;

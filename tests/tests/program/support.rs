@@ -25,6 +25,12 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
         .to_owned()
 });
 
+/// Builds an example of core; where it is.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let build = escargot::CargoBuild::new().package("portcullis").example(name);
+    build.run().expect("the example builds").path().to_owned()
+}
+
 /// A running program, which ends with the test.
 pub(crate) struct Program {
     child: Child,
@@ -61,8 +67,20 @@ impl Program {
         Self::start(command)
     }
 
+    /// Starts an example of core, with settings.
+    pub(crate) fn example(name: &str, settings: &[&str]) -> Self {
+        let mut command = Command::new(example(name));
+        command.arg("127.0.0.1:0").args(settings);
+        Self::listen(command)
+    }
+
     fn start(mut command: Command) -> Self {
-        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+        command.args(["--listen", "127.0.0.1:0"]);
+        Self::listen(command)
+    }
+
+    fn listen(mut command: Command) -> Self {
+        command.stdout(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");

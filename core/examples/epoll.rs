@@ -1,0 +1,251 @@
+//! A driver on readiness: one thread, one read buffer and one set of deadlines for all connections.
+//! `mio` makes it epoll on Linux, kqueue on the BSDs, and what is like them elsewhere.
+//!
+//!     cargo run -p portcullis --example epoll -- 127.0.0.1:8080 keep_alive_timeout=2s
+//!
+//! Readiness is told once, when it begins ("edge-triggered"). So each client remembers that its socket
+//! is readable or writable until a call says otherwise.
+
+mod support;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use portcullis::{CloseReason, Config, Connection, PeerClose, Status, Tick};
+use slab::Slab;
+use socket2::SockRef;
+use std::collections::{BTreeSet, VecDeque};
+use std::error::Error;
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::mem::{replace, take};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::app::App;
+
+/// Connections at a time; the next ones wait in the kernel's queue.
+const MOST: usize = 10_000;
+/// Reads and writes of one client before others have their turn.
+const FAIR: usize = 16;
+/// Slices of one write.
+const SLICES: usize = 16;
+const LISTENER: Token = Token(usize::MAX);
+
+struct Client {
+    socket: TcpStream,
+    connection: Connection,
+    app: App,
+    readable: bool,
+    writable: bool,
+    shut_down: bool,
+    /// Its entry among the deadlines: at its deadline, or before.
+    alarm: Option<Tick>,
+    /// It is in the queue of those to be attended to.
+    queued: bool,
+}
+
+struct Server {
+    poll: Poll,
+    listener: TcpListener,
+    /// There may be more to accept.
+    acceptable: bool,
+    config: Arc<Config>,
+    clients: Slab<Client>,
+    /// Who has something to do now.
+    queue: VecDeque<usize>,
+    /// When to come back to whom. Each client has one entry at the most.
+    deadlines: BTreeSet<(Tick, usize)>,
+    scratch: Scratch,
+}
+
+/// The buffers for reading and writing that all connections share: an idle one has none.
+struct Scratch {
+    read: Vec<u8>,
+    write: Vec<u8>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (address, config) = support::arguments()?;
+    let mut listener = TcpListener::bind(address)?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let poll = Poll::new()?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let read = vec![0; config.receive_buffer_limit() as usize];
+    let mut server = Server {
+        poll,
+        listener,
+        acceptable: true,
+        config,
+        clients: Slab::new(),
+        queue: VecDeque::new(),
+        deadlines: BTreeSet::new(),
+        scratch: Scratch { read, write: Vec::with_capacity(1024) },
+    };
+    let start = Instant::now();
+    let clock = || Tick::ZERO.after(start.elapsed());
+    let mut ready = Events::with_capacity(1024);
+    loop {
+        // 1. Wait: not at all if somebody was cut short to be fair, or a place was freed for who is
+        // in the queue; else until the first deadline.
+        let patience = if server.queue.is_empty() && !server.has_newcomers() {
+            server.deadlines.first().map(|(at, _)| at.since(clock()))
+        } else {
+            Some(Duration::ZERO)
+        };
+        match server.poll.poll(&mut ready, patience) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            polled => polled?,
+        }
+        // 2. One look at the clock for all that is ready.
+        let now = clock();
+        for event in &ready {
+            if event.token() == LISTENER {
+                server.acceptable = true;
+            } else if let Some(client) = server.clients.get_mut(event.token().0) {
+                client.readable |=
+                    event.is_readable() || event.is_read_closed() || event.is_error();
+                client.writable |= event.is_writable() || event.is_write_closed();
+                server.call(event.token().0);
+            }
+        }
+        while let Some((_, id)) = server.deadlines.first().filter(|(at, _)| *at <= now).copied() {
+            server.deadlines.pop_first();
+            match server.clients.get_mut(id) {
+                Some(client) => client.alarm = None,
+                None => server.acceptable = true,
+            }
+            server.call(id);
+        }
+        // 3. Newcomers, then everybody who has something to do, once.
+        server.accept(now);
+        for id in take(&mut server.queue) {
+            server.attend(id, now);
+        }
+    }
+}
+
+impl Server {
+    fn call(&mut self, id: usize) {
+        if let Some(client) = self.clients.get_mut(id)
+            && !replace(&mut client.queued, true)
+        {
+            self.queue.push_back(id);
+        }
+    }
+
+    fn has_newcomers(&self) -> bool {
+        self.acceptable && self.clients.len() < MOST
+    }
+
+    fn accept(&mut self, now: Tick) {
+        while self.has_newcomers() {
+            let (mut socket, _) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.acceptable = false;
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                Err(_) => {
+                    // No descriptors are left, most likely: the listener gets a deadline as well.
+                    self.acceptable = false;
+                    self.deadlines.insert((now.after(Duration::from_millis(100)), LISTENER.0));
+                    return;
+                }
+            };
+            let id = self.clients.vacant_key();
+            let both = Interest::READABLE | Interest::WRITABLE;
+            if self.poll.registry().register(&mut socket, Token(id), both).is_err() {
+                continue;
+            }
+            let _ = socket.set_nodelay(true);
+            self.clients.insert(Client {
+                socket,
+                connection: Connection::new(self.config.clone(), now),
+                app: App::default(),
+                readable: true,
+                writable: true,
+                shut_down: false,
+                alarm: None,
+                queued: false,
+            });
+            self.call(id);
+        }
+    }
+
+    /// Does what a client needs now, and sees to it that somebody comes back in time.
+    fn attend(&mut self, id: usize, now: Tick) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.queued = false;
+        client.connection.lend_buffer(take(&mut self.scratch.write));
+        let has_more = client.attend(now, &mut self.scratch.read);
+        self.scratch.write = client.connection.return_buffer();
+
+        if let Status::Closed(_) = client.connection.status() {
+            if client.connection.is_cut_off() {
+                let _ = SockRef::from(&client.socket).set_linger(Some(Duration::ZERO));
+            }
+            if let Some(alarm) = client.alarm {
+                self.deadlines.remove(&(alarm, id));
+            }
+            // Dropping the socket closes it, and takes it out of the poll.
+            self.clients.remove(id);
+            return;
+        }
+        // The deadline moves with nearly every call, mostly to later: then the earlier alarm is kept,
+        // and finds nothing to do. It is asked for last, since everything above may move it.
+        if let Some((at, _)) = client.connection.deadline()
+            && client.alarm.is_none_or(|alarm| at < alarm)
+        {
+            if let Some(alarm) = client.alarm.replace(at) {
+                self.deadlines.remove(&(alarm, id));
+            }
+            self.deadlines.insert((at, id));
+        }
+        if has_more {
+            self.call(id);
+        }
+    }
+}
+
+impl Client {
+    /// Goes on until the socket or the connection has had enough; true if neither has.
+    fn attend(&mut self, now: Tick, buffer: &mut [u8]) -> bool {
+        let Client { socket, connection, app, .. } = self;
+        let gone = CloseReason::Peer(PeerClose::Reset);
+        connection.tick(now);
+        for _ in 0..FAIR {
+            if connection.has_events() {
+                app.take(now, connection.resume(now));
+            }
+            let status = connection.status();
+            if status.wants_write() && self.writable {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = connection.outgoing(&mut slices);
+                match socket.write_vectored(&slices[..count]) {
+                    Ok(bytes) if bytes > 0 => connection.sent(now, bytes),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Ok(_) | Err(_) => connection.abort(now, gone),
+                }
+            } else if status.wants_shutdown() && !replace(&mut self.shut_down, true) {
+                if socket.shutdown(Shutdown::Write).is_err() {
+                    connection.abort(now, gone);
+                }
+            } else if status.wants_read() && self.readable {
+                match socket.read(buffer) {
+                    Ok(0) => app.take(now, connection.receive_eof(now)),
+                    Ok(bytes) => match connection.receive(now, &mut buffer[..bytes]) {
+                        Ok(events) => app.take(now, events),
+                        Err(misuse) => unreachable!("it wants to read: {misuse}"),
+                    },
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => connection.abort(now, gone),
+                }
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+}

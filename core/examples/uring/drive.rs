@@ -1,0 +1,202 @@
+//! One task a connection, on one thread. What is different from readiness:
+//!
+//! - An operation, once begun, is the kernel's, and so is its buffer. It stays in flight while time
+//!   passes and other things happen: the loop begins what is wanted and not in flight, and then waits
+//!   for whichever is done first.
+//! - So a write owns a copy of what is outgoing, and [`Connection::sent`] is told when it is done.
+//! - A read takes a buffer out of a pool of the kernel's when there is something to read, and not
+//!   before: an idle connection has none.
+//! - A read cannot be called back. What it brings is kept until the connection wants to read.
+
+use crate::support;
+use crate::support::app::App;
+use compio::BufResult;
+use compio::buf::IoBuf;
+use compio::driver::{BufferRef, ProactorBuilder};
+use compio::io::{AsyncReadManaged, AsyncWrite};
+use compio::net::{TcpSocket, TcpStream};
+use compio::runtime::{RuntimeBuilder, spawn};
+use compio::time::{sleep, sleep_until};
+use portcullis::{CloseReason, Config, Connection, PeerClose, Status, Tick};
+use socket2::SockRef;
+use std::error::Error;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice};
+use std::mem::replace;
+use std::net::{Shutdown, SocketAddr};
+use std::num::NonZero;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// Connections at a time; the next ones wait in the kernel's queue.
+const MOST: usize = 10_000;
+/// The pool for reading: so many buffers of so many bytes, for all connections.
+const BUFFERS: NonZero<u16> = NonZero::new(64).expect("not zero");
+const BUFFER: usize = 16 << 10;
+/// Slices that are gathered for one write.
+const SLICES: usize = 16;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    let (address, config) = support::arguments()?;
+    let mut driver = ProactorBuilder::new();
+    driver.buffer_pool_size(BUFFERS).buffer_pool_buffer_len(BUFFER);
+    let runtime = RuntimeBuilder::new().with_proactor(driver).build()?;
+    Ok(runtime.block_on(listen(address, config))?)
+}
+
+async fn listen(address: SocketAddr, config: Arc<Config>) -> io::Result<()> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4().await?,
+        SocketAddr::V6(_) => TcpSocket::new_v6().await?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).await?;
+    let listener = socket.listen(BACKLOG).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    // Each connection has a share, so that they are counted.
+    let places = Rc::new(());
+    loop {
+        // No connection can put off its end, so that there will be a place.
+        while Rc::strong_count(&places) > MOST {
+            sleep(Duration::from_millis(10)).await;
+        }
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let (config, place) = (config.clone(), places.clone());
+                let task = async move {
+                    serve(&socket, config).await;
+                    let _ = socket.close().await;
+                    drop(place);
+                };
+                spawn(task).detach();
+            }
+            // Most often there are no descriptors left: some are freed soon.
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// An operation, if it is in flight.
+type Flight<'o, T> = Option<Pin<Box<dyn Future<Output = T> + 'o>>>;
+
+/// What was done first.
+enum Done {
+    /// Nothing is the end.
+    Read(io::Result<Option<BufferRef>>),
+    Written(io::Result<usize>),
+    Alarm,
+}
+
+async fn serve(socket: &TcpStream, config: Arc<Config>) {
+    let start = Instant::now();
+    let clock = || Tick::ZERO.after(start.elapsed());
+    let gone = CloseReason::Peer(PeerClose::Reset);
+    // No more is read than the connection takes at once.
+    let size = BUFFER.min(config.receive_buffer_limit() as usize);
+    let (mut connection, mut app) = (Connection::new(config, clock()), App::default());
+    let (mut reading, mut writing, mut alarm) = (None, None, None);
+    let mut armed = Tick::ZERO;
+    let mut received: Option<BufferRef> = None;
+    let mut shut_down = false;
+    let _ = socket.set_nodelay(true);
+    loop {
+        // 1. Time, what it brought, and what was read while nothing was wanted.
+        connection.tick(clock());
+        if connection.has_events() {
+            app.take(clock(), connection.resume(clock()));
+        }
+        if let Some(mut bytes) = received.take_if(|_| connection.wants_read()) {
+            match connection.receive(clock(), &mut bytes) {
+                Ok(events) => app.take(clock(), events),
+                Err(misuse) => unreachable!("it wants to read: {misuse}"),
+            }
+        }
+        // 2. Begin what is wanted and not in flight.
+        let status = connection.status();
+        if let Status::Closed(_) = status {
+            break;
+        }
+        if status.wants_write() && writing.is_none() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = connection.outgoing(&mut slices);
+            let mut bytes = Vec::new();
+            slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+            writing = Some(begin(write(socket, bytes)));
+        }
+        if status.wants_shutdown()
+            && !replace(&mut shut_down, true)
+            && SockRef::from(socket).shutdown(Shutdown::Write).is_err()
+        {
+            connection.abort(clock(), gone);
+            continue;
+        }
+        if status.wants_read() && reading.is_none() {
+            reading = Some(begin(read(socket, size)));
+        }
+        // 3. The timer is armed again for an earlier deadline, or once it has fired.
+        if let Some((at, _)) = connection.deadline()
+            && (at < armed || alarm.is_none())
+        {
+            let at_instant = start.checked_add(Duration::from_nanos(at.as_nanos()));
+            alarm = at_instant.map(|instant| begin(sleep_until(instant)));
+            armed = at;
+        }
+        // 4. Wait for whichever is done first.
+        let done = poll_fn(|cx| {
+            if let Poll::Ready(written) = land(&mut writing, cx) {
+                return Poll::Ready(Done::Written(written));
+            }
+            if let Poll::Ready(read) = land(&mut reading, cx) {
+                return Poll::Ready(Done::Read(read));
+            }
+            land(&mut alarm, cx).map(|()| Done::Alarm)
+        });
+        match done.await {
+            Done::Written(Ok(bytes)) if bytes > 0 => connection.sent(clock(), bytes),
+            Done::Read(Ok(None)) => app.take(clock(), connection.receive_eof(clock())),
+            Done::Read(Ok(bytes)) => received = bytes,
+            // All buffers of the pool are in use. Who has one gives it back when it is its turn.
+            Done::Read(Err(error)) if error.kind() == ErrorKind::ResourceBusy => {}
+            Done::Written(_) | Done::Read(Err(_)) => connection.abort(clock(), gone),
+            Done::Alarm => {}
+        }
+    }
+    // Closed. A read in flight ends when its direction does: it may have a buffer of the pool, and
+    // is waited for. A write in flight is cancelled.
+    drop((writing, received));
+    let socket_options = SockRef::from(socket);
+    if connection.is_cut_off() {
+        let _ = socket_options.set_linger(Some(Duration::ZERO));
+    }
+    if let Some(reading) = reading
+        && socket_options.shutdown(Shutdown::Read).is_ok()
+    {
+        let _ = reading.await;
+    }
+}
+
+async fn read(mut socket: &TcpStream, size: usize) -> io::Result<Option<BufferRef>> {
+    socket.read_managed(size).await
+}
+
+async fn write(mut socket: &TcpStream, bytes: impl IoBuf) -> io::Result<usize> {
+    let BufResult(written, _) = socket.write(bytes).await;
+    written
+}
+
+fn begin<'o, T>(operation: impl Future<Output = T> + 'o) -> Pin<Box<dyn Future<Output = T> + 'o>> {
+    Box::pin(operation)
+}
+
+/// Takes what an operation has come to, once it is done.
+fn land<T>(flight: &mut Flight<'_, T>, cx: &mut Context<'_>) -> Poll<T> {
+    let Some(operation) = flight else { return Poll::Pending };
+    let done = ready!(operation.as_mut().poll(cx));
+    *flight = None;
+    Poll::Ready(done)
+}

@@ -1,0 +1,149 @@
+//! The examples of core: each driver has to serve, hold back and give up as the machine says, and the
+//! simulation has to play the same for the same seed.
+
+use crate::support::{Client, PATIENCE, Program, SLACK, assert_about, example};
+use std::io::Read;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tungstenite::Message;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// More than sockets and the machine hold between them.
+const LARGE: usize = 16_000_000;
+
+#[test]
+fn blocking() {
+    serves("blocking");
+    gives_up("blocking");
+}
+
+#[test]
+fn epoll() {
+    serves("epoll");
+    gives_up("epoll");
+    crowd("epoll");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn uring() {
+    serves("uring");
+    gives_up("uring");
+    crowd("uring");
+}
+
+/// Does what it should for those who behave.
+fn serves(name: &str) {
+    let program = Program::example(name, &["request_body_limit=none", "receive_buffer_limit=5000"]);
+    let mut client = program.connect();
+    assert_eq!(client.get("/hello").text(), "Hello, world!\n", "{name}");
+    assert_eq!(client.get("/nowhere").status, 404, "{name}: the connection is kept");
+
+    let three = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3);
+    client.send(three);
+    for _ in 0..3 {
+        assert_eq!(client.answer().text(), "Hello, world!\n", "{name}: pipelined");
+    }
+
+    let content: Vec<u8> = (0..LARGE as u32).map(|it| (it / 7) as u8).collect();
+    let post =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n");
+    client.send(post("/sink"));
+    client.send(&content);
+    assert_eq!(client.answer().text(), format!("{LARGE}\n"), "{name}");
+
+    // Sent from another thread: the answer comes while the request goes.
+    client.send(post("/echo"));
+    let mut sender = client.stream.try_clone().expect("it can be cloned");
+    let answer = std::thread::scope(|scope| {
+        scope.spawn(|| std::io::Write::write_all(&mut sender, &content).expect("it is taken"));
+        client.answer()
+    });
+    assert!(answer.content == content, "{name}: it comes back as it was sent");
+
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
+    assert_eq!(client.answer().text(), "abcdefg", "{name}");
+
+    client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.finish_sending();
+    assert_eq!(client.answer().text(), "Hello, world!\n", "{name}: half-closed");
+    assert!(client.closed_after() < SLACK, "{name}");
+
+    let connected = tungstenite::client("ws://localhost/ws", program.connect());
+    let (mut websocket, _) = connected.expect("it is accepted");
+    for message in [Message::text("text"), Message::binary(content[..300_000].to_vec())] {
+        websocket.send(message.clone()).expect("it is sent");
+        assert_eq!(websocket.read().expect("it is repeated"), message, "{name}");
+    }
+}
+
+/// Does what it should to those who do not.
+fn gives_up(name: &str) {
+    let settings = ["keep_alive_timeout=1s", "request_head_timeout=1s", "response_grace=1s"];
+    let program = Program::example(name, &settings);
+    assert_about(program.connect().closed_after(), SECOND);
+
+    let mut client = program.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nSlow: ");
+    assert_about(client.dribble(b"x", SECOND / 10, 100), SECOND);
+    assert_eq!(client.answer().status, 408, "{name}");
+
+    let mut client = program.connect();
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 17000000\r\n\r\n");
+    assert_eq!(client.answer().status, 413, "{name}");
+
+    let mut client = program.connect();
+    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    let taken = reset_after(&mut client);
+    assert!(taken < SECOND + SLACK, "{name}: {taken:?}");
+}
+
+/// How long it takes until the connection is reset by itself, without reading from it.
+fn reset_after(client: &mut Client) -> Duration {
+    let start = Instant::now();
+    while client.stream.take_error().expect("it can be asked").is_none() {
+        assert!(start.elapsed() < PATIENCE, "still served");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut bytes = Vec::new();
+    let _ = client.stream.read_to_end(&mut bytes);
+    assert!(bytes.len() < 64 << 20, "it had not all of it");
+    start.elapsed()
+}
+
+/// Serves many at once.
+fn crowd(name: &str) {
+    let program = Program::example(name, &["keep_alive_timeout=20s"]);
+    let mut clients: Vec<_> = (0..400).map(|_| program.connect()).collect();
+    for client in &mut clients {
+        client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().text(), "Hello, world!\n", "{name}");
+    }
+}
+
+#[test]
+fn simulation() {
+    let binary = example("simulation");
+    let play = |seed: &str| {
+        let output = Command::new(&binary).arg(seed).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let first = play("1");
+    assert_eq!(first, play("1"), "the same seed plays the same");
+    assert_ne!(first, play("2"), "and another another");
+    for (plan, reason) in [
+        ("Polite", "completed"),
+        ("Silent", "keep_alive"),
+        ("SlowHead", "request_head"),
+        ("SlowBody", "request_body"),
+        ("Deaf", "response"),
+        ("Sipping", "response"),
+    ] {
+        let is_so = |line: &str| line.contains(plan) && line.contains(reason);
+        assert!(first.lines().any(is_so), "{plan} does not end with {reason}:\n{first}");
+    }
+}
