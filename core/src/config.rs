@@ -339,7 +339,9 @@ impl Config {
 
     /// The most memory that a connection owns once it is a websocket.
     ///
-    /// A message that is lent while events are pulled counts as well.
+    /// A message that is lent while events are pulled counts as well. Holds for a websocket that was
+    /// accepted without a larger limit of its own, and with compression only if `websocket_deflate`
+    /// is on.
     pub fn websocket_memory_bound(&self) -> usize {
         self.memory_bound() + crate::websocket::memory_bound(self)
     }

@@ -532,7 +532,8 @@ impl Connection {
     }
 
     /// Memory that the connection owns, in bytes: itself and its heap. At most
-    /// [`Config::memory_bound`] after every call.
+    /// [`Config::memory_bound`] after every call, or [`Config::websocket_memory_bound`] once it is a
+    /// websocket.
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.common.memory() + self.protocol.memory()
     }

@@ -30,6 +30,19 @@ fn sessions() {
 }
 
 #[test]
+fn websockets() {
+    replay("websocket", |bytes| {
+        play::websocket(bytes, None);
+        play::websocket_pure(bytes);
+    });
+}
+
+#[test]
+fn websocket_cuts() {
+    replay("websocket_cuts", play::websocket_cuts);
+}
+
+#[test]
 fn cuts() {
     replay("cuts", play::cuts);
 }

@@ -7,12 +7,14 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
+use play::frames::{self, FIN, HANDSHAKE, PING};
 use play::settings;
+use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
 use portcullis::{BodyLength, Config, Connection, Event, Status, StreamId, Tick};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::mem::size_of;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const NOW: Tick = Tick::ZERO;
 
@@ -152,6 +154,145 @@ fn unsent_output_is_told_exactly() {
     connection.send_data(NOW, stream, &mut owned).expect("room");
     connection.sent(NOW, 30);
     assert!(assert_agrees(watched.connection, 2000) >= 3900);
+}
+
+// ---- websockets ---------------------------------------------------------------------------------
+
+/// A connection that has become a websocket, and the stream of its request.
+fn websocket(deflate: Option<DeflateSettings>) -> (Connection, StreamId) {
+    // Shared, as it is in a server.
+    static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(Default::default);
+    let mut connection = Connection::new(Arc::clone(&CONFIG), NOW);
+    let mut wire = HANDSHAKE.to_vec();
+    let mut events = connection.receive(NOW, &mut wire).expect("reads");
+    let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
+    let handshake = Handshake::read(&head).expect("a good handshake");
+    let accepted = handshake.accept(None, deflate.as_ref()).expect("nothing was chosen");
+    drop(events);
+    connection
+        .accept_websocket(NOW, stream, &accepted, None, Options::default())
+        .expect("it can be one");
+    connection.request_data(NOW, stream, u64::MAX).expect("it lives");
+    connection.sent(NOW, usize::MAX);
+    (connection, stream)
+}
+
+/// Feeds `wire` and sends back the messages in it; nobody takes them.
+fn echo(connection: &mut Connection, wire: &[u8]) {
+    let most = connection.config().receive_buffer_limit() as usize;
+    let bound = connection.config().websocket_memory_bound();
+    for piece in wire.chunks(most) {
+        let mut piece = piece.to_vec();
+        let mut events = connection.receive(NOW, &mut piece).expect("reads");
+        while let Some((connection, event)) = events.next() {
+            let Event::Message { stream, message: Message::Binary(data) } = event else { continue };
+            let mut data = Bytes::copy_from_slice(data);
+            let _ = connection.send_message(NOW, stream, false, &mut data).expect("it lives");
+            assert!(connection.memory() <= bound, "while events are pulled");
+        }
+        drop(events);
+        assert!(connection.memory() <= bound, "memory: {} of {bound}", connection.memory());
+    }
+}
+
+fn message(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    frames::put(&mut wire, first, [1, 2, 3, 4], payload);
+    wire
+}
+
+const BINARY: u8 = FIN | frames::BINARY;
+
+#[test]
+fn an_idle_websocket_fits_in_1_kib() {
+    let (mut connection, _) = websocket(None);
+    let at_first = connection.memory();
+    echo(&mut connection, &message(BINARY, &[7; 5000]));
+    // Cut, so that it is put together.
+    let long = message(BINARY, &[7; 5000]);
+    echo(&mut connection, &long[..3000]);
+    echo(&mut connection, &long[3000..]);
+    connection.sent(NOW, usize::MAX);
+    assert_eq!(connection.memory(), at_first, "nothing is left of messages");
+    let size = size_of::<Connection>() + assert_agrees(connection, 0);
+    println!("an idle websocket: {size} bytes");
+    assert!(size <= 1024, "{size} bytes");
+}
+
+#[test]
+fn an_idle_websocket_with_compression_fits_in_1_kib_unless_contexts_are_kept() {
+    let deflated = || {
+        let payload = frames::deflate(&mut frames::compressor(), &b"line of text ".repeat(300));
+        message(BINARY | frames::COMPRESSED, &payload)
+    };
+    let (mut connection, _) = websocket(Some(DeflateSettings::default()));
+    let at_first = connection.memory();
+    echo(&mut connection, &deflated());
+    connection.sent(NOW, usize::MAX);
+    assert_eq!(connection.memory(), at_first, "nothing is left of messages");
+    let size = size_of::<Connection>() + assert_agrees(connection, 0);
+    println!("an idle websocket with compression: {size} bytes");
+    assert!(size <= 1024, "{size} bytes");
+
+    // The application asked for what costs memory: 48 KiB for one direction, 380 KiB for the other.
+    for (client, server, most) in [(true, false, 50), (false, true, 381), (true, true, 430)] {
+        let settings = DeflateSettings {
+            client_takeover: client,
+            server_takeover: server,
+            ..DeflateSettings::default()
+        };
+        let (mut connection, _) = websocket(Some(settings));
+        echo(&mut connection, &deflated());
+        connection.sent(NOW, usize::MAX);
+        let size = size_of::<Connection>() + assert_agrees(connection, 0);
+        println!("the same with contexts of the client {client}, of the server {server}: {size}");
+        assert!(size <= most * 1024, "{size} bytes");
+    }
+}
+
+#[test]
+fn a_large_message_owns_twice_what_has_arrived_of_it_at_most() {
+    let mut wire = message(BINARY, &vec![7; 4 << 20]);
+    for arrived in [1, 100, 5000, 100_000, 3_000_000] {
+        for first in [BINARY, frames::BINARY] {
+            let (mut connection, _) = websocket(None);
+            let idle = connection.memory();
+            wire[0] = first;
+            echo(&mut connection, &wire[..14 + arrived]);
+            let owned = assert_agrees(connection, 0) + size_of::<Connection>() - idle;
+            println!("{arrived} bytes of a message of 4 MiB: {owned} bytes");
+            assert!(owned >= arrived && owned <= 2 * arrived + 64, "{owned} for {arrived} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_websocket_whose_output_is_full_is_told_exactly() {
+    let (mut connection, stream) = websocket(None);
+    let idle = connection.memory();
+    let limit = connection.config().send_buffer_limit() as usize;
+    for size in [0, 100, 1025, 100_000, 100_000] {
+        let mut data = Bytes::from(vec![7; size].into_boxed_slice()).slice(..);
+        let _ = connection.send_message(NOW, stream, false, &mut data).expect("it lives");
+    }
+    assert_eq!(connection.room(stream), 0);
+    // The answer to the newest ping has to wait.
+    echo(&mut connection, &message(PING, &[b'p'; 125]).repeat(100));
+    let (unsent, memory) = (play::unsent(&mut connection), connection.memory());
+    assert!(unsent <= limit + 256, "{unsent} bytes unsent");
+    assert!(memory - idle <= unsent + 4096, "{memory} bytes for {unsent} unsent ones");
+    connection.sent(NOW, usize::MAX);
+    assert!(connection.has_events(), "the pong, and room");
+    while connection.resume(NOW).next().is_some() {}
+    connection.sent(NOW, usize::MAX);
+    assert_eq!(connection.memory(), idle);
+    // And of what is lent, only the rest.
+    let mut data = Bytes::from_static(&[7; 200_000]);
+    let all = connection.send_message(NOW, stream, false, &mut data).expect("it lives");
+    assert!(!all && data.len() == 200_000 - limit);
+    connection.sent(NOW, 1000);
+    let lent = limit - (1000 - 4);
+    assert!(assert_agrees(connection, lent) <= lent + 1024);
 }
 
 // ---- the worst inputs -----------------------------------------------------------------------
@@ -331,5 +472,11 @@ proptest! {
     #[test]
     fn any_session_is_told_exactly(bytes in vec(any::<u8>(), 0..300)) {
         play::session(&bytes, Some(weigh));
+    }
+
+    /// The same, of a websocket.
+    #[test]
+    fn any_session_of_a_websocket_is_told_exactly(bytes in vec(any::<u8>(), 0..300)) {
+        play::websocket(&bytes, Some(weigh));
     }
 }

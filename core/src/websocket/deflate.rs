@@ -57,10 +57,11 @@ impl Inflater {
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Inflated, Violation> {
-        if bytes.is_empty() && !self.begun {
+        if bytes.is_empty() && (self.ended || !self.begun) {
+            // Nothing is left to come out, and an end that was told is not told again.
             return Ok(Inflated::default());
         }
-        if self.ended && !bytes.is_empty() {
+        if self.ended {
             // More blocks after a final one (RFC 7692 7.2.3.4). What they refer to is forgotten.
             self.ended = false;
             if let Some(context) = &mut self.context {

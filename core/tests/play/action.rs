@@ -12,7 +12,7 @@ use portcullis::{
 use std::sync::LazyLock;
 
 /// Fields of answers, good ones and bad ones.
-static FIELDS: LazyLock<[HeaderMap; 8]> = LazyLock::new(|| {
+pub(super) static FIELDS: LazyLock<[HeaderMap; 8]> = LazyLock::new(|| {
     let map = |name: HeaderName, value: &str| {
         let value = HeaderValue::from_str(value).expect("a valid value");
         HeaderMap::from_iter([(name, value)])
@@ -42,7 +42,7 @@ const STATUSES: [StatusCode; 8] = [
 ];
 
 /// What can be seen from outside, to show that a misuse changed nothing.
-fn seen(connection: &mut Connection) -> (Status, usize) {
+pub(super) fn seen(connection: &mut Connection) -> (Status, usize) {
     (connection.status(), unsent(connection))
 }
 
@@ -98,7 +98,13 @@ pub(crate) fn act(
 }
 
 /// Actions on the connection as a whole.
-fn whole(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
+pub(super) fn whole(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+) {
+    let open = matches!(connection.status(), Status::Open { .. });
     match source.below(8) {
         0 => {
             let reasons = [CloseReason::Aborted, CloseReason::Peer(PeerClose::Reset)];
@@ -107,6 +113,9 @@ fn whole(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model
         1..4 => {
             connection.drain(now);
             model.draining = true;
+            if let Some(socket) = model.socket.as_mut().filter(|_| open) {
+                socket.drained |= socket.close.is_none() && socket.closing.is_none();
+            }
         }
         _ => connection.tick(now),
     }
@@ -187,7 +196,7 @@ fn finish(
     Ok(())
 }
 
-fn request(
+pub(super) fn request(
     connection: &mut Connection,
     source: &mut Source<'_>,
     model: &mut Model,
@@ -196,6 +205,10 @@ fn request(
 ) -> Result<(), Misuse> {
     let bytes = source.size();
     connection.request_data(now, stream, bytes)?;
+    if let Some(socket) = model.socket.as_mut().filter(|socket| socket.id == stream) {
+        socket.credit = socket.credit.saturating_add(bytes);
+        return Ok(());
+    }
     let live = model.live.as_mut().expect("a dead stream is asked for content");
     assert_eq!(live.id, stream);
     if !live.ended {

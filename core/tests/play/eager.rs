@@ -8,6 +8,7 @@ use http::StatusCode;
 use portcullis::{
     BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Status, StreamId, Tick,
 };
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// How the application behaves.
@@ -71,13 +72,24 @@ pub(crate) fn told(config: &Arc<Config>, manner: Manner, wire: &[u8]) -> Seen {
 /// Plays `wire` whole, byte by byte, cut in two at every place if it is short and at some if it is
 /// long, and in pieces of many sizes.
 pub(crate) fn compare(config: &Arc<Config>, manner: Manner, wire: &[u8], seed: u8) {
-    let whole = told(config, manner, wire);
+    each_cut(wire, seed, 64, |next| run(config, manner, wire, next));
+}
+
+/// The same for any player of `wire`, which asks before each read how much of what is left comes;
+/// cut in two at about so many places.
+pub(super) fn each_cut<S: PartialEq + Debug>(
+    wire: &[u8],
+    seed: u8,
+    places: usize,
+    play: impl Fn(&mut dyn FnMut(usize) -> usize) -> S,
+) {
+    let whole = play(&mut |left| left);
     let check = |name: &str, next: &mut dyn FnMut(usize) -> usize| {
-        let cut = run(config, manner, wire, next);
+        let cut = play(next);
         assert_eq!(cut, whole, "cuts: {name} of {:?}", wire.escape_ascii().to_string());
     };
     check("single bytes", &mut |_| 1);
-    let stride = 1 + wire.len() / 64;
+    let stride = 1 + wire.len() / places;
     for place in (1 + usize::from(seed) % stride..wire.len()).step_by(stride) {
         let mut first = Some(place);
         check(&format!("two pieces at {place}"), &mut |left| first.take().unwrap_or(left));

@@ -9,6 +9,9 @@
 //! | [`session`] | deadline, memory, nothing lost, reason |
 //! | [`pure`] | pure |
 //! | [`cuts`] | cuts |
+//! | [`websocket`] | deadline, memory, nothing lost, reason; on a websocket, most of the time |
+//! | [`websocket_pure`] | pure |
+//! | [`websocket_cuts`] | cuts |
 
 // Each of the programs that include this module uses a part of it.
 #![allow(dead_code, unused_imports)]
@@ -16,13 +19,19 @@
 mod action;
 mod answers;
 mod eager;
+mod echo;
+pub(crate) mod frames;
 mod model;
 mod player;
+pub(crate) mod readback;
 pub(crate) mod settings;
+mod socket;
 mod source;
+mod speak;
 mod wire;
 
 pub(crate) use eager::{Manner, Told, compare, told};
+pub(crate) use echo::{Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone};
 pub(crate) use model::unsent;
 
 pub(crate) use source::Source;
@@ -65,4 +74,31 @@ pub(crate) fn cuts(bytes: &[u8]) {
     let seed = source.byte();
     let wire = stream(source.rest());
     compare(&config, manner, &wire, seed);
+}
+
+/// As [`session`], with a request that became a websocket; or may become one.
+pub(crate) fn websocket(bytes: &[u8], weigh: Option<Weigh>) {
+    player::play_websocket(bytes, weigh);
+}
+
+/// The same session of a websocket twice gives the same.
+pub(crate) fn websocket_pure(bytes: &[u8]) {
+    let first = player::play_websocket(bytes, None);
+    let second = player::play_websocket(bytes, None);
+    assert_eq!(first, second, "pure: the same calls gave another result");
+}
+
+/// As [`cuts`], for a websocket: the first bytes say how the application behaves, the rest is a
+/// handshake, good most of the time, and what follows it.
+pub(crate) fn websocket_cuts(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let config = settings::websocket_profile(&mut source);
+    let echo = Echo::choose(&mut source, &config);
+    let seed = source.byte();
+    let place = source.below(3 * frames::HANDSHAKES.len());
+    let mut wire = frames::HANDSHAKES.get(place).unwrap_or(&frames::HANDSHAKE).to_vec();
+    while !source.is_empty() && wire.len() < 2048 {
+        frames::write(&mut source, &mut wire);
+    }
+    compare_websocket(&config, &echo, &wire, seed);
 }

@@ -5,6 +5,8 @@
 //! contract.
 
 use super::answers::Answer;
+use super::socket::{Socket, Terms};
+use portcullis::websocket::{Accepted, Handshake, Message};
 use portcullis::{
     CloseReason, Config, Connection, Event, PeerClose, Phase, Status, StreamId, Tick, Timer,
 };
@@ -12,6 +14,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
 use std::mem::size_of;
 use std::sync::Arc;
+
+/// Bytes that a closed connection still owns which was a websocket.
+const SOCKET: usize = 600;
 
 /// Content sent by the application: its byte at offset `k` is the `k % PATTERN_PERIOD`-th of this.
 pub(crate) const PATTERN_PERIOD: usize = 251;
@@ -92,6 +97,11 @@ pub(crate) struct Model {
     last: Status,
     pub(crate) wrote: bool,
     pub(crate) trace: Vec<u64>,
+    /// For a session of websockets: how they are accepted.
+    pub(crate) terms: Option<Terms>,
+    /// What accepts the newest handshake.
+    pub(crate) accepted: Option<Accepted>,
+    pub(crate) socket: Option<Socket>,
 }
 
 impl Model {
@@ -109,6 +119,9 @@ impl Model {
             last: connection.status(),
             wrote: false,
             trace: Vec::new(),
+            terms: None,
+            accepted: None,
+            socket: None,
         }
     }
 
@@ -122,14 +135,25 @@ impl Model {
     // ---- events ---------------------------------------------------------------------------------
 
     pub(crate) fn event(&mut self, event: &Event<'_>) {
-        self.note(format!("{event:?}"));
+        match event {
+            // These may be long.
+            Event::Piece { text, last, data, .. } => self.note((text, last, &**data)),
+            Event::Message { message: Message::Text(text), .. } => self.note(text),
+            Event::Message { message: Message::Binary(bytes), .. } => self.note(&**bytes),
+            event => self.note(format!("{event:?}")),
+        }
         if let Event::Request { stream, head } = event {
+            assert!(self.socket.is_none(), "a request on a websocket");
             assert!(self.live.is_none(), "a request before the last one's answer: {event:?}");
             let next = self.known.last().map_or(1, |last| last.as_u64() + 1);
             assert_eq!(stream.as_u64(), next, "requests are numbered in order");
             assert!(next <= self.config.requests_per_connection(), "too many requests");
             assert!(matches!(self.last, Status::Open { .. }), "a request after the end");
             self.known.push(*stream);
+            self.accepted = self.terms.and_then(|terms| {
+                let handshake = Handshake::read(head).ok()?;
+                handshake.accept(None, terms.deflate.as_ref()).ok()
+            });
             self.answers.push(Answer::default());
             self.live = Some(Live {
                 id: *stream,
@@ -141,6 +165,9 @@ impl Model {
                 cut: false,
             });
             return;
+        }
+        if let Some(socket) = &mut self.socket {
+            return socket.event(event, self.last);
         }
         let live = self.live.as_mut().unwrap_or_else(|| panic!("no stream for {event:?}"));
         match event {
@@ -177,7 +204,11 @@ impl Model {
 
     /// What holds after every call, also between two events.
     pub(crate) fn check(&mut self, connection: &mut Connection) {
-        let (memory, bound) = (connection.memory(), self.config.memory_bound());
+        let memory = connection.memory();
+        let bound = match &self.socket {
+            Some(_) => self.config.websocket_memory_bound(),
+            None => self.config.memory_bound(),
+        };
         assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
         let status = connection.status();
         let unsent = unsent(connection);
@@ -191,7 +222,9 @@ impl Model {
         assert!(!(self.eof && status.wants_read()), "reading goes on after the end of input");
         match status {
             Status::Closed(reason) => {
-                assert_eq!(memory, size_of::<Connection>(), "a closed connection owns nothing");
+                let heap = memory - size_of::<Connection>();
+                let least = if self.socket.is_some() { SOCKET } else { 0 };
+                assert!(heap <= least, "a closed connection owns {heap} bytes");
                 assert_eq!(connection.deadline(), None, "a closed connection waits for nothing");
                 assert_eq!(connection.phase(), Phase::Closed);
                 assert!(CloseReason::all().any(|known| known == reason), "an unlisted {reason:?}");
@@ -207,6 +240,12 @@ impl Model {
             assert!(room == 0 || live.begun && matches!(status, Status::Open { .. }));
             assert!(room as u64 <= self.config.send_buffer_limit());
         }
+        if let Some(socket) = &self.socket {
+            let room = connection.room(socket.id);
+            let open = matches!(status, Status::Open { .. });
+            assert!(room == 0 || open && socket.close.is_none() && !socket.drained);
+            assert!(room as u64 <= self.config.send_buffer_limit());
+        }
         self.last = status;
         self.wrote = status.wants_write();
         self.note((memory, unsent, format!("{status:?}"), connection.deadline()));
@@ -217,6 +256,13 @@ impl Model {
         let status = connection.status();
         let deadline = connection.deadline().map(|(_, timer)| timer);
         let live = self.live.as_ref();
+        if let (Some(socket), Status::Open { read, write }) = (&self.socket, status) {
+            let config = &self.config;
+            socket.check_waits(config, (read, write), deadline, self.draining, self.eof);
+            let room = unsent(connection) as u64 <= config.send_buffer_limit() / 2;
+            assert!(!(socket.cut && room && socket.speaks()), "room, but no Writable");
+            return;
+        }
         let awaits = live.is_some_and(|live| live.awaited && !live.ended);
         if let Status::Open { read, write } = status {
             let for_peer = write || live.is_none() || awaits;
@@ -253,6 +299,16 @@ impl Model {
         };
         let owed = live.filter(|live| told && !live.ended);
         assert!(owed.is_none(), "neither End nor Reset, and {status:?}: {owed:?}");
+        let told = matches!(
+            self.reason(connection),
+            Some(
+                CloseReason::Violation(_)
+                    | CloseReason::Expired(Timer::WebSocketPong | Timer::WebSocketMessage)
+                    | CloseReason::Peer(PeerClose::Truncated)
+            )
+        );
+        let owed = self.socket.as_ref().filter(|socket| told && !socket.reset);
+        assert!(owed.is_none(), "no Reset, and {status:?}: {owed:?}");
     }
 
     fn reason(&self, connection: &Connection) -> Option<CloseReason> {

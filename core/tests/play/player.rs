@@ -1,11 +1,14 @@
 //! Plays a session: input, output, time and actions, in the order that the bytes say.
 
 use super::action;
+use super::frames;
 use super::model::{Model, lent, unsent, with_outgoing};
 use super::settings;
+use super::socket::Terms;
 use super::source::Source;
-use super::{Weigh, answers, wire};
-use portcullis::{CloseReason, Connection, Events, Misuse, Status, Tick};
+use super::{Weigh, answers, readback, speak, wire};
+use http::HeaderMap;
+use portcullis::{CloseReason, Connection, Event, Events, Misuse, Status, Tick};
 use std::mem::size_of;
 
 /// Steps of one session; the rest of the bytes goes unused.
@@ -39,19 +42,79 @@ pub(super) fn play(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
         Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
     player.model.check(&mut player.connection);
     player.pull();
-    for _ in 0..STEPS {
-        if player.source.is_empty() {
-            break;
+    player.go_on(weigh)
+}
+
+/// The same for websockets: most sessions begin right behind an accepted handshake.
+pub(super) fn play_websocket(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
+    let mut source = Source::new(bytes);
+    let config = settings::websocket_profile(&mut source);
+    let now = Tick::from_nanos(source.size() >> 4);
+    let reflexes = source.below(4);
+    let terms = Terms::choose(&mut source, &config);
+    let connection = Connection::new(config.clone(), now);
+    let mut model = Model::new(config, &connection);
+    model.terms = Some(terms);
+    let mut player =
+        Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
+    player.model.check(&mut player.connection);
+    match player.source.below(8) {
+        0 => {
+            player.pull();
         }
-        player.step();
+        place => player.open(place < 4),
     }
-    match weigh {
-        Some(weigh) if player.wire.len().is_multiple_of(2) => player.weighed(weigh),
-        _ => player.left_alone(),
+    player.go_on(weigh)
+}
+
+/// One action of the application.
+fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
+    match model.terms {
+        Some(_) => speak::act(connection, source, model, now),
+        None => action::act(connection, source, model, now),
     }
 }
 
 impl Player<'_> {
+    fn go_on(mut self, weigh: Option<Weigh>) -> Vec<u64> {
+        for _ in 0..STEPS {
+            if self.source.is_empty() {
+                break;
+            }
+            self.step();
+        }
+        match weigh {
+            Some(weigh) if self.wire.len().is_multiple_of(2) => self.weighed(weigh),
+            _ => self.left_alone(),
+        }
+    }
+
+    /// Shakes hands, and accepts at once or when all events were pulled.
+    fn open(&mut self, at_once: bool) {
+        let mut wire = frames::HANDSHAKE.to_vec();
+        let Player { connection, model, now, .. } = self;
+        let mut events = connection.receive(*now, &mut wire).expect("it reads");
+        let mut newest = None;
+        while let Some((connection, event)) = events.next() {
+            model.event(&event);
+            model.check(connection);
+            if let Event::Request { stream, .. } = event {
+                newest = Some(stream);
+                if at_once {
+                    speak::accept(connection, model, *now, stream, &HeaderMap::new(), false)
+                        .expect("a good handshake");
+                }
+            }
+        }
+        drop(events);
+        if let Some(stream) = newest.filter(|_| !at_once) {
+            speak::accept(connection, model, *now, stream, &HeaderMap::new(), false)
+                .expect("a good handshake");
+        }
+        self.model.check(&mut self.connection);
+        self.pull();
+    }
+
     fn step(&mut self) {
         match self.source.below(16) {
             0..5 => self.feed(),
@@ -64,7 +127,7 @@ impl Player<'_> {
             11 if self.source.below(4) == 0 => self.end_of_input(),
             _ => {
                 let now = self.moment();
-                action::act(&mut self.connection, &mut self.source, &mut self.model, now);
+                act(&mut self.connection, &mut self.source, &mut self.model, now);
             }
         }
     }
@@ -81,7 +144,10 @@ impl Player<'_> {
     fn feed(&mut self) {
         let count = self.source.size().max(1) as usize;
         while self.wire.len() < count.min(64) && !self.source.is_empty() {
-            wire::write(&mut self.source, &mut self.wire);
+            match self.model.terms {
+                Some(_) => frames::write(&mut self.source, &mut self.wire),
+                None => wire::write(&mut self.source, &mut self.wire),
+            }
         }
         let count = count.min(self.wire.len());
         self.scratch.clear();
@@ -176,6 +242,11 @@ impl Player<'_> {
     /// The peer takes some of what waits for it.
     fn take(&mut self) {
         let count = self.source.size() as usize;
+        let now = self.moment();
+        self.take_some(count, now);
+    }
+
+    fn take_some(&mut self, count: usize, now: Tick) {
         let before = unsent(&mut self.connection);
         let next = with_outgoing(&mut self.connection, |slices| {
             let all = slices.iter().flat_map(|slice| slice.iter().copied());
@@ -183,7 +254,6 @@ impl Player<'_> {
         });
         self.model.note(&next);
         self.model.taken.extend_from_slice(&next);
-        let now = self.moment();
         // The last bytes are gone before the close that may follow from that.
         self.model.wrote &= next.len() < before;
         self.connection.sent(now, count);
@@ -195,23 +265,33 @@ impl Player<'_> {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// Only time passes: the application answers what it owes, the peer does nothing, and after a
-    /// bounded number of steps the connection has closed.
+    /// Only time passes: the application answers what it owes, the peer does nothing (but a
+    /// websocket's may still take what it is sent), and after a bounded number of steps the
+    /// connection has closed. An application closes its websocket at the latest when nobody else
+    /// will.
     fn left_alone(mut self) -> Vec<u64> {
         let patient = self.source.below(2) == 0;
+        let takes = self.model.terms.is_some() && self.source.below(2) == 0;
         // Each request that is held may be answered, and wait for a few deadlines.
         let most = 16 + 4 * self.model.config.receive_buffer_limit() / SMALLEST;
         for _ in 0..most {
             self.pull();
+            if takes {
+                self.take_some(usize::MAX, self.now);
+                self.pull();
+            }
             if let Status::Closed(reason) = self.connection.status() {
                 return self.closed(reason);
             }
-            match (self.connection.deadline(), &self.model.live) {
-                (Some((at, _)), live) if live.is_none() || patient => self.tick(at),
-                (_, Some(_)) => {
+            let speaks = self.model.socket.as_ref().is_some_and(|socket| socket.speaks());
+            let owes = self.model.live.is_some() || speaks;
+            match self.connection.deadline() {
+                Some((at, _)) if patient || !owes => self.tick(at),
+                _ if self.model.live.is_some() => {
                     action::answer(&mut self.connection, &mut self.model, self.now);
                 }
-                (deadline, None) => panic!("deadline: waits for nothing until {deadline:?}"),
+                _ if speaks => speak::leave(&mut self.connection, &mut self.model, self.now),
+                deadline => panic!("deadline: waits for nothing until {deadline:?}"),
             }
         }
         panic!("deadline: left alone, it never closed: {:?}", self.connection.status());
@@ -220,13 +300,24 @@ impl Player<'_> {
     fn closed(mut self, reason: CloseReason) -> Vec<u64> {
         self.model.note(reason.label());
         let status = reason.status().map(|status| status.as_u16());
-        let Model { taken, answers, dropped, .. } = &self.model;
-        answers::check(taken, answers, *dropped, status);
+        let Model { taken, answers, dropped, socket, .. } = &self.model;
+        match socket {
+            Some(socket) => {
+                let (before, frames) = taken.split_at(socket.start.min(taken.len()));
+                answers::check(before, answers, *dropped, None);
+                readback::check(frames, socket, *dropped, reason);
+            }
+            None => answers::check(taken, answers, *dropped, status),
+        }
         self.model.trace
     }
 
     /// The connection says how much memory it owns, and the allocator agrees.
     fn weighed(mut self, weigh: Weigh) -> Vec<u64> {
+        if self.model.socket.as_ref().is_some_and(|socket| socket.deflates) {
+            // Of a compressed message that went out in parts each keeps the whole alive.
+            self.connection.sent(self.now, usize::MAX);
+        }
         let told = self.connection.memory() - size_of::<Connection>();
         let lent = lent(&mut self.connection);
         let freed = weigh(self.connection);
@@ -251,7 +342,7 @@ fn run(
         model.check(connection);
         if reflexes > 0 {
             for _ in 0..source.below(reflexes + 1) {
-                action::act(connection, source, model, now);
+                act(connection, source, model, now);
             }
             match source.below(16) {
                 0 => assert!(connection.receive(now, &mut [b'x']).is_err(), "input within events"),

@@ -38,6 +38,44 @@ const NARROW: &[(&str, &str)] = &[
     ("drain_timeout", "1s"),
 ];
 
+/// Websockets on which everything is near, on top of [`TINY`].
+const TINY_SOCKET: &[(&str, &str)] = &[
+    ("websocket_message_limit", "300"),
+    ("websocket_ping_interval", "2s"),
+    ("websocket_pong_timeout", "1s"),
+    ("websocket_close_timeout", "1s"),
+];
+
+/// Websockets without pings, on top of [`NARROW`].
+const QUIET_SOCKET: &[(&str, &str)] = &[
+    ("websocket_message_limit", "5000"),
+    ("websocket_ping_interval", "none"),
+    ("websocket_close_timeout", "1ms"),
+];
+
+/// Pings that need no answer.
+const PROBED_SOCKET: &[(&str, &str)] =
+    &[("websocket_ping_interval", "1s"), ("websocket_pong_timeout", "none")];
+
+/// The end of idling alone.
+const IDLE_SOCKET: &[(&str, &str)] = &[
+    ("websocket_ping_interval", "none"),
+    ("websocket_idle_timeout", "3s"),
+    ("websocket_message_limit", "70000"),
+];
+
+static WEBSOCKET_PROFILES: LazyLock<[Arc<Config>; 6]> = LazyLock::new(|| {
+    let valid = |changes: &[(&str, &str)]| with(changes).expect("a valid profile");
+    [
+        Arc::new(Config::default()),
+        valid(&[TINY, TINY_SOCKET].concat()),
+        valid(&[NARROW, QUIET_SOCKET].concat()),
+        valid(PROBED_SOCKET),
+        valid(IDLE_SOCKET),
+        Arc::new(Config::strict()),
+    ]
+});
+
 static PROFILES: LazyLock<[Arc<Config>; 4]> =
     LazyLock::new(|| [tiny(), narrow(), Arc::new(Config::default()), Arc::new(Config::strict())]);
 
@@ -59,4 +97,14 @@ pub(crate) fn narrow() -> Arc<Config> {
 /// One of the configurations.
 pub(crate) fn profile(source: &mut Source<'_>) -> Arc<Config> {
     Arc::clone(&PROFILES[source.below(PROFILES.len())])
+}
+
+/// One of the configurations for websockets.
+pub(crate) fn websocket_profile(source: &mut Source<'_>) -> Arc<Config> {
+    Arc::clone(&WEBSOCKET_PROFILES[source.below(WEBSOCKET_PROFILES.len())])
+}
+
+/// [`tiny`], for websockets.
+pub(crate) fn tiny_websocket() -> Arc<Config> {
+    Arc::clone(&WEBSOCKET_PROFILES[1])
 }

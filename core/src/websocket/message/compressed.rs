@@ -36,6 +36,8 @@ impl Receiver {
             let inflated = inflater.inflate(rest, &mut self.assembled);
             self.check_inflated(message, new)?;
             let Inflated { taken, final_block } = inflated?;
+            // Each block earns before it is paid for, so that cuts make no difference.
+            budget.earn(taken as u64);
             spend(budget, final_block.then_some(Cost::FinalBlock))?;
             rest = rest.get(taken..).unwrap_or_default();
             let has_room = self.assembled.len() < self.assembled.capacity();
@@ -46,7 +48,7 @@ impl Receiver {
                 return Err(Violation::Deflated);
             }
         }
-        self.take(input, length, budget);
+        self.take_earned(input, length);
         while self.left == 0 && self.fin {
             self.make_room(0);
             let new = self.assembled.len();
@@ -138,7 +140,6 @@ impl Receiver {
             let mut mask = self.mask;
             let (bytes, _) = self.unmask(input, COMPRESSED_PIECE);
             let Inflated { taken, final_block } = inflater.inflate(bytes, whole)?;
-            spend(budget, final_block.then_some(Cost::FinalBlock))?;
             let all_taken = taken == bytes.len();
             if let Some(rest) = bytes.get_mut(taken..) {
                 // What did not fit is left as it was.
@@ -147,6 +148,7 @@ impl Receiver {
                 mask.apply(rest);
             }
             self.take(input, taken, budget);
+            spend(budget, final_block.then_some(Cost::FinalBlock))?;
             if whole.len() == whole.capacity() {
                 return Ok(false);
             }

@@ -148,6 +148,11 @@ impl Receiver {
         budget: &mut impl Budget,
     ) -> Span {
         budget.earn(bytes as u64);
+        self.take_earned(input, bytes)
+    }
+
+    /// The same of bytes that have earned already.
+    pub(super) fn take_earned(&mut self, input: &mut Input<'_>, bytes: usize) -> Span {
         self.left -= (bytes as u64).min(self.left);
         input.take(bytes)
     }

@@ -706,6 +706,20 @@ fn final_blocks_are_paid() {
 }
 
 #[test]
+fn a_final_block_is_paid_once_however_it_is_cut() {
+    let payload = b"\x01\x05\x00\xfa\xffHello".repeat(9);
+    let wire = frame(FIN | COMPRESSED | BINARY, &payload);
+    for pieces in [false, true] {
+        for step in [1, 3, wire.len()] {
+            let mut side = Side::new(1000, pieces, Some(Settings::default())).credit(ENDLESS);
+            wire.chunks(step).for_each(|piece| side.feed(piece));
+            let paid = side.purse.paid.len();
+            assert_eq!((paid, side.purse.earned), (9, payload.len() as u64), "{pieces} {step}");
+        }
+    }
+}
+
+#[test]
 fn compressed_data_that_is_broken_or_ends_early() {
     let broken = [Seen::Ended(Violation::Deflated)];
     let good = deflated(b"some text that is long enough to be cut, some text that is cut");

@@ -1,0 +1,286 @@
+//! An application that takes websockets and acts within events, so that what comes out depends on
+//! the input alone: it shows that cuts make no difference.
+
+use super::eager::each_cut;
+use super::model::with_outgoing;
+use super::socket::Terms;
+use super::source::Source;
+use bytes::Bytes;
+use http::HeaderMap;
+use portcullis::websocket::{Handshake, Message};
+use portcullis::{
+    Begun, BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Status, StreamId,
+    Tick,
+};
+use std::sync::Arc;
+
+/// How the application behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Echo {
+    pub(crate) terms: Terms,
+    /// How many messages, or bytes of pieces, it asks for at a time; none if 0.
+    pub(crate) bite: u64,
+    /// It sends back what it gets.
+    pub(crate) echoes: bool,
+    /// It answers the peer's close at once, instead of when the time is over.
+    pub(crate) answers: bool,
+}
+
+/// What it was told, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Opened,
+    Refused(&'static str),
+    Message {
+        text: bool,
+        bytes: Vec<u8>,
+    },
+    /// Pieces of a message so far.
+    Pieces {
+        text: bool,
+        bytes: Vec<u8>,
+        last: bool,
+    },
+    Closing {
+        code: Option<u16>,
+        reason: String,
+    },
+    Reset(String),
+}
+
+/// All that can be seen of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) told: Vec<Told>,
+    /// What the peer took.
+    pub(crate) out: Vec<u8>,
+    pub(crate) reason: CloseReason,
+}
+
+impl Echo {
+    /// Takes everything and sends it back, compressed if that may be.
+    pub(crate) const PLAIN: Echo = Echo {
+        terms: Terms {
+            options: portcullis::websocket::Options { message_limit: None, pieces: false },
+            deflate: None,
+        },
+        bite: u64::MAX,
+        echoes: true,
+        answers: true,
+    };
+
+    pub(super) fn choose(source: &mut Source<'_>, config: &Config) -> Self {
+        Echo {
+            terms: Terms::choose(source, config),
+            bite: source.one_of(&[u64::MAX, u64::MAX, 1, 7, 64, 0]),
+            echoes: source.below(2) == 0,
+            answers: source.below(4) > 0,
+        }
+    }
+}
+
+/// What the application is told of `wire`, which arrives in pieces as long as `next` says, and then
+/// ends.
+pub(crate) fn heard(
+    config: &Arc<Config>,
+    echo: &Echo,
+    wire: &[u8],
+    next: &mut dyn FnMut(usize) -> usize,
+) -> Heard {
+    let (mut eager, mut connection) = Eager::new(config, echo);
+    let left = eager.feed(&mut connection, wire, next);
+    if connection.status().wants_read() {
+        assert_eq!(left, 0);
+        eager.react(connection.receive_eof(eager.now));
+        eager.settle(&mut connection);
+    }
+    eager.close(connection)
+}
+
+/// Why the connection closes when the peer takes everything, but sends nothing behind `wire`; or
+/// `None` if it waits for nothing.
+pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Option<CloseReason> {
+    let (mut eager, mut connection) = Eager::new(config, echo);
+    eager.feed(&mut connection, wire, &mut |left| left);
+    connection.deadline()?;
+    Some(eager.close(connection).reason)
+}
+
+/// Plays `wire` in all the ways of [`each_cut`]. What of a message in pieces comes before a mistake
+/// does depend on the cuts, and is not compared.
+pub(crate) fn compare_websocket(config: &Arc<Config>, echo: &Echo, wire: &[u8], seed: u8) {
+    each_cut(wire, seed, 20, |next| {
+        let mut heard = heard(config, echo, wire, next);
+        if let CloseReason::Violation(_) = heard.reason {
+            heard.told.retain(|told| !matches!(told, Told::Pieces { last: false, .. }));
+        }
+        heard
+    });
+}
+
+struct Eager {
+    echo: Echo,
+    told: Vec<Told>,
+    out: Vec<u8>,
+    now: Tick,
+}
+
+impl Eager {
+    fn new(config: &Arc<Config>, echo: &Echo) -> (Self, Connection) {
+        let now = Tick::from_nanos(1);
+        let connection = Connection::new(Arc::clone(config), now);
+        (Eager { echo: *echo, told: Vec::new(), out: Vec::new(), now }, connection)
+    }
+
+    /// Feeds `wire` as long as it is read; says how much is left.
+    fn feed(
+        &mut self,
+        connection: &mut Connection,
+        wire: &[u8],
+        next: &mut dyn FnMut(usize) -> usize,
+    ) -> usize {
+        let limit = connection.config().receive_buffer_limit() as usize;
+        let mut wire = wire.to_vec();
+        let mut rest = wire.as_mut_slice();
+        while !rest.is_empty() && connection.status().wants_read() {
+            let most = rest.len().min(limit);
+            let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
+            rest = behind;
+            let events = connection.receive(self.now, piece).expect("it wants to read");
+            self.react(events);
+            self.settle(connection);
+        }
+        rest.len()
+    }
+
+    fn react(&mut self, mut events: Events<'_, '_>) {
+        while let Some((connection, event)) = events.next() {
+            match event {
+                Event::Request { stream, head } => match Handshake::read(&head) {
+                    Ok(handshake) => {
+                        let deflate = self.echo.terms.deflate.as_ref();
+                        let accepted = handshake.accept(None, deflate).expect("nothing chosen");
+                        let options = self.echo.terms.options;
+                        connection
+                            .accept_websocket(self.now, stream, &accepted, None, options)
+                            .expect("a good handshake");
+                        self.told.push(Told::Opened);
+                        self.ask(connection, stream);
+                        self.take(connection);
+                    }
+                    Err(bad) => {
+                        self.told.push(Told::Refused(bad.label()));
+                        let fields: HeaderMap = bad.fields().collect();
+                        let length = BodyLength::Known(0);
+                        let begun =
+                            connection.respond(self.now, stream, bad.status(), &fields, length);
+                        if begun == Ok(Begun::Open) {
+                            connection.finish(self.now, stream, None).expect("nothing is owed");
+                        }
+                    }
+                },
+                Event::Message { stream, message } => {
+                    let (text, bytes) = match message {
+                        Message::Text(text) => (true, text.as_bytes().to_vec()),
+                        Message::Binary(bytes) => (false, bytes.to_vec()),
+                    };
+                    self.told.push(Told::Message { text, bytes: bytes.clone() });
+                    self.ask(connection, stream);
+                    self.echo(connection, stream, text, bytes);
+                }
+                Event::Piece { stream, text, last, data } => {
+                    let mut bytes = match self.told.pop() {
+                        Some(Told::Pieces { text: before, bytes, last: false }) => {
+                            assert_eq!(before, text);
+                            bytes
+                        }
+                        other => {
+                            self.told.extend(other);
+                            Vec::new()
+                        }
+                    };
+                    bytes.extend_from_slice(data);
+                    self.told.push(Told::Pieces { text, bytes: bytes.clone(), last });
+                    self.ask(connection, stream);
+                    if last {
+                        self.echo(connection, stream, text, bytes);
+                    }
+                }
+                Event::Closing { stream, code, reason } => {
+                    self.told.push(Told::Closing { code, reason: reason.to_owned() });
+                    if self.echo.answers {
+                        connection.close(self.now, stream, Some(1000), "").expect("it is owed");
+                    }
+                }
+                Event::Reset { reason, .. } => self.told.push(Told::Reset(reason.to_string())),
+                // It sends what it has at once, and of a refused request it wants no content.
+                Event::Writable { .. } | Event::Data { .. } | Event::End { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn ask(&mut self, connection: &mut Connection, stream: StreamId) {
+        if self.echo.bite > 0 {
+            connection.request_data(self.now, stream, self.echo.bite).expect("it lives");
+        }
+    }
+
+    fn echo(&mut self, connection: &mut Connection, stream: StreamId, text: bool, bytes: Vec<u8>) {
+        let mut data = Bytes::from(bytes);
+        while self.echo.echoes {
+            match connection.send_message(self.now, stream, text, &mut data) {
+                Ok(true) => break,
+                // The peer takes something when the buffer is full.
+                Ok(false) => self.take(connection),
+                Err(misuse) => {
+                    // Text that is none is told as a reset after all.
+                    assert_eq!(misuse, Misuse::UnknownStream);
+                    break;
+                }
+            }
+        }
+        self.take(connection);
+    }
+
+    fn take(&mut self, connection: &mut Connection) {
+        let taken = with_outgoing(connection, |slices| {
+            let all = slices.iter().flat_map(|slice| slice.iter().copied());
+            all.collect::<Vec<u8>>()
+        });
+        self.out.extend_from_slice(&taken);
+        connection.sent(self.now, taken.len());
+    }
+
+    /// The peer takes everything, and what is held is gone on with.
+    fn settle(&mut self, connection: &mut Connection) {
+        loop {
+            self.take(connection);
+            let (told, was) = (self.told.len(), connection.status());
+            self.react(connection.resume(self.now));
+            let stuck = told == self.told.len() && was == connection.status();
+            if stuck && !connection.status().wants_write() {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass until the connection closes.
+    fn close(mut self, mut connection: Connection) -> Heard {
+        for _ in 0..16 {
+            if let Status::Closed(reason) = connection.status() {
+                return Heard { told: self.told, out: self.out, reason };
+            }
+            match connection.deadline() {
+                Some((at, _)) => {
+                    self.now = at;
+                    connection.tick(at);
+                }
+                // It waits for an application that asks for nothing.
+                None => connection.abort(self.now, CloseReason::Aborted),
+            }
+            self.settle(&mut connection);
+        }
+        panic!("deadline: left alone, it never closed: {:?}", connection.status());
+    }
+}

@@ -1,0 +1,233 @@
+//! What has to be the case for a websocket, kept beside the connection that became one.
+//!
+//! In: every call's result and every event. Out: a panic at the first thing that contradicts the
+//! contract.
+
+use super::source::Source;
+use bytes::Bytes;
+use portcullis::websocket::{Accepted, DeflateSettings, Message, Options};
+use portcullis::{Config, Event, Status, StreamId, Timer};
+
+/// How the application of a session takes websockets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) options: Options,
+    pub(crate) deflate: Option<DeflateSettings>,
+}
+
+impl Terms {
+    /// Limits stay within the configuration's, and so does compression: only then does its bound of
+    /// memory hold.
+    pub(crate) fn choose(source: &mut Source<'_>, config: &Config) -> Self {
+        let limit = source.one_of(&[None, None, Some(10), Some(1000)]);
+        let settings = [
+            DeflateSettings::default(),
+            DeflateSettings { least: 0, ..DeflateSettings::default() },
+            DeflateSettings {
+                server_takeover: true,
+                client_takeover: true,
+                least: 1,
+                level: 9,
+                ..DeflateSettings::default()
+            },
+            // Values that make no sense count as the nearest that do.
+            DeflateSettings {
+                server_takeover: true,
+                server_window_bits: 0,
+                client_window_bits: 200,
+                level: 200,
+                least: 0,
+                ..DeflateSettings::default()
+            },
+        ];
+        let deflate = source.one_of(&[None, Some(0), Some(1), Some(2), Some(3)]);
+        Terms {
+            options: Options {
+                message_limit: limit.map(|limit| limit.min(config.websocket_message_limit())),
+                pieces: source.below(3) == 0,
+            },
+            deflate: deflate.filter(|_| config.websocket_deflate()).map(|place| settings[place]),
+        }
+    }
+}
+
+/// A message that the application sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) text: bool,
+    /// What was accepted of it; or all of it, where it may be compressed.
+    pub(crate) plain: Vec<u8>,
+    pub(crate) complete: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) id: StreamId,
+    /// How many bytes the connection had put out before the 101.
+    pub(crate) start: usize,
+    limit: u64,
+    pieces: bool,
+    /// Compression was agreed on.
+    pub(crate) deflates: bool,
+    /// Messages, or bytes of pieces, that may still be delivered.
+    pub(crate) credit: u64,
+    /// `send_message` was cut short, and `Writable` is owed.
+    pub(crate) cut: bool,
+    /// What is left of a message of which some was accepted.
+    pub(crate) rest: Option<(bool, Bytes)>,
+    pub(crate) messages: Vec<Sent>,
+    pub(crate) pings: Vec<Vec<u8>>,
+    /// The application closed: this is what the frame has to say.
+    pub(crate) close: Option<Vec<u8>>,
+    /// Idling ends.
+    pub(crate) idles: bool,
+    /// The connection was told to drain.
+    pub(crate) drained: bool,
+    /// The peer's close was delivered, with that code.
+    pub(crate) closing: Option<Option<u16>>,
+    pub(crate) reset: bool,
+    /// The machine was seen to have closed by itself.
+    pub(crate) silent: bool,
+    /// The message in pieces that was begun: whether it is text, and its bytes.
+    begun: Option<(bool, Vec<u8>)>,
+}
+
+impl Socket {
+    pub(crate) fn new(
+        id: StreamId,
+        start: usize,
+        terms: Terms,
+        accepted: &Accepted,
+        config: &Config,
+    ) -> Self {
+        let extensions = http::header::SEC_WEBSOCKET_EXTENSIONS;
+        Socket {
+            id,
+            start,
+            limit: terms.options.message_limit.unwrap_or(config.websocket_message_limit()),
+            pieces: terms.options.pieces,
+            deflates: accepted.fields().any(|(name, _)| name == extensions),
+            credit: 0,
+            cut: false,
+            rest: None,
+            messages: Vec::new(),
+            pings: Vec::new(),
+            close: None,
+            idles: config.websocket_idle_timeout().is_some(),
+            drained: false,
+            closing: None,
+            reset: false,
+            silent: false,
+            begun: None,
+        }
+    }
+
+    /// Whether the application may still say something, as far as it was told.
+    pub(crate) fn speaks(&self) -> bool {
+        self.close.is_none() && !self.reset && !self.drained && !self.silent
+    }
+
+    // ---- events ---------------------------------------------------------------------------------
+
+    pub(crate) fn event(&mut self, event: &Event<'_>, last: Status) {
+        assert!(!self.reset, "an event after the reset: {event:?}");
+        let open = matches!(last, Status::Open { .. });
+        match event {
+            Event::Message { stream, message } => {
+                let length = match message {
+                    Message::Text(text) => text.len(),
+                    Message::Binary(bytes) => bytes.len(),
+                };
+                self.check_data(*stream, open);
+                assert!(!self.pieces, "whole, though pieces were asked for");
+                assert!(length as u64 <= self.limit, "{length} bytes of at most {}", self.limit);
+                let left = self.credit.checked_sub(1);
+                self.credit = left.expect("no more messages than were asked for");
+            }
+            Event::Piece { stream, text, last, data } => {
+                self.check_data(*stream, open);
+                assert!(self.pieces, "a piece, though it was not asked for");
+                assert!(*last || !data.is_empty(), "a piece of nothing");
+                let left = self.credit.checked_sub(data.len() as u64);
+                self.credit = left.expect("no more of messages than was asked for");
+                let (kind, mut bytes) = self.begun.take().unwrap_or((*text, Vec::new()));
+                assert_eq!(kind, *text, "a message is of one kind");
+                bytes.extend_from_slice(data);
+                assert!(bytes.len() as u64 <= self.limit, "beyond {}", self.limit);
+                if *last {
+                    assert!(!text || str::from_utf8(&bytes).is_ok(), "text that is none");
+                } else {
+                    self.begun = Some((kind, bytes));
+                }
+            }
+            Event::Closing { stream, code, reason } => {
+                assert_eq!(*stream, self.id);
+                assert!(self.closing.is_none(), "the peer closes twice");
+                assert!(reason.len() <= 123 && code.is_none_or(|code| code >= 1000));
+                self.closing = Some(*code);
+            }
+            Event::Writable { stream } => {
+                assert_eq!(*stream, self.id);
+                assert!(self.cut && open, "Writable, but nothing was cut short, or it is over");
+                assert!(self.close.is_none(), "Writable behind our close");
+                self.cut = false;
+            }
+            Event::Reset { stream, .. } => {
+                assert_eq!(*stream, self.id);
+                assert!(self.closing.is_none(), "a reset after the close");
+                self.reset = true;
+            }
+            other => panic!("an event that is not a websocket's: {other:?}"),
+        }
+    }
+
+    fn check_data(&self, stream: StreamId, open: bool) {
+        assert_eq!(stream, self.id);
+        assert!(open, "a message after the end");
+        assert!(self.closing.is_none(), "a message behind the peer's close");
+        assert!(self.close.is_none() && !self.drained, "a message behind our close");
+    }
+
+    // ---- after every call -----------------------------------------------------------------------
+
+    /// What holds while the connection is open, once all events were pulled and everybody waits.
+    ///
+    /// Who is promised a deadline? Whatever has begun: unsent bytes, an incomplete message, a close.
+    /// A silent peer only is where pings, and a time for their answer, are configured, or an end of
+    /// idling: without them a websocket on which nothing happens may stay for ever, at the cost of
+    /// what it owns, until the application closes it.
+    pub(crate) fn check_waits(
+        &self,
+        config: &Config,
+        status: (bool, bool),
+        deadline: Option<Timer>,
+        draining: bool,
+        eof: bool,
+    ) {
+        let (read, write) = status;
+        // Bytes that wait for the application hide what else there is.
+        let blocked = !read && !eof;
+        let ends = self.close.is_some() || self.closing.is_some() || self.drained;
+        let pinged = config.websocket_ping_interval().is_some();
+        let ponged = config.websocket_pong_timeout().is_some();
+        let watched = pinged && ponged || config.websocket_idle_timeout().is_some();
+        let allowed = match deadline {
+            None => !write && !ends && (!watched || blocked || eof && self.credit == 0),
+            Some(Timer::Response) => write,
+            Some(Timer::Drain) => draining,
+            Some(Timer::WebSocketPing) => pinged && !write && !blocked && !ends,
+            Some(Timer::WebSocketPong) => pinged && ponged && !blocked && !ends,
+            Some(Timer::WebSocketMessage) => !blocked && !ends,
+            Some(Timer::WebSocketIdle) => config.websocket_idle_timeout().is_some() && !ends,
+            Some(Timer::WebSocketClose) => ends || config.websocket_idle_timeout().is_some(),
+            Some(_) => false,
+        };
+        assert!(allowed, "deadline: {deadline:?} with read, write {status:?} and {self:?}");
+        assert!(!blocked || self.credit == 0, "asked for messages, but does not read: {self:?}");
+        let answering = self.closing.is_some() && self.speaks();
+        assert!(
+            !eof || write || answering || self.credit == 0,
+            "open after the end of input: {self:?}"
+        );
+    }
+}

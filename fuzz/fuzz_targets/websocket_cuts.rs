@@ -1,0 +1,7 @@
+//! Events and output of a websocket depend on the bytes in, not on how they are cut.
+#![no_main]
+
+#[path = "../../core/tests/play/mod.rs"]
+mod play;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| play::websocket_cuts(bytes));
