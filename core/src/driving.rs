@@ -183,7 +183,7 @@
 //!     alarms: &mut BTreeSet<(Tick, usize)>,
 //!     alarm: &mut Option<Tick>,
 //!     id: usize,
-//!     connection: &Connection,
+//!     connection: &mut Connection,
 //! ) {
 //!     let Some((at, _)) = connection.deadline() else { return };
 //!     if alarm.is_none_or(|alarm| at < alarm) {
@@ -193,10 +193,11 @@
 //!         alarms.insert((at, id));
 //!     }
 //! }
-//! # let connection = Connection::new(Default::default(), Tick::ZERO);
+//! # let mut connection = Connection::new(Default::default(), Tick::ZERO);
+//! # let mut later = Connection::new(Default::default(), Tick::from_nanos(1));
 //! # let (mut alarms, mut alarm) = (BTreeSet::new(), None);
-//! # arm(&mut alarms, &mut alarm, 7, &connection);
-//! # arm(&mut alarms, &mut alarm, 7, &Connection::new(Default::default(), Tick::from_nanos(1)));
+//! # arm(&mut alarms, &mut alarm, 7, &mut connection);
+//! # arm(&mut alarms, &mut alarm, 7, &mut later);
 //! # assert_eq!(alarms.into_iter().collect::<Vec<_>>(), [(connection.deadline().unwrap().0, 7)]);
 //! ```
 //!

@@ -185,7 +185,9 @@ fn echo(connection: &mut Connection, wire: &[u8]) {
         let mut piece = piece.to_vec();
         let mut events = connection.receive(NOW, &mut piece).expect("reads");
         while let Some((connection, event)) = events.next() {
-            let Event::Message { stream, message: Message::Binary(data) } = event else { continue };
+            let Event::Message { stream, message: Message::Binary(data), .. } = event else {
+                continue;
+            };
             let mut data = Bytes::copy_from_slice(data);
             let _ = connection.send_message(NOW, stream, false, &mut data).expect("it lives");
             assert!(connection.memory() <= bound, "while events are pulled");

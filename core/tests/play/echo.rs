@@ -179,7 +179,7 @@ impl Eager {
                         }
                     }
                 },
-                Event::Message { stream, message } => {
+                Event::Message { stream, message, .. } => {
                     let (text, bytes) = match message {
                         Message::Text(text) => (true, text.as_bytes().to_vec()),
                         Message::Binary(bytes) => (false, bytes.to_vec()),

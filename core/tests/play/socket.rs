@@ -133,7 +133,7 @@ impl Socket {
         assert!(!self.reset, "an event after the reset: {event:?}");
         let open = matches!(last, Status::Open { .. });
         match event {
-            Event::Message { stream, message } => {
+            Event::Message { stream, message, .. } => {
                 let length = match message {
                     Message::Text(text) => text.len(),
                     Message::Binary(bytes) => bytes.len(),
