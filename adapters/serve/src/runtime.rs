@@ -1,5 +1,8 @@
 //! The runtimes that the program runs on. What is special to one is in the file of its name.
 
+#[cfg(feature = "async-std")]
+mod async_std;
+mod smol;
 mod tokio;
 
 use crate::signals::Stop;
@@ -16,6 +19,11 @@ use std::sync::Arc;
 pub(crate) enum Runtime {
     /// tokio, with a scheduler of one thread or of many
     Tokio,
+    /// smol, with one executor that all threads run
+    Smol,
+    #[cfg(feature = "async-std")]
+    /// async-std, which is discontinued: smol is what it stands on
+    AsyncStd,
 }
 
 /// What is to be run.
@@ -42,6 +50,9 @@ impl Runtime {
     pub(crate) fn sleep(self) -> Sleep {
         match self {
             Runtime::Tokio => tokio::sleep,
+            Runtime::Smol => smol::sleep,
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => async_std::sleep,
         }
     }
 
@@ -53,6 +64,9 @@ impl Runtime {
     ) -> io::Result<Drained> {
         match self {
             Runtime::Tokio => tokio::serve(plan, &service),
+            Runtime::Smol => smol::serve(plan, &service),
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => async_std::serve(plan, &service),
         }
     }
 }
