@@ -254,8 +254,10 @@ impl Step<'_> {
         let Link { now, connection, stream } = &mut self.link;
         loop {
             if running.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
-                // What it leaves to be sent is still sent.
+                // What it leaves to be sent is still sent. The websocket ends with it, even if it was
+                // given away.
                 *running = None;
+                meeting.close(None);
             }
             let goes_on = meeting.pass_wishes(cx, *now, connection, *stream);
             if running.is_none() && meeting.is_settled() {

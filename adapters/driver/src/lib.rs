@@ -21,9 +21,13 @@
 //! | `shared` | what all connections of a server share |
 //! | `control`, `stats` | orders to all connections, counters of all connections |
 //! | `runtime` | what a runtime has to offer |
+//! | `tcp` | what adapters tell the system about their sockets |
+//! | `async_io` | listener, socket and timer of smol and async-std; behind the feature `async-io` |
 #![deny(missing_docs)]
 
 mod accept;
+#[cfg(feature = "async-io")]
+mod async_io;
 mod body;
 mod clock;
 mod control;
@@ -38,9 +42,12 @@ mod service;
 mod shared;
 mod spare;
 mod stats;
+pub mod tcp;
 mod timer;
 mod websocket;
 
+#[cfg(feature = "async-io")]
+pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer};
 pub use body::{Body, BodyError};
 pub use exchange::PeerAddress;
 pub use incoming::{Incoming, Reply};

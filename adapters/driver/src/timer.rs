@@ -47,7 +47,12 @@ impl<T: Timer> LazyTimer<T> {
         }
         self.unheard = false;
         // Polling is what registers the waker.
-        timer.poll(cx).is_pending()
+        let waits = timer.poll(cx).is_pending();
+        if !waits {
+            // The moment has passed since `now` was taken. This alarm wakes nobody any more.
+            *armed = Tick::ZERO;
+        }
+        waits
     }
 }
 
@@ -71,6 +76,31 @@ mod tests {
 
         fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
             Poll::Pending
+        }
+    }
+
+    /// Fires as soon as it is looked at: its clock is ahead.
+    struct Ahead;
+
+    impl Timer for Ahead {
+        fn new(_: Instant) -> Self {
+            Ahead
+        }
+
+        fn reset(&mut self, _: Instant) {}
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_passes_while_it_is_armed_is_not_waited_for() {
+        let (now, at) = (Tick::from_nanos(1000), Tick::from_nanos(1001));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut timer = LazyTimer::<Ahead>::new();
+        for _ in 0..3 {
+            assert!(!timer.wake_at(&mut cx, now, at));
         }
     }
 

@@ -235,7 +235,7 @@ mod tests {
             (["--threads", "0"], "expected a number from 1 to 1024"),
             (["--threads", "many"], "expected a number from 1 to 1024"),
             (["--listen", "8080"], "such as 127.0.0.1:8080"),
-            (["--runtime", "threads"], "[possible values: tokio]"),
+            (["--runtime", "threads"], "[possible values: tokio, smol]"),
             (["--set", "keep_alive_timeout"], "expected NAME=VALUE"),
             (["--set", "keep_alive_timeout=soon"], "`soon` is no value for keep_alive_timeout"),
             (["--set", "patience=1s"], "keep_alive_timeout, request_head_timeout"),

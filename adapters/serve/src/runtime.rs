@@ -1,5 +1,6 @@
 //! The runtimes that the program runs on. What is special to one is in the file of its name.
 
+mod smol;
 mod tokio;
 
 use crate::signals::Stop;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub(crate) enum Runtime {
     /// tokio, with a scheduler of one thread or of many
     Tokio,
+    /// smol, with one executor that all threads run
+    Smol,
 }
 
 /// What is to be run.
@@ -42,6 +45,7 @@ impl Runtime {
     pub(crate) fn sleep(self) -> Sleep {
         match self {
             Runtime::Tokio => tokio::sleep,
+            Runtime::Smol => smol::sleep,
         }
     }
 
@@ -53,6 +57,7 @@ impl Runtime {
     ) -> io::Result<Drained> {
         match self {
             Runtime::Tokio => tokio::serve(plan, &service),
+            Runtime::Smol => smol::serve(plan, &service),
         }
     }
 }

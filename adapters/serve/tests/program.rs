@@ -2,7 +2,7 @@
 
 mod process;
 
-use process::{Finished, Program, get, run, wait};
+use process::{Finished, Program, RUNTIMES, get, run, wait};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -36,13 +36,33 @@ fn status_counts_what_all_listeners_do() {
 }
 
 #[test]
-fn one_thread_and_many_serve_alike() {
-    for threads in ["1", "3"] {
-        let program = Program::start(&["--listen", "127.0.0.1:0", "--threads", threads], 1);
-        let answer = get(program.address(), "/bytes/200000");
-        let (head, content) = answer.split_once("\r\n\r\n").expect("a head");
-        assert!(head.contains("content-length: 200000"), "{head}");
-        assert_eq!(content.len(), 200_000);
+fn one_thread_and_many_serve_alike_on_each_runtime() {
+    for runtime in RUNTIMES {
+        for threads in ["1", "3"] {
+            let args = ["--listen", "127.0.0.1:0", "--runtime", runtime, "--threads", threads];
+            let program = Program::start(&args, 1);
+            let answer = get(program.address(), "/bytes/200000");
+            let (head, content) = answer.split_once("\r\n\r\n").expect("a head");
+            assert!(head.contains("content-length: 200000"), "{head}");
+            assert_eq!(content.len(), 200_000);
+            assert!(get(program.address(), "/slow/20").ends_with("thought for 20 ms\n"));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn as_many_threads_serve_as_are_asked_for() {
+    // The names of those that a runtime starts, and whether the main thread serves beside them.
+    let names = [("tokio", "tokio-rt-worker", false), ("smol", "smol-", true)];
+    let names = names.into_iter().chain([("async-std", "async-std", false)]);
+    for (runtime, name, main) in names.filter(|(runtime, ..)| RUNTIMES.contains(runtime)) {
+        let args = ["--listen", "127.0.0.1:0", "--runtime", runtime, "--threads", "3"];
+        let program = Program::start(&args, 1);
+        let others = 3 - usize::from(main);
+        wait(|| program.threads(name) >= others);
+        assert!(get(program.address(), "/hello").ends_with("Hello, world!"));
+        assert_eq!(program.threads(name), others, "{runtime}");
     }
 }
 
@@ -54,14 +74,17 @@ fn a_root_is_served_and_nothing_beside_it() {
     fs::create_dir_all(site.join("sub")).expect("made");
     fs::write(site.join("a.txt"), "a file").expect("written");
     let root = site.to_str().expect("a name in UTF-8");
-    let program = Program::start(&["--listen", "127.0.0.1:0", "--root", root], 1);
-    assert!(get(program.address(), "/a.txt").ends_with("\r\n\r\na file"));
-    assert!(get(program.address(), "/").contains("href=\"a.txt\""));
-    assert!(get(program.address(), "/sub").contains("\r\nlocation: /sub/\r\n"));
-    assert!(get(program.address(), "/hello").starts_with("HTTP/1.1 404 "));
-    for target in ["/../secret", "/%2e%2e/secret", "/..%2fsecret"] {
-        let answer = get(program.address(), target);
-        assert!(answer.starts_with("HTTP/1.1 400 ") && !answer.ends_with("secret"), "{answer}");
+    for runtime in RUNTIMES {
+        let args = ["--listen", "127.0.0.1:0", "--runtime", runtime, "--root", root];
+        let program = Program::start(&args, 1);
+        assert!(get(program.address(), "/a.txt").ends_with("\r\n\r\na file"));
+        assert!(get(program.address(), "/").contains("href=\"a.txt\""));
+        assert!(get(program.address(), "/sub").contains("\r\nlocation: /sub/\r\n"));
+        assert!(get(program.address(), "/hello").starts_with("HTTP/1.1 404 "));
+        for target in ["/../secret", "/%2e%2e/secret", "/..%2fsecret"] {
+            let answer = get(program.address(), target);
+            assert!(answer.starts_with("HTTP/1.1 400 ") && !answer.ends_with("secret"), "{answer}");
+        }
     }
 }
 
@@ -137,7 +160,7 @@ fn bad_arguments_are_explained() {
         (vec!["--set", "keep_alive_timeout"], "expected NAME=VALUE"),
         (vec!["--listen", "nonsense"], "expected an address and a port"),
         (vec!["--threads", "0"], "expected a number from 1 to"),
-        (vec!["--runtime", "none"], "possible values: tokio"),
+        (vec!["--runtime", "none"], "possible values: tokio, smol"),
         (vec!["--unheard-of"], "unexpected argument '--unheard-of'"),
         (vec!["stray"], "unexpected argument 'stray'"),
     ] {
@@ -169,7 +192,11 @@ fn thinking(milliseconds: u32, args: &[&str]) -> (Program, TcpStream) {
 }
 
 fn finishes_what_is_in_progress(signal: Signal) {
-    let (mut program, mut slow) = thinking(1500, &[]);
+    RUNTIMES.iter().for_each(|runtime| finishes_on(runtime, signal));
+}
+
+fn finishes_on(runtime: &str, signal: Signal) {
+    let (mut program, mut slow) = thinking(1500, &["--runtime", runtime]);
     program.signal(signal);
     program.wait_until_refused();
     let mut answer = String::new();
@@ -194,12 +221,15 @@ fn sigint_finishes_what_is_in_progress() {
 
 #[test]
 fn what_does_not_finish_in_time_is_cut_and_counted() {
-    let (mut program, _slow) = thinking(3_600_000, &["--set", "drain_timeout=200ms"]);
-    program.signal(Signal::TERM);
-    let Finished { code, err, .. } = program.finish();
-    assert_eq!(code, Some(0), "{err}");
-    let last = err.lines().last().unwrap_or_default();
-    assert!(last.starts_with("portcullis: drained: ") && last.ends_with(", 1 cut"), "{err}");
+    for runtime in RUNTIMES {
+        let args = ["--runtime", runtime, "--set", "drain_timeout=200ms"];
+        let (mut program, _slow) = thinking(3_600_000, &args);
+        program.signal(Signal::TERM);
+        let Finished { code, err, .. } = program.finish();
+        assert_eq!(code, Some(0), "{err}");
+        let last = err.lines().last().unwrap_or_default();
+        assert!(last.starts_with("portcullis: drained: ") && last.ends_with(", 1 cut"), "{err}");
+    }
 }
 
 #[test]

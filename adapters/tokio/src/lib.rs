@@ -50,21 +50,8 @@ pub fn serve<S: Service<K>, K>(
     config: Arc<Config>,
     service: S,
 ) -> Server<Tokio, S, K> {
-    limit_unsent(&listener);
+    tcp::limit_unsent(&listener);
     Server::new(Tokio(Handle::current()), TokioListener(listener), config, service)
-}
-
-/// Bytes of an answer that the kernel takes beyond what is on its way to the peer.
-#[cfg(target_os = "linux")]
-const UNSENT: u32 = 128 << 10;
-
-/// Keeps the kernel from taking megabytes for a peer that does not read. Accepted sockets inherit it.
-fn limit_unsent(listener: &TcpListener) {
-    // Without it more is held outside of this process: no more than that.
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT);
-    #[cfg(not(target_os = "linux"))]
-    let _ = listener;
 }
 
 /// The runtime.
@@ -98,9 +85,7 @@ impl Listener for TokioListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioSocket, SocketAddr)>> {
         let (stream, peer) = ready!(self.0.poll_accept(cx))?;
-        // Answers leave in one write each: waiting for more would only delay them. A socket that
-        // can't be told so serves as well.
-        let _ = stream.set_nodelay(true);
+        tcp::send_at_once(&stream);
         Poll::Ready(Ok((TokioSocket(stream), peer)))
     }
 }
@@ -124,17 +109,11 @@ impl Socket for TokioSocket {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        // For a TCP stream this is one call to the system, which never waits.
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match Pin::new(&mut self.0).poll_shutdown(&mut cx) {
-            Poll::Ready(done) => done,
-            Poll::Pending => Ok(()),
-        }
+        tcp::shutdown_write(&self.0)
     }
 
     fn reset_on_close(&mut self) {
-        // If it fails, the kernel keeps the rest for a while: no more than that.
-        let _ = self.0.set_zero_linger();
+        tcp::reset_on_close(&self.0);
     }
 }
 

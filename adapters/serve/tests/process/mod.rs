@@ -8,6 +8,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// What the program was built to run on.
+pub(crate) const RUNTIMES: &[&str] = &["tokio", "smol"];
+
 /// How long anything may take, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -81,6 +84,17 @@ impl Program {
         let (head, json) = answer.split_once("\r\n\r\n").expect("a head");
         assert!(head.contains("content-type: application/json"), "{head}");
         serde_json::from_str(json).expect("JSON")
+    }
+
+    /// How many threads it has whose names begin so.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn threads(&self, prefix: &str) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let names = tasks.expect("it runs").filter_map(|task| {
+            // A thread may have ended meanwhile.
+            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        });
+        names.filter(|name| name.starts_with(prefix)).count()
     }
 
     /// Waits until a connection is in that phase.

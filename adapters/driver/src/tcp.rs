@@ -1,0 +1,96 @@
+//! What every adapter tells the system about its TCP sockets, whatever its runtime calls them.
+
+use socket2::SockRef;
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::time::Duration;
+
+/// Bytes of an answer that the kernel takes beyond what is on its way to the peer.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 << 10;
+
+/// Keeps the kernel from taking megabytes for a peer that does not read: on Linux, 128 KiB beyond what
+/// is on its way. Sockets that `listener` accepts inherit it.
+pub fn limit_unsent<'s, S>(listener: &'s S)
+where
+    SockRef<'s>: From<&'s S>,
+{
+    // Without it more is held outside of this process: no more than that.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
+/// Sends what is written at once: answers leave in one write each, and waiting for more would only
+/// delay them.
+pub fn send_at_once<'s, S>(socket: &'s S)
+where
+    SockRef<'s>: From<&'s S>,
+{
+    // A socket that can't be told so serves as well.
+    let _ = SockRef::from(socket).set_tcp_nodelay(true);
+}
+
+/// Sends a FIN, as [`Socket::shutdown_write`](crate::Socket::shutdown_write) asks for. Never waits.
+///
+/// # Errors
+/// The system's; none if the peer has ended the connection.
+pub fn shutdown_write<'s, S>(socket: &'s S) -> io::Result<()>
+where
+    SockRef<'s>: From<&'s S>,
+{
+    match SockRef::from(socket).shutdown(Shutdown::Write) {
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+        done => done,
+    }
+}
+
+/// Makes the close that follows a reset, as [`Socket::reset_on_close`](crate::Socket::reset_on_close)
+/// asks for.
+pub fn reset_on_close<'s, S>(socket: &'s S)
+where
+    SockRef<'s>: From<&'s S>,
+{
+    // If it fails, the kernel keeps the rest for a while: no more than that.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        limit_unsent(&listener);
+        let address = listener.local_addr().expect("it is bound");
+        let peer = TcpStream::connect(address).expect("it listens");
+        (listener.accept().expect("it has come").0, peer)
+    }
+
+    #[test]
+    fn what_is_accepted_inherits_the_limit_and_sends_at_once() {
+        let (socket, _peer) = pair();
+        send_at_once(&socket);
+        assert!(socket.nodelay().expect("told"));
+        #[cfg(target_os = "linux")]
+        assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().expect("told"), UNSENT);
+    }
+
+    #[test]
+    fn a_fin_comes_behind_what_was_written_and_a_reset_instead_of_it() {
+        let (mut socket, mut peer) = pair();
+        socket.write_all(b"last").expect("written");
+        shutdown_write(&socket).expect("shut down");
+        let mut rest = String::new();
+        peer.read_to_string(&mut rest).expect("a FIN");
+        assert_eq!(rest, "last");
+        let (socket, mut peer) = pair();
+        reset_on_close(&socket);
+        drop(socket);
+        let error = peer.read(&mut [0]).expect_err("a reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}

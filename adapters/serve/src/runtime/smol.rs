@@ -1,0 +1,56 @@
+//! What is special to smol: one executor for all threads, its listeners and its timer.
+
+use super::{Drained, Plan};
+use async_channel::Receiver;
+use portcullis_smol::{Service, serve_on as server};
+use smol::net::TcpListener;
+use smol::{Executor, Timer, block_on};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Ready after `pause`.
+pub(super) fn sleep(pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move { _ = Timer::after(pause).await })
+}
+
+/// Serves until the plan's stop, and everything is drained.
+pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::Result<Drained> {
+    let executor = Arc::new(Executor::new());
+    let mut servers = Vec::new();
+    for listener in plan.listeners {
+        let listener = TcpListener::try_from(listener)?;
+        let server = server(executor.clone(), listener, plan.config.clone(), service.clone())
+            .stats(plan.stats.clone())
+            .shutdown_on(plan.stop.clone().wait());
+        servers.push(executor.spawn(server));
+    }
+    // This thread is one of those that serve. Closed when it is done, or cannot start the others.
+    let (running, done) = async_channel::bounded::<Infallible>(1);
+    for number in 1..plan.threads {
+        let (executor, done) = (executor.clone(), done.clone());
+        let name = format!("smol-{number}");
+        thread::Builder::new().name(name).spawn(move || run(&executor, &done))?;
+    }
+    let drained = block_on(executor.run(async {
+        let mut drained = Drained::default();
+        for server in servers {
+            let report = server.await;
+            drained.finished += report.finished;
+            drained.cut += report.cut;
+        }
+        drained
+    }));
+    drop(running);
+    Ok(drained)
+}
+
+/// Runs tasks until it is done.
+fn run(executor: &Executor<'_>, done: &Receiver<Infallible>) {
+    // Nothing is ever sent: the channel only closes.
+    let _closed = block_on(executor.run(done.recv()));
+}

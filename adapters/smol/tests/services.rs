@@ -1,0 +1,77 @@
+//! The tests that all adapters share, on smol's global executor, and an executor of one's own.
+
+#[path = "../../driver/tests/services/mod.rs"]
+mod services;
+
+use http::{Request, Response};
+use http_body_util::Full;
+use portcullis_smol as adapter;
+use portcullis_smol::{Body, Config, Server, Service, Smol, serve, serve_on};
+use smol::Executor;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::net::{TcpListener, TcpStream};
+use std::future::Future;
+use std::net::TcpListener as StdListener;
+use std::ops::Deref;
+use std::sync::Arc;
+
+fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    smol::spawn(future).detach();
+}
+
+fn server<S: Service<K>, K>(
+    listener: StdListener,
+    config: Arc<Config>,
+    service: S,
+) -> Server<Smol, S, K> {
+    serve(TcpListener::try_from(listener).expect("a listener"), config, service)
+}
+
+async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+    Response::new(Full::new(b"hello"))
+}
+
+async fn ask(listener: &TcpListener) -> String {
+    let address = listener.local_addr().expect("it is bound");
+    let mut stream = TcpStream::connect(address).await.expect("it accepts");
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+fn serves_on<E>(executor: E)
+where
+    E: Deref<Target = Executor<'static>> + Clone + Send + Sync + 'static,
+{
+    smol::block_on(executor.run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let server = serve_on(executor.clone(), listener.clone(), Arc::default(), hello);
+        let server = executor.spawn(server);
+        assert!(ask(&listener).await.ends_with("\r\n\r\nhello"));
+        drop(server);
+    }));
+}
+
+#[test]
+fn an_executor_of_ones_own_serves() {
+    static EXECUTOR: Executor<'static> = Executor::new();
+    serves_on(&EXECUTOR);
+    serves_on(Arc::new(Executor::new()));
+}
+
+#[test]
+fn two_servers_may_accept_from_one_listener() {
+    let executor = Arc::new(Executor::new());
+    smol::block_on(executor.run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let start =
+            || executor.spawn(serve_on(executor.clone(), listener.clone(), Arc::default(), hello));
+        let servers = [start(), start()];
+        for _ in 0..20 {
+            assert!(ask(&listener).await.ends_with("\r\n\r\nhello"));
+        }
+        drop(servers);
+    }));
+}
