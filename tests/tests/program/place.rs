@@ -12,6 +12,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Tokio,
+    Smol,
+    AsyncStd,
 }
 
 /// What is below HTTP.
@@ -49,6 +51,8 @@ impl Runtime {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Runtime::Tokio => "tokio",
+            Runtime::Smol => "smol",
+            Runtime::AsyncStd => "async-std",
         }
     }
 }
@@ -62,10 +66,16 @@ macro_rules! tests {
         $(tls: $($tls:ident),+;)?
     ) => {
         $crate::place::tests! {
-            @on tokio Tokio
+            @on each runtime
             [$($($everywhere)+)? $($($plaintext)+)?]
             [$($($everywhere)+)? $($($tls)+)?]
         }
+    };
+    // The runtimes: a line for each.
+    (@on each runtime $plaintext:tt $tls:tt) => {
+        $crate::place::tests! { @on tokio Tokio $plaintext $tls }
+        $crate::place::tests! { @on smol Smol $plaintext $tls }
+        $crate::place::tests! { @on async_std AsyncStd $plaintext $tls }
     };
     (@on $module:ident $runtime:ident [$($plaintext:ident)*] [$($tls:ident)*]) => {
         mod $module {

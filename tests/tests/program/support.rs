@@ -20,6 +20,7 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     escargot::CargoBuild::new()
         .package("portcullis-serve")
         .bin("portcullis")
+        .features("async-std")
         .run()
         .expect("the program builds")
         .path()
