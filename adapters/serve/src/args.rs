@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = threads)]
     pub(crate) threads: usize,
 
-    /// Runtime to run on
+    /// Runtime to run on; async-std is there only if the program is built with the feature `async-std`
     #[arg(long, value_enum, value_name = "NAME", default_value = "tokio")]
     pub(crate) runtime: Runtime,
 
@@ -235,7 +235,7 @@ mod tests {
             (["--threads", "0"], "expected a number from 1 to 1024"),
             (["--threads", "many"], "expected a number from 1 to 1024"),
             (["--listen", "8080"], "such as 127.0.0.1:8080"),
-            (["--runtime", "threads"], "[possible values: tokio, smol]"),
+            (["--runtime", "threads"], "[possible values: tokio, smol"),
             (["--set", "keep_alive_timeout"], "expected NAME=VALUE"),
             (["--set", "keep_alive_timeout=soon"], "`soon` is no value for keep_alive_timeout"),
             (["--set", "patience=1s"], "keep_alive_timeout, request_head_timeout"),

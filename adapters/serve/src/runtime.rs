@@ -1,5 +1,7 @@
 //! The runtimes that the program runs on. What is special to one is in the file of its name.
 
+#[cfg(feature = "async-std")]
+mod async_std;
 mod smol;
 mod tokio;
 
@@ -19,6 +21,9 @@ pub(crate) enum Runtime {
     Tokio,
     /// smol, with one executor that all threads run
     Smol,
+    #[cfg(feature = "async-std")]
+    /// async-std, which is discontinued: smol is what it stands on
+    AsyncStd,
 }
 
 /// What is to be run.
@@ -46,6 +51,8 @@ impl Runtime {
         match self {
             Runtime::Tokio => tokio::sleep,
             Runtime::Smol => smol::sleep,
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => async_std::sleep,
         }
     }
 
@@ -58,6 +65,8 @@ impl Runtime {
         match self {
             Runtime::Tokio => tokio::serve(plan, &service),
             Runtime::Smol => smol::serve(plan, &service),
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => async_std::serve(plan, &service),
         }
     }
 }

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What the program was built to run on.
-pub(crate) const RUNTIMES: &[&str] = &["tokio", "smol"];
+pub(crate) const RUNTIMES: &[&str] =
+    if cfg!(feature = "async-std") { &["tokio", "smol", "async-std"] } else { &["tokio", "smol"] };
 
 /// How long anything may take, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
