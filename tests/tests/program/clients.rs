@@ -1,5 +1,6 @@
 //! Clients that nobody here wrote: curl, and hyper's.
 
+use crate::place::{Place, tests};
 use crate::support::Program;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -8,10 +9,19 @@ use hyper_util::rt::TokioExecutor;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+tests! {
+    everywhere:
+        curl_gets_each_route,
+        curl_uploads_with_and_without_a_length,
+        curl_keeps_the_connection;
+    plaintext:
+        hyper_clients_at_once_get_what_they_ask_for;
+}
+
 /// What curl prints, given what it sends.
 pub(crate) fn curl(arguments: &[&str], input: &[u8]) -> String {
     let mut child = Command::new("curl")
-        .args(["-sS", "--max-time", "20"])
+        .args(["-sS", "--insecure", "--max-time", "20"])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -27,9 +37,8 @@ pub(crate) fn curl(arguments: &[&str], input: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-fn curl_gets_each_route() {
-    let program = Program::with(&[]);
+fn curl_gets_each_route(place: Place) {
+    let program = Program::with(place, &[]);
     assert_eq!(curl(&[&program.url("/hello")], b""), "Hello, world!");
     assert!(curl(&[&program.url("/")], b"").contains("/events"));
     assert_eq!(curl(&[&program.url("/bytes/100000")], b"").len(), 100_000);
@@ -37,15 +46,14 @@ fn curl_gets_each_route() {
         curl(&["-o", "/dev/null", "-w", "%{http_code}", &program.url("/slow/10")], b""),
         "200"
     );
-    assert_eq!(curl(&["--http1.0", &program.url("/hello")], b""), "Hello, world!");
+    assert_eq!(curl(&["--http1.0", "--no-alpn", &program.url("/hello")], b""), "Hello, world!");
     assert!(curl(&["-I", &program.url("/hello")], b"").contains("content-length: 13"));
     let status = curl(&[&program.url("/status")], b"");
     assert!(serde_json::from_str::<serde_json::Value>(&status).is_ok(), "{status}");
 }
 
-#[test]
-fn curl_uploads_with_and_without_a_length() {
-    let program = Program::with(&[]);
+fn curl_uploads_with_and_without_a_length(place: Place) {
+    let program = Program::with(place, &[]);
     let content: Vec<u8> = (0..3_000_000).map(|place| b'a' + (place % 23) as u8).collect();
     let known = ["--data-binary", "@-", "-H", "Expect:"];
     let expecting = ["--data-binary", "@-", "-H", "Expect: 100-continue"];
@@ -61,25 +69,23 @@ fn curl_uploads_with_and_without_a_length() {
     }
 }
 
-#[test]
-fn curl_keeps_the_connection() {
-    let program = Program::with(&[]);
+fn curl_keeps_the_connection(place: Place) {
+    let program = Program::with(place, &[]);
     let url = program.url("/hello");
     let count =
         ["-w", "%{num_connects}\n", "-o", "/dev/null", "-o", "/dev/null", "-o", "/dev/null"];
     assert_eq!(curl(&[&count[..], &[&url, &url, &url]].concat(), b""), "1\n0\n0\n");
 }
 
-#[test]
-fn hyper_clients_at_once_get_what_they_ask_for() {
-    let program = Program::with(&["requests_per_connection=10"]);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+fn hyper_clients_at_once_get_what_they_ask_for(place: Place) {
+    let program = Program::with(place, &["requests_per_connection=10"]);
+    let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let tasks: Vec<_> = (0..32)
             .map(|number: usize| {
                 let (client, url) = (client.clone(), program.url("/echo"));
-                tokio::spawn(async move {
+                ::tokio::spawn(async move {
                     for round in 0..20 {
                         let content = vec![number as u8; number * 1000 + round];
                         let request = http::Request::post(&url).body(Full::from(content.clone()));

@@ -1,27 +1,40 @@
 //! Attacks on connections and heads: rows 1 to 12 of the attack table.
 
+use crate::place::{Place, tests};
 use crate::support::{PATIENCE, Program, SLACK, assert_about};
+use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
+
+tests! {
+    everywhere:
+        silent_connections_are_closed_at_the_keep_alive_timeout,
+        idling_after_an_answer_is_closed_at_the_keep_alive_timeout,
+        slow_heads_get_408_at_the_head_timeout,
+        a_second_head_is_timed_from_its_own_first_byte,
+        pipelined_requests_are_answered_in_order,
+        pipelined_requests_whose_answers_nobody_reads_are_not_piled_up,
+        the_last_request_of_a_connection_says_so,
+        connecting_and_resetting_leaves_nothing_over;
+    plaintext:
+        running_out_of_descriptors_is_survived;
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
-#[test]
-fn silent_connections_are_closed_at_the_keep_alive_timeout() {
-    let program = Program::with(&["keep_alive_timeout=1s"]);
+fn silent_connections_are_closed_at_the_keep_alive_timeout(place: Place) {
+    let program = Program::with(place, &["keep_alive_timeout=1s"]);
     assert_about(program.connect().closed_after(), SECOND);
 }
 
-#[test]
-fn idling_after_an_answer_is_closed_at_the_keep_alive_timeout() {
-    let program = Program::with(&["keep_alive_timeout=1s"]);
+fn idling_after_an_answer_is_closed_at_the_keep_alive_timeout(place: Place) {
+    let program = Program::with(place, &["keep_alive_timeout=1s"]);
     let mut client = program.connect();
     assert_eq!(client.get("/hello").text(), "Hello, world!");
     assert_about(client.closed_after(), SECOND);
 }
 
-#[test]
-fn slow_heads_get_408_at_the_head_timeout() {
-    let program = Program::with(&["request_head_timeout=1s", "keep_alive_timeout=9s"]);
+fn slow_heads_get_408_at_the_head_timeout(place: Place) {
+    let program = Program::with(place, &["request_head_timeout=1s", "keep_alive_timeout=9s"]);
     for part in [&b"x"[..], b"Field: value\r\n"] {
         let mut client = program.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\nSlow: ");
@@ -34,9 +47,8 @@ fn slow_heads_get_408_at_the_head_timeout() {
     }
 }
 
-#[test]
-fn a_second_head_is_timed_from_its_own_first_byte() {
-    let program = Program::with(&["request_head_timeout=1s", "keep_alive_timeout=9s"]);
+fn a_second_head_is_timed_from_its_own_first_byte(place: Place) {
+    let program = Program::with(place, &["request_head_timeout=1s", "keep_alive_timeout=9s"]);
     let mut client = program.connect();
     assert_eq!(client.get("/slow/700").status, 200);
     assert!(client.is_quiet_for(Duration::from_millis(700)), "this is keep-alive time");
@@ -47,7 +59,7 @@ fn a_second_head_is_timed_from_its_own_first_byte() {
 
 #[test]
 fn blank_lines_are_bounded_and_do_not_extend_anything() {
-    let program = Program::with(&["keep_alive_timeout=1s"]);
+    let program = Program::with(Place::USUAL, &["keep_alive_timeout=1s"]);
     let mut client = program.connect();
     client.send("\r\n\r\n");
     assert_eq!(client.get("/hello").status, 200, "a few are passed over");
@@ -60,7 +72,7 @@ fn blank_lines_are_bounded_and_do_not_extend_anything() {
 
 #[test]
 fn oversized_heads_are_refused_at_their_limits() {
-    let program = Program::with(&[]);
+    let program = Program::with(Place::USUAL, &[]);
     let long = "x".repeat(100 << 10);
     let many = "F: v\r\n".repeat(10_000);
     for (request, status) in [
@@ -78,9 +90,8 @@ fn oversized_heads_are_refused_at_their_limits() {
     program.wait_for("nothing is left", |status| status["open"] == 1);
 }
 
-#[test]
-fn pipelined_requests_are_answered_in_order() {
-    let program = Program::with(&["requests_per_connection=1000000"]);
+fn pipelined_requests_are_answered_in_order(place: Place) {
+    let program = Program::with(place, &["requests_per_connection=1000000"]);
     let mut client = program.connect();
     let mut requests = String::new();
     for number in 0..1000 {
@@ -92,19 +103,19 @@ fn pipelined_requests_are_answered_in_order() {
     }
 }
 
-#[test]
-fn pipelined_requests_whose_answers_nobody_reads_are_not_piled_up() {
-    let program = Program::with(&["requests_per_connection=1000000", "response_grace=2s"]);
-    let client = program.connect();
+fn pipelined_requests_whose_answers_nobody_reads_are_not_piled_up(place: Place) {
+    let program = Program::with(place, &["requests_per_connection=1000000", "response_grace=2s"]);
+    let mut client = program.connect();
+    client.shake_hands();
     client.stream.set_nonblocking(true).expect("it can be set");
     let requests = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
     let start = Instant::now();
     // The server stops reading, then gives up: so does the write.
     while start.elapsed() < Duration::from_secs(6) {
-        use std::io::Write as _;
-        match (&client.stream).write(requests.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => break,
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        match client.write(requests.as_bytes()) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => break,
+            // Over TLS a full buffer takes nothing.
+            Err(_) | Ok(0) => std::thread::sleep(Duration::from_millis(20)),
             Ok(_) => {}
         }
         let status = program.status();
@@ -114,9 +125,8 @@ fn pipelined_requests_whose_answers_nobody_reads_are_not_piled_up() {
     program.wait_for("it is given up", |status| status["closes"]["response"] == 1);
 }
 
-#[test]
-fn the_last_request_of_a_connection_says_so() {
-    let program = Program::with(&["requests_per_connection=3"]);
+fn the_last_request_of_a_connection_says_so(place: Place) {
+    let program = Program::with(place, &["requests_per_connection=3"]);
     let mut client = program.connect();
     assert!(!client.get("/hello").has_field("connection: close"));
     assert!(!client.get("/hello").has_field("connection: close"));
@@ -125,9 +135,8 @@ fn the_last_request_of_a_connection_says_so() {
     program.wait_for("the reason is told", |status| status["closes"]["request_limit"] == 1);
 }
 
-#[test]
-fn connecting_and_resetting_leaves_nothing_over() {
-    let program = Program::with(&[]);
+fn connecting_and_resetting_leaves_nothing_over(place: Place) {
+    let program = Program::with(place, &[]);
     for _ in 0..2000 {
         let client = program.connect();
         socket2::SockRef::from(&client.stream)
@@ -137,9 +146,8 @@ fn connecting_and_resetting_leaves_nothing_over() {
     program.wait_for("nothing is left", |status| status["open"] == 1);
 }
 
-#[test]
-fn running_out_of_descriptors_is_survived() {
-    let program = Program::with_descriptors(40);
+fn running_out_of_descriptors_is_survived(place: Place) {
+    let program = Program::with_descriptors(place, 40);
     let crowd: Vec<_> = (0..80).map(|_| program.connect()).collect();
     std::thread::sleep(SECOND);
     drop(crowd);

@@ -1,6 +1,7 @@
 //! Requests that two servers could read differently: row 24 of the attack table. Each is sent with a
 //! request behind it that must never be answered.
 
+use crate::place::Place;
 use crate::support::Program;
 
 /// What is wrong, and the head or the whole request up to where the smuggled one begins.
@@ -106,7 +107,7 @@ const AMBIGUOUS: [(&str, &str); 40] = [
 
 #[test]
 fn whatever_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_answered() {
-    let program = Program::with(&["request_body_grace=1s"]);
+    let program = Program::with(Place::USUAL, &["request_body_grace=1s"]);
     for (what, request) in AMBIGUOUS {
         let mut client = program.connect();
         client.send(format!("{request}GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -119,7 +120,7 @@ fn whatever_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_answer
 
 #[test]
 fn other_refusals_have_their_status() {
-    let program = Program::with(&[]);
+    let program = Program::with(Place::USUAL, &[]);
     let method = "M".repeat(33);
     for (request, status) in [
         ("GET /hello HTTP/1.2\r\nHost: a\r\n\r\n".to_owned(), 505),

@@ -2,14 +2,19 @@
 //! play the attacks and with clients that nobody here wrote.
 
 mod bodies;
+mod browser;
 mod clients;
 mod connections;
 mod crowd;
 mod examples;
 mod framing;
+mod limits;
+mod place;
 mod responses;
+mod routes;
 mod shutdown;
 mod support;
 mod tls;
 mod trust;
+mod vanishing;
 mod websocket;

@@ -1,19 +1,32 @@
 //! Graceful shutdown with connections in every state.
 
+use crate::place::{Place, tests};
 use crate::support::{Program, SLACK, assert_about};
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
+tests! {
+    everywhere:
+        what_is_in_progress_is_finished_and_the_rest_is_closed,
+        what_does_not_end_is_cut_off_at_the_drain_timeout,
+        a_second_signal_ends_it_at_once,
+        an_answer_that_is_cut_off_does_not_look_whole;
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
-#[test]
-fn what_is_in_progress_is_finished_and_the_rest_is_closed() {
-    let program = Program::with(&["keep_alive_timeout=60s", "drain_idle_timeout=2s"]);
+fn what_is_in_progress_is_finished_and_the_rest_is_closed(place: Place) {
+    let program = Program::with(place, &["keep_alive_timeout=60s", "drain_idle_timeout=2s"]);
     let mut idle = program.connect();
     assert_eq!(idle.get("/hello").status, 200);
     let mut busy = program.connect();
     busy.send("GET /slow/1500 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut uploading = program.connect();
+    uploading.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\nfirst");
+    let mut downloading = program.connect();
+    downloading.send("GET /bytes/20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(downloading.more() > 0);
     let mut chosen = program.connect();
     assert_eq!(chosen.get("/hello").status, 200);
     program.wait_for("it is busy", |status| status["phases"]["application"].as_u64() >= Some(1));
@@ -28,13 +41,16 @@ fn what_is_in_progress_is_finished_and_the_rest_is_closed() {
     let answer = busy.answer();
     assert!(answer.status == 200 && answer.has_field("connection: close"), "{answer:?}");
     assert!(busy.closed_after() < SLACK);
+    uploading.send(vec![b'x'; 2_000_000 - 5]);
+    let answer = uploading.answer();
+    assert!(answer.text() == "2000000" && answer.has_field("connection: close"), "{answer:?}");
+    assert_eq!(downloading.answer().content.len(), 20_000_000);
     let (code, _) = program.wait();
     assert_eq!(code, Some(0));
 }
 
-#[test]
-fn what_does_not_end_is_cut_off_at_the_drain_timeout() {
-    let program = Program::with(&["drain_timeout=1s"]);
+fn what_does_not_end_is_cut_off_at_the_drain_timeout(place: Place) {
+    let program = Program::with(place, &["drain_timeout=1s"]);
     let mut client = program.connect();
     client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
     client.more();
@@ -44,9 +60,8 @@ fn what_does_not_end_is_cut_off_at_the_drain_timeout() {
     assert_eq!(code, Some(0));
 }
 
-#[test]
-fn a_second_signal_ends_it_at_once() {
-    let program = Program::with(&["drain_timeout=1h"]);
+fn a_second_signal_ends_it_at_once(place: Place) {
+    let program = Program::with(place, &["drain_timeout=1h"]);
     let mut client = program.connect();
     client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
     client.more();
@@ -58,14 +73,14 @@ fn a_second_signal_ends_it_at_once() {
     assert_ne!(code, Some(0));
 }
 
-#[test]
-fn an_answer_that_is_cut_off_does_not_look_whole() {
-    let program = Program::with(&["drain_timeout=500ms"]);
+fn an_answer_that_is_cut_off_does_not_look_whole(place: Place) {
+    let program = Program::with(place, &["drain_timeout=500ms"]);
     let mut client = program.connect();
     // Its end is the connection's.
     client.send("GET /events HTTP/1.0\r\n\r\n");
     assert!(client.more() > 0);
     program.signal("TERM");
+    // Over TLS it is the same: below of it.
     let mut rest = Vec::new();
     let ended = client.stream.read_to_end(&mut rest);
     let error = ended.expect_err("an orderly end");

@@ -1,5 +1,6 @@
 //! The program as a child process, and a raw client.
 
+use crate::place::{Place, Transport};
 use crate::trust;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -19,6 +20,7 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     escargot::CargoBuild::new()
         .package("portcullis-serve")
         .bin("portcullis")
+        .features("async-std")
         .run()
         .expect("the program builds")
         .path()
@@ -40,30 +42,31 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it with settings such as `keep_alive_timeout=1s`.
-    pub(crate) fn with(settings: &[&str]) -> Self {
-        Self::start(command(settings))
-    }
-
-    /// The same over TLS, with a certificate that it makes.
-    pub(crate) fn with_tls(settings: &[&str]) -> Self {
-        let mut command = command(settings);
-        command.arg("--tls-self-signed");
-        Self::start(command)
+    /// Starts it with settings such as `keep_alive_timeout=1s`; over TLS with a certificate that it
+    /// makes.
+    pub(crate) fn with(place: Place, settings: &[&str]) -> Self {
+        Self::start(command(place, settings))
     }
 
     /// Over TLS with the certificate in these files.
-    pub(crate) fn with_certificate(chain: &Path, key: &Path) -> Self {
-        let mut command = command(&[]);
+    pub(crate) fn with_certificate(place: Place, chain: &Path, key: &Path) -> Self {
+        let mut command = command(place.plaintext(), &[]);
         command.arg("--tls-cert").arg(chain).arg("--tls-key").arg(key);
         Self::start(command)
     }
 
     /// Starts it with so many descriptors at the most.
-    pub(crate) fn with_descriptors(count: u32) -> Self {
+    pub(crate) fn with_descriptors(place: Place, count: u32) -> Self {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
-        command.args(["-c", &script]).arg(&*BINARY);
+        command.args(["-c", &script]).arg(&*BINARY).args(["--runtime", place.runtime.name()]);
+        Self::start(command)
+    }
+
+    /// Serves the files of a folder.
+    pub(crate) fn with_files(place: Place, root: &Path) -> Self {
+        let mut command = command(place, &[]);
+        command.arg("--root").arg(root);
         Self::start(command)
     }
 
@@ -213,9 +216,18 @@ impl Client {
     }
 
     fn receive(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match &mut self.tls {
-            Some(tls) => rustls::Stream::new(tls, &mut self.stream).read(bytes),
-            None => self.stream.read(bytes),
+        let Some(tls) = &mut self.tls else { return self.stream.read(bytes) };
+        if tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        // Not by a `rustls::Stream`: that would first send what nobody takes any more.
+        loop {
+            match tls.reader().read(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            tls.read_tls(&mut self.stream)?;
+            tls.process_new_packets().map_err(io::Error::other)?;
         }
     }
 
@@ -270,12 +282,12 @@ impl Client {
             let mut fields = head.lines().filter_map(|line| line.split_once(": "));
             fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
         };
-        let content = if let Some(length) = field("content-length") {
+        let content = if status / 100 == 1 || status == 204 || status == 304 {
+            Vec::new()
+        } else if let Some(length) = field("content-length") {
             self.take(length.parse().expect("a number"))
         } else if field("transfer-encoding").is_some() {
             self.take_chunks()
-        } else if status / 100 == 1 || status == 204 || status == 304 {
-            Vec::new()
         } else {
             while self.more() > 0 {}
             std::mem::take(&mut self.unread)
@@ -340,13 +352,29 @@ impl Client {
     /// True if nothing arrives, and nothing is closed, for so long.
     pub(crate) fn is_quiet_for(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).expect("a timeout can be set");
-        let read = self.stream.peek(&mut [0]);
+        let mut bytes = [0; 4096];
+        // TLS has messages of its own, such as tickets: they are nothing.
+        let read = self.receive(&mut bytes);
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+        match read {
+            Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+        false
     }
 
-    pub(crate) fn finish_sending(&self) {
+    /// The half-close: nothing more will be sent.
+    pub(crate) fn finish_sending(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            tls.complete_io(&mut self.stream).expect("it is connected");
+        }
         self.stream.shutdown(Shutdown::Write).expect("it is connected");
+    }
+
+    /// Ends it with a RST.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("it is set");
     }
 }
 
@@ -373,8 +401,12 @@ impl Write for Client {
     }
 }
 
-fn command(settings: &[&str]) -> Command {
+fn command(place: Place, settings: &[&str]) -> Command {
     let mut command = Command::new(&*BINARY);
+    command.args(["--runtime", place.runtime.name()]);
+    if place.transport == Transport::Tls {
+        command.arg("--tls-self-signed");
+    }
     for setting in settings {
         command.args(["--set", setting]);
     }

@@ -1,12 +1,27 @@
 //! TLS: rows 31, 32 and 34 to 36 of the attack table, and what clients that nobody here wrote make of it.
 
 use crate::clients::curl;
+use crate::place::{Place, tests};
 use crate::support::{Client, PATIENCE, Program, SLACK, assert_about};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+tests! {
+    tls:
+        curl_gets_and_sends_with_both_versions,
+        openssl_shakes_hands_and_agrees_on_the_protocol,
+        a_silent_client_is_closed_at_the_handshake_timeout,
+        a_hello_that_dribbles_in_does_not_extend_the_handshake,
+        a_client_that_stops_after_the_servers_flight_is_closed,
+        plain_http_is_told_what_is_spoken_here,
+        tls_to_a_plaintext_port_is_closed_at_once,
+        the_end_is_announced,
+        key_updates_without_end_are_cut_off,
+        a_close_notify_behind_a_request_still_gets_its_answer;
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,12 +48,11 @@ const GET_AND_CLOSE: &str = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close
 
 // ---- clients ---------------------------------------------------------------------------------------
 
-#[test]
-fn curl_gets_and_sends_with_both_versions() {
-    let program = Program::with_tls(&[]);
+fn curl_gets_and_sends_with_both_versions(place: Place) {
+    let program = Program::with(place, &[]);
     let content: Vec<u8> = (0..3_000_000).map(|place| b'a' + (place % 23) as u8).collect();
     for version in ["1.2", "1.3"] {
-        let tls = ["-k", &format!("--tlsv{version}"), "--tls-max", version];
+        let tls = [&format!("--tlsv{version}"), "--tls-max", version];
         let url = program.url("/hello");
         let hello = curl(&[&tls[..], &["-w", " over %{http_version}", &url]].concat(), b"");
         assert_eq!(hello, "Hello, world! over 1.1");
@@ -54,9 +68,8 @@ fn curl_gets_and_sends_with_both_versions() {
     }
 }
 
-#[test]
-fn openssl_shakes_hands_and_agrees_on_the_protocol() {
-    let program = Program::with_tls(&[]);
+fn openssl_shakes_hands_and_agrees_on_the_protocol(place: Place) {
+    let program = Program::with(place, &[]);
     for (version, named) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let arguments = [version, "-alpn", "h3,http/1.1"];
         let said = s_client(&program, &arguments, GET_AND_CLOSE);
@@ -71,7 +84,7 @@ fn openssl_shakes_hands_and_agrees_on_the_protocol() {
 
 #[test]
 fn openssl_resumes_sessions() {
-    let program = Program::with_tls(&[]);
+    let program = Program::with(Place::USUAL.tls(), &[]);
     let folder = TempDir::new().expect("a folder");
     for version in ["-tls1_2", "-tls1_3"] {
         let session = folder.path().join(version);
@@ -85,7 +98,7 @@ fn openssl_resumes_sessions() {
 
 #[test]
 fn openssl_may_not_renegotiate() {
-    let program = Program::with_tls(&["keep_alive_timeout=2s"]);
+    let program = Program::with(Place::USUAL.tls(), &["keep_alive_timeout=2s"]);
     // A line of nothing but R asks for it.
     let said = s_client(&program, &["-tls1_2"], "R\n");
     assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");
@@ -108,16 +121,14 @@ fn plain(program: &Program, bytes: &[u8]) -> Client {
     client
 }
 
-#[test]
-fn a_silent_client_is_closed_at_the_handshake_timeout() {
-    let program = Program::with_tls(&["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
+fn a_silent_client_is_closed_at_the_handshake_timeout(place: Place) {
+    let program = Program::with(place, &["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
     assert_about(plain(&program, b"").closed_after(), SECOND);
     program.wait_for("the reason", |status| status["closes"]["tls_handshake"] == 1);
 }
 
-#[test]
-fn a_hello_that_dribbles_in_does_not_extend_the_handshake() {
-    let program = Program::with_tls(&["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
+fn a_hello_that_dribbles_in_does_not_extend_the_handshake(place: Place) {
+    let program = Program::with(place, &["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
     let hello = client_hello(&program);
     let mut client = program.connect_plainly();
     let start = Instant::now();
@@ -129,53 +140,17 @@ fn a_hello_that_dribbles_in_does_not_extend_the_handshake() {
     assert_about(start.elapsed(), SECOND);
 }
 
-#[test]
-fn a_client_that_stops_after_the_servers_flight_is_closed() {
-    let program = Program::with_tls(&["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
+fn a_client_that_stops_after_the_servers_flight_is_closed(place: Place) {
+    let program = Program::with(place, &["tls_handshake_timeout=1s", "keep_alive_timeout=9s"]);
     let mut client = plain(&program, &client_hello(&program));
     assert!(client.more() > 0, "the server's flight");
     assert_about(client.closed_after(), SECOND);
 }
 
-#[test]
-fn after_the_handshake_the_keep_alive_timeout_runs() {
-    let program = Program::with_tls(&["tls_handshake_timeout=9s", "keep_alive_timeout=1s"]);
-    let mut client = program.connect();
-    client.shake_hands();
-    assert_about(client.closed_after(), SECOND);
-    let mut client = program.connect();
-    assert_eq!(client.get("/hello").text(), "Hello, world!");
-    assert_about(client.closed_after(), SECOND);
-}
-
-#[test]
-fn slow_heads_content_and_readers_are_timed_as_without_tls() {
-    let program = Program::with_tls(&[
-        "request_head_timeout=1s",
-        "request_body_grace=1s",
-        "response_grace=1s",
-        "keep_alive_timeout=9s",
-    ]);
-    let mut head = program.connect();
-    head.send("GET / HTTP/1.1\r\nHost: a\r\nSlow: ");
-    assert_about(head.dribble(b"x", Duration::from_millis(100), 100), SECOND);
-    assert_eq!(head.answer().status, 408);
-    let mut content = program.connect();
-    content.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
-    assert_about(content.dribble(b"x", Duration::from_millis(100), 100), SECOND);
-    assert_eq!(content.answer().status, 408);
-    let mut reader = program.connect();
-    reader.send("GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
-    program.wait_for("the reader is dropped", |status| status["closes"]["response"] == 1);
-    let mut thinker = program.connect();
-    assert_eq!(thinker.get("/slow/3000").status, 200, "a slow handler is nobody's fault");
-}
-
 // ---- what is no TLS --------------------------------------------------------------------------------
 
-#[test]
-fn plain_http_is_told_what_is_spoken_here() {
-    let program = Program::with_tls(&[]);
+fn plain_http_is_told_what_is_spoken_here(place: Place) {
+    let program = Program::with(place, &[]);
     for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST /sink HTTP/1.1\r\n"] {
         let mut client = plain(&program, request.as_bytes());
         let answer = client.answer();
@@ -190,7 +165,7 @@ fn plain_http_is_told_what_is_spoken_here() {
 
 #[test]
 fn garbage_closes_at_once() {
-    let program = Program::with_tls(&[]);
+    let program = Program::with(Place::USUAL.tls(), &[]);
     let hello = client_hello(&program);
     let huge = [&[22, 3, 1, 0xff, 0xff][..], &[0; 1000]].concat();
     let broken = [&hello[..20], &[0xff; 8000]].concat();
@@ -203,17 +178,16 @@ fn garbage_closes_at_once() {
 
 #[test]
 fn a_handshake_of_many_bytes_is_cut_off() {
-    let program = Program::with_tls(&["tls_handshake_limit=2KiB"]);
+    let program = Program::with(Place::USUAL.tls(), &["tls_handshake_limit=2KiB"]);
     // A message of 64 KiB, record by record.
     let mut client = plain(&program, &[22, 3, 1, 0x10, 0, 1, 0, 0xff, 0xff]);
     client.send([0; 0x1000 - 4]);
     assert!(client.closed_after() < SLACK);
 }
 
-#[test]
-fn tls_to_a_plaintext_port_is_closed_at_once() {
-    let over_tls = Program::with_tls(&[]);
-    let program = Program::with(&[]);
+fn tls_to_a_plaintext_port_is_closed_at_once(place: Place) {
+    let over_tls = Program::with(place, &[]);
+    let program = Program::with(place.plaintext(), &[]);
     let mut client = plain(&program, &client_hello(&over_tls));
     assert!(client.closed_after() < SLACK);
     program.wait_for("the reason", |status| status["closes"]["tls_on_plain_port"] == 1);
@@ -221,9 +195,8 @@ fn tls_to_a_plaintext_port_is_closed_at_once() {
 
 // ---- how it ends -----------------------------------------------------------------------------------
 
-#[test]
-fn the_end_is_announced() {
-    let program = Program::with_tls(&[]);
+fn the_end_is_announced(place: Place) {
+    let program = Program::with(place, &[]);
     let mut client = program.connect();
     client.send(GET_AND_CLOSE);
     assert_eq!(client.answer().text(), "Hello, world!");
@@ -232,9 +205,8 @@ fn the_end_is_announced() {
     assert_eq!(stream.read(&mut [0]).expect("an orderly end"), 0);
 }
 
-#[test]
-fn a_close_notify_behind_a_request_still_gets_its_answer() {
-    let program = Program::with_tls(&[]);
+fn a_close_notify_behind_a_request_still_gets_its_answer(place: Place) {
+    let program = Program::with(place, &[]);
     let mut client = program.connect();
     client.shake_hands();
     let tls = client.tls.as_mut().expect("TLS");
@@ -245,17 +217,19 @@ fn a_close_notify_behind_a_request_still_gets_its_answer() {
     assert!(client.closed_after() < SLACK);
 }
 
-#[test]
-fn requests_in_progress_are_finished_when_it_drains() {
-    let program = Program::with_tls(&[]);
+// ---- floods ----------------------------------------------------------------------------------------
+
+fn key_updates_without_end_are_cut_off(place: Place) {
+    let program = Program::with(place, &[]);
     let mut client = program.connect();
-    client.send("GET /slow/700 HTTP/1.1\r\nHost: a\r\n\r\n");
-    program.wait_for("it thinks", |status| status["phases"]["application"] == 1);
-    program.signal("TERM");
-    let answer = client.answer();
-    assert_eq!(answer.status, 200);
-    assert!(answer.has_field("connection: close"));
-    assert_eq!(program.wait().0, Some(0));
+    client.shake_hands();
+    for _ in 0..100_000 {
+        let tls = client.tls.as_mut().expect("TLS");
+        if tls.refresh_traffic_keys().is_err() || !client.send("") {
+            break;
+        }
+    }
+    program.wait_for("the reason", |status| status["closes"]["tls_flood"] == 1);
 }
 
 // ---- the certificate -------------------------------------------------------------------------------
@@ -278,7 +252,7 @@ fn a_new_certificate_is_taken_up_without_disturbing_anyone() {
     let folder = TempDir::new().expect("a folder");
     let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
     let first = write_pair(&chain, &key);
-    let program = Program::with_certificate(&chain, &key);
+    let program = Program::with_certificate(Place::USUAL, &chain, &key);
     let mut old = program.connect();
     assert_eq!(shown(&mut old), first);
     std::fs::write(&key, "no key").expect("written");

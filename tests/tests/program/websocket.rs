@@ -1,11 +1,28 @@
 //! Websockets: rows 37 to 46 of the attack table, and two clients that nobody here wrote.
 
+use crate::place::{Place, tests};
 use crate::support::{Client, Program, SLACK, assert_about};
 use futures_util::SinkExt;
 use std::time::{Duration, Instant};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 use yawc::{Frame, OpCode, Options};
+
+tests! {
+    everywhere:
+        tungstenite_gets_its_messages_back,
+        a_message_that_is_declared_too_large_is_refused_at_once,
+        floods_end_and_others_go_on,
+        silence_is_pinged_and_then_closed,
+        a_message_that_dribbles_in_is_closed,
+        who_reads_nothing_is_reset,
+        idling_is_closed_where_that_is_asked_for,
+        a_close_that_nobody_answers_ends_at_its_timeout,
+        a_shutdown_says_going_away_and_waits_for_the_answer;
+    plaintext:
+        yawc_gets_its_compressed_messages_back,
+        a_thousand_idle_websockets_cost_little;
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,40 +52,37 @@ fn messages() -> Vec<Message> {
     ]
 }
 
-#[test]
-fn tungstenite_gets_its_messages_back() {
-    for program in [Program::with(&[]), Program::with_tls(&[])] {
-        let mut websocket = tungstenite(&program);
-        for message in messages() {
-            websocket.send(message.clone()).expect("sent");
-            let answer = websocket.read().expect("an answer");
-            let start = answer.to_string().chars().take(20).collect::<String>();
-            assert!(answer == message, "{} bytes, {start:?}", answer.len());
-        }
-        websocket.send(Message::Ping("are you there?".into())).expect("sent");
-        assert_eq!(websocket.read().expect("an answer"), Message::Pong("are you there?".into()));
-        for number in 0..1000 {
-            websocket.write(Message::text(number.to_string())).expect("written");
-        }
-        websocket.flush().expect("sent");
-        for number in 0..1000 {
-            assert_eq!(websocket.read().expect("an answer"), Message::text(number.to_string()));
-        }
-        let close = CloseFrame { code: 4001.into(), reason: "bye".into() };
-        websocket.close(Some(close)).expect("sent");
-        let Ok(Message::Close(Some(answer))) = websocket.read() else { panic!("no close") };
-        assert_eq!(u16::from(answer.code), 4001);
-        assert!(matches!(websocket.read(), Err(tungstenite::Error::ConnectionClosed)));
-        program.wait_for("its end", |status| status["closes"]["completed"].as_u64() > Some(0));
+fn tungstenite_gets_its_messages_back(place: Place) {
+    let program = Program::with(place, &[]);
+    let mut websocket = tungstenite(&program);
+    for message in messages() {
+        websocket.send(message.clone()).expect("sent");
+        let answer = websocket.read().expect("an answer");
+        let start = answer.to_string().chars().take(20).collect::<String>();
+        assert!(answer == message, "{} bytes, {start:?}", answer.len());
     }
+    websocket.send(Message::Ping("are you there?".into())).expect("sent");
+    assert_eq!(websocket.read().expect("an answer"), Message::Pong("are you there?".into()));
+    for number in 0..1000 {
+        websocket.write(Message::text(number.to_string())).expect("written");
+    }
+    websocket.flush().expect("sent");
+    for number in 0..1000 {
+        assert_eq!(websocket.read().expect("an answer"), Message::text(number.to_string()));
+    }
+    let close = CloseFrame { code: 4001.into(), reason: "bye".into() };
+    websocket.close(Some(close)).expect("sent");
+    let Ok(Message::Close(Some(answer))) = websocket.read() else { panic!("no close") };
+    assert_eq!(u16::from(answer.code), 4001);
+    assert!(matches!(websocket.read(), Err(tungstenite::Error::ConnectionClosed)));
+    program.wait_for("its end", |status| status["closes"]["completed"].as_u64() > Some(0));
 }
 
-#[test]
-fn yawc_gets_its_compressed_messages_back() {
-    let program = Program::with(&[]);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+fn yawc_gets_its_compressed_messages_back(place: Place) {
+    let program = Program::with(place, &[]);
+    let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(program.address).await.expect("it accepts");
+        let stream = ::tokio::net::TcpStream::connect(program.address).await.expect("it accepts");
         let url = "ws://localhost/ws".parse().expect("a URL");
         let options = Options::default().with_balanced_compression();
         let websocket = yawc::WebSocket::handshake(url, stream, options).await;
@@ -87,7 +101,7 @@ fn yawc_gets_its_compressed_messages_back() {
 
 #[test]
 fn requests_that_cannot_become_websockets_are_answered() {
-    let program = Program::with(&[]);
+    let program = Program::with(Place::USUAL, &[]);
     let mut client = program.connect();
     let answer = client.get("/ws");
     assert_eq!(answer.status, 426);
@@ -107,7 +121,7 @@ fn requests_that_cannot_become_websockets_are_answered() {
 
 #[test]
 fn a_message_in_the_requests_packet_is_kept() {
-    let program = Program::with(&[]);
+    let program = Program::with(Place::USUAL, &[]);
     let mut client = program.connect();
     client.send([UPGRADE.as_bytes(), &frame(0x81, b"hi")].concat());
     let answer = client.answer();
@@ -123,7 +137,7 @@ fn compression_is_agreed_on_unless_it_is_switched_off() {
     let agreed = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
         client_no_context_takeover";
     for (settings, expected) in [(&[][..], true), (&["websocket_deflate=off"], false)] {
-        let program = Program::with(settings);
+        let program = Program::with(Place::USUAL, settings);
         let mut client = program.connect();
         client.send(&request);
         let answer = client.answer();
@@ -154,9 +168,8 @@ fn take_close(client: &mut Client) -> (u16, String) {
     (code, String::from_utf8(payload[2..].to_vec()).expect("text"))
 }
 
-#[test]
-fn a_message_that_is_declared_too_large_is_refused_at_once() {
-    let program = Program::with(&["websocket_message_limit=1MiB", "linger_timeout=1s"]);
+fn a_message_that_is_declared_too_large_is_refused_at_once(place: Place) {
+    let program = Program::with(place, &["websocket_message_limit=1MiB", "linger_timeout=1s"]);
     let before = program.memory();
     let mut client = open(&program);
     // Of 2^40 bytes, of which a few come.
@@ -176,7 +189,7 @@ fn a_message_that_is_declared_too_large_is_refused_at_once() {
 
 #[test]
 fn a_bomb_is_refused_after_the_limits_worth() {
-    let program = Program::with(&["websocket_message_limit=1MiB"]);
+    let program = Program::with(Place::USUAL, &["websocket_message_limit=1MiB"]);
     let before = program.memory();
     let mut client = program.connect();
     let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
@@ -192,9 +205,8 @@ fn a_bomb_is_refused_after_the_limits_worth() {
     assert!(program.memory() < before + (4 << 20));
 }
 
-#[test]
-fn floods_end_and_others_go_on() {
-    let program = Program::with(&[]);
+fn floods_end_and_others_go_on(place: Place) {
+    let program = Program::with(place, &[]);
     let mut healthy = open(&program);
     for flood in [frame(0x89, b""), frame(0x8a, b""), frame(0x00, b""), frame(0x00, b"x")] {
         let mut client = open(&program);
@@ -213,10 +225,9 @@ fn floods_end_and_others_go_on() {
     program.wait_for("the reasons", |status| status["closes"][too_many] == 4);
 }
 
-#[test]
-fn silence_is_pinged_and_then_closed() {
+fn silence_is_pinged_and_then_closed(place: Place) {
     let settings = ["websocket_ping_interval=1s", "websocket_pong_timeout=1s"];
-    let program = Program::with(&[&settings[..], &["keep_alive_timeout=500ms"]].concat());
+    let program = Program::with(place, &[&settings[..], &["keep_alive_timeout=500ms"]].concat());
     let mut client = open(&program);
     let start = Instant::now();
     assert_eq!(client.take(2), [0x89, 0]);
@@ -230,18 +241,16 @@ fn silence_is_pinged_and_then_closed() {
     assert_about(start.elapsed(), SECOND);
 }
 
-#[test]
-fn a_message_that_dribbles_in_is_closed() {
-    let program = Program::with(&["request_body_grace=1s"]);
+fn a_message_that_dribbles_in_is_closed(place: Place) {
+    let program = Program::with(place, &["request_body_grace=1s"]);
     let mut client = open(&program);
     client.send([0x82, 0xfe, 0x10, 0, 0, 0, 0, 0]);
     assert_about(client.dribble(b"x", Duration::from_millis(100), 100), SECOND);
     assert_eq!(take_close(&mut client), (1008, "websocket_message".to_owned()));
 }
 
-#[test]
-fn who_reads_nothing_is_reset() {
-    let program = Program::with(&["response_grace=1s"]);
+fn who_reads_nothing_is_reset(place: Place) {
+    let program = Program::with(place, &["response_grace=1s"]);
     let mut client = open(&program);
     let message = [&[0x82, 0xff][..], &(1u64 << 20).to_be_bytes(), &[0; 4], &vec![0; 1 << 20]];
     let message = message.concat();
@@ -251,9 +260,8 @@ fn who_reads_nothing_is_reset() {
     program.wait_for("its end", |status| status["closes"]["response"] == 1);
 }
 
-#[test]
-fn idling_is_closed_where_that_is_asked_for() {
-    let program = Program::with(&["websocket_idle_timeout=1s"]);
+fn idling_is_closed_where_that_is_asked_for(place: Place) {
+    let program = Program::with(place, &["websocket_idle_timeout=1s"]);
     let mut client = open(&program);
     let start = Instant::now();
     assert_eq!(take_close(&mut client), (1001, "idle".to_owned()));
@@ -262,9 +270,21 @@ fn idling_is_closed_where_that_is_asked_for() {
     assert!(client.closed_after() < SLACK);
 }
 
-#[test]
-fn a_shutdown_says_going_away_and_waits_for_the_answer() {
-    let program = Program::with(&["websocket_close_timeout=1s"]);
+fn a_close_that_nobody_answers_ends_at_its_timeout(place: Place) {
+    let settings = ["websocket_idle_timeout=300ms", "websocket_close_timeout=1s"];
+    let program = Program::with(place, &settings);
+    let mut client = open(&program);
+    assert_eq!(take_close(&mut client).0, 1001);
+    // Its other messages are no answer.
+    let start = Instant::now();
+    while client.send(frame(0x81, b"still here")) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_about(start.elapsed(), SECOND);
+}
+
+fn a_shutdown_says_going_away_and_waits_for_the_answer(place: Place) {
+    let program = Program::with(place, &["websocket_close_timeout=1s"]);
     let (mut polite, mut silent) = (open(&program), open(&program));
     program.signal("TERM");
     for client in [&mut polite, &mut silent] {
@@ -277,9 +297,8 @@ fn a_shutdown_says_going_away_and_waits_for_the_answer() {
     assert!(taken < SECOND + SLACK, "{taken:?}");
 }
 
-#[test]
-fn a_thousand_idle_websockets_cost_little() {
-    let program = Program::with(&[]);
+fn a_thousand_idle_websockets_cost_little(place: Place) {
+    let program = Program::with(place, &[]);
     let before = program.memory();
     let mut crowd: Vec<_> = (0..1000).map(|_| open(&program)).collect();
     for client in &mut crowd {

@@ -1,0 +1,179 @@
+//! The demo's page in a browser: Chromium, driven by ChromeDriver.
+
+use crate::place::{Place, tests};
+use crate::support::{PATIENCE, Program};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+tests! {
+    everywhere:
+        the_page_and_its_websocket_work;
+}
+
+/// ChromeDriver as a child process, which ends with the test.
+struct Driver {
+    child: Child,
+    url: String,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let mut child = Command::new("chromedriver")
+            .args(["--port=0", "--log-level=SEVERE"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ChromeDriver is installed: Debian has it as chromium-driver");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let port = stdout
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()));
+        let port = port.expect("it says where it listens");
+        Driver { child, url: format!("http://127.0.0.1:{}", port.trim_end_matches('.')) }
+    }
+
+    /// A browser that has seen nothing yet, and that asks nobody but us.
+    async fn browser(&self, profile: &TempDir) -> Client {
+        let profile = format!("--user-data-dir={}", profile.path().display());
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            // Certificates are made on the spot.
+            "--ignore-certificate-errors",
+            &profile,
+        ];
+        let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
+        let Value::Object(capabilities) = capabilities else { unreachable!("it is an object") };
+        ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&self.url)
+            .await
+            .expect("a browser starts")
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Opens the program's page in a new browser, and does `use_it` there.
+fn browse(program: &Program, use_it: impl AsyncFnOnce(&Page)) {
+    let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let (driver, profile) = (Driver::start(), TempDir::new().expect("a folder"));
+        let page = Page { browser: driver.browser(&profile).await };
+        page.browser.goto(&program.url("/")).await.expect("the page opens");
+        use_it(&page).await;
+        page.browser.close().await.expect("it closes");
+    });
+}
+
+/// The demo's page.
+struct Page {
+    browser: Client,
+}
+
+impl Page {
+    /// Says something by the form.
+    async fn say(&self, text: &str) {
+        let input = self.browser.find(Locator::Id("text")).await.expect("an input");
+        input.clear().await.expect("cleared");
+        input.send_keys(text).await.expect("typed");
+        let button = self.browser.find(Locator::Css("#say button")).await.expect("a button");
+        button.click().await.expect("pressed");
+    }
+
+    /// Waits until the log ends with that line.
+    async fn wait_for(&self, line: &str) {
+        let start = Instant::now();
+        loop {
+            let log = self.run("return document.getElementById('log').textContent").await;
+            let log = log.as_str().expect("text");
+            if log.lines().last() == Some(line) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "no {line:?} in {log:?}");
+            ::tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn run(&self, script: &str) -> Value {
+        self.browser.execute(script, vec![]).await.expect("the script runs")
+    }
+
+    /// What a script passes to `done`.
+    async fn run_until_done(&self, script: &str) -> Value {
+        let script = format!("const done = arguments[0]; {script}");
+        self.browser.execute_async(&script, vec![]).await.expect("the script runs")
+    }
+}
+
+fn the_page_and_its_websocket_work(place: Place) {
+    let program = Program::with(place, &[]);
+    browse(&program, async |page| {
+        assert_eq!(page.browser.title().await.expect("a title"), "portcullis");
+        page.say("gr\u{fc}\u{df}e \u{20ac}").await;
+        page.wait_for("gr\u{fc}\u{df}e \u{20ac}").await;
+        let long = "compress me ".repeat(100) + "now";
+        page.say(&long).await;
+        page.wait_for(&long).await;
+        let extensions = page.run("return socket.extensions").await;
+        assert!(
+            extensions.as_str().expect("text").starts_with("permessage-deflate"),
+            "{extensions}"
+        );
+        let script = "
+            const sent = new Uint8Array(1000000).map((_, place) => place * place % 251);
+            socket.binaryType = 'arraybuffer';
+            socket.addEventListener('message', (message) => {
+                const got = new Uint8Array(message.data);
+                done(got.length == sent.length && got.every((byte, place) => byte == sent[place]));
+            }, { once: true });
+            socket.send(sent);";
+        assert_eq!(page.run_until_done(script).await, true, "a binary message comes back");
+        page.run("socket.close(4001, 'bye')").await;
+        page.wait_for("closed with 4001 ").await;
+
+        let script = "
+            const events = new EventSource('/events');
+            events.onmessage = (event) => { if (event.data == '1') { events.close(); done('1') } };
+            events.onerror = () => done('error');";
+        assert_eq!(page.run_until_done(script).await, "1", "an event arrives");
+        let script = "
+            fetch('/echo', { method: 'POST', body: 'x'.repeat(300000) })
+                .then((answer) => answer.text()).then((text) => done(text.length), done);";
+        assert_eq!(page.run_until_done(script).await, 300_000, "an upload comes back");
+
+        page.say("once more").await;
+        page.wait_for("once more").await;
+        program.signal("TERM");
+        page.wait_for("closed with 1001 ").await;
+    });
+    assert_eq!(program.wait().0, Some(0));
+}
+
+#[test]
+fn the_websocket_works_without_compression() {
+    let program = Program::with(Place::USUAL, &["websocket_deflate=false"]);
+    browse(&program, async |page| {
+        page.say("hello").await;
+        page.wait_for("hello").await;
+        assert_eq!(page.run("return socket.extensions").await, "");
+    });
+}
