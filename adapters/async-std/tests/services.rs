@@ -3,10 +3,11 @@
 #[path = "../../driver/tests/services/mod.rs"]
 mod services;
 
+use async_io::Async;
 use async_std::net::TcpListener;
 use async_std::task;
 use portcullis_async_std as adapter;
-use portcullis_async_std::{AsyncStd, Config, Server, Service, serve};
+use portcullis_async_std::{AsyncListener, AsyncStd, Config, Server, Service, serve};
 use std::future::Future;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
@@ -21,4 +22,9 @@ fn server<S: Service<K>, K>(
     service: S,
 ) -> Server<AsyncStd, S, K> {
     serve(TcpListener::from(listener), config, service)
+}
+
+fn parts(listener: StdListener) -> (AsyncStd, AsyncListener) {
+    let listener = Async::new(listener).expect("a listener");
+    (AsyncStd, AsyncListener::new(Arc::new(listener)))
 }

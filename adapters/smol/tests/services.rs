@@ -6,7 +6,7 @@ mod services;
 use http::{Request, Response};
 use http_body_util::Full;
 use portcullis_smol as adapter;
-use portcullis_smol::{Body, Config, Server, Service, Smol, serve, serve_on};
+use portcullis_smol::{AsyncListener, Body, Config, Server, Service, Smol, serve, serve_on};
 use smol::Executor;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
@@ -25,6 +25,11 @@ fn server<S: Service<K>, K>(
     service: S,
 ) -> Server<Smol, S, K> {
     serve(TcpListener::try_from(listener).expect("a listener"), config, service)
+}
+
+fn parts(listener: StdListener) -> (Smol, AsyncListener) {
+    let listener = TcpListener::try_from(listener).expect("a listener");
+    (Smol, AsyncListener::new(listener.into()))
 }
 
 async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {

@@ -50,17 +50,35 @@ pub fn serve<S: Service<K>, K>(
     config: Arc<Config>,
     service: S,
 ) -> Server<Tokio, S, K> {
-    tcp::limit_unsent(&listener);
-    Server::new(Tokio(Handle::current()), TokioListener(listener), config, service)
+    Server::new(Tokio::current(), TokioListener::new(listener), config, service)
 }
 
 /// The runtime.
 #[derive(Clone, Debug)]
 pub struct Tokio(Handle);
 
+impl Tokio {
+    /// The runtime of the current task or thread.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn current() -> Self {
+        Tokio(Handle::current())
+    }
+}
+
 /// A listener.
 #[derive(Debug)]
 pub struct TokioListener(TcpListener);
+
+impl TokioListener {
+    /// Accepts from `listener`, and keeps the kernel from holding much for those who do not read
+    /// ([`tcp::limit_unsent`]).
+    pub fn new(listener: TcpListener) -> Self {
+        tcp::limit_unsent(&listener);
+        TokioListener(listener)
+    }
+}
 
 /// A connected socket.
 #[derive(Debug)]

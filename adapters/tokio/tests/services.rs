@@ -4,7 +4,7 @@
 mod services;
 
 use portcullis_tokio as adapter;
-use portcullis_tokio::{Config, Server, Service, Tokio, serve};
+use portcullis_tokio::{Config, Server, Service, Tokio, TokioListener, serve};
 use std::future::Future;
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, LazyLock};
@@ -27,6 +27,12 @@ fn server<S: Service<K>, K>(
 ) -> Server<Tokio, S, K> {
     let _entered = RUNTIME.enter();
     serve(TcpListener::from_std(listener).expect("a listener"), config, service)
+}
+
+fn parts(listener: StdListener) -> (Tokio, TokioListener) {
+    let _entered = RUNTIME.enter();
+    let listener = TcpListener::from_std(listener).expect("a listener");
+    (Tokio::current(), TokioListener::new(listener))
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What can be served, and how it ends: the tests of every adapter. Each includes this file beside the
-//! few lines that are its own: `adapter`, `server` and `spawn`. The clients block, and need no runtime.
+//! few lines that are its own: `adapter`, `server`, `parts` and `spawn`. The clients block, and need no
+//! runtime.
+
+mod counted;
 
 use super::{adapter, server, spawn};
 use adapter::portcullis::websocket::Violation;

@@ -1,0 +1,210 @@
+//! What a server asks of its runtime, counted: no poll without a reason, no alarm that is moved for
+//! nothing.
+
+use super::{PATIENCE, connect, hello, listener, start_server};
+use crate::{adapter, parts};
+use adapter::{Body, Config, Listener, Runtime, Server, Service, Socket, Timer};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// The requests of one test.
+const REQUESTS: u64 = 1000;
+
+/// What was asked for since the last look. Timers are made from nothing, so it has to be global: the
+/// tests of this file take turns.
+#[derive(Debug)]
+struct Counts {
+    polls: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+    alarms: AtomicU64,
+}
+
+static COUNTS: Counts = Counts {
+    polls: AtomicU64::new(0),
+    reads: AtomicU64::new(0),
+    writes: AtomicU64::new(0),
+    alarms: AtomicU64::new(0),
+};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Counts {
+    /// Polls of connections, reads, writes and alarms since the last call.
+    fn take(&self) -> [u64; 4] {
+        [&self.polls, &self.reads, &self.writes, &self.alarms].map(|count| count.swap(0, SeqCst))
+    }
+}
+
+/// A runtime that counts.
+#[derive(Clone)]
+struct Counted<T>(T);
+
+impl<R: Runtime> Runtime for Counted<R> {
+    type Listener = Counted<R::Listener>;
+    type Socket = Counted<R::Socket>;
+    type Timer = Counted<R::Timer>;
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let mut future = Box::pin(future);
+        self.0.spawn(poll_fn(move |cx| {
+            COUNTS.polls.fetch_add(1, SeqCst);
+            future.as_mut().poll(cx)
+        }));
+    }
+}
+
+impl<L: Listener> Listener for Counted<L> {
+    type Socket = Counted<L::Socket>;
+
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Socket, SocketAddr)>> {
+        self.0.poll_accept(cx).map_ok(|(socket, peer)| (Counted(socket), peer))
+    }
+}
+
+impl<S: Socket> Socket for Counted<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        COUNTS.reads.fetch_add(1, SeqCst);
+        self.0.poll_read(cx, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        COUNTS.writes.fetch_add(1, SeqCst);
+        self.0.poll_write(cx, slices)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.shutdown_write()
+    }
+
+    fn reset_on_close(&mut self) {
+        self.0.reset_on_close();
+    }
+}
+
+impl<T: Timer> Timer for Counted<T> {
+    fn new(at: Instant) -> Self {
+        COUNTS.alarms.fetch_add(1, SeqCst);
+        Counted(T::new(at))
+    }
+
+    fn reset(&mut self, at: Instant) {
+        COUNTS.alarms.fetch_add(1, SeqCst);
+        self.0.reset(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(cx)
+    }
+}
+
+/// Serves `service`, counted; a connection that has had its first answer.
+fn begin<S: Service<K>, K: 'static>(service: S) -> TcpStream {
+    let (listener, address) = listener();
+    let (runtime, listener) = parts(listener);
+    let config = Config::builder().requests_per_connection(u64::MAX).build().expect("valid");
+    start_server(Server::new(Counted(runtime), Counted(listener), Arc::new(config), service));
+    let mut stream = connect(address);
+    exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream
+}
+
+/// Sends a request, and waits for its answer.
+fn exchange(stream: &mut TcpStream, request: &[u8]) {
+    stream.write_all(request).expect("it reads");
+    let (mut answer, mut bytes) = (Vec::new(), [0; 1024]);
+    while !answer.ends_with(b"\r\n\r\nhello") {
+        let count = stream.read(&mut bytes).expect("an answer");
+        assert!(count > 0, "{answer:?}");
+        answer.extend_from_slice(&bytes[..count]);
+    }
+}
+
+/// Alarms that so much time may need: a deadline moves earlier at most once, and one that has come for
+/// nothing is set again, for no less than the default of the keep-alive timeout.
+fn most_alarms(time: Duration) -> u64 {
+    2 + time.as_secs() / 5
+}
+
+#[test]
+fn a_request_is_one_poll_and_no_alarm() {
+    let _turn = turn();
+    let mut stream = begin(hello);
+    COUNTS.take();
+    let start = Instant::now();
+    for _ in 0..REQUESTS {
+        exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let [polls, reads, writes, alarms] = COUNTS.take();
+    // An alarm may come for nothing; and what comes soon enough needs no poll of its own.
+    let most = REQUESTS + most_alarms(start.elapsed());
+    assert!((1..=most).contains(&polls), "{polls} polls");
+    // The second is how it hears of the next request.
+    assert!((REQUESTS..=2 * most).contains(&reads), "{reads} reads");
+    assert_eq!(writes, REQUESTS);
+    assert!(alarms <= most_alarms(start.elapsed()), "{alarms} alarms");
+}
+
+#[test]
+fn who_idles_is_not_polled() {
+    let _turn = turn();
+    let mut stream = begin(hello);
+    stream.set_read_timeout(Some(Duration::from_millis(300))).expect("it can be set");
+    // The time that this waits is the time that nothing may happen in.
+    let quiet = |stream: &mut TcpStream| {
+        let error = stream.read(&mut [0]).expect_err("nothing");
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    };
+    quiet(&mut stream);
+    COUNTS.take();
+    quiet(&mut stream);
+    assert_eq!(COUNTS.take(), [0; 4]);
+    stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
+    exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[test]
+fn content_that_comes_in_pieces_is_one_poll_a_piece() {
+    let _turn = turn();
+    let mut stream = begin(async |request: Request<Body>| {
+        // An answer is only given to content that came whole.
+        let whole = request.into_body().collect().await.is_ok();
+        Response::new(Full::new(if whole { b"hello" } else { &b"cut"[..] }))
+    });
+    stream.set_nodelay(true).expect("it can be set");
+    COUNTS.take();
+    let start = Instant::now();
+    for _ in 0..REQUESTS / 2 {
+        let head =
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+        stream.write_all(head).expect("it reads");
+        // The 100 says that the handler waits for the content.
+        let mut informed = [0; 25];
+        stream.read_exact(&mut informed).expect("a 100");
+        exchange(&mut stream, b"body");
+    }
+    let [polls, reads, writes, alarms] = COUNTS.take();
+    let most = REQUESTS + most_alarms(start.elapsed());
+    assert!((1..=most).contains(&polls), "{polls} polls");
+    assert!((REQUESTS..=3 * most).contains(&reads), "{reads} reads");
+    assert_eq!(writes, REQUESTS);
+    assert!(alarms <= most_alarms(start.elapsed()), "{alarms} alarms");
+}
