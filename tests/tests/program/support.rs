@@ -369,7 +369,8 @@ impl Client {
             tls.send_close_notify();
             tls.complete_io(&mut self.stream).expect("it is connected");
         }
-        self.stream.shutdown(Shutdown::Write).expect("it is connected");
+        // The close_notify may have been enough for the server to end it.
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Ends it with a RST.
@@ -416,8 +417,9 @@ fn command(place: Place, settings: &[&str]) -> Command {
 /// Asserts that `taken` is about `expected`: not earlier, and not much later.
 #[track_caller]
 pub(crate) fn assert_about(taken: Duration, expected: Duration) {
-    // The server's clock may have started a little earlier.
-    let early = Duration::from_millis(50);
+    // The server's clock may have started earlier, if this side was not given the processor in
+    // between. What is exact is tested in `core`.
+    let early = Duration::from_millis(250);
     assert!(taken + early >= expected, "{taken:?} is before {expected:?}");
     assert!(taken <= expected + SLACK, "{taken:?} is long after {expected:?}");
 }

@@ -228,17 +228,16 @@ fn floods_end_and_others_go_on(place: Place) {
 fn silence_is_pinged_and_then_closed(place: Place) {
     let settings = ["websocket_ping_interval=1s", "websocket_pong_timeout=1s"];
     let program = Program::with(place, &[&settings[..], &["keep_alive_timeout=500ms"]].concat());
+    let start = Instant::now();
     let mut client = open(&program);
-    let start = Instant::now();
     assert_eq!(client.take(2), [0x89, 0]);
     assert_about(start.elapsed(), SECOND);
+    let start = Instant::now();
     client.send(frame(0x8a, b""));
-    let start = Instant::now();
     assert_eq!(client.take(2), [0x89, 0]);
     assert_about(start.elapsed(), SECOND);
-    let start = Instant::now();
     assert_eq!(take_close(&mut client), (1011, "websocket_pong".to_owned()));
-    assert_about(start.elapsed(), SECOND);
+    assert_about(start.elapsed(), 2 * SECOND);
 }
 
 fn a_message_that_dribbles_in_is_closed(place: Place) {
@@ -262,8 +261,8 @@ fn who_reads_nothing_is_reset(place: Place) {
 
 fn idling_is_closed_where_that_is_asked_for(place: Place) {
     let program = Program::with(place, &["websocket_idle_timeout=1s"]);
-    let mut client = open(&program);
     let start = Instant::now();
+    let mut client = open(&program);
     assert_eq!(take_close(&mut client), (1001, "idle".to_owned()));
     assert_about(start.elapsed(), SECOND);
     client.send(frame(0x88, &1001u16.to_be_bytes()));
@@ -273,14 +272,14 @@ fn idling_is_closed_where_that_is_asked_for(place: Place) {
 fn a_close_that_nobody_answers_ends_at_its_timeout(place: Place) {
     let settings = ["websocket_idle_timeout=300ms", "websocket_close_timeout=1s"];
     let program = Program::with(place, &settings);
+    let start = Instant::now();
     let mut client = open(&program);
     assert_eq!(take_close(&mut client).0, 1001);
     // Its other messages are no answer.
-    let start = Instant::now();
     while client.send(frame(0x81, b"still here")) {
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_about(start.elapsed(), SECOND);
+    assert_about(start.elapsed(), Duration::from_millis(1300));
 }
 
 fn a_shutdown_says_going_away_and_waits_for_the_answer(place: Place) {
