@@ -41,7 +41,9 @@ fn withstand(place: Place, attack: Attack) {
     let Attack { attackers, setting, opening, part, reason, handshake } = attack;
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     open_as_many_files_as_possible();
-    let settings = [setting, "request_body_rate=100000", "requests_per_connection=1000000"];
+    // An answer that refuses is followed by a moment in which the attacker may still go on sending.
+    let brief = "linger_timeout=100ms";
+    let settings = [setting, brief, "request_body_rate=100000", "requests_per_connection=1000000"];
     let program = Program::with(place, &settings);
     let before = program.memory();
     let start = Instant::now();
