@@ -216,15 +216,19 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             moved |= self.exchange.is_due()
                 || (self.connection.wants_read() && self.read(cx, now, scratch));
         }
-        if self.exchange.is_due() {
+        let due = self.exchange.is_due();
+        if due {
             self.exchange.poll(cx, now, &mut self.connection);
         }
-        if self.write(cx, now) {
+        let wrote = self.write(cx, now);
+        if wrote {
             // What was written made room for more.
             self.exchange.written();
         }
         let reads_now = !reads && self.connection.wants_read();
-        moved || reads_now || self.exchange.is_due() || self.connection.has_events()
+        // Only what was done here can have brought events that were not there before.
+        let resumes = (due || wrote) && self.connection.has_events();
+        moved || reads_now || resumes || self.exchange.is_due()
     }
 
     /// Goes round until there is nothing left to do now.

@@ -1,9 +1,11 @@
 //! What a server asks of its runtime, counted: no poll without a reason, no alarm that is moved for
 //! nothing.
 
-use super::{PATIENCE, connect, hello, listener, start_server};
+use super::{connect, hello, listener, start_server};
 use crate::{adapter, parts};
-use adapter::{Body, Config, Listener, Runtime, Server, Service, Socket, Timer};
+use adapter::{
+    Body, Config, Listener, Runtime, Server, Service, Socket, Timer, Upgrade, refuse_upgrade,
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use std::future::{Future, poll_fn};
@@ -164,21 +166,43 @@ fn a_request_is_one_poll_and_no_alarm() {
 }
 
 #[test]
-fn who_idles_is_not_polled() {
+fn who_waits_is_not_polled() {
     let _turn = turn();
-    let mut stream = begin(hello);
-    stream.set_read_timeout(Some(Duration::from_millis(300))).expect("it can be set");
-    // The time that this waits is the time that nothing may happen in.
-    let quiet = |stream: &mut TcpStream| {
+    let waits = [
+        "",
+        "GET / HTTP/1.1\r\nHost: ",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: ",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbo",
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\u{1}",
+        "GET /never HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    let service = async |request: Request<Body>| match request.uri().path() {
+        "/never" => std::future::pending().await,
+        "/ws" => match Upgrade::new(&request) {
+            Ok(upgrade) => {
+                upgrade.accept(async |mut websocket| while websocket.receive().await.is_some() {})
+            }
+            Err(bad) => refuse_upgrade(bad),
+        },
+        _ => {
+            let _ = request.into_body().collect().await;
+            Response::new(Full::new(&b"hello"[..]))
+        }
+    };
+    for said in waits {
+        let mut stream = begin(service);
+        stream.write_all(said.as_bytes()).expect("it reads");
+        stream.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
+        // What is answered comes first; then the time that this waits is the time in which nothing
+        // may happen.
+        while stream.read(&mut [0; 1024]).is_ok() {}
+        COUNTS.take();
         let error = stream.read(&mut [0]).expect_err("nothing");
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
-    };
-    quiet(&mut stream);
-    COUNTS.take();
-    quiet(&mut stream);
-    assert_eq!(COUNTS.take(), [0; 4]);
-    stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
-    exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(COUNTS.take(), [0; 4], "{said:?}");
+    }
 }
 
 #[test]
