@@ -9,7 +9,8 @@
 # instructions: user-space instructions for one small keep-alive request through the whole server,
 #   counted by callgrind as the difference between a long and a short run over 8 connections.
 # messages: the same for one message of 64 bytes, and of 16 KiB, that a websocket sends back.
-# memory: resident bytes that each of 5,000 connections adds that are held open after one request.
+# memory: resident bytes that each of 5,000 connections adds that are held open after one request, or that are
+#   websockets and have had one message sent back.
 #
 # SERVER is bare, hyper, axum, fastwebsockets, tungstenite or portcullis (one of the `reference` servers on one thread), program
 # (`portcullis` as it is started by default) or program-1 (the same with one thread). hyper-tls,
@@ -116,13 +117,13 @@ instructions() {
     is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
     echo
     echo "user-space instructions per keep-alive request, $CONNECTIONS connections"
-    printf '%-14s %12s %12s\n' server "Host only" "10 fields"
+    printf '%-18s %12s %12s\n' server "Host only" "10 fields"
     local name small
     for name in "${servers[@]}"; do
         per_one "$name" requests
         small=$each
         per_one "$name" requests --browser
-        printf '%-14s %12d %12d\n' "$name" "$small" "$each"
+        printf '%-18s %12d %12d\n' "$name" "$small" "$each"
     done
 }
 
@@ -130,13 +131,13 @@ messages() {
     is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
     echo
     echo "user-space instructions per message that a websocket sends back, $CONNECTIONS connections"
-    printf '%-14s %12s %12s\n' server "64 B" "16 KiB"
+    printf '%-18s %12s %12s\n' server "64 B" "16 KiB"
     local name small
-    for name in fastwebsockets tungstenite portcullis "${program[@]}"; do
+    for name in "${websockets[@]}"; do
         per_one "$name" messages --size 64
         small=$each
         per_one "$name" messages --size 16384
-        printf '%-14s %12d %12d\n' "$name" "$small" "$each"
+        printf '%-18s %12d %12d\n' "$name" "$small" "$each"
     done
 }
 
@@ -145,16 +146,10 @@ memory() {
     (($(ulimit -n) >= IDLE + 100)) || fail "$IDLE connections need more open files than $(ulimit -n)"
     echo
     echo "resident bytes for each of $IDLE idle connections"
-    printf '%-14s %12s %12s\n' server "in turn" "at once"
+    printf '%-18s %12s %12s\n' server "in turn" "at once"
     local name
-    for name in "${servers[@]}"; do
-        printf '%-14s' "$name"
-        start_server "$name"
-        hold
-        start_server "$name"
-        hold --at-once
-        echo
-    done
+    for name in "${servers[@]}"; do hold_server "$name"; done
+    for name in "${websockets[@]}"; do hold_server "$name" --websocket; done
     if ! is_there nginx; then
         say "nginx is missing, and not compared (Debian: apt-get install nginx-light)"
         return
@@ -167,9 +162,21 @@ memory() {
     fi
 }
 
+# hold_server SERVER [--websocket]: its row.
+hold_server() {
+    local name=$1
+    shift
+    printf '%-18s' "$name${1:+, ws}"
+    start_server "$name"
+    hold "$@"
+    start_server "$name"
+    hold --at-once "$@"
+    echo
+}
+
 # hold_nginx NAME: its row.
 hold_nginx() {
-    printf '%-14s' "$1"
+    printf '%-18s' "$1"
     start_nginx "$1"
     hold
     start_nginx "$1"
@@ -292,10 +299,10 @@ is_there cargo || fail "cargo is missing"
 say "building…"
 cargo build --quiet --release -p portcullis-tests --bins
 servers=(bare hyper axum portcullis hyper-tls portcullis-tls)
-program=()
+websockets=(fastwebsockets tungstenite portcullis)
 if cargo build --quiet --release -p portcullis-serve --bin portcullis; then
-    program=(program program-1)
-    servers+=("${program[@]}")
+    servers+=(program program-1)
+    websockets+=(program)
     if "$bin/portcullis" --help | grep -e --tls-self-signed >/dev/null; then
         servers+=(program-tls)
     else

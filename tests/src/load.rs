@@ -28,6 +28,7 @@ pub mod blocking;
 mod client;
 mod echo;
 pub mod idle;
+mod reader;
 mod request;
 mod stream;
 #[cfg(test)]

@@ -87,6 +87,9 @@ struct Idle {
     /// All connections come and ask at once, instead of one after the other
     #[arg(long)]
     at_once: bool,
+    /// Websockets at /ws instead, which have had one message of 64 bytes sent back
+    #[arg(long)]
+    websocket: bool,
 }
 
 fn main() -> ExitCode {
@@ -146,7 +149,11 @@ fn run(plan: &Plan, what: &str) -> Result<(), Box<dyn Error>> {
 fn idle(arguments: &Idle, transport: &Transport) -> Result<(), Box<dyn Error>> {
     let arrival = if arguments.at_once { Arrival::AtOnce } else { Arrival::InTurn };
     let Idle { address, pid, connections, .. } = *arguments;
-    let idle = idle::hold(address, pid, connections, transport, arrival)?;
+    let request = match arguments.websocket {
+        false => Request::get("/hello"),
+        true => Request::message(ECHO, 64, false),
+    };
+    let idle = idle::hold(address, pid, connections, transport, &request, arrival)?;
     println!("{:.0}", idle.each());
     Ok(())
 }

@@ -6,8 +6,7 @@ use std::time::Instant;
 use mio::event::Event;
 use mio::{Interest, Poll, Token};
 
-use super::answer::{Answers, Step};
-use super::echo::Echoes;
+use super::reader::Reader;
 use super::stream::Stream;
 use super::{BadAnswer, LoadError, Plan, Tally};
 
@@ -41,12 +40,6 @@ struct Awaited {
     closing: bool,
 }
 
-/// Reads what comes back.
-enum Reader {
-    Answers(Answers),
-    Echoes(Echoes),
-}
-
 impl<'p> Client<'p> {
     /// Connects and prepares the first burst; `None` if no requests are left for it.
     pub(super) fn start(
@@ -73,7 +66,7 @@ impl<'p> Client<'p> {
             awaited: Awaited {
                 began: Instant::now(),
                 owed,
-                reader: Reader::new(plan),
+                reader: Reader::new(&plan.request, plan.answer_length),
                 alone: plan.request.closes(),
                 closing: false,
             },
@@ -204,38 +197,6 @@ impl<'p> Client<'p> {
         self.awaited.closing = false;
         self.load();
         Ok(())
-    }
-}
-
-impl Reader {
-    fn new(plan: &Plan) -> Self {
-        match plan.request.echo() {
-            None => Reader::Answers(Answers::new(plan.answer_length)),
-            Some(message) => Reader::Echoes(Echoes::new(message.clone())),
-        }
-    }
-
-    /// A new connection: what was held of the old one is void.
-    fn restart(&mut self) {
-        match self {
-            Reader::Answers(answers) => answers.restart(),
-            Reader::Echoes(echoes) => echoes.restart(),
-        }
-    }
-
-    /// Whether requests may be sent.
-    fn is_open(&self) -> bool {
-        match self {
-            Reader::Answers(_) => true,
-            Reader::Echoes(echoes) => echoes.is_open(),
-        }
-    }
-
-    fn step(&mut self, bytes: &[u8]) -> Result<Step, BadAnswer> {
-        match self {
-            Reader::Answers(answers) => answers.step(bytes),
-            Reader::Echoes(echoes) => echoes.step(bytes),
-        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What an idle connection costs a server: its resident memory before and after many of them.
+//! What an idle connection, or websocket, costs a server: its resident memory before and after many of
+//! them.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -6,8 +7,8 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::answer::Answers;
 use super::blocking::Connection;
+use super::reader::Reader;
 use super::{BadAnswer, LoadError, Request, Transport};
 
 /// How long one answer may take.
@@ -22,7 +23,8 @@ const REST: Duration = Duration::from_millis(100);
 pub enum Arrival {
     /// One after the other: each has its answer before the next one comes.
     InTurn,
-    /// All connect, then (with TLS) all begin a handshake, then all ask, then all read their answers.
+    /// All connect, then (with TLS) all begin a handshake, then all ask, then all read their answers;
+    /// websockets are all opened first.
     AtOnce,
 }
 
@@ -51,22 +53,24 @@ impl Idle {
     }
 }
 
-/// Opens so many connections to the process `pid`, has one request answered on each, leaves them
+/// Opens so many connections to the process `pid`, has `request` answered on each, leaves them
 /// idle and measures. They stay open until the result is dropped.
 pub fn hold(
     address: SocketAddr,
     pid: u32,
     count: usize,
     transport: &Transport,
+    request: &Request,
     arrival: Arrival,
 ) -> Result<Idle, LoadError> {
-    let request = Request::get("/hello");
     let before = resident(pid)?;
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
         let mut stream = Connection::open(address, transport, PATIENCE)?;
         if arrival == Arrival::InTurn {
-            ask(&mut stream, &request)?;
+            let mut reader = open(&mut stream, request)?;
+            stream.write_all(request.head())?;
+            read_answer(&mut stream, &mut reader)?;
         }
         connections.push(stream);
     }
@@ -74,11 +78,13 @@ pub fn hold(
         for stream in &mut connections {
             stream.greet()?;
         }
+        let open = |stream| open(stream, request);
+        let mut readers = connections.iter_mut().map(open).collect::<Result<Vec<_>, _>>()?;
         for stream in &mut connections {
             stream.write_all(request.head())?;
         }
-        for stream in &mut connections {
-            read_answer(stream)?;
+        for (stream, reader) in connections.iter_mut().zip(&mut readers) {
+            read_answer(stream, reader)?;
         }
     }
     let after = settled(pid)?;
@@ -88,30 +94,41 @@ pub fn hold(
     Ok(Idle { connections, before, after })
 }
 
-fn ask(stream: &mut Connection, request: &Request) -> Result<(), LoadError> {
-    stream.write_all(request.head())?;
-    read_answer(stream)
-}
-
-fn read_answer(stream: &mut Connection) -> Result<(), LoadError> {
-    let mut answers = Answers::new(None);
-    let mut buffer = [0; 4 << 10];
-    loop {
-        let count = stream.read(&mut buffer)?;
-        let mut bytes = &buffer[..count];
-        if bytes.is_empty() {
-            return Err(LoadError::Cut(1));
-        }
-        while !bytes.is_empty() {
-            let step = answers.step(bytes)?;
-            bytes = &bytes[step.used..];
-            match step.end {
-                Some(_) if bytes.is_empty() => return Ok(()),
-                Some(_) => return Err(BadAnswer::Excess.into()),
-                None => {}
-            }
+/// Opens what has to be opened before a request may be sent.
+fn open(stream: &mut Connection, request: &Request) -> Result<Reader, LoadError> {
+    let mut reader = Reader::new(request, None);
+    stream.write_all(request.opening())?;
+    while !reader.is_open() {
+        if read(stream, &mut reader)? {
+            return Err(BadAnswer::Excess.into());
         }
     }
+    Ok(reader)
+}
+
+fn read_answer(stream: &mut Connection, reader: &mut Reader) -> Result<(), LoadError> {
+    while !read(stream, reader)? {}
+    Ok(())
+}
+
+/// Reads once; true if that brought the end of an answer, and nothing behind it.
+fn read(stream: &mut Connection, reader: &mut Reader) -> Result<bool, LoadError> {
+    let mut buffer = [0; 4 << 10];
+    let count = stream.read(&mut buffer)?;
+    let mut bytes = &buffer[..count];
+    if bytes.is_empty() {
+        return Err(LoadError::Cut(1));
+    }
+    while !bytes.is_empty() {
+        let step = reader.step(bytes)?;
+        bytes = &bytes[step.used..];
+        match step.end {
+            Some(_) if bytes.is_empty() => return Ok(true),
+            Some(_) => return Err(BadAnswer::Excess.into()),
+            None => {}
+        }
+    }
+    Ok(false)
 }
 
 /// A connection that the server has closed meanwhile would make the rest look cheap.

@@ -241,12 +241,12 @@ fn a_connection_is_held_until_it_is_dropped() {
     for arrival in [Arrival::InTurn, Arrival::AtOnce] {
         // A second head does not come.
         let (address, server) = server(1, vec![ANSWER, ANSWER]);
-        let held = idle::hold(address, process, 1, &Transport::Plain, arrival);
+        let held = idle::hold(address, process, 1, &Transport::Plain, &hello(), arrival);
         drop(held.expect("a good answer"));
         assert_eq!(server.join().expect("no panic"), 1, "{arrival:?}");
 
         let (address, server) = tls_server(1, vec![ANSWER, ANSWER], usize::MAX);
-        let held = idle::hold(address, process, 1, &Transport::tls(), arrival);
+        let held = idle::hold(address, process, 1, &Transport::tls(), &hello(), arrival);
         drop(held.expect("a good answer"));
         assert_eq!(server.join().expect("no panic"), 1, "{arrival:?} over TLS");
     }
@@ -256,12 +256,60 @@ fn a_connection_is_held_until_it_is_dropped() {
 fn a_connection_that_is_closed_is_not_held() {
     let process = std::process::id();
     let (address, server) = server(1, vec![ANSWER]);
-    let held = idle::hold(address, process, 1, &Transport::Plain, Arrival::InTurn);
+    let held = idle::hold(address, process, 1, &Transport::Plain, &hello(), Arrival::InTurn);
     assert!(matches!(held, Err(LoadError::Cut(0))), "{held:?}");
     server.join().expect("no panic");
 
     let (address, server) = tls_server(1, vec![ANSWER], usize::MAX);
-    let held = idle::hold(address, process, 1, &Transport::tls(), Arrival::InTurn);
+    let held = idle::hold(address, process, 1, &Transport::tls(), &hello(), Arrival::InTurn);
     assert!(matches!(held, Err(LoadError::Cut(0))), "{held:?}");
     server.join().expect("no panic");
+}
+
+fn hello() -> Request {
+    Request::get("/hello")
+}
+
+/// Sends back the messages of so many websockets, each on a thread of its own.
+fn echo_server(connections: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for _ in 0..connections {
+            let stream = listener.accept().expect("a client").0;
+            thread::spawn(|| {
+                let mut websocket = tungstenite::accept(stream).expect("a handshake");
+                // It ends when the client does.
+                while let Ok(message) = websocket.read() {
+                    if websocket.send(message).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn messages_are_counted_once_they_have_come_back() {
+    for (size, text) in [(0, true), (64, false), (70_000, true)] {
+        let plan =
+            Plan::new(echo_server(2), Request::message("/", size, text), Limit::Requests(20));
+        let outcome = run(&plan.connections(2).burst(3)).expect("messages come back");
+        assert_eq!((outcome.requests, outcome.connections), (20, 2));
+        assert_eq!(outcome.received, 20 * size as u64);
+        assert_eq!(outcome.latencies.len(), 20);
+    }
+}
+
+#[test]
+fn idle_websockets_have_had_a_message_sent_back() {
+    let message = Request::message("/", 64, false);
+    let process = std::process::id();
+    for arrival in [Arrival::InTurn, Arrival::AtOnce] {
+        let address = echo_server(3);
+        let held = idle::hold(address, process, 3, &Transport::Plain, &message, arrival);
+        assert!(held.is_ok(), "{held:?}");
+    }
 }
