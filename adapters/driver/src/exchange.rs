@@ -9,7 +9,7 @@ use crate::link::Link;
 use crate::service::{BoxError, Service};
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
-use crate::websocket::{Accepting, CloseFrame, Closed, Meeting, Message, Running, WebSocket};
+use crate::websocket::{Accepting, CloseFrame, Closed, Meeting, Message, Messaging};
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
@@ -33,8 +33,6 @@ pin_project! {
         Answering { #[pin] answer: Answering<B> },
         // The rest of an answer that was given on the spot.
         Finishing { content: Bytes },
-        // The request has become a websocket.
-        Messaging { running: Option<Running>, meeting: Arc<Meeting> },
     }
 }
 
@@ -49,14 +47,19 @@ pin_project! {
     }
 }
 
+/// What the application is at.
+enum Activity<F, B> {
+    /// The request is handled or answered; the box holds it for as long as there is one here.
+    Work(Slot<Work<F, B>>),
+    /// The request has become a websocket. What its handler needed is gone.
+    Messaging(Box<Messaging>),
+}
+
 /// The application's side of a connection.
 pub(crate) struct Exchange<S: Service<K>, K> {
     stream: Option<StreamId>,
-    /// The box holds it for as long as there is one here.
-    work: Option<Slot<Work<S::Future, S::ResponseBody>>>,
+    activity: Option<Activity<S::Future, S::ResponseBody>>,
     upload: Option<Arc<Upload>>,
-    /// Where messages go, once the request has become a websocket.
-    meeting: Option<Arc<Meeting>>,
     /// Something happened that the application may be waiting for.
     due: bool,
 }
@@ -67,16 +70,18 @@ enum Outcome {
     Waits,
     /// The answer is complete, or can't be.
     Over,
+    /// The request has become a websocket.
+    Upgraded(Box<Messaging>),
 }
 
 impl<S: Service<K>, K> Exchange<S, K> {
     pub(crate) const fn new() -> Self {
-        Exchange { stream: None, work: None, upload: None, meeting: None, due: false }
+        Exchange { stream: None, activity: None, upload: None, due: false }
     }
 
     /// Whether the application may get on if it is polled.
     pub(crate) fn is_due(&self) -> bool {
-        self.due && self.work.is_some()
+        self.due && self.activity.is_some()
     }
 
     /// The task was woken, for whatever reason.
@@ -86,7 +91,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
 
     /// Something was written. Who could not send all of a message is told by an event.
     pub(crate) fn written(&mut self) {
-        self.due |= self.meeting.is_none();
+        self.due |= self.meeting().is_none();
     }
 
     /// Takes in an event. A handler is called, and polled for the first time, within its event; and so
@@ -117,7 +122,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 if let Some(upload) = &self.upload {
                     upload.end(Err(BodyError::Reset(reason)));
                 }
-                if let Some(meeting) = &self.meeting {
+                if let Some(meeting) = self.meeting() {
                     meeting.end(Closed::Reset(reason));
                 }
             }
@@ -128,7 +133,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 }
             }
             Event::Closing { code, reason, .. } => {
-                if let Some(meeting) = &self.meeting {
+                if let Some(meeting) = self.meeting() {
                     meeting.end(Closed::Peer(CloseFrame { code, reason: reason.into() }));
                 }
             }
@@ -140,7 +145,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
     /// Takes in a message of the websocket.
     pub(crate) fn on_message(&mut self, now: Tick, connection: &mut Connection, message: Message) {
         self.due = true;
-        if let (Some(meeting), Some(stream)) = (&self.meeting, self.stream)
+        if let (Some(meeting), Some(stream)) = (self.meeting(), self.stream)
             && meeting.receive(message)
         {
             // It is alive: a message came just now.
@@ -170,11 +175,12 @@ impl<S: Service<K>, K> Exchange<S, K> {
         let tell_peer = shared.tell_peer;
         let incoming = Incoming { link, head, peer, tell_peer, left: &mut left };
         // Each is made where it stays: moving a handler costs more than the branch.
-        self.work = match shared.service.call(incoming) {
-            Reply(Some(future)) => Some(spare::boxed(|| Work::Handling { future })),
+        let work = match shared.service.call(incoming) {
+            Reply(Some(future)) => spare::boxed(|| Work::Handling { future }),
             Reply(None) if left.content.is_empty() => return,
-            Reply(None) => Some(spare::boxed(|| Work::Finishing { content: left.content })),
+            Reply(None) => spare::boxed(|| Work::Finishing { content: left.content }),
         };
+        self.activity = Some(Activity::Work(work));
         self.stream = Some(stream);
         self.upload = left.upload;
     }
@@ -183,31 +189,54 @@ impl<S: Service<K>, K> Exchange<S, K> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Tick, connection: &mut Connection) {
         self.due = false;
         let Some(stream) = self.stream else { return };
-        let Some(work) = self.work.as_mut().and_then(|work| work.as_mut().as_pin_mut()) else {
-            return;
-        };
-        let mut step = Step {
-            link: Link { now, connection, stream },
-            upload: self.upload.as_deref(),
-            meeting: &mut self.meeting,
-        };
-        if let Outcome::Over = work.poll_work(cx, &mut step) {
-            if let Some(work) = self.work.take() {
-                spare::keep_box(work);
+        let mut link = Link { now, connection, stream };
+        let outcome = match &mut self.activity {
+            Some(Activity::Work(work)) => {
+                let Some(work) = work.as_mut().as_pin_mut() else { return };
+                let upload = self.upload.as_deref();
+                work.poll_work(cx, &mut Step { link, upload })
             }
-            self.end(Err(BodyError::Closed));
+            Some(Activity::Messaging(messaging)) => match messaging.poll(cx, &mut link) {
+                true => Outcome::Over,
+                false => Outcome::Waits,
+            },
+            None => Outcome::Waits,
+        };
+        match outcome {
+            Outcome::Waits => {}
+            Outcome::Over => {
+                self.put_away();
+                self.end(Err(BodyError::Closed));
+            }
+            Outcome::Upgraded(messaging) => {
+                self.put_away();
+                self.activity = Some(Activity::Messaging(messaging));
+                self.poll(cx, now, connection);
+            }
+        }
+    }
+
+    /// Leaves the handler's box for the next one.
+    fn put_away(&mut self) {
+        if let Some(Activity::Work(work)) = self.activity.take() {
+            spare::keep_box(work);
+        }
+    }
+
+    /// Where messages go, once the request has become a websocket.
+    fn meeting(&self) -> Option<&Meeting> {
+        match &self.activity {
+            Some(Activity::Messaging(messaging)) => Some(messaging.meeting()),
+            _ => None,
         }
     }
 
     /// The exchange is over; whoever still reads its content is told.
     pub(crate) fn end(&mut self, end: Result<Option<HeaderMap>, BodyError>) {
-        self.work = None;
+        self.activity = None;
         self.stream = None;
         if let Some(upload) = self.upload.take() {
             upload.end(end);
-        }
-        if let Some(meeting) = self.meeting.take() {
-            meeting.end(Closed::Lost);
         }
     }
 }
@@ -222,7 +251,6 @@ impl<S: Service<K>, K> Drop for Exchange<S, K> {
 struct Step<'a> {
     link: Link<'a>,
     upload: Option<&'a Upload>,
-    meeting: &'a mut Option<Arc<Meeting>>,
 }
 
 impl Step<'_> {
@@ -254,43 +282,14 @@ impl Step<'_> {
         Outcome::Over
     }
 
-    /// Answers with 101, and lets the handler's websocket begin.
-    fn begin_websocket(
-        &mut self,
-        accepting: Accepting,
-        fields: &HeaderMap,
-    ) -> Result<Running, Misuse> {
-        let Accepting { mut accepted, deflate_by_config, options, run } = accepting;
-        if deflate_by_config && !self.link.connection.config().websocket_deflate() {
-            accepted = accepted.without_deflate();
-        }
-        self.link.accept_websocket(&accepted, fields, options)?;
-        let meeting = self.meeting.insert(Arc::default());
-        Ok(run(WebSocket::new(meeting.clone())))
-    }
-
-    /// Lets the handler's websocket work as far as it can.
-    fn poll_websocket(
-        &mut self,
-        cx: &mut Context<'_>,
-        running: &mut Option<Running>,
-        meeting: &Meeting,
-    ) -> Outcome {
-        let Link { now, connection, stream } = &mut self.link;
-        loop {
-            if running.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
-                // What it leaves to be sent is still sent. The websocket ends with it, even if it was
-                // given away.
-                *running = None;
-                meeting.close(None);
-            }
-            let goes_on = meeting.pass_wishes(cx, *now, connection, *stream);
-            if running.is_none() && meeting.is_settled() {
-                return Outcome::Over;
-            }
-            if !goes_on {
-                return Outcome::Waits;
-            }
+    #[cold]
+    fn begin_websocket(&mut self, accepting: Accepting, parts: &mut Parts) -> Outcome {
+        // Frameworks tell the length of the content, which there is not.
+        parts.headers.remove(CONTENT_LENGTH);
+        match Messaging::begin(&mut self.link, accepting, &parts.headers) {
+            Ok(messaging) => Outcome::Upgraded(Box::new(messaging)),
+            Err(Misuse::UnknownStream) => Outcome::Over,
+            Err(misuse) => self.fail("the websocket cannot be accepted", misuse),
         }
     }
 }
@@ -306,9 +305,6 @@ where
             WorkProjection::Finishing { content } => {
                 return step.send(content).unwrap_or_else(|| step.finish(None));
             }
-            WorkProjection::Messaging { running, meeting } => {
-                return step.poll_websocket(cx, running, meeting);
-            }
             WorkProjection::Handling { future } => future.poll(cx),
         };
         // The handler's wishes count even for an answer that came at once.
@@ -320,39 +316,12 @@ where
         };
         let (mut parts, body) = response.into_parts();
         if let Some(accepting) = Accepting::take(&mut parts) {
-            return self.begin_websocket(cx, step, accepting, &mut parts);
+            return step.begin_websocket(accepting, &mut parts);
         }
         let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
         self.set(Work::Answering { answer });
         match self.project() {
             WorkProjection::Answering { answer } => answer.begin(cx, step, &mut parts),
-            _ => Outcome::Waits,
-        }
-    }
-}
-
-impl<F, B> Work<F, B> {
-    #[cold]
-    fn begin_websocket(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        step: &mut Step<'_>,
-        accepting: Accepting,
-        parts: &mut Parts,
-    ) -> Outcome {
-        // Frameworks tell the length of the content, which there is not.
-        parts.headers.remove(CONTENT_LENGTH);
-        let running = match step.begin_websocket(accepting, &parts.headers) {
-            Ok(running) => running,
-            Err(Misuse::UnknownStream) => return Outcome::Over,
-            Err(misuse) => return step.fail("the websocket cannot be accepted", misuse),
-        };
-        let Some(meeting) = step.meeting.clone() else { return Outcome::Over };
-        self.set(Work::Messaging { running: Some(running), meeting });
-        match self.project() {
-            WorkProjection::Messaging { running, meeting } => {
-                step.poll_websocket(cx, running, meeting)
-            }
             _ => Outcome::Waits,
         }
     }

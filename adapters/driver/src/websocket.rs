@@ -6,6 +6,7 @@
 //! connection, after each poll on its own task, or when it is woken from another.
 
 mod meeting;
+mod messaging;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 pub(crate) use meeting::Meeting;
+pub(crate) use messaging::Messaging;
 
 /// A whole message.
 #[derive(Clone, Debug, PartialEq, Eq)]

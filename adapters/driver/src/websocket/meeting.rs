@@ -158,7 +158,7 @@ impl Meeting {
     }
 
     /// Closes behind what waits to be sent; only the first close counts.
-    pub(crate) fn close(&self, frame: Option<CloseFrame>) {
+    pub(super) fn close(&self, frame: Option<CloseFrame>) {
         let mut state = self.lock();
         if !state.closing && !state.is_lost() {
             state.closing = true;

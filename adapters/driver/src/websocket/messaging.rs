@@ -1,0 +1,65 @@
+//! A websocket in the driver's hands: what the handler made of it, polled on the connection's own task.
+
+use super::{Accepting, Closed, Meeting, Running, WebSocket};
+use crate::link::Link;
+use http::HeaderMap;
+use portcullis::Misuse;
+use std::sync::Arc;
+use std::task::Context;
+
+/// A request that has become a websocket.
+pub(crate) struct Messaging {
+    /// Until it is ready.
+    running: Option<Running>,
+    meeting: Arc<Meeting>,
+}
+
+impl Messaging {
+    /// Answers with 101, and lets the handler's websocket begin.
+    pub(crate) fn begin(
+        link: &mut Link<'_>,
+        accepting: Accepting,
+        fields: &HeaderMap,
+    ) -> Result<Self, Misuse> {
+        let Accepting { mut accepted, deflate_by_config, options, run } = accepting;
+        if deflate_by_config && !link.connection.config().websocket_deflate() {
+            accepted = accepted.without_deflate();
+        }
+        link.accept_websocket(&accepted, fields, options)?;
+        let meeting = Arc::<Meeting>::default();
+        let running = Some(run(WebSocket::new(meeting.clone())));
+        Ok(Messaging { running, meeting })
+    }
+
+    /// Where its messages go.
+    pub(crate) fn meeting(&self) -> &Meeting {
+        &self.meeting
+    }
+
+    /// Lets it work as far as it can; true if it is over.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, link: &mut Link<'_>) -> bool {
+        let Messaging { running, meeting } = self;
+        let Link { now, connection, stream } = link;
+        loop {
+            if running.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
+                // What it leaves to be sent is still sent. The websocket ends with it, even if it was
+                // given away.
+                *running = None;
+                meeting.close(None);
+            }
+            let goes_on = meeting.pass_wishes(cx, *now, connection, *stream);
+            if running.is_none() && meeting.is_settled() {
+                return true;
+            }
+            if !goes_on {
+                return false;
+            }
+        }
+    }
+}
+
+impl Drop for Messaging {
+    fn drop(&mut self) {
+        self.meeting.end(Closed::Lost);
+    }
+}
