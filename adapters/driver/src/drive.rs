@@ -1,8 +1,8 @@
 //! The loop: a connection and a socket as one future.
 //!
 //! Each round: reading, the application, writing, so that what arrives is answered at once, and
-//! answers which are ready together leave together. It goes round while there may be more to do, up to a number that keeps it fair, and
-//! then waits with one timer.
+//! answers which are ready together leave together. It goes round while there may be more to do, up
+//! to a number that keeps it fair, and then waits with one timer.
 
 use crate::clock;
 use crate::control::Order;

@@ -15,7 +15,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Wakes a task later.
     type Timer: Timer;
 
-    /// Runs `future` to its end, on its own.
+    /// Runs `future` to its end, as a task of its own: whoever else is polled with the same waker is
+    /// not woken by it.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
 }
 

@@ -259,8 +259,10 @@ impl Meeting {
     pub(crate) fn end(&self, end: Closed) {
         let mut state = self.lock();
         if state.end.is_none() {
-            // An answer to our close is no close of the peer's.
-            let here = state.closing && matches!(end, Closed::Peer(_));
+            // An answer to our close is no close of the peer's. One that comes before ours is out is none,
+            // and what waits before ours still goes.
+            let is_out = state.closing && state.close.is_none();
+            let here = is_out && matches!(end, Closed::Peer(_));
             state.end = Some(if here { Closed::Here } else { end });
             if state.is_lost() || here {
                 state.driver.leave();
@@ -334,6 +336,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis::Event;
+    use portcullis::websocket::{Handshake, Options};
+    use std::io::IoSlice;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::task::{Wake, Waker};
@@ -424,5 +429,58 @@ mod tests {
         assert_eq!(meeting.poll_next(&cx), Poll::Ready(None));
         assert!(answered());
         assert!(meeting.check_open().is_err());
+    }
+
+    #[test]
+    fn what_was_sent_before_this_side_closed_reaches_a_peer_that_closes_meanwhile() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+        let stream = open(&mut connection);
+        let meeting = Meeting::default();
+        meeting.push(Message::Binary(vec![7; 200_000].into()));
+        meeting.close(None);
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        // A close of the client's, with 1000; the mask is of zeros.
+        let mut frame = [0x88, 0x82, 0, 0, 0, 0, 3, 232];
+        let mut events = connection.receive(Tick::ZERO, &mut frame).expect("it reads");
+        let Some((_, Event::Closing { code, .. })) = events.next() else { panic!("no close") };
+        let close = Closed::Peer(CloseFrame { code, reason: ByteString::new() });
+        meeting.end(close.clone());
+        drop(events);
+        assert_eq!((meeting.closed(), meeting.is_settled()), (Some(close), false));
+        let mut sent = Vec::new();
+        for _ in 0..10 {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = connection.outgoing(&mut slices);
+            let before = sent.len();
+            slices[..count].iter().for_each(|slice| sent.extend_from_slice(slice));
+            let bytes = sent.len() - before;
+            connection.sent(Tick::ZERO, bytes);
+            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        }
+        assert_eq!(sent.iter().filter(|byte| **byte == 7).count(), 200_000);
+        assert!(sent.ends_with(&[0x88, 2, 3, 232]), "our close comes last");
+        assert!(meeting.is_settled());
+    }
+
+    /// Makes it a websocket, whose handshake has been answered.
+    fn open(connection: &mut Connection) -> StreamId {
+        let mut head =
+            *b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let stream = {
+            let mut events = connection.receive(Tick::ZERO, &mut head).expect("it reads");
+            let Some((connection, Event::Request { stream, head })) = events.next() else {
+                panic!("no request");
+            };
+            let handshake = Handshake::read(&head).expect("a good request");
+            let accepted = handshake.accept(None, None).expect("nothing was chosen");
+            connection
+                .accept_websocket(Tick::ZERO, stream, &accepted, None, Options::default())
+                .expect("it is owed an answer");
+            stream
+        };
+        connection.sent(Tick::ZERO, usize::MAX);
+        stream
     }
 }
