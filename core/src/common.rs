@@ -216,7 +216,19 @@ impl Common {
             // The wait is over: the next one begins anew.
             self.timers.stop(Timer::Response);
         } else {
+            // It may have begun just now, and what was taken counts.
+            if !self.is_handshaking() {
+                self.begin_response();
+            }
             self.response.progress(self.config.response_minimum(), was_sent, self.now);
+        }
+    }
+
+    /// Bytes that wait after a moment without any are a new wait, with all of its grace.
+    fn begin_response(&mut self) {
+        if !self.timers.is_set(Timer::Response) {
+            self.response = Rate::running(self.config.response_minimum(), self.now);
+            self.timers.set(Timer::Response, self.response.deadline());
         }
     }
 
@@ -245,10 +257,7 @@ impl Common {
         if self.is_flushed() {
             self.timers.stop(Timer::Response);
         } else {
-            // Bytes that wait after a moment without any are a new wait, with all of its grace.
-            if !self.timers.is_set(Timer::Response) {
-                self.response = Rate::running(self.config.response_minimum(), self.now);
-            }
+            self.begin_response();
             self.timers.set(Timer::Response, self.response.deadline());
         }
         if let Life::Lingering { reason, discard } = self.life {

@@ -97,7 +97,9 @@ impl Connection {
         if self.pulling || !self.wants_read() {
             return Err(Misuse::NotReading);
         }
-        self.advance(now);
+        // Which guard counts what is incomplete depends on the timers.
+        self.settle_now();
+        self.common.advance(now);
         let plaintext = self.receive_tls(fresh);
         Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
     }
@@ -170,7 +172,9 @@ impl Connection {
     }
 
     fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
-        self.advance(now);
+        // From here on the timers stand still, and have to be right.
+        self.settle_now();
+        self.common.advance(now);
         let nested = replace(&mut self.pulling, true);
         let held = take(&mut self.common.held);
         Events {
@@ -466,7 +470,10 @@ impl Connection {
 
     /// The first `bytes` of [`outgoing`](Self::outgoing) were written.
     pub fn sent(&mut self, now: Tick, bytes: usize) {
-        self.act(now, |_, common| common.sent(bytes));
+        self.act(now, |protocol, common| {
+            common.sent(bytes);
+            protocol.sent(common);
+        });
     }
 
     // ---- time -----------------------------------------------------------------------------------
@@ -553,7 +560,10 @@ impl Connection {
     #[inline]
     fn settle(&mut self) {
         self.unsettled = true;
-        self.protocol.release(&self.common);
+        // What is held is out on loan while events are pulled.
+        if !self.pulling {
+            self.protocol.release(&self.common);
+        }
         if !self.common.is_open() {
             self.settle_now();
         }
@@ -664,6 +674,10 @@ impl Drop for Events<'_, '_> {
         connection.pulling = false;
         connection.settle_tls();
         connection.settle();
+        if connection.common.blocked {
+            // The wait for the peer is over, however short the one for the application is.
+            connection.settle_now();
+        }
     }
 }
 

@@ -128,6 +128,14 @@ impl Protocol {
         }
     }
 
+    /// The peer took some of what waited.
+    #[inline]
+    pub(crate) fn sent(&mut self, common: &Common) {
+        if let Protocol::WebSocket(session) = self {
+            session.sent(common);
+        }
+    }
+
     /// Frees what is of no use until more bytes arrive; the last thing that every public call does.
     #[inline]
     pub(crate) fn release(&mut self, common: &Common) {

@@ -253,6 +253,27 @@ fn an_idle_websocket_with_compression_fits_in_1_kib_unless_contexts_are_kept() {
 }
 
 #[test]
+fn a_context_is_made_once_for_all_messages_of_a_read() {
+    let payload = frames::deflate(&mut frames::compressor(), b"the same for each of them");
+    let one = message(FIN | frames::COMPRESSED | frames::BINARY, &payload);
+    let allocations = |count: usize| {
+        let (mut connection, stream) = websocket(Some(DeflateSettings::default()));
+        let mut wire = one.repeat(count);
+        let counted = measure(|| {
+            let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+            while let Some((connection, event)) = events.next() {
+                assert!(matches!(event, Event::Message { .. }), "{event:?}");
+                connection.request_data(NOW, stream, 1).expect("alive");
+            }
+        });
+        counted.bytes_total
+    };
+    let (few, many) = (allocations(1), allocations(101));
+    // Each message is put together in memory of its own.
+    assert!(many - few < 100 * 1024, "{few} bytes for one, {many} for more");
+}
+
+#[test]
 fn a_large_message_owns_twice_what_has_arrived_of_it_at_most() {
     let mut wire = message(BINARY, &vec![7; 4 << 20]);
     for arrived in [1, 100, 5000, 100_000, 3_000_000] {

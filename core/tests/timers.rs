@@ -3,7 +3,7 @@
 
 mod support;
 
-use portcullis::{BodyLength, CloseReason, ResetReason, Status, Timer};
+use portcullis::{BodyLength, CloseReason, Event, ResetReason, Status, Timer};
 use std::time::Duration;
 use support::{
     GET, HOUR, NANOSECOND, POST_5, POST_CHUNKED, POST_MUCH, Script, Seen, data, end, get_with,
@@ -406,6 +406,25 @@ fn when_an_answer_has_begun_a_late_content_breaks_it_off() {
     assert_eq!(script.closes_with(expired(Timer::RequestBody)), "", "no second head");
 }
 
+#[test]
+fn a_wait_that_is_over_does_not_expire_within_events() {
+    let mut script = Script::after(POST_MUCH);
+    let _ = script.respond(200, BodyLength::Unknown);
+    assert!(script.content(&[b'x'; 100_000]).expect("an answer") < 100_000);
+    script.ask(5);
+    assert!(script.deadline().is_some());
+    script.at(secs(4));
+    assert_eq!(script.send("some"), [data("some")]);
+    script.output();
+    let late = script.now.after(HOUR);
+    let mut events = script.connection.resume(script.now);
+    let Some((connection, Event::Writable { .. })) = events.next() else { panic!("no room") };
+    connection.tick(late);
+    drop(events);
+    script.now = late;
+    assert_patient(&mut script);
+}
+
 // ---- response -------------------------------------------------------------------------------------
 
 #[test]
@@ -427,6 +446,23 @@ fn an_answer_that_is_taken_too_slowly() {
         script.take(100);
     }
     assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+}
+
+#[test]
+fn what_is_taken_in_the_moment_in_which_an_answer_begins_counts() {
+    for looks in [false, true] {
+        let mut script = Script::after(POST_CHUNKED);
+        let _ = script.respond(200, BodyLength::Unknown);
+        assert_eq!(script.content(&[b'x'; 20_000]), Ok(20_000));
+        if looks {
+            script.deadline();
+        }
+        script.take(10_000);
+        script.at(secs(4));
+        // The first bytes have paid until 5 s, and these for two seconds more.
+        script.take(480);
+        assert_eq!(script.deadline(), Some((secs(7), Timer::Response)), "looked at first: {looks}");
+    }
 }
 
 #[test]

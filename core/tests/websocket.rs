@@ -607,6 +607,32 @@ fn the_wait_for_a_pong_begins_when_the_ping_is_flushed() {
 }
 
 #[test]
+fn a_message_in_the_moment_in_which_a_ping_is_flushed_does_not_put_off_the_wait_for_its_pong() {
+    let mut echo = Echo::open(Config::builder());
+    let stream = echo.stream();
+    echo.tick(at(20_000));
+    let mut data = Bytes::from_static(b"tick");
+    assert_eq!(echo.connection.send_message(at(20_000), stream, true, &mut data), Ok(true));
+    assert_eq!(echo.deadline(), Some((25_000, Timer::Response)));
+    echo.send(at(24_000));
+    assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)));
+}
+
+#[test]
+fn a_reset_is_told_also_to_who_looks_when_all_is_over() {
+    let mut echo = Echo::open(without_pings());
+    echo.receive(at(0), &frame(TEXT, b"half")[..8]);
+    echo.connection.tick(at(5000));
+    echo.send(at(5000));
+    echo.connection.tick(at(7000));
+    let late = CloseReason::Expired(Timer::WebSocketMessage);
+    assert_eq!(echo.connection.status(), Status::Closed(late));
+    assert!(echo.connection.has_events());
+    echo.resume(at(7000));
+    assert_eq!(echo.log, ["reset Timeout"]);
+}
+
+#[test]
 fn the_wait_for_a_close_begins_when_ours_is_flushed() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();

@@ -353,6 +353,14 @@ impl Session {
         if self.check(common, stream).is_ok() { self.free(common) } else { 0 }
     }
 
+    /// The peer took some of what waited: if it was all, its ping was among it.
+    #[inline]
+    pub(crate) fn sent(&mut self, common: &Common) {
+        if self.pinged && self.ping_sent == Tick::NEVER && common.is_flushed() {
+            self.ping_sent = common.now;
+        }
+    }
+
     // ---- time -----------------------------------------------------------------------------------
 
     /// Frees what is of no use until more bytes arrive.
@@ -402,9 +410,6 @@ impl Session {
         let silent_until = common.config.websocket_ping_interval().map(|it| self.heard.after(it));
         let silent_until = silent_until.filter(|_| hears && flushed && !self.pinged);
         set(common, Timer::WebSocketPing, silent_until);
-        if self.pinged && flushed && self.ping_sent == Tick::NEVER {
-            self.ping_sent = common.now;
-        }
         let is_out = hears && self.ping_sent != Tick::NEVER;
         let pong = common.config.websocket_pong_timeout().map(|it| self.ping_sent.after(it));
         set(common, Timer::WebSocketPong, pong.filter(|_| is_out));
@@ -456,13 +461,13 @@ impl Session {
         stop(common, &TIMERS);
     }
 
-    /// Ends the connection at once: what was received of a message is freed.
+    /// Ends the connection at once: what was received of a message is freed. A reset that the
+    /// application has yet to be told of is still told.
     #[cold]
     pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
         self.state = State::Closed;
         self.silence();
         self.receiver.discard();
-        self.reset = None;
         common.close(reason);
     }
 

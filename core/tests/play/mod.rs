@@ -45,14 +45,17 @@ pub(crate) type Weigh = fn(Connection) -> usize;
 /// or not. At its end only time passes, until the connection has closed; or the connection is
 /// weighed, if somebody can do that.
 pub(crate) fn session(bytes: &[u8], weigh: Option<Weigh>) {
-    player::play(bytes, weigh);
+    player::play(bytes, true, weigh);
 }
 
-/// The same session twice gives the same.
+/// The same session twice gives the same, also if the second time nobody looks at the deadline
+/// before time passes.
 pub(crate) fn pure(bytes: &[u8]) {
-    let first = player::play(bytes, None);
-    let second = player::play(bytes, None);
-    assert_eq!(first, second, "pure: the same calls gave another result");
+    let first = player::play(bytes, true, None);
+    for looks in [true, false] {
+        let again = player::play(bytes, looks, None);
+        assert_eq!(first, again, "pure: the same calls gave another result, with looks {looks}");
+    }
 }
 
 /// What an attacker sends who is led by `bytes`.
@@ -78,14 +81,16 @@ pub(crate) fn cuts(bytes: &[u8]) {
 
 /// As [`session`], with a request that became a websocket; or may become one.
 pub(crate) fn websocket(bytes: &[u8], weigh: Option<Weigh>) {
-    player::play_websocket(bytes, weigh);
+    player::play_websocket(bytes, true, weigh);
 }
 
-/// The same session of a websocket twice gives the same.
+/// As [`pure`], of a session of a websocket.
 pub(crate) fn websocket_pure(bytes: &[u8]) {
-    let first = player::play_websocket(bytes, None);
-    let second = player::play_websocket(bytes, None);
-    assert_eq!(first, second, "pure: the same calls gave another result");
+    let first = player::play_websocket(bytes, true, None);
+    for looks in [true, false] {
+        let again = player::play_websocket(bytes, looks, None);
+        assert_eq!(first, again, "pure: the same calls gave another result, with looks {looks}");
+    }
 }
 
 /// As [`cuts`], for a websocket: the first bytes say how the application behaves, the rest is a

@@ -30,14 +30,15 @@ struct Player<'b> {
 }
 
 /// Plays `bytes`, and returns what could be seen on the way.
-pub(super) fn play(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
+pub(super) fn play(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> {
     let mut source = Source::new(bytes);
     let config = settings::profile(&mut source);
     // The last centuries, in which deadlines become "never", are not played.
     let now = Tick::from_nanos(source.size() >> 4);
     let reflexes = source.below(4);
     let connection = Connection::new(config.clone(), now);
-    let model = Model::new(config, &connection);
+    let mut model = Model::new(config, &connection);
+    model.looks = looks;
     let mut player =
         Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
     player.model.check(&mut player.connection);
@@ -46,7 +47,7 @@ pub(super) fn play(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
 }
 
 /// The same for websockets: most sessions begin right behind an accepted handshake.
-pub(super) fn play_websocket(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
+pub(super) fn play_websocket(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> {
     let mut source = Source::new(bytes);
     let config = settings::websocket_profile(&mut source);
     let now = Tick::from_nanos(source.size() >> 4);
@@ -55,6 +56,7 @@ pub(super) fn play_websocket(bytes: &[u8], weigh: Option<Weigh>) -> Vec<u64> {
     let connection = Connection::new(config.clone(), now);
     let mut model = Model::new(config, &connection);
     model.terms = Some(terms);
+    model.looks = looks;
     let mut player =
         Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
     player.model.check(&mut player.connection);
@@ -229,6 +231,7 @@ impl Player<'_> {
 
     fn tick(&mut self, then: Tick) {
         let before = (self.connection.status(), self.connection.deadline());
+        self.model.note(format!("{before:?}"));
         self.now = self.now.max(then);
         self.connection.tick(then);
         if before.1.is_none_or(|(at, _)| at > self.now) {
