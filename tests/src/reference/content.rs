@@ -17,7 +17,7 @@ pub const HELLO: &str = "Hello, world!";
 pub const ECHO: &str = "/ws";
 
 /// The static bytes that `/bytes/N` repeats.
-const BLOCK: &[u8] = &[b'x'; 64 << 10];
+pub(super) const BLOCK: &[u8] = &[b'x'; 64 << 10];
 
 /// The prefix of a target that asks for bytes.
 const BYTES: &str = "/bytes/";
@@ -25,6 +25,11 @@ const BYTES: &str = "/bytes/";
 /// The target that asks for so many bytes.
 pub fn bytes_target(count: u64) -> String {
     format!("{BYTES}{count}")
+}
+
+/// How many bytes a target asks for, if it does.
+pub(super) fn bytes_count(target: &str) -> Option<u64> {
+    target.strip_prefix(BYTES)?.parse().ok()
 }
 
 /// A body of so many bytes, lent from one static block.
@@ -70,8 +75,7 @@ pub(super) type Content = Either<Full<Bytes>, Repeat>;
 /// Answers one request, whatever its body is.
 pub(super) async fn answer<B: Body>(request: Request<B>) -> Response<Content> {
     let path = request.uri().path();
-    let count = path.strip_prefix(BYTES).and_then(|count| count.parse().ok());
-    match (request.method(), path, count) {
+    match (request.method(), path, bytes_count(path)) {
         (&Method::GET, "/hello", _) => text(Bytes::from_static(HELLO.as_bytes())),
         (&Method::GET, _, Some(count)) => Response::new(Either::Right(Repeat::new(count))),
         (&Method::POST, "/sink", _) => match length(request.into_body()).await {

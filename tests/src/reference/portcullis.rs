@@ -18,6 +18,12 @@ const SETTINGS: [(&str, &str); 2] =
     [("keep_alive_timeout", "60s"), ("requests_per_connection", "1000000000")];
 
 pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
+    serve_on_tokio(listener, config(tls)?, answer).await;
+    Ok(())
+}
+
+/// What every portcullis is compared with, whatever it runs on.
+pub(super) fn config(tls: Option<Arc<ServerConfig>>) -> io::Result<Arc<Config>> {
     let mut builder = Config::builder();
     for (name, value) in SETTINGS {
         builder = builder.set(name, value).map_err(io::Error::other)?;
@@ -25,9 +31,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>)
     if let Some(tls) = tls {
         builder = builder.tls(tls);
     }
-    let config = Arc::new(builder.build().map_err(io::Error::other)?);
-    serve_on_tokio(listener, config, answer).await;
-    Ok(())
+    builder.build().map(Arc::new).map_err(io::Error::other)
 }
 
 async fn answer(request: Request<Body>) -> Response<Content> {

@@ -10,15 +10,30 @@ use crate::server::Server;
 pub(crate) enum Field {
     Http,
     WebSocket,
+    #[cfg(feature = "other-runtimes")]
+    Smol,
+    #[cfg(feature = "other-runtimes")]
+    AsyncStd,
 }
 
 impl Field {
-    pub(crate) const ALL: [Field; 2] = [Field::Http, Field::WebSocket];
+    pub(crate) const ALL: &[Field] = &[
+        Field::Http,
+        Field::WebSocket,
+        #[cfg(feature = "other-runtimes")]
+        Field::Smol,
+        #[cfg(feature = "other-runtimes")]
+        Field::AsyncStd,
+    ];
 
-    pub(crate) fn stacks(self) -> &'static [Stack; 3] {
+    pub(crate) fn stacks(self) -> &'static [Stack] {
         match self {
             Field::Http => &[Stack::Hyper, Stack::Axum, Stack::Portcullis],
             Field::WebSocket => &[Stack::Fastwebsockets, Stack::Tungstenite, Stack::Portcullis],
+            #[cfg(feature = "other-runtimes")]
+            Field::Smol => &[Stack::HyperSmol, Stack::PortcullisSmol],
+            #[cfg(feature = "other-runtimes")]
+            Field::AsyncStd => &[Stack::AsyncH1, Stack::PortcullisAsyncStd],
         }
     }
 }
@@ -35,6 +50,8 @@ pub(crate) enum Unit {
 /// One kind of load.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
+    /// Who takes part.
+    pub(crate) field: Field,
     pub(crate) unit: Unit,
     pub(crate) tls: bool,
     kind: Kind,
@@ -56,15 +73,22 @@ enum Kind {
 
 const fn hello(name: &'static str, connections: usize, burst: usize, browser: Browser) -> Case {
     let kind = Kind::Hello { burst, browser };
-    Case { name, unit: Unit::Requests, tls: false, kind, connections }
+    Case { name, field: Field::Http, unit: Unit::Requests, tls: false, kind, connections }
 }
 
 const fn transfer(name: &'static str, connections: usize, kind: Kind) -> Case {
-    Case { name, unit: Unit::Megabytes, tls: false, kind, connections }
+    Case { name, field: Field::Http, unit: Unit::Megabytes, tls: false, kind, connections }
 }
 
 const fn fresh(name: &'static str, connections: usize) -> Case {
-    Case { name, unit: Unit::Requests, tls: false, kind: Kind::Fresh, connections }
+    Case {
+        name,
+        field: Field::Http,
+        unit: Unit::Requests,
+        tls: false,
+        kind: Kind::Fresh,
+        connections,
+    }
 }
 
 const fn echo(
@@ -75,14 +99,19 @@ const fn echo(
     text: bool,
 ) -> Case {
     let kind = Kind::Echo { size, burst, text };
-    Case { name, unit: Unit::Requests, tls: false, kind, connections }
+    Case { name, field: Field::WebSocket, unit: Unit::Requests, tls: false, kind, connections }
 }
 
 const fn tls(case: Case) -> Case {
     Case { tls: true, ..case }
 }
 
-pub(crate) const CASES: [Case; 19] = [
+#[cfg(feature = "other-runtimes")]
+const fn on(field: Field, case: Case) -> Case {
+    Case { field, ..case }
+}
+
+pub(crate) const CASES: &[Case] = &[
     hello("keep-alive, 1 connection", 1, 1, Browser::None),
     hello("keep-alive, 64 connections", 64, 1, Browser::None),
     hello("the same with browser heads", 64, 1, Browser::Desktop),
@@ -104,12 +133,43 @@ pub(crate) const CASES: [Case; 19] = [
     echo("websocket: 16 KiB text, 8 connections", 8, 16 << 10, 1, true),
 ];
 
+/// The same on other runtimes.
+#[cfg(not(feature = "other-runtimes"))]
+pub(crate) const ELSEWHERE: &[Case] = &[];
+#[cfg(feature = "other-runtimes")]
+pub(crate) const ELSEWHERE: &[Case] = &[
+    on(Field::Smol, hello("on smol: keep-alive, 1 connection", 1, 1, Browser::None)),
+    on(Field::Smol, hello("on smol: keep-alive, 64 connections", 64, 1, Browser::None)),
+    on(Field::Smol, hello("on smol: pipelined 16 deep, 8 connections", 8, 16, Browser::None)),
+    on(Field::Smol, fresh("on smol: connection per request, 16 at once", 16)),
+    on(
+        Field::Smol,
+        transfer("on smol: download 1 MB, 8 connections", 8, Kind::Download(1_000_000)),
+    ),
+    on(Field::Smol, transfer("on smol: upload 10 MB, 4 connections", 4, Kind::Upload(10_000_000))),
+    on(Field::AsyncStd, hello("on async-std: keep-alive, 1 connection", 1, 1, Browser::None)),
+    on(Field::AsyncStd, hello("on async-std: keep-alive, 64 connections", 64, 1, Browser::None)),
+    on(
+        Field::AsyncStd,
+        hello("on async-std: pipelined 16 deep, 8 connections", 8, 16, Browser::None),
+    ),
+    on(Field::AsyncStd, fresh("on async-std: connection per request, 16 at once", 16)),
+    on(
+        Field::AsyncStd,
+        transfer("on async-std: download 1 MB, 8 connections", 8, Kind::Download(1_000_000)),
+    ),
+    on(
+        Field::AsyncStd,
+        transfer("on async-std: upload 10 MB, 4 connections", 4, Kind::Upload(10_000_000)),
+    ),
+];
+
 impl Case {
-    /// Who takes part.
-    pub(crate) fn field(&self) -> Field {
+    /// Whether this server can take part.
+    pub(crate) fn suits(&self, stack: Stack) -> bool {
         match self.kind {
-            Kind::Echo { .. } => Field::WebSocket,
-            _ => Field::Http,
+            Kind::Hello { burst: 2.., .. } => stack.has_pipelining(),
+            _ => true,
         }
     }
 

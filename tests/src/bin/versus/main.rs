@@ -1,5 +1,6 @@
 //! portcullis beside hyper and axum, and beside fastwebsockets and tokio-tungstenite: the same routes
-//! on the same core, in turns.
+//! on the same core, in turns. With the feature `other-runtimes` also beside hyper on smol, and beside
+//! async-h1 on async-std.
 //!
 //! Each server is a process of its own, pinned to one core; the load comes from another. A case is
 //! run in rounds, one server after the other within a round, so that what disturbs the machine
@@ -19,7 +20,7 @@ use portcullis_tests::cores;
 use portcullis_tests::load::{self, Limit, Transport};
 use portcullis_tests::reference::{self, Options, Stack};
 
-use case::{CASES, Case, Field};
+use case::{CASES, Case, ELSEWHERE, Field};
 use server::Server;
 use table::Sample;
 
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let cases: Vec<&Case> =
-        CASES.iter().filter(|case| case.name.contains(&arguments.only)).collect();
+        CASES.iter().chain(ELSEWHERE).filter(|case| case.name.contains(&arguments.only)).collect();
     let pace = if arguments.quick { QUICK } else { THOROUGH };
 
     let (server_core, place) = match cores::allowed()[..] {
@@ -81,8 +82,8 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     println!("{place}; medians of {} rounds of {} ms", pace.rounds, pace.slot.as_millis());
 
-    for field in Field::ALL {
-        let cases: Vec<&Case> = cases.iter().copied().filter(|it| it.field() == field).collect();
+    for &field in Field::ALL {
+        let cases: Vec<&Case> = cases.iter().copied().filter(|it| it.field == field).collect();
         if !cases.is_empty() {
             let results = measure(field, &cases, server_core, &pace)?;
             table::print(field.stacks(), &results);
@@ -131,17 +132,18 @@ fn start(
     field.stacks().iter().copied().map(start).collect()
 }
 
-/// The samples of one case, by round and then by server; none of a server that does not run.
+/// The samples of one case, by round and then by server; none of a server that does not take part.
 fn rounds(
     case: &Case,
     servers: &[Option<Server>],
     pace: &Pace,
 ) -> Result<Vec<Vec<Option<Sample>>>, Box<dyn Error>> {
-    for server in servers.iter().flatten() {
+    let suited = |server: &&Server| case.suits(server.stack());
+    for server in servers.iter().flatten().filter(suited) {
         sample(case, server, pace.slot / 5)?;
     }
     let one = |server: &Option<Server>| {
-        server.as_ref().map(|server| sample(case, server, pace.slot)).transpose()
+        server.as_ref().filter(suited).map(|server| sample(case, server, pace.slot)).transpose()
     };
     (0..pace.rounds).map(|_| servers.iter().map(one).collect()).collect()
 }

@@ -7,7 +7,7 @@ use portcullis_tests::reference::Stack;
 
 use crate::case::{Case, Unit};
 
-/// Columns of a figure: the longest name.
+/// Columns of a figure: most names fit in.
 const WIDTH: usize = 14;
 
 /// One server in one round of one case.
@@ -70,7 +70,9 @@ fn section(
         return;
     };
     print!("\n{title:<60}");
-    stacks.iter().for_each(|stack| print!(" {stack:>WIDTH$}"));
+    let names: Vec<String> = stacks.iter().map(Stack::to_string).collect();
+    let width = names.iter().map(String::len).fold(WIDTH, usize::max);
+    names.iter().for_each(|name| print!(" {name:>width$}"));
     others.iter().for_each(|other| print!("   {last}/{other}"));
     println!();
     for (case, rounds) in results.iter().filter(|(case, _)| concerns(case)) {
@@ -80,7 +82,7 @@ fn section(
             |round: &[Option<Sample>], index: usize| round[index].as_ref().and_then(&figure);
         for index in 0..stacks.len() {
             let value = median(rounds.iter().map(|round| value(round, index)));
-            print!(" {:>WIDTH$}", cell(taken_part(index), value.map(number)));
+            print!(" {:>width$}", cell(taken_part(index), value.map(number)));
         }
         for (index, other) in others.iter().enumerate() {
             let ratio = |round: &Vec<_>| Some(value(round, others.len())? / value(round, index)?);
