@@ -54,6 +54,9 @@ pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
     /// The number among the server's connections, and the waker it is told by.
     member: Option<(usize, Waker)>,
     shut_down: bool,
+    /// In this poll the socket had nothing to read: it wakes the task when it does, and is not asked
+    /// again before.
+    drained: bool,
     /// Its end is accounted for.
     over: bool,
 }
@@ -74,6 +77,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             timer: LazyTimer::new(),
             member: None,
             shut_down: false,
+            drained: false,
             over: false,
         }
     }
@@ -129,10 +133,16 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
 
     /// Reads once; true if anything came.
     fn read(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
+        if self.drained {
+            return false;
+        }
         let size = self.shared.config.receive_buffer_limit() as usize;
         let buffer = scratch.read(size);
         match self.socket.poll_read(cx, buffer) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                self.drained = true;
+                return false;
+            }
             Poll::Ready(Ok(0)) => {
                 // What it brings is taken where all is taken that needs no new bytes.
                 drop(self.connection.receive_eof(now));
@@ -294,6 +304,7 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
         self.obey(cx, now);
         self.connection.tick(now);
         self.exchange.woken();
+        self.drained = false;
         scratch::with(|scratch| {
             scratch.lend(&mut self.connection);
             let polled = self.attend(cx, now, scratch);
