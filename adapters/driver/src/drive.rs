@@ -185,15 +185,16 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         // Never refused: it wants to read, and gets no more than it may.
         let mut events = connection.receive(now, read).ok()?;
         while let Some((connection, event)) = events.next() {
-            let (kind, data, behind) = match &event {
-                Event::Data { data, behind, .. } => (Kind::Content, &**data, *behind),
+            let large = match &event {
+                Event::Data { data, behind, .. } => Some((Kind::Content, &**data, *behind)),
                 // Text is checked again where it becomes the application's: it is as well copied.
                 Event::Message { message: Message::Binary(data), behind, .. } => {
-                    (Kind::Message, &**data, *behind)
+                    Some((Kind::Message, &**data, *behind))
                 }
-                _ => (Kind::Content, &[][..], 0),
+                _ => None,
             };
-            if data.len() >= SHARED
+            if let Some((kind, data, behind)) = large
+                && data.len() >= SHARED
                 && behind <= COPIED
                 && let Some(place) = place(data)
             {

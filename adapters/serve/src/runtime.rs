@@ -8,8 +8,9 @@ mod tokio;
 use crate::signals::Stop;
 use clap::ValueEnum;
 use portcullis::Config;
-use portcullis_driver::{Service, Stats};
+use portcullis_driver::{Report, Service, Stats};
 use portcullis_serve::Sleep;
+use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -43,6 +44,23 @@ pub(crate) struct Plan {
 pub(crate) struct Drained {
     pub(crate) finished: u64,
     pub(crate) cut: u64,
+}
+
+impl Drained {
+    /// Counts in how it went for one server.
+    fn add(&mut self, report: Report) {
+        self.finished += report.finished;
+        self.cut += report.cut;
+    }
+
+    /// How it goes for all of them.
+    async fn all(servers: Vec<impl Future<Output = Report>>) -> Self {
+        let mut drained = Drained::default();
+        for server in servers {
+            drained.add(server.await);
+        }
+        drained
+    }
 }
 
 impl Runtime {

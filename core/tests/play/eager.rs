@@ -1,7 +1,7 @@
 //! An application that acts within events, so that what comes out depends on the input alone:
 //! it shows that cuts make no difference.
 
-use super::model::{pattern, with_outgoing};
+use super::model::{next_bytes, pattern};
 use super::source::Source;
 use bytes::Bytes;
 use http::StatusCode;
@@ -213,10 +213,7 @@ impl Eager {
     }
 
     fn take(&mut self, connection: &mut Connection) {
-        let taken = with_outgoing(connection, |slices| {
-            let all = slices.iter().flat_map(|slice| slice.iter().copied());
-            all.collect::<Vec<u8>>()
-        });
+        let taken = next_bytes(connection, usize::MAX);
         self.out.extend_from_slice(&taken);
         connection.sent(self.now, taken.len());
     }

@@ -2,7 +2,7 @@
 //! the input alone: it shows that cuts make no difference.
 
 use super::eager::each_cut;
-use super::model::with_outgoing;
+use super::model::next_bytes;
 use super::socket::Terms;
 use super::source::Source;
 use bytes::Bytes;
@@ -244,10 +244,7 @@ impl Eager {
     }
 
     fn take(&mut self, connection: &mut Connection) {
-        let taken = with_outgoing(connection, |slices| {
-            let all = slices.iter().flat_map(|slice| slice.iter().copied());
-            all.collect::<Vec<u8>>()
-        });
+        let taken = next_bytes(connection, usize::MAX);
         self.out.extend_from_slice(&taken);
         connection.sent(self.now, taken.len());
     }

@@ -45,6 +45,14 @@ pub(crate) fn lent(connection: &mut Connection) -> usize {
     with_outgoing(connection, |slices| slices.iter().filter(is_lent).map(|it| it.len()).sum())
 }
 
+/// The next bytes for the peer: so many at the most.
+pub(crate) fn next_bytes(connection: &mut Connection, most: usize) -> Vec<u8> {
+    with_outgoing(connection, |slices| {
+        let all = slices.iter().flat_map(|slice| slice.iter().copied());
+        all.take(most).collect()
+    })
+}
+
 /// Calls `look` with everything that waits to be sent.
 pub(crate) fn with_outgoing<T>(
     connection: &mut Connection,

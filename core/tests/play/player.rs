@@ -2,7 +2,7 @@
 
 use super::action;
 use super::frames;
-use super::model::{Model, lent, unsent, with_outgoing};
+use super::model::{Model, lent, next_bytes, unsent};
 use super::settings;
 use super::socket::Terms;
 use super::source::Source;
@@ -251,10 +251,7 @@ impl Player<'_> {
 
     fn take_some(&mut self, count: usize, now: Tick) {
         let before = unsent(&mut self.connection);
-        let next = with_outgoing(&mut self.connection, |slices| {
-            let all = slices.iter().flat_map(|slice| slice.iter().copied());
-            all.take(count).collect::<Vec<u8>>()
-        });
+        let next = next_bytes(&mut self.connection, count);
         self.model.note(&next);
         self.model.taken.extend_from_slice(&next);
         // The last bytes are gone before the close that may follow from that.

@@ -29,19 +29,26 @@ enum Command {
     Idle(Idle),
 }
 
+/// How much is sent, and where to.
 #[derive(Args)]
-struct Requests {
+struct Amount {
     /// The server, like 127.0.0.1:8080
     address: SocketAddr,
-    /// How many requests in all
+    /// How many in all
     #[arg(long, default_value_t = 1000)]
     count: u64,
     /// Over how many connections
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// How many requests go out in one write
+    /// How many go out in one write
     #[arg(long, default_value_t = 1)]
     burst: usize,
+}
+
+#[derive(Args)]
+struct Requests {
+    #[command(flatten)]
+    amount: Amount,
     /// Send the ten fields of a desktop browser instead of just Host
     #[arg(long)]
     browser: bool,
@@ -55,17 +62,8 @@ struct Requests {
 
 #[derive(Args)]
 struct Messages {
-    /// The server, like 127.0.0.1:8080
-    address: SocketAddr,
-    /// How many messages in all
-    #[arg(long, default_value_t = 1000)]
-    count: u64,
-    /// Over how many websockets
-    #[arg(long, default_value_t = 8)]
-    connections: usize,
-    /// How many messages go out in one write
-    #[arg(long, default_value_t = 1)]
-    burst: usize,
+    #[command(flatten)]
+    amount: Amount,
     /// Bytes of each message
     #[arg(long, default_value_t = 64)]
     size: usize,
@@ -116,24 +114,25 @@ fn requests(arguments: &Requests, transport: Transport) -> Result<(), Box<dyn Er
         None if arguments.fresh => Request::get_and_close("/hello"),
         None => Request::get_as("/hello", browser),
     };
-    let plan = Plan::new(arguments.address, request, Limit::Requests(arguments.count))
-        .over(transport)
-        .connections(arguments.connections)
-        .burst(arguments.burst);
-    run(&plan, "requests")
+    run(&arguments.amount, request, transport, "requests")
 }
 
 fn messages(arguments: &Messages, transport: Transport) -> Result<(), Box<dyn Error>> {
     let request = Request::message(ECHO, arguments.size, arguments.text);
-    let plan = Plan::new(arguments.address, request, Limit::Requests(arguments.count))
-        .over(transport)
-        .connections(arguments.connections)
-        .burst(arguments.burst);
-    run(&plan, "messages")
+    run(&arguments.amount, request, transport, "messages")
 }
 
-fn run(plan: &Plan, what: &str) -> Result<(), Box<dyn Error>> {
-    let outcome = load::run(plan)?;
+fn run(
+    amount: &Amount,
+    request: Request,
+    transport: Transport,
+    what: &str,
+) -> Result<(), Box<dyn Error>> {
+    let plan = Plan::new(amount.address, request, Limit::Requests(amount.count))
+        .over(transport)
+        .connections(amount.connections)
+        .burst(amount.burst);
+    let outcome = load::run(&plan)?;
     println!(
         "{} {what} over {} connections in {:.3} s: {:.0}/s, latency p50 {:?}, p99 {:?}",
         outcome.requests,

@@ -36,13 +36,5 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
         servers.push(task::spawn(server));
     }
     // This thread only waits: async-std's own `block_on` would have it watch sockets for the others.
-    Ok(block_on(async {
-        let mut drained = Drained::default();
-        for server in servers {
-            let report = server.await;
-            drained.finished += report.finished;
-            drained.cut += report.cut;
-        }
-        drained
-    }))
+    Ok(block_on(Drained::all(servers)))
 }

@@ -36,15 +36,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
         let name = format!("smol-{number}");
         thread::Builder::new().name(name).spawn(move || run(&executor, &done))?;
     }
-    let drained = block_on(executor.run(async {
-        let mut drained = Drained::default();
-        for server in servers {
-            let report = server.await;
-            drained.finished += report.finished;
-            drained.cut += report.cut;
-        }
-        drained
-    }));
+    let drained = block_on(executor.run(Drained::all(servers)));
     drop(running);
     Ok(drained)
 }

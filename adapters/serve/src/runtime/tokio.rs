@@ -37,9 +37,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
         }
         let mut drained = Drained::default();
         while let Some(report) = servers.join_next().await {
-            let report = report?;
-            drained.finished += report.finished;
-            drained.cut += report.cut;
+            drained.add(report?);
         }
         Ok(drained)
     })
