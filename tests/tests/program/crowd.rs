@@ -81,7 +81,7 @@ fn withstand(place: Place, attack: Attack) {
     }
     assert!(start.elapsed() >= ALLOWED, "dropped too early");
     assert!(start.elapsed() < opened + ALLOWED + SLACK, "after {:?}", start.elapsed());
-    assert!(slowest < SLACK, "a healthy request took {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "a healthy request took {slowest:?}");
     let each = most_memory.saturating_sub(before) / attackers as u64;
     println!("{reason}: {each} B an attacker, the slowest healthy request took {slowest:?}");
     assert!(each < 100 << 10, "{each} bytes an attacker");
