@@ -3,15 +3,16 @@
 //! The application's polling is what asks for content: nothing is read before it. Both ends meet in
 //! an [`Upload`], which exists only for requests that have content.
 
-use crate::waiting::Waiting;
+use crate::waiting::{Place, Waiting};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use portcullis::ResetReason;
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem::take;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A request's content, as it arrives.
@@ -58,7 +59,7 @@ impl Body {
     /// only before the handler's first await: then a declared length is held against it (413).
     pub fn set_limit(&self, limit: Option<u64>) {
         if let Some(upload) = &self.upload {
-            upload.lock().limit = Some(limit);
+            upload.0.visit(|state, _| state.limit = Some(limit));
         }
     }
 }
@@ -72,35 +73,19 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(upload) = &self.upload else { return Poll::Ready(None) };
-        let mut state = upload.lock();
-        if let Some(data) = state.data.pop_front() {
-            drop(state);
-            if let Some(left) = &mut self.left {
-                *left = left.saturating_sub(data.len() as u64);
-            }
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+        let polled = upload.poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(left)) = (&polled, &mut self.left) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
-        match &mut state.end {
-            None => {}
-            Some(Ok(trailers)) => {
-                let trailers = trailers.take();
-                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
-            }
-            Some(Err(error)) => return Poll::Ready(Some(Err(*error))),
-        }
-        state.wanted = true;
-        state.reader.register(cx);
-        state.driver.call(cx);
-        Poll::Pending
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.upload {
             None => true,
-            Some(upload) => {
-                let state = upload.lock();
-                state.data.is_empty() && matches!(state.end, Some(Ok(None)))
-            }
+            Some(upload) => upload
+                .0
+                .visit(|state, _| state.data.is_empty() && matches!(state.end, Some(Ok(None)))),
         }
     }
 
@@ -111,7 +96,7 @@ impl http_body::Body for Body {
 
 /// Where the driver and the application meet.
 #[derive(Debug, Default)]
-pub(crate) struct Upload(Mutex<State>);
+pub(crate) struct Upload(Place<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -126,37 +111,48 @@ struct State {
 impl Upload {
     /// What the application asks for: a limit for its content, and whether it wants some.
     pub(crate) fn wishes(&self, cx: &Context<'_>) -> (Option<Option<u64>>, bool) {
-        let mut state = self.lock();
-        state.driver.register(cx);
-        (state.limit.take(), std::mem::take(&mut state.wanted))
+        self.0.visit(|state, calls| {
+            state.driver.register(cx, calls);
+            (state.limit.take(), take(&mut state.wanted))
+        })
     }
 
     pub(crate) fn push(&self, data: Bytes) {
-        let mut state = self.lock();
-        state.data.push_back(data);
-        state.wake_reader();
+        self.0.visit(|State { data: waiting, reader, driver, .. }, calls| {
+            waiting.push_back(data);
+            reader.wake_from(driver, calls);
+        });
     }
 
     /// The content ended, well or not; only the first end counts.
     pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
-        let mut state = self.lock();
-        if state.end.is_none() {
-            state.end = Some(end);
-            state.wake_reader();
-            state.driver.leave();
-        }
+        self.0.visit(|State { end: known, reader, driver, .. }, calls| {
+            if known.is_none() {
+                *known = Some(end);
+                reader.wake_from(driver, calls);
+                driver.leave(calls);
+            }
+        });
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements, whoever panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn wake_reader(&mut self) {
-        let State { reader, driver, .. } = self;
-        reader.wake_from(driver);
+    fn poll_frame(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.visit(|state, calls| {
+            if let Some(data) = state.data.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            match &mut state.end {
+                None => {}
+                Some(Ok(trailers)) => {
+                    let trailers = trailers.take();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(*error))),
+            }
+            state.wanted = true;
+            state.reader.register(cx, calls);
+            state.driver.call(cx, calls);
+            Poll::Pending
+        })
     }
 }
 

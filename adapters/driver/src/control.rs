@@ -1,8 +1,9 @@
 //! What a server tells its connections: go on, drain, or end; and who is still there.
 
+use crate::waiting::{Place, Waiting};
 use slab::Slab;
+use std::mem::replace;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 /// The order that is in force.
@@ -17,7 +18,7 @@ pub(crate) enum Order {
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     order: AtomicU8,
-    members: Mutex<Members>,
+    members: Place<Members>,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ struct Members {
     /// Those that wait to be told, one a connection.
     wakers: Slab<Waker>,
     /// Waits until all have left.
-    last: Option<Waker>,
+    last: Waiting,
     /// How many were cut off by the drain timeout.
     cut: u64,
     /// How many have left since the order to drain.
@@ -45,55 +46,53 @@ impl Control {
     pub(crate) fn give(&self, order: Order) {
         let before = self.order.fetch_max(order as u8, SeqCst);
         if before < order as u8 {
-            let wakers: Vec<Waker> =
-                self.lock().wakers.iter().map(|(_, waker)| waker.clone()).collect();
+            let wakers: Vec<Waker> = self.members.visit(|members, _| {
+                members.wakers.iter().map(|(_, waker)| waker.clone()).collect()
+            });
             wakers.into_iter().for_each(Waker::wake);
         }
     }
 
     /// Counts a connection in; the answer is its number.
     pub(crate) fn join(&self, waker: &Waker) -> usize {
-        self.lock().wakers.insert(waker.clone())
+        self.members.visit(|members, _| members.wakers.insert(waker.clone()))
     }
 
     /// Notes that the connection's task has another waker now.
     pub(crate) fn moved(&self, member: usize, waker: &Waker) {
-        if let Some(old) = self.lock().wakers.get_mut(member) {
-            old.clone_from(waker);
-        }
+        // The old one is dropped behind the visit.
+        let _old = self.members.visit(|members, _| {
+            members.wakers.get_mut(member).map(|old| replace(old, waker.clone()))
+        });
     }
 
     /// Counts a connection out.
     pub(crate) fn leave(&self, member: usize, cut: bool) {
-        let mut members = self.lock();
-        members.wakers.try_remove(member);
-        if self.order() != Order::Run {
-            let count = if cut { &mut members.cut } else { &mut members.finished };
-            *count += 1;
-        }
-        if members.wakers.is_empty() {
-            // A server that had many connections should not keep the room for them.
-            members.wakers.shrink_to_fit();
-            if let Some(last) = members.last.take() {
-                drop(members);
-                last.wake();
+        // So is its waker.
+        let _own = self.members.visit(|members, calls| {
+            let own = members.wakers.try_remove(member);
+            if self.order() != Order::Run {
+                let count = if cut { &mut members.cut } else { &mut members.finished };
+                *count += 1;
             }
-        }
+            if members.wakers.is_empty() {
+                // A server that had many connections should not keep the room for them.
+                members.wakers.shrink_to_fit();
+                members.last.wake(calls);
+            }
+            own
+        });
     }
 
     /// How many have finished and how many were cut, once all have left.
     pub(crate) fn all_left(&self, cx: &Context<'_>) -> Option<(u64, u64)> {
-        let mut members = self.lock();
-        if members.wakers.is_empty() {
-            return Some((members.finished, members.cut));
-        }
-        members.last = Some(cx.waker().clone());
-        None
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Members> {
-        // The members are whole between any two statements, whoever panicked.
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.visit(|members, calls| {
+            if members.wakers.is_empty() {
+                return Some((members.finished, members.cut));
+            }
+            members.last.register(cx, calls);
+            None
+        })
     }
 }
 

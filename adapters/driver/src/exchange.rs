@@ -203,7 +203,12 @@ impl<S: Service<K>, K> Exchange<S, K> {
             None => Outcome::Waits,
         };
         match outcome {
-            Outcome::Waits => {}
+            Outcome::Waits => {
+                // Whoever reads the content, here or on another task, gets more of it.
+                if let Some(upload) = &self.upload {
+                    Link { now, connection, stream }.pass_wishes(upload, cx);
+                }
+            }
             Outcome::Over => {
                 self.put_away();
                 self.end(Err(BodyError::Closed));
@@ -307,13 +312,13 @@ where
             }
             WorkProjection::Handling { future } => future.poll(cx),
         };
-        // The handler's wishes count even for an answer that came at once.
-        step.pass_wishes(cx);
         let response = match polled {
             Poll::Pending => return Outcome::Waits,
             Poll::Ready(Ok(response)) => response,
             Poll::Ready(Err(error)) => return step.fail("the handler failed", error),
         };
+        // The handler's wishes count even for an answer that came at once.
+        step.pass_wishes(cx);
         let (mut parts, body) = response.into_parts();
         if let Some(accepting) = Accepting::take(&mut parts) {
             return step.begin_websocket(accepting, &mut parts);
@@ -337,7 +342,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         // The length has to be asked for before the first frame is taken.
         let length =
             if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
-        let polled = self.as_mut().poll_data(cx, step);
+        let polled = self.as_mut().poll_data(cx);
         let this = self.as_mut().project();
         let is_whole = length == Some(this.data.len() as u64)
             && polled.is_ok()
@@ -363,7 +368,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
     fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>, step: &mut Step<'_>) -> Outcome {
         loop {
             if step.link.room() > 0
-                && let Err(error) = self.as_mut().poll_data(cx, step)
+                && let Err(error) = self.as_mut().poll_data(cx)
             {
                 return step.fail("the answer's content failed", error);
             }
@@ -382,20 +387,14 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
     }
 
     /// Takes the next frame out of the body, if there is one and the last one was sent.
-    fn poll_data(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        step: &mut Step<'_>,
-    ) -> Result<(), BoxError> {
+    fn poll_data(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BoxError> {
         let mut this = self.project();
         while this.data.is_empty() && !*this.ended {
             if this.body.is_end_stream() {
                 *this.ended = true;
                 break;
             }
-            let polled = this.body.as_mut().poll_frame(cx);
-            step.pass_wishes(cx);
-            match polled {
+            match this.body.as_mut().poll_frame(cx) {
                 Poll::Pending => break,
                 Poll::Ready(None) => *this.ended = true,
                 Poll::Ready(Some(Err(error))) => return Err(error.into()),

@@ -1,20 +1,75 @@
-//! Who waits where a driver and the application meet, each on one side.
+//! Where a driver and the application meet, each on one side, and who waits there.
 //!
 //! Most handlers are polled on the connection's own task, where each looks after the other by itself:
 //! waking them would only have the task come once more, for nothing.
+//!
+//! A waker may run anything when it is called, or dropped: even what comes back to the very place. So
+//! both is done once the place is unlocked.
 
+use parking_lot::Mutex;
 use std::task::{Context, Waker};
+
+/// What both sides share.
+#[derive(Debug, Default)]
+pub(crate) struct Place<S>(Mutex<S>);
+
+/// Who is called behind a visit, and whose wakers are only dropped. Most of the time that is nobody,
+/// and takes no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Calls(Vec<Call>);
+
+#[derive(Debug)]
+enum Call {
+    Wake(Waker),
+    Drop(Waker),
+}
 
 /// The task that waits on one side, if one does.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(Option<Waker>);
 
+impl<S> Place<S> {
+    /// Looks at what is shared, or changes it, while nobody else does; whoever is called is woken
+    /// afterwards. What is changed is whole between any two statements, should one of them panic.
+    #[inline]
+    pub(crate) fn visit<T>(&self, visit: impl FnOnce(&mut S, &mut Calls) -> T) -> T {
+        let mut calls = Calls::default();
+        let result = visit(&mut self.0.lock(), &mut calls);
+        if !calls.0.is_empty() {
+            calls.make();
+        }
+        result
+    }
+}
+
+impl Calls {
+    #[cold]
+    fn make(&mut self) {
+        for call in self.0.drain(..) {
+            match call {
+                Call::Wake(waker) => waker.wake(),
+                Call::Drop(waker) => drop(waker),
+            }
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, call: Call) {
+        self.0.push(call);
+    }
+}
+
 impl Waiting {
     /// Has it be the current task.
-    pub(crate) fn register(&mut self, cx: &Context<'_>) {
+    #[inline]
+    pub(crate) fn register(&mut self, cx: &Context<'_>, calls: &mut Calls) {
         match &mut self.0 {
             Some(waker) if waker.will_wake(cx.waker()) => {}
-            waker => *waker = Some(cx.waker().clone()),
+            waker => {
+                if let Some(old) = waker.replace(cx.waker().clone()) {
+                    calls.add(Call::Drop(old));
+                }
+            }
         }
     }
 
@@ -24,31 +79,35 @@ impl Waiting {
     }
 
     /// Nobody waits any more.
-    pub(crate) fn leave(&mut self) {
-        self.0 = None;
+    pub(crate) fn leave(&mut self, calls: &mut Calls) {
+        if let Some(waker) = self.0.take() {
+            calls.add(Call::Drop(waker));
+        }
     }
 
     /// Wakes who waits.
-    pub(crate) fn wake(&mut self) {
+    pub(crate) fn wake(&mut self, calls: &mut Calls) {
         if let Some(waker) = self.0.take() {
-            waker.wake();
+            calls.add(Call::Wake(waker));
         }
     }
 
     /// Wakes who waits, unless it is the task that calls, and looks by itself.
-    pub(crate) fn wake_from(&mut self, caller: &Waiting) {
+    #[inline]
+    pub(crate) fn wake_from(&mut self, caller: &Waiting, calls: &mut Calls) {
         match (&self.0, &caller.0) {
             (Some(waker), Some(caller)) if waker.will_wake(caller) => {}
-            _ => self.wake(),
+            _ => self.wake(calls),
         }
     }
 
     /// Wakes who waits, and goes on waiting, unless it is the current task.
-    pub(crate) fn call(&self, cx: &Context<'_>) {
+    #[inline]
+    pub(crate) fn call(&self, cx: &Context<'_>, calls: &mut Calls) {
         if let Some(waker) = &self.0
             && !waker.will_wake(cx.waker())
         {
-            waker.wake_by_ref();
+            calls.add(Call::Wake(waker.clone()));
         }
     }
 }
@@ -75,24 +134,64 @@ mod tests {
         let wakers = tasks.clone().map(Waker::from);
         let [here, there] = [0, 1].map(|task| Context::from_waker(&wakers[task]));
         let woken = || [0, 1].map(|task| tasks[task].0.load(Relaxed));
-        let (mut driver, mut reader) = (Waiting::default(), Waiting::default());
-        driver.register(&here);
+        let sides = Place::<(Waiting, Waiting)>::default();
+        sides.visit(|(driver, _), calls| driver.register(&here, calls));
 
-        reader.register(&here);
-        reader.wake_from(&driver);
-        driver.call(&here);
-        assert_eq!((woken(), reader.is_some()), ([0, 0], true), "it goes on waiting");
+        sides.visit(|(driver, reader), calls| {
+            reader.register(&here, calls);
+            reader.wake_from(driver, calls);
+            driver.call(&here, calls);
+            assert!(reader.is_some(), "it goes on waiting");
+        });
+        assert_eq!(woken(), [0, 0]);
 
-        reader.register(&there);
-        reader.wake_from(&driver);
-        reader.wake_from(&driver);
-        assert_eq!((woken(), reader.is_some()), ([0, 1], false), "woken once");
-        driver.call(&there);
+        sides.visit(|(driver, reader), calls| {
+            reader.register(&there, calls);
+            reader.wake_from(driver, calls);
+            reader.wake_from(driver, calls);
+            assert!(!reader.is_some());
+            assert_eq!(woken(), [0, 0], "not while it is locked");
+        });
+        assert_eq!(woken(), [0, 1], "woken once");
+        sides.visit(|(driver, _), calls| driver.call(&there, calls));
         assert_eq!(woken(), [1, 1]);
 
-        reader.register(&here);
-        driver.leave();
-        reader.wake_from(&driver);
+        sides.visit(|(driver, reader), calls| {
+            reader.register(&here, calls);
+            driver.leave(calls);
+            reader.wake_from(driver, calls);
+        });
         assert_eq!(woken(), [2, 1], "nobody looks by itself");
+    }
+
+    /// A task that has a hold on the place, as a handler has, and visits it when it is woken or dropped.
+    struct Visitor(Arc<Place<Waiting>>);
+
+    impl Wake for Visitor {
+        fn wake(self: Arc<Self>) {
+            self.0.visit(|waiting, calls| waiting.leave(calls));
+        }
+    }
+
+    impl Drop for Visitor {
+        fn drop(&mut self) {
+            self.0.visit(|waiting, calls| waiting.leave(calls));
+        }
+    }
+
+    #[test]
+    fn a_waker_may_come_back_when_it_is_called_or_dropped() {
+        let place = Arc::new(Place::<Waiting>::default());
+        let visitor = || Waker::from(Arc::new(Visitor(place.clone())));
+        let register = |waker: &Waker| {
+            let cx = Context::from_waker(waker);
+            place.visit(|waiting, calls| waiting.register(&cx, calls));
+        };
+        register(&visitor());
+        register(&visitor());
+        place.visit(|waiting, calls| waiting.wake(calls));
+        register(&visitor());
+        place.visit(|waiting, calls| waiting.leave(calls));
+        assert_eq!(Arc::strong_count(&place), 1, "all are gone");
     }
 }

@@ -14,6 +14,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
+use parking_lot::Mutex;
 use portcullis::ResetReason;
 use portcullis::websocket::{
     Accepted, BadHandshake, DeflateSettings, Handshake, NotOffered, Options,
@@ -21,7 +22,7 @@ use portcullis::websocket::{
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub(crate) use meeting::Meeting;
@@ -93,9 +94,9 @@ pub struct CloseFrame {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Closed {
-    /// The peer closed it.
+    /// The peer closed it; also when it was asked to, because the server shuts down (1001).
     Peer(CloseFrame),
-    /// This side closed it, with [`WebSocket::close`] or because the server shuts down.
+    /// This side closed it, with [`WebSocket::close`] or by dropping it, and the peer has answered.
     Here,
     /// It ended without a close of the peer's: it broke a rule, kept us waiting, or is gone. It has
     /// been told as far as it can be.
@@ -262,7 +263,7 @@ impl Accepting {
             return None;
         }
         let Accepts(place) = answer.extensions.remove()?;
-        place.lock().unwrap_or_else(PoisonError::into_inner).take()
+        place.lock().take()
     }
 }
 

@@ -4,12 +4,12 @@
 //! many is bounded by their bytes.
 
 use super::{CloseFrame, Closed, Message};
-use crate::waiting::Waiting;
+use crate::waiting::{Calls, Place, Waiting};
 use bytes::Bytes;
 use bytestring::ByteString;
 use portcullis::{Connection, Misuse, StreamId, Tick};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::mem::take;
 use std::task::{Context, Poll, ready};
 
 /// Bytes of messages that wait in one direction, besides the last one. A message counts for more
@@ -18,7 +18,7 @@ const WAITING: usize = 16 * 1024;
 const EACH: usize = 64;
 
 #[derive(Debug, Default)]
-pub(crate) struct Meeting(Mutex<State>);
+pub(crate) struct Meeting(Place<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -92,96 +92,103 @@ impl Queue {
 // ---- the handler's side ----------------------------------------------------------------------------
 
 impl Meeting {
+    #[inline]
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Message, Closed>>> {
-        let mut state = self.lock();
-        if let Some(message) = state.incoming.pop() {
-            state.busy = true;
-            return Poll::Ready(Some(Ok(message)));
-        }
-        if state.busy && state.end.is_some() {
-            // The driver has waited for that, to answer the peer's close.
-            state.driver.call(cx);
-        }
-        state.busy = false;
-        if let Some(end) = &state.end {
-            let in_order = matches!(end, Closed::Peer(_) | Closed::Here);
-            let error = (!in_order && !state.told).then(|| Err(end.clone()));
-            state.told = true;
-            return Poll::Ready(error);
-        }
-        state.wanted = true;
-        state.reader.register(cx);
-        state.driver.call(cx);
-        Poll::Pending
+        self.0.visit(|state, calls| {
+            if let Some(message) = state.incoming.pop() {
+                state.busy = true;
+                return Poll::Ready(Some(Ok(message)));
+            }
+            let was_busy = take(&mut state.busy);
+            if let Some(end) = &state.end {
+                if was_busy {
+                    // The driver has waited for that, to answer the peer's close.
+                    state.driver.call(cx, calls);
+                }
+                let in_order = matches!(end, Closed::Peer(_) | Closed::Here);
+                let error = (!in_order && !state.told).then(|| Err(end.clone()));
+                state.told = true;
+                return Poll::Ready(error);
+            }
+            state.wanted = true;
+            state.reader.register(cx, calls);
+            state.driver.call(cx, calls);
+            Poll::Pending
+        })
     }
 
     pub(super) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
-        self.lock().poll_ready(cx)
+        self.0.visit(|state, calls| state.poll_ready(cx, calls))
     }
 
     /// Takes the message out of its place, to be sent, as soon as there is room for it.
+    #[inline]
     pub(super) fn poll_send(
         &self,
         cx: &Context<'_>,
         message: &mut Option<Message>,
     ) -> Poll<Result<(), Closed>> {
-        let mut state = self.lock();
-        ready!(state.poll_ready(cx))?;
-        if let Some(message) = message.take() {
-            state.outgoing.push(message);
-            state.driver.call(cx);
-        }
-        Poll::Ready(Ok(()))
+        self.0.visit(|state, calls| {
+            ready!(state.poll_ready(cx, calls))?;
+            if let Some(message) = message.take() {
+                state.outgoing.push(message);
+                state.driver.call(cx, calls);
+            }
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Whether anything can still be sent.
     pub(super) fn check_open(&self) -> Result<(), Closed> {
-        self.lock().ended().map_or(Ok(()), Err)
+        self.0.visit(|state, _| state.ended().map_or(Ok(()), Err))
     }
 
     /// Takes a message to be sent.
     pub(super) fn push(&self, message: Message) {
-        self.lock().outgoing.push(message);
+        self.0.visit(|state, _| state.outgoing.push(message));
     }
 
     pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
-        let mut state = self.lock();
-        if state.is_flushed() {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(end) = state.ended() {
-            return Poll::Ready(Err(end));
-        }
-        state.writer.register(cx);
-        state.driver.call(cx);
-        Poll::Pending
+        self.0.visit(|state, calls| {
+            if state.is_flushed() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(end) = state.ended() {
+                return Poll::Ready(Err(end));
+            }
+            state.writer.register(cx, calls);
+            state.driver.call(cx, calls);
+            Poll::Pending
+        })
     }
 
     /// Closes behind what waits to be sent; only the first close counts.
     pub(super) fn close(&self, frame: Option<CloseFrame>) {
-        let mut state = self.lock();
-        if !state.closing && !state.is_lost() {
-            state.closing = true;
-            let normal = CloseFrame { code: Some(1000), reason: ByteString::new() };
-            state.close = Some(frame.unwrap_or(normal));
-            state.driver.wake();
-        }
+        self.0.visit(|state, calls| {
+            if !state.closing && !state.is_lost() {
+                state.closing = true;
+                let normal = CloseFrame { code: Some(1000), reason: ByteString::new() };
+                state.close = Some(frame.unwrap_or(normal));
+                state.driver.wake(calls);
+            }
+        });
     }
 
     pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
-        let mut state = self.lock();
-        match &state.end {
-            Some(Closed::Here) => return Poll::Ready(Ok(())),
-            Some(end) => return Poll::Ready(Err(end.clone())),
-            None => {}
-        }
-        state.writer.register(cx);
-        state.driver.call(cx);
-        Poll::Pending
+        self.0.visit(|state, calls| {
+            match &state.end {
+                Some(Closed::Here) => return Poll::Ready(Ok(())),
+                Some(end) => return Poll::Ready(Err(end.clone())),
+                None => {}
+            }
+            state.writer.register(cx, calls);
+            state.driver.call(cx, calls);
+            Poll::Pending
+        })
     }
 
     pub(super) fn closed(&self) -> Option<Closed> {
-        self.lock().end.clone()
+        self.0.visit(|state, _| state.end.clone())
     }
 }
 
@@ -189,19 +196,21 @@ impl Meeting {
 
 impl Meeting {
     /// Takes in a message. True if the connection may deliver another one.
+    #[inline]
     pub(crate) fn receive(&self, message: Message) -> bool {
-        let mut state = self.lock();
-        state.incoming.push(message);
-        state.wanted = false;
-        let State { reader, driver, .. } = &mut *state;
-        reader.wake_from(driver);
-        let more = state.incoming.has_room();
-        state.asked = u64::from(more);
-        more
+        self.0.visit(|state, calls| {
+            state.incoming.push(message);
+            state.wanted = false;
+            state.reader.wake_from(&state.driver, calls);
+            let more = state.incoming.has_room();
+            state.asked = u64::from(more);
+            more
+        })
     }
 
     /// Passes the handler's wishes on to the connection. True if that made room for the handler to
     /// go on.
+    #[inline]
     pub(crate) fn pass_wishes(
         &self,
         cx: &Context<'_>,
@@ -209,73 +218,48 @@ impl Meeting {
         connection: &mut Connection,
         stream: StreamId,
     ) -> bool {
-        let mut state = self.lock();
-        state.driver.register(cx);
-        if state.wanted && state.asked == 0 && state.incoming.is_empty() {
-            state.asked = 1;
-            // A stream that is gone gets its end by an event.
-            let _ = connection.request_data(now, stream, 1);
-        }
-        let mut moved = false;
-        while let Some((text, mut data)) = state.next_outgoing() {
-            match connection.send_message(now, stream, text, &mut data) {
-                Ok(true) => moved = true,
-                Ok(false) => {
-                    state.begun = Some((text, data));
-                    break;
-                }
-                Err(Misuse::UnknownStream) => break,
-                Err(misuse) => {
-                    tracing::error!(%misuse, "a message cannot be sent");
-                    break;
-                }
+        self.0.visit(|state, calls| {
+            state.driver.register(cx, calls);
+            if state.wanted && state.asked == 0 && state.incoming.is_empty() {
+                state.asked = 1;
+                // A stream that is gone gets its end by an event.
+                let _ = connection.request_data(now, stream, 1);
             }
-        }
-        state.answer_close();
-        if state.is_flushed()
-            && let Some(CloseFrame { code, reason }) = state.close.take()
-        {
-            if connection.close(now, stream, code, &reason) == Err(Misuse::CloseCode) {
-                tracing::error!(?code, "a websocket cannot be closed with this code");
-                let _ = connection.close(now, stream, Some(1011), &reason);
+            let sent = state.send(now, connection, stream);
+            let closed = state.close(now, connection, stream);
+            let goes_on = (sent || closed) && state.writer.is_some();
+            if goes_on {
+                state.writer.wake_from(&state.driver, calls);
             }
-            moved = true;
-        }
-        let goes_on = moved && state.writer.is_some();
-        if goes_on {
-            let State { writer, driver, .. } = &mut *state;
-            writer.wake_from(driver);
-        }
-        goes_on
+            goes_on
+        })
     }
 
     /// Nothing is left to be passed on.
     pub(crate) fn is_settled(&self) -> bool {
-        let state = self.lock();
-        state.is_lost() || (state.is_flushed() && state.close.is_none())
+        self.0.visit(|state, _| state.is_lost() || (state.is_flushed() && state.close.is_none()))
     }
 
     /// The websocket has ended; only the first end counts.
     pub(crate) fn end(&self, end: Closed) {
-        let mut state = self.lock();
-        if state.end.is_none() {
+        // What was to be sent is dropped behind the visit, whatever that does.
+        let _unsent = self.0.visit(|state, calls| {
+            if state.end.is_some() {
+                return None;
+            }
             // An answer to our close is no close of the peer's. One that comes before ours is out is none,
             // and what waits before ours still goes.
             let is_out = state.closing && state.close.is_none();
             let here = is_out && matches!(end, Closed::Peer(_));
             state.end = Some(if here { Closed::Here } else { end });
-            if state.is_lost() || here {
-                state.driver.leave();
-                (state.outgoing, state.begun) = (Queue::default(), None);
+            let is_over = state.is_lost() || here;
+            if is_over {
+                state.driver.leave(calls);
             }
-            state.reader.wake();
-            state.writer.wake();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements, whoever panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            state.reader.wake(calls);
+            state.writer.wake(calls);
+            is_over.then(|| (take(&mut state.outgoing), state.begun.take()))
+        });
     }
 }
 
@@ -287,6 +271,42 @@ impl State {
                 Message::Binary(data) => (false, data),
             })
         })
+    }
+
+    /// Sends what waits, as far as there is room; true if a message went.
+    #[inline]
+    fn send(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
+        let mut moved = false;
+        while let Some((text, mut data)) = self.next_outgoing() {
+            match connection.send_message(now, stream, text, &mut data) {
+                Ok(true) => moved = true,
+                Ok(false) => {
+                    self.begun = Some((text, data));
+                    break;
+                }
+                Err(Misuse::UnknownStream) => break,
+                Err(misuse) => {
+                    tracing::error!(%misuse, "a message cannot be sent");
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    /// Closes the websocket, if it is to be and all that comes before has gone; true if it did.
+    #[inline]
+    fn close(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
+        self.answer_close();
+        if self.close.is_none() || !self.is_flushed() {
+            return false;
+        }
+        let Some(CloseFrame { code, reason }) = self.close.take() else { return false };
+        if connection.close(now, stream, code, &reason) == Err(Misuse::CloseCode) {
+            tracing::error!(?code, "a websocket cannot be closed with this code");
+            let _ = connection.close(now, stream, Some(1011), &reason);
+        }
+        true
     }
 
     /// The connection has taken all there was.
@@ -320,15 +340,15 @@ impl State {
         }
     }
 
-    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+    fn poll_ready(&mut self, cx: &Context<'_>, calls: &mut Calls) -> Poll<Result<(), Closed>> {
         if let Some(end) = self.ended() {
             return Poll::Ready(Err(end));
         }
         if self.outgoing.has_room() {
             return Poll::Ready(Ok(()));
         }
-        self.writer.register(cx);
-        self.driver.call(cx);
+        self.writer.register(cx, calls);
+        self.driver.call(cx, calls);
         Poll::Pending
     }
 }
@@ -391,14 +411,15 @@ mod tests {
             count -= 1;
         }
         assert_eq!(count, 0);
-        assert_eq!(meeting.lock().incoming.bytes, 0);
+        assert_eq!(meeting.0.visit(|state, _| state.incoming.bytes), 0);
     }
 
     #[test]
     fn sending_waits_for_room_and_the_driver_is_called_from_another_task() {
         let (driver, waker) = task();
         let meeting = Meeting::default();
-        meeting.lock().driver.register(&Context::from_waker(&waker));
+        let own = Context::from_waker(&waker);
+        meeting.0.visit(|state, calls| state.driver.register(&own, calls));
         let cx = Context::from_waker(Waker::noop());
         while meeting.poll_ready(&cx).is_ready() {
             meeting.push(Message::Binary(Bytes::from_static(&[0; 1000])));
@@ -407,7 +428,7 @@ mod tests {
         assert!(meeting.poll_flush(&cx).is_pending());
         assert_eq!(driver.0.load(Relaxed), 2);
         // On the driver's own task there is nobody to call.
-        assert!(meeting.poll_flush(&Context::from_waker(&waker)).is_pending());
+        assert!(meeting.poll_flush(&own).is_pending());
         assert_eq!(driver.0.load(Relaxed), 2);
     }
 
@@ -418,9 +439,10 @@ mod tests {
         meeting.receive(text("a"));
         meeting.end(Closed::Peer(CloseFrame { code: Some(1000), reason: ByteString::new() }));
         let answered = || {
-            let mut state = meeting.lock();
-            state.answer_close();
-            state.closing
+            meeting.0.visit(|state, _| {
+                state.answer_close();
+                state.closing
+            })
         };
         assert!(!answered(), "a message waits");
         assert!(meeting.poll_next(&cx).is_ready());

@@ -300,6 +300,28 @@ fn a_body_limit_of_the_handlers_own() {
 }
 
 #[test]
+fn content_is_read_on_another_task_while_the_answer_waits_for_its_reader() {
+    const CONTENT: usize = 1 << 20;
+    let (told, lengths) = channel();
+    let service = move |request: Request<Body>| {
+        let told = told.clone();
+        async move {
+            spawn(async move {
+                let content = http_body_util::BodyExt::collect(request.into_body()).await;
+                told.send(content.map(|it| it.to_bytes().len())).expect("the test waits");
+            });
+            // More than the kernel takes for a peer that does not read.
+            Response::new(Full::<Bytes>::from(vec![b'x'; 64 << 20]))
+        }
+    };
+    let mut stream = connect(start(service));
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it reads");
+    stream.write_all(&[b'y'; CONTENT]).expect("it reads");
+    assert_eq!(lengths.recv_timeout(PATIENCE), Ok(Ok(CONTENT)));
+}
+
+#[test]
 fn a_handler_that_panics_takes_only_its_own_connection_along() {
     let panics = |request: Request<Body>| async move {
         assert_eq!(request.uri().path(), "/", "as the test wants it");
