@@ -291,8 +291,9 @@ impl Builder {
     /// connection is plaintext.
     ///
     /// A copy of `config` is used that differs in two things. ALPN (RFC 7301) offers what is spoken
-    /// here, `http/1.1`: a client that offers only others is refused with `no_application_protocol`,
-    /// one that offers none is served. And there is no early data, which could be replayed.
+    /// here, `http/1.1` and `http/1.0`: a client that offers only others is refused with
+    /// `no_application_protocol`, one that offers none is served. And there is no early data, which
+    /// could be replayed.
     ///
     /// Sessions are resumed as `config` says: rustls keeps 256 of them unless told otherwise, shared
     /// between all copies of `config`, or with a `ticketer` none. With TLS the bytes out differ from

@@ -47,7 +47,7 @@ impl Settings {
     /// could be replayed (RFC 8446 8).
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let mut config = config.clone();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = [&b"http/1.1"[..], b"http/1.0"].map(<[u8]>::to_vec).into();
         config.max_early_data_size = 0;
         Settings(Some(Arc::new(config)))
     }
