@@ -1,5 +1,6 @@
 //! Clients that nobody here wrote: curl, and hyper's.
 
+use crate::connector::Connector;
 use crate::place::{Place, tests};
 use crate::support::Program;
 use bytes::Bytes;
@@ -13,8 +14,7 @@ tests! {
     everywhere:
         curl_gets_each_route,
         curl_uploads_with_and_without_a_length,
-        curl_keeps_the_connection;
-    plaintext:
+        curl_keeps_the_connection,
         hyper_clients_at_once_get_what_they_ask_for;
 }
 
@@ -82,7 +82,8 @@ fn hyper_clients_at_once_get_what_they_ask_for(place: Place) {
     let program = Program::with(place, &["requests_per_connection=10"]);
     let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let client = Client::builder(TokioExecutor::new());
+        let client = client.build::<_, Full<Bytes>>(Connector::to(&program));
         let tasks: Vec<_> = (0..32)
             .map(|number: usize| {
                 let (client, url) = (client.clone(), program.url("/echo"));

@@ -5,6 +5,7 @@ mod bodies;
 mod browser;
 mod clients;
 mod connections;
+mod connector;
 mod crowd;
 mod examples;
 mod framing;

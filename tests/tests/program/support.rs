@@ -38,7 +38,7 @@ pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
     /// What its clients use, if it speaks TLS.
-    tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Program {

@@ -1,5 +1,6 @@
 //! Websockets: rows 37 to 46 of the attack table, and two clients that nobody here wrote.
 
+use crate::connector::Connector;
 use crate::place::{Place, tests};
 use crate::support::{Client, Program, SLACK, assert_about};
 use futures_util::SinkExt;
@@ -18,9 +19,9 @@ tests! {
         who_reads_nothing_is_reset,
         idling_is_closed_where_that_is_asked_for,
         a_close_that_nobody_answers_ends_at_its_timeout,
-        a_shutdown_says_going_away_and_waits_for_the_answer;
+        a_shutdown_says_going_away_and_waits_for_the_answer,
+        yawc_gets_its_compressed_messages_back;
     plaintext:
-        yawc_gets_its_compressed_messages_back,
         a_thousand_idle_websockets_cost_little;
 }
 
@@ -82,7 +83,7 @@ fn yawc_gets_its_compressed_messages_back(place: Place) {
     let program = Program::with(place, &[]);
     let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let stream = ::tokio::net::TcpStream::connect(program.address).await.expect("it accepts");
+        let stream = Connector::to(&program).connect().await.expect("it accepts");
         let url = "ws://localhost/ws".parse().expect("a URL");
         let options = Options::default().with_balanced_compression();
         let websocket = yawc::WebSocket::handshake(url, stream, options).await;
