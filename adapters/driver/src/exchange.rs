@@ -317,8 +317,6 @@ where
             Poll::Ready(Ok(response)) => response,
             Poll::Ready(Err(error)) => return step.fail("the handler failed", error),
         };
-        // The handler's wishes count even for an answer that came at once.
-        step.pass_wishes(cx);
         let (mut parts, body) = response.into_parts();
         if let Some(accepting) = Accepting::take(&mut parts) {
             return step.begin_websocket(accepting, &mut parts);
@@ -343,6 +341,9 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         let length =
             if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
         let polled = self.as_mut().poll_data(cx);
+        // What was wished for until here counts before the answer: a limit, or the 100 (Continue) that
+        // goes ahead of it.
+        step.pass_wishes(cx);
         let this = self.as_mut().project();
         let is_whole = length == Some(this.data.len() as u64)
             && polled.is_ok()
