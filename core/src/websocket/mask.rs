@@ -29,6 +29,7 @@ impl Mask {
         }
     }
 
+    #[inline(never)]
     fn apply_long(&mut self, payload: &mut [u8]) {
         let start = payload.as_ptr().align_offset(LINE).min(payload.len());
         let (before, lines) = payload.split_at_mut(start);
