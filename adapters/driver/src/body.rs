@@ -126,12 +126,13 @@ impl Upload {
 
     /// The content ended, well or not; only the first end counts.
     pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
-        self.0.visit(|State { end: known, reader, driver, .. }, calls| {
-            if known.is_none() {
-                *known = Some(end);
-                reader.wake_from(driver, calls);
-                driver.leave(calls);
+        let _driver = self.0.visit(|State { end: known, reader, driver, .. }, calls| {
+            if known.is_some() {
+                return None;
             }
+            *known = Some(end);
+            reader.wake_from(driver, calls);
+            driver.leave()
         });
     }
 

@@ -46,10 +46,9 @@ impl Control {
     pub(crate) fn give(&self, order: Order) {
         let before = self.order.fetch_max(order as u8, SeqCst);
         if before < order as u8 {
-            let wakers: Vec<Waker> = self.members.visit(|members, _| {
-                members.wakers.iter().map(|(_, waker)| waker.clone()).collect()
+            self.members.visit(|members, calls| {
+                members.wakers.iter().for_each(|(_, waker)| calls.wake(waker.clone()));
             });
-            wakers.into_iter().for_each(Waker::wake);
         }
     }
 

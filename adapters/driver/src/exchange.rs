@@ -205,9 +205,8 @@ impl<S: Service<K>, K> Exchange<S, K> {
         match outcome {
             Outcome::Waits => {
                 // Whoever reads the content, here or on another task, gets more of it.
-                if let Some(upload) = &self.upload {
-                    Link { now, connection, stream }.pass_wishes(upload, cx);
-                }
+                let upload = self.upload.as_deref();
+                Link { now, connection, stream }.pass_wishes(upload, cx);
             }
             Outcome::Over => {
                 self.put_away();
@@ -259,13 +258,6 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Passes the application's wishes for content on to the connection.
-    fn pass_wishes(&mut self, cx: &Context<'_>) {
-        if let Some(upload) = self.upload {
-            self.link.pass_wishes(upload, cx);
-        }
-    }
-
     /// Sends from `data` what there is room for; says what comes of it unless that was all.
     fn send(&mut self, data: &mut Bytes) -> Option<Outcome> {
         match self.link.send(data) {
@@ -343,7 +335,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         let polled = self.as_mut().poll_data(cx);
         // What was wished for until here counts before the answer: a limit, or the 100 (Continue) that
         // goes ahead of it.
-        step.pass_wishes(cx);
+        step.link.pass_wishes(step.upload, cx);
         let this = self.as_mut().project();
         let is_whole = length == Some(this.data.len() as u64)
             && polled.is_ok()

@@ -91,8 +91,9 @@ impl Link<'_> {
         };
     }
 
-    /// Passes the application's wishes for content on to the connection.
-    pub(crate) fn pass_wishes(&mut self, upload: &Upload, cx: &Context<'_>) {
+    /// Passes the application's wishes for content on to the connection, if the request has any.
+    pub(crate) fn pass_wishes(&mut self, upload: Option<&Upload>, cx: &Context<'_>) {
+        let Some(upload) = upload else { return };
         let (limit, wanted) = upload.wishes(cx);
         if let Some(limit) = limit
             && self.connection.limit_request_body(self.now, self.stream, limit).is_err()

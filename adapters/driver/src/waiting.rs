@@ -4,7 +4,8 @@
 //! waking them would only have the task come once more, for nothing.
 //!
 //! A waker may run anything when it is called, or dropped: even what comes back to the very place. So
-//! both is done once the place is unlocked.
+//! both is done once the place is unlocked: by the [`Calls`] of a visit, or by its caller, who gets what
+//! is let go of.
 
 use parking_lot::Mutex;
 use std::task::{Context, Waker};
@@ -13,8 +14,8 @@ use std::task::{Context, Waker};
 #[derive(Debug, Default)]
 pub(crate) struct Place<S>(Mutex<S>);
 
-/// Who is called behind a visit, and whose wakers are only dropped. Most of the time that is nobody,
-/// and takes no memory.
+/// Who is called behind a visit, and whose place another has taken. Most of the time that is nobody, and
+/// takes no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Calls(Vec<Call>);
 
@@ -53,9 +54,15 @@ impl Calls {
         }
     }
 
+    /// Wakes it.
     #[cold]
-    fn add(&mut self, call: Call) {
-        self.0.push(call);
+    pub(crate) fn wake(&mut self, waker: Waker) {
+        self.0.push(Call::Wake(waker));
+    }
+
+    #[cold]
+    fn drop(&mut self, waker: Waker) {
+        self.0.push(Call::Drop(waker));
     }
 }
 
@@ -67,7 +74,7 @@ impl Waiting {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             waker => {
                 if let Some(old) = waker.replace(cx.waker().clone()) {
-                    calls.add(Call::Drop(old));
+                    calls.drop(old);
                 }
             }
         }
@@ -78,17 +85,16 @@ impl Waiting {
         self.0.is_some()
     }
 
-    /// Nobody waits any more.
-    pub(crate) fn leave(&mut self, calls: &mut Calls) {
-        if let Some(waker) = self.0.take() {
-            calls.add(Call::Drop(waker));
-        }
+    /// Nobody waits any more. Whose waker this was is to be dropped behind the visit.
+    #[must_use]
+    pub(crate) fn leave(&mut self) -> Option<Waker> {
+        self.0.take()
     }
 
     /// Wakes who waits.
     pub(crate) fn wake(&mut self, calls: &mut Calls) {
         if let Some(waker) = self.0.take() {
-            calls.add(Call::Wake(waker));
+            calls.wake(waker);
         }
     }
 
@@ -107,7 +113,7 @@ impl Waiting {
         if let Some(waker) = &self.0
             && !waker.will_wake(cx.waker())
         {
-            calls.add(Call::Wake(waker.clone()));
+            calls.wake(waker.clone());
         }
     }
 }
@@ -156,10 +162,11 @@ mod tests {
         sides.visit(|(driver, _), calls| driver.call(&there, calls));
         assert_eq!(woken(), [1, 1]);
 
-        sides.visit(|(driver, reader), calls| {
+        let _left = sides.visit(|(driver, reader), calls| {
             reader.register(&here, calls);
-            driver.leave(calls);
+            let left = driver.leave();
             reader.wake_from(driver, calls);
+            left
         });
         assert_eq!(woken(), [2, 1], "nobody looks by itself");
     }
@@ -169,13 +176,13 @@ mod tests {
 
     impl Wake for Visitor {
         fn wake(self: Arc<Self>) {
-            self.0.visit(|waiting, calls| waiting.leave(calls));
+            drop(self.0.visit(|waiting, _| waiting.leave()));
         }
     }
 
     impl Drop for Visitor {
         fn drop(&mut self) {
-            self.0.visit(|waiting, calls| waiting.leave(calls));
+            drop(self.0.visit(|waiting, _| waiting.leave()));
         }
     }
 
@@ -191,7 +198,7 @@ mod tests {
         register(&visitor());
         place.visit(|waiting, calls| waiting.wake(calls));
         register(&visitor());
-        place.visit(|waiting, calls| waiting.leave(calls));
+        drop(place.visit(|waiting, _| waiting.leave()));
         assert_eq!(Arc::strong_count(&place), 1, "all are gone");
     }
 }

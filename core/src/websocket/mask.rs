@@ -2,7 +2,7 @@
 //!
 //! In: a payload, or part of one. Out: the same bytes without their mask, in place.
 
-use fearless_simd::{Level, Simd, dispatch};
+use fearless_simd::{Level, dispatch};
 
 /// From this length on it pays to ask which vectors the processor has.
 const LONG: usize = 1024;
@@ -35,7 +35,7 @@ impl Mask {
         let (before, lines) = payload.split_at_mut(start);
         xor(before, self.0);
         self.skip(before.len());
-        dispatch!(Level::new(), simd => xor_with(simd, lines, self.0));
+        dispatch!(Level::new(), _ => xor(lines, self.0));
         self.skip(lines.len());
     }
 
@@ -46,7 +46,7 @@ impl Mask {
     }
 }
 
-/// The compiler makes vectors of this: of 16 bytes, unless more are known to be there.
+/// The compiler makes vectors of this: of 16 bytes, unless it is told of wider ones where it is called.
 #[inline(always)]
 fn xor(bytes: &mut [u8], key: [u8; 4]) {
     let word_key = u32::from_ne_bytes(key);
@@ -57,12 +57,6 @@ fn xor(bytes: &mut [u8], key: [u8; 4]) {
     for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
-}
-
-/// The same, where the processor's widest vectors are known.
-#[inline(always)]
-fn xor_with<S: Simd>(_: S, bytes: &mut [u8], key: [u8; 4]) {
-    xor(bytes, key);
 }
 
 #[cfg(test)]

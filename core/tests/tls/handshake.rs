@@ -211,6 +211,7 @@ fn alpn_offers_what_is_spoken() {
     for version in VERSIONS {
         for (offer, agreed) in [
             (vec!["h2", "http/1.1"], Ok(Some("http/1.1"))),
+            (vec!["http/1.1"], Ok(Some("http/1.1"))),
             (vec!["http/1.0", "http/1.1"], Ok(Some("http/1.1"))),
             (vec!["http/1.0"], Ok(Some("http/1.0"))),
             (vec![], Ok(None)),

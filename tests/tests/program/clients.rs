@@ -46,8 +46,9 @@ fn curl_gets_each_route(place: Place) {
         curl(&["-o", "/dev/null", "-w", "%{http_code}", &program.url("/slow/10")], b""),
         "200"
     );
-    // Over TLS it offers `http/1.0` alone.
+    // Over TLS it offers `http/1.0` alone, or nothing.
     assert_eq!(curl(&["--http1.0", &program.url("/hello")], b""), "Hello, world!");
+    assert_eq!(curl(&["--http1.0", "--no-alpn", &program.url("/hello")], b""), "Hello, world!");
     assert!(curl(&["-I", &program.url("/hello")], b"").contains("content-length: 13"));
     let status = curl(&[&program.url("/status")], b"");
     assert!(serde_json::from_str::<serde_json::Value>(&status).is_ok(), "{status}");

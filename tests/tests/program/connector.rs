@@ -1,10 +1,10 @@
 //! Connections for clients that live on tokio, over TLS where the program speaks it.
 
 use crate::support::Program;
+use crate::trust::server_name;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -38,8 +38,7 @@ impl Connector {
     pub(crate) async fn connect(self) -> io::Result<Stream> {
         let stream = TcpStream::connect(self.address).await?;
         let Some(config) = self.tls else { return Ok(Stream(Box::new(stream))) };
-        let name = ServerName::try_from("localhost").expect("a name");
-        let stream = TlsConnector::from(config).connect(name, stream).await?;
+        let stream = TlsConnector::from(config).connect(server_name(), stream).await?;
         Ok(Stream(Box::new(stream)))
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::place::{Place, Transport};
 use crate::trust;
-use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -98,8 +97,8 @@ impl Program {
     /// A connection in the program's way, as far as its own first bytes.
     pub(crate) fn connect(&self) -> Client {
         let tls = self.tls.as_ref().map(|config| {
-            let name = ServerName::try_from("localhost").expect("a name");
-            ClientConnection::new(config.clone(), name).expect("a configuration that works")
+            ClientConnection::new(config.clone(), trust::server_name())
+                .expect("a configuration that works")
         });
         Client { tls, ..self.connect_plainly() }
     }

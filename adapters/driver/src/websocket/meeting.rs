@@ -242,8 +242,8 @@ impl Meeting {
 
     /// The websocket has ended; only the first end counts.
     pub(crate) fn end(&self, end: Closed) {
-        // What was to be sent is dropped behind the visit, whatever that does.
-        let _unsent = self.0.visit(|state, calls| {
+        // What is let go of is dropped behind the visit, whatever that does.
+        let _left = self.0.visit(|state, calls| {
             if state.end.is_some() {
                 return None;
             }
@@ -252,13 +252,10 @@ impl Meeting {
             let is_out = state.closing && state.close.is_none();
             let here = is_out && matches!(end, Closed::Peer(_));
             state.end = Some(if here { Closed::Here } else { end });
-            let is_over = state.is_lost() || here;
-            if is_over {
-                state.driver.leave(calls);
-            }
             state.reader.wake(calls);
             state.writer.wake(calls);
-            is_over.then(|| (take(&mut state.outgoing), state.begun.take()))
+            let is_over = state.is_lost() || here;
+            is_over.then(|| (state.driver.leave(), take(&mut state.outgoing), state.begun.take()))
         });
     }
 }
