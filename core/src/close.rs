@@ -114,7 +114,8 @@ pub enum CloseReason {
     /// The application gave up on an answer that had begun
     /// ([`Connection::reset`](crate::Connection::reset)).
     Application,
-    /// The driver gave up on it ([`Connection::abort`](crate::Connection::abort)).
+    /// The driver gave up on it ([`Connection::abort`](crate::Connection::abort)), or on more than may
+    /// be held ([`Connection::receive_limit`](crate::Connection::receive_limit)).
     Aborted,
 }
 
@@ -440,7 +441,7 @@ pub enum Misuse {
     CloseCode,
     /// Reading is not wanted at the moment: `Connection::status` says so.
     NotReading,
-    /// More bytes than `receive_buffer_limit` at once.
+    /// More bytes at once than `Connection::receive_limit`.
     Overfed {
         /// The limit in bytes.
         limit: u64,

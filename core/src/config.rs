@@ -258,7 +258,8 @@ settings! {
     requests_per_connection: u64 = 1000, strict 100, within 1..=u64::MAX, from "Hypercorn `keep_alive_max_requests`, nginx `keepalive_requests`";
     /// Bytes of an answer that wait for the peer to take them; at that much the application has to wait.
     send_buffer_limit: u64 = 60 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "64 KiB, less what would make a write just exceed the largest segment (65,483 bytes on loopback)";
-    /// Bytes that one call of `Connection::receive` may bring, and so the most that is held unread.
+    /// Bytes that one call of `Connection::receive` may bring beside content that is waited for, and so
+    /// the most that is held unread. Content is taken in up to four times as many at once.
     receive_buffer_limit: u64 = 64 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "one socket read of a fast peer";
     /// Bytes of a websocket's message, also of what it inflates to. Answer: 1009. Memory is taken as it arrives.
     websocket_message_limit: u64 = 16 * MIB, strict 64 * KIB, within 1..=u64::MAX / 4, from "Hypercorn `websocket_max_message_size` (16 MiB)";

@@ -49,8 +49,8 @@ pub struct Connection {
 
 /// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
 ///
-/// Dropping it keeps what was not looked at, so that stopping early loses nothing. Within it, no
-/// other events can be pulled; a leaked one (`mem::forget`) takes what it had along, and the
+/// Dropping it keeps what was not looked at, so that stopping early loses nothing; but after a read
+/// of more than `receive_buffer_limit` see [`Connection::receive_limit`]. Within it, no other events can be pulled; a leaked one (`mem::forget`) takes what it had along, and the
 /// connection then waits for it in vain until its deadline.
 pub struct Events<'c, 'i> {
     connection: &'c mut Connection,
@@ -84,15 +84,16 @@ impl Connection {
     /// # Errors
     /// [`Misuse::NotReading`] when [`status`](Self::status) says not to read, or while events are
     /// pulled;
-    /// [`Misuse::Overfed`] for more than `receive_buffer_limit` bytes. Nothing is taken then.
+    /// [`Misuse::Overfed`] for more than [`receive_limit`](Self::receive_limit) bytes. Nothing is
+    /// taken then.
     pub fn receive<'c, 'i>(
         &'c mut self,
         now: Tick,
         fresh: &'i mut [u8],
     ) -> Result<Events<'c, 'i>, Misuse> {
-        let limit = self.common.config.receive_buffer_limit();
-        if fresh.len() as u64 > limit {
-            return Err(Misuse::Overfed { limit });
+        let limit = self.receive_limit();
+        if fresh.len() > limit {
+            return Err(Misuse::Overfed { limit: limit as u64 });
         }
         if self.pulling || !self.wants_read() {
             return Err(Misuse::NotReading);
@@ -102,6 +103,21 @@ impl Connection {
         self.common.advance(now);
         let plaintext = self.receive_tls(fresh);
         Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
+    }
+
+    /// The most bytes that [`receive`](Self::receive) takes now: `receive_buffer_limit`; and while the
+    /// application waits for content, which is passed on at once, up to four times as many.
+    ///
+    /// Large reads keep up with a fast peer: after each the kernel tells it that there is room. No
+    /// more is held for that: if the events of such a read are dropped while more than
+    /// `receive_buffer_limit` bytes of it are left, the connection closes ([`CloseReason::Aborted`]).
+    pub fn receive_limit(&self) -> usize {
+        let limit = self.common.config.receive_buffer_limit();
+        let passed_on = match &self.protocol {
+            Protocol::Http1(http) if self.common.held.is_empty() => http.passed_on(),
+            _ => 0,
+        };
+        (limit + passed_on.min(limit.saturating_mul(3))) as usize
     }
 
     /// Takes off what lies beneath the protocol; says how many bytes of plaintext are left at the
@@ -666,7 +682,11 @@ impl Drop for Events<'_, '_> {
         let connection = &mut *self.connection;
         let common = &mut connection.common;
         if !self.input.is_empty() && common.is_open() {
-            common.held = self.input.put_back();
+            if self.input.fresh_len() as u64 <= common.config.receive_buffer_limit() {
+                common.held = self.input.put_back();
+            } else {
+                connection.protocol.close(common, CloseReason::Aborted);
+            }
         }
         // Who stops early has to come back before more can be read.
         common.blocked |= !self.exhausted;

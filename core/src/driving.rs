@@ -145,8 +145,10 @@
 //!
 //! The buffer for reading is the driver's, and one serves all connections of a thread: nothing is left
 //! in it when the events are dropped. Its bytes may be changed (TLS opens records and websockets are
-//! unmasked in place), and one call brings at most
-//! [`receive_buffer_limit`](crate::Config::receive_buffer_limit) of them.
+//! unmasked in place). One call may bring
+//! [`receive_buffer_limit`](crate::Config::receive_buffer_limit) of them at any time. Who has a larger
+//! buffer may ask for [`receive_limit`](Connection::receive_limit) before each read: an upload from a
+//! fast peer costs less in large reads, and then all events have to be pulled.
 //!
 //! For writing, [`lend_buffer`](Connection::lend_buffer) before a connection is attended to, and
 //! [`return_buffer`](Connection::return_buffer) after, spare it an allocation for each answer:

@@ -139,7 +139,7 @@ impl<'i> Input<'i> {
     /// Takes everything, to be discarded; says how much it was.
     pub(crate) fn take_all(&mut self) -> usize {
         let held = self.held.len();
-        let fresh = self.fresh.len().saturating_sub(self.fresh_start);
+        let fresh = self.fresh_len();
         self.held = Held::default();
         self.fresh_start = self.fresh.len();
         held + fresh
@@ -152,7 +152,12 @@ impl<'i> Input<'i> {
 
     /// How many bytes were not taken.
     pub(crate) fn len(&self) -> usize {
-        self.held.len() + self.fresh.len().saturating_sub(self.fresh_start)
+        self.held.len() + self.fresh_len()
+    }
+
+    /// How many of these the driver brought just now.
+    pub(crate) fn fresh_len(&self) -> usize {
+        self.fresh.len().saturating_sub(self.fresh_start)
     }
 
     /// The driver brought some of it just now.

@@ -354,6 +354,67 @@ fn bytes_at_once() {
 }
 
 #[test]
+fn content_that_is_waited_for_comes_in_larger_reads() {
+    let mut script = Script::under(with(&[("request_body_limit", "none")]));
+    let limit = script.connection.config().receive_buffer_limit() as usize;
+    let large = 4 * limit;
+    assert_eq!(script.connection.receive_limit(), limit);
+    let length = large + limit + 100;
+    script.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+    assert_eq!(script.connection.receive_limit(), limit, "none was asked for");
+    script.ask(10);
+    assert_eq!(script.connection.receive_limit(), limit + 10);
+    script.ask(u64::MAX);
+    assert_eq!(script.connection.receive_limit(), large);
+    let overfed = Misuse::Overfed { limit: large as u64 };
+    assert_eq!(script.try_send(vec![b'.'; large + 1]), Err(overfed));
+    assert_eq!(script.send(vec![b'.'; large]), [data(&".".repeat(large))], "at once");
+
+    // The last of it may have as much behind it as any read.
+    assert_eq!(script.connection.receive_limit(), limit, "that was asked for has come");
+    script.ask(u64::MAX);
+    assert_eq!(script.send(vec![b'.'; limit]).len(), 1);
+    script.ask(u64::MAX);
+    assert_eq!(script.connection.receive_limit(), limit + 100);
+    let idle = script.connection.memory();
+    let mut wire = vec![b'.'; 100];
+    wire.resize(limit + 100, b'\n');
+    assert_eq!(script.send(&wire), [data(&".".repeat(100)), end()]);
+    assert_eq!(script.connection.memory(), idle + limit);
+    assert!(!script.reads());
+}
+
+#[test]
+fn chunks_that_are_waited_for_come_in_larger_reads() {
+    let mut script = Script::after(POST_CHUNKED);
+    let limit = script.connection.config().receive_buffer_limit() as usize;
+    script.ask(u64::MAX);
+    assert_eq!(script.connection.receive_limit(), limit, "how long the chunk is nobody knows");
+    script.send("1000\r\n.");
+    script.ask(u64::MAX);
+    assert_eq!(script.connection.receive_limit(), limit + 0x1000 - 1);
+    script.send(vec![b'.'; 0x1000 - 1]);
+    script.ask(u64::MAX);
+    assert_eq!(script.connection.receive_limit(), limit, "the next chunk's size comes first");
+}
+
+#[test]
+fn a_large_read_is_not_held() {
+    const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n";
+    let limit = Config::default().receive_buffer_limit() as usize;
+    for (bytes, held) in [(limit, true), (limit + 1, false)] {
+        let mut script = Script::after(POST);
+        script.ask(u64::MAX);
+        let mut wire = vec![b'.'; bytes];
+        drop(script.connection.receive(script.now, &mut wire).expect("it reads"));
+        match held {
+            true => assert_eq!(script.resume(), [data(&".".repeat(bytes))]),
+            false => assert_eq!(script.status(), Status::Closed(CloseReason::Aborted)),
+        }
+    }
+}
+
+#[test]
 fn ten_thousand_pipelined_requests_whose_answers_nobody_takes() {
     let mut script = Script::under(with(&[("requests_per_connection", "10000")]));
     let wire = GET.repeat(10_000);

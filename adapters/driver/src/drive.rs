@@ -29,8 +29,7 @@ use std::time::Instant;
 const ROUNDS: usize = 32;
 /// Slices in one write.
 const SLICES: usize = 16;
-/// From this length on content is shared with the application, which then keeps the whole read
-/// buffer alive: at most four times what it was given.
+/// From this length on what was read may be shared with the application instead of being copied.
 const SHARED: usize = 16 << 10;
 /// What follows such a piece is copied then, so it should be no more than so many bytes.
 const COPIED: usize = 1 << 10;
@@ -54,6 +53,8 @@ pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
     /// The number among the server's connections, and the waker it is told by.
     member: Option<(usize, Waker)>,
     shut_down: bool,
+    /// The last read would have filled a usual buffer: the next one gets more, if it may.
+    filled: bool,
     /// In this poll the socket had nothing to read: it wakes the task when it does, and is not asked
     /// again before.
     drained: bool,
@@ -77,6 +78,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             timer: LazyTimer::new(),
             member: None,
             shut_down: false,
+            filled: false,
             drained: false,
             over: false,
         }
@@ -136,7 +138,8 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         if self.drained {
             return false;
         }
-        let size = self.shared.config.receive_buffer_limit() as usize;
+        let usual = self.shared.config.receive_buffer_limit() as usize;
+        let size = if self.filled { self.connection.receive_limit() } else { usual };
         let buffer = scratch.read(size);
         match self.socket.poll_read(cx, buffer) {
             Poll::Pending => {
@@ -149,6 +152,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
                 self.resume(cx, now);
             }
             Poll::Ready(Ok(bytes)) => {
+                self.filled = bytes >= usual;
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
                 if let Some((kind, place)) = self.receive(cx, now, read) {
                     let bytes = scratch.share(place);

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 /// Room that most answers' heads get along with.
 const WRITE: usize = 1024;
+/// How many times its own length what is shared may keep alive.
+const PINNED: usize = 4;
 
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -29,13 +31,19 @@ impl Scratch {
             if let Some(Ok(read)) = self.shared.take().map(Bytes::try_into_mut) {
                 self.read = read;
             }
-            self.read.resize(size, 0);
+            if self.read.len() < size {
+                self.read = BytesMut::zeroed(size);
+            }
         }
         self.read.get_mut(..size).unwrap_or_default()
     }
 
-    /// A part of what was read, without a copy: it keeps the whole buffer alive.
+    /// A part of what was read. It is not copied if it keeps the whole buffer alive by that, but no
+    /// more than four times its own length.
     pub(crate) fn share(&mut self, place: Range<usize>) -> Bytes {
+        if place.len() < self.read.len() / PINNED {
+            return Bytes::copy_from_slice(self.read.get(place).unwrap_or_default());
+        }
         self.shared.get_or_insert_with(|| take(&mut self.read).freeze()).slice(place)
     }
 
@@ -83,15 +91,27 @@ mod tests {
     fn a_shared_buffer_is_used_again_when_it_is_dropped() {
         with(|scratch| {
             scratch.read(1000).fill(7);
-            let kept = scratch.share(10..20);
+            let kept = scratch.share(10..260);
             let dropped = scratch.share(20..30);
-            assert_eq!(kept, [7; 10][..]);
+            assert_eq!(kept, [7; 250][..]);
             scratch.read(1000).fill(8);
-            assert_eq!((&kept[..], &dropped[..]), (&[7; 10][..], &[7; 10][..]));
+            assert_eq!((&kept[..], &dropped[..]), (&[7; 250][..], &[7; 10][..]));
             let again = scratch.share(0..1000);
             let address = again.as_ptr();
             drop(again);
             assert_eq!(scratch.read(1000).as_ptr(), address);
+        });
+    }
+
+    #[test]
+    fn a_small_part_does_not_keep_the_whole_alive() {
+        with(|scratch| {
+            let address = scratch.read(1000).as_ptr() as usize;
+            scratch.read(1000).fill(7);
+            let part = scratch.share(10..259);
+            scratch.read(500).fill(8);
+            assert_eq!(part, [7; 249][..]);
+            assert_eq!(scratch.read(1000).as_ptr() as usize, address);
         });
     }
 

@@ -91,6 +91,15 @@ impl Content {
         }
     }
 
+    /// How many of the next bytes are content, and nothing else, as far as that is known.
+    pub(crate) fn next(&self) -> u64 {
+        match self {
+            Content::Length(left) => *left,
+            Content::Chunked(chunked) if chunked.at == At::Data => chunked.left,
+            Content::Chunked(_) => 0,
+        }
+    }
+
     /// What was declared so far, as a length or as the size of a chunk, exceeds `limit`.
     pub(crate) fn exceeds(&self, limit: u64) -> bool {
         match self {

@@ -87,6 +87,14 @@ impl Http1 {
         StreamId(self.requests)
     }
 
+    /// How many of the next bytes are content that the application waits for.
+    pub(crate) fn passed_on(&self) -> u64 {
+        match self.receiving {
+            Receiving::Body => self.credit.min(self.content.next()),
+            _ => 0,
+        }
+    }
+
     // ---- time -----------------------------------------------------------------------------------
 
     /// Lets the timers follow the states.

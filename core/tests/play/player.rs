@@ -157,7 +157,7 @@ impl Player<'_> {
         let now = self.moment();
         let events = self.source.byte();
         let before = (self.connection.status(), self.connection.memory());
-        let limit = self.model.config.receive_buffer_limit();
+        let limit = self.connection.receive_limit();
         let misuse = match self.connection.receive(now, &mut self.scratch) {
             Ok(pulled) => {
                 let most = if events < 200 { usize::MAX } else { usize::from(events - 200) };
@@ -171,11 +171,11 @@ impl Player<'_> {
             assert_eq!(before, (self.connection.status(), self.connection.memory()));
             match misuse {
                 Misuse::NotReading => assert!(!before.0.wants_read(), "reads or not?"),
-                Misuse::Overfed { .. } => assert!(self.scratch.len() as u64 > limit),
+                Misuse::Overfed { .. } => assert!(self.scratch.len() > limit),
                 other => panic!("{other:?} for input"),
             }
             // As in a socket, it stays where it was, or a piece of it is read.
-            let left = self.scratch.len().min(limit as usize);
+            let left = self.scratch.len().min(limit);
             self.wire.splice(..0, self.scratch.drain(..left));
         }
         self.model.check(&mut self.connection);

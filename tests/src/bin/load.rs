@@ -55,8 +55,11 @@ struct Requests {
     /// Ask for so many bytes instead of /hello
     #[arg(long, value_name = "BYTES", conflicts_with = "browser")]
     download: Option<u64>,
+    /// Send so many bytes to /sink instead
+    #[arg(long, value_name = "BYTES", conflicts_with_all = ["browser", "download"])]
+    upload: Option<u64>,
     /// Open a connection for each request
-    #[arg(long, conflicts_with_all = ["browser", "download"])]
+    #[arg(long, conflicts_with_all = ["browser", "download", "upload"])]
     fresh: bool,
 }
 
@@ -109,10 +112,11 @@ fn main() -> ExitCode {
 
 fn requests(arguments: &Requests, transport: Transport) -> Result<(), Box<dyn Error>> {
     let browser = if arguments.browser { Browser::Desktop } else { Browser::None };
-    let request = match arguments.download {
-        Some(count) => Request::get(&bytes_target(count)),
-        None if arguments.fresh => Request::get_and_close("/hello"),
-        None => Request::get_as("/hello", browser),
+    let request = match (arguments.download, arguments.upload) {
+        (Some(count), _) => Request::get(&bytes_target(count)),
+        (_, Some(count)) => Request::post("/sink", count),
+        _ if arguments.fresh => Request::get_and_close("/hello"),
+        _ => Request::get_as("/hello", browser),
     };
     run(&arguments.amount, request, transport, "requests")
 }

@@ -22,8 +22,8 @@ use http_body_util::Full;
 use std::future::{Ready, ready};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -297,6 +297,42 @@ fn a_body_limit_of_the_handlers_own() {
     };
     assert!(ask(address, &post("abc")).ends_with("\r\n\r\nabc"));
     assert!(ask(address, &post("abcd")).starts_with("HTTP/1.1 413 "));
+}
+
+#[test]
+fn content_of_a_fast_peer_comes_in_large_pieces() {
+    const READ: usize = 8 << 10;
+    const CONTENT: usize = 8 * READ;
+    let (wrote, written) = channel();
+    let (told, lengths) = channel();
+    let written = Arc::new(Mutex::new(written));
+    let service = move |request: Request<Body>| {
+        let (written, told) = (written.clone(), told.clone());
+        async move {
+            // Blocks the server, so that all of it lies there.
+            let waited = written.lock().map(|written| written.recv_timeout(PATIENCE));
+            waited.expect("no panic").expect("the test writes");
+            let mut body = request.into_body();
+            let mut pieces = Vec::new();
+            while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
+                pieces.extend(frame.into_data().map(|data| data.len()));
+            }
+            told.send(pieces).expect("the test waits");
+            Response::new(Full::<Bytes>::default())
+        }
+    };
+    let (listener, address) = listener();
+    let config = Config::builder().receive_buffer_limit(READ as u64).build().expect("in range");
+    start_server(server(listener, Arc::new(config), service));
+    let mut stream = connect(address);
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it reads");
+    stream.write_all(&[b'y'; CONTENT]).expect("the kernel takes it");
+    wrote.send(()).expect("the handler waits");
+    let pieces = lengths.recv_timeout(PATIENCE).expect("all was read");
+    assert_eq!(pieces.iter().sum::<usize>(), CONTENT);
+    assert!(pieces.contains(&(4 * READ)), "{pieces:?}");
+    assert!(pieces.iter().all(|piece| *piece <= 4 * READ), "{pieces:?}");
 }
 
 #[test]
