@@ -200,10 +200,12 @@ impl Eager {
                         }
                     };
                     bytes.extend_from_slice(data);
-                    self.told.push(Told::Pieces { text, bytes: bytes.clone(), last });
+                    // A copy of the whole at each piece would take quadratic time.
+                    let whole = last.then(|| bytes.clone());
+                    self.told.push(Told::Pieces { text, bytes, last });
                     self.ask(connection, stream);
-                    if last {
-                        self.echo(connection, stream, text, bytes);
+                    if let Some(whole) = whole {
+                        self.echo(connection, stream, text, whole);
                     }
                 }
                 Event::Closing { stream, code, reason } => {
