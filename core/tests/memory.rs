@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use play::frames::{self, FIN, HANDSHAKE, PING};
 use play::settings;
 use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
-use portcullis::{BodyLength, Config, Connection, Event, Status, StreamId, Tick};
+use portcullis::{BodyLength, CloseReason, Config, Connection, Event, Status, StreamId, Tick};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::mem::size_of;
@@ -316,6 +316,97 @@ fn a_websocket_whose_output_is_full_is_told_exactly() {
     connection.sent(NOW, 1000);
     let lent = limit - (1000 - 4);
     assert!(assert_agrees(connection, lent) <= lent + 1024);
+}
+
+/// One call of a driver that reads as much as it may, and pulls some of the events, or all.
+#[derive(Clone, Debug)]
+struct Turn {
+    credit: u64,
+    read: usize,
+    pulls: usize,
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let credit = prop_oneof![Just(0), Just(1), 900..6000_u64, Just(u64::MAX)];
+    let pulls = prop_oneof![Just(0), Just(1), Just(usize::MAX), Just(usize::MAX)];
+    (credit, 1..6000_usize, pulls).prop_map(|(credit, read, pulls)| Turn { credit, read, pulls })
+}
+
+/// An upload, in chunks of some length or in one piece, with other requests behind it.
+fn upload(content: &[u8], chunk: Option<usize>) -> Vec<u8> {
+    let mut wire = b"POST / HTTP/1.1\r\nHost: a\r\n".to_vec();
+    match chunk {
+        None => {
+            wire.extend(format!("Content-Length: {}\r\n\r\n", content.len()).into_bytes());
+            wire.extend(content);
+        }
+        Some(length) => {
+            wire.extend(b"Transfer-Encoding: chunked\r\n\r\n");
+            for chunk in content.chunks(length) {
+                wire.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+                wire.extend([chunk, b"\r\n"].concat());
+            }
+            wire.extend(b"0\r\n\r\n");
+        }
+    }
+    wire.extend(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100));
+    wire
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Large reads lose nothing and hold no more than small ones; one that is not looked at ends it.
+    #[test]
+    fn large_reads_are_passed_on(
+        length in 1..40_000_usize,
+        chunk in proptest::option::of(1..9000_usize),
+        turns in vec(turn(), 1..60),
+    ) {
+        let config = settings::narrow();
+        let limit = config.receive_buffer_limit() as usize;
+        let content: Vec<u8> = (0..length).map(|place| (place % 251) as u8).collect();
+        let wire = upload(&content, chunk);
+        let mut watched = Watched::new(config);
+        let (mut at, mut got, mut ended) = (0, Vec::new(), false);
+        for Turn { credit, read, pulls } in turns {
+            let connection = &mut watched.connection;
+            if let Some(stream) = watched.stream && !ended {
+                connection.request_data(NOW, stream, credit).expect("it lives");
+            }
+            let most = if connection.wants_read() { connection.receive_limit() } else { 0 };
+            let mut piece = wire[at..].iter().copied().take(read.min(most)).collect::<Vec<u8>>();
+            at += piece.len();
+            let is_large = piece.len() > limit;
+            let mut events = match piece.len() {
+                0 => connection.resume(NOW),
+                _ => connection.receive(NOW, &mut piece).expect("as much as it takes"),
+            };
+            let mut pulled = 0;
+            while pulled < pulls && let Some((_, event)) = events.next() {
+                match event {
+                    Event::Request { stream, .. } => watched.stream = Some(stream),
+                    Event::Data { data, .. } => got.extend_from_slice(data),
+                    Event::End { .. } => ended = true,
+                    other => panic!("{other:?}"),
+                }
+                pulled += 1;
+            }
+            drop(events);
+            watched.look();
+            match watched.connection.status() {
+                Status::Closed(reason) => {
+                    prop_assert_eq!(reason, CloseReason::Aborted);
+                    prop_assert!(is_large && pulls < usize::MAX, "for nothing");
+                    break;
+                }
+                _ => prop_assert!(!is_large || pulls > 0, "a large read was held"),
+            }
+        }
+        prop_assert!(content.starts_with(&got), "{} of {} bytes", got.len(), length);
+        prop_assert!(!ended || got.len() == length, "nothing lost");
+        assert_agrees(watched.connection, 0);
+    }
 }
 
 // ---- the worst inputs -----------------------------------------------------------------------

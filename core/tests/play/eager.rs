@@ -121,7 +121,7 @@ fn run(
     let mut wire = wire.to_vec();
     let mut rest = wire.as_mut_slice();
     while !rest.is_empty() && connection.status().wants_read() {
-        let most = rest.len().min(config.receive_buffer_limit() as usize);
+        let most = rest.len().min(connection.receive_limit());
         let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
         rest = behind;
         let events = connection.receive(now, piece).expect("it wants to read");

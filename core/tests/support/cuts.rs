@@ -78,9 +78,13 @@ pub(crate) fn refusal_text(refusal: Refusal) -> String {
 
 fn run(config: &Arc<Config>, pieces: &[&[u8]]) -> Told {
     let mut eager = Eager::new(Arc::clone(config));
-    let most = config.receive_buffer_limit() as usize;
-    for piece in pieces.iter().flat_map(|piece| piece.chunks(most)) {
-        eager.read(piece);
+    for piece in pieces {
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.len().min(eager.connection.receive_limit()));
+            eager.read(piece);
+            rest = behind;
+        }
     }
     eager.eof()
 }
