@@ -257,6 +257,7 @@ settings! {
     /// Requests on one connection; the last one is answered with `Connection: close`.
     requests_per_connection: u64 = 1000, strict 100, within 1..=u64::MAX, from "Hypercorn `keep_alive_max_requests`, nginx `keepalive_requests`";
     /// Bytes of an answer that wait for the peer to take them; at that much the application has to wait.
+    /// One fast download alone gains a tenth with four times as many, which each connection may then hold.
     send_buffer_limit: u64 = 60 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "64 KiB, less what would make a write just exceed the largest segment (65,483 bytes on loopback)";
     /// Bytes that one call of `Connection::receive` may bring beside content that is waited for, and so
     /// the most that is held unread. Content is taken in up to four times as many at once.
