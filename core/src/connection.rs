@@ -91,9 +91,8 @@ impl Connection {
         now: Tick,
         fresh: &'i mut [u8],
     ) -> Result<Events<'c, 'i>, Misuse> {
-        let limit = self.receive_limit();
-        if fresh.len() > limit {
-            return Err(Misuse::Overfed { limit: limit as u64 });
+        if fresh.len() as u64 > self.common.config.receive_buffer_limit() {
+            self.check_large(fresh.len())?;
         }
         if self.pulling || !self.wants_read() {
             return Err(Misuse::NotReading);
@@ -118,6 +117,12 @@ impl Connection {
             _ => 0,
         };
         (limit + passed_on.min(limit.saturating_mul(3))) as usize
+    }
+
+    #[cold]
+    fn check_large(&self, bytes: usize) -> Result<(), Misuse> {
+        let limit = self.receive_limit();
+        if bytes > limit { Err(Misuse::Overfed { limit: limit as u64 }) } else { Ok(()) }
     }
 
     /// Takes off what lies beneath the protocol; says how many bytes of plaintext are left at the
