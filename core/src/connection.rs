@@ -22,6 +22,9 @@ use http::{HeaderMap, StatusCode};
 use std::io::IoSlice;
 use std::sync::Arc;
 
+/// How many times `receive_buffer_limit` a read of content may bring.
+const LARGE: u64 = 4;
+
 /// The server's side of one connection.
 ///
 /// A driver passes in what it reads, the moment, and the application's actions; it is told what
@@ -49,9 +52,10 @@ pub struct Connection {
 
 /// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
 ///
-/// Dropping it keeps what was not looked at, so that stopping early loses nothing; but after a read
-/// of more than `receive_buffer_limit` see [`Connection::receive_limit`]. Within it, no other events can be pulled; a leaked one (`mem::forget`) takes what it had along, and the
-/// connection then waits for it in vain until its deadline.
+/// Dropping it keeps what was not looked at, so that stopping early loses nothing, but for reads of
+/// more than `receive_buffer_limit` ([`Connection::receive_limit`]). Within it, no other events can be
+/// pulled; a leaked one (`mem::forget`) takes what it had along, and the connection then waits for it
+/// in vain until its deadline.
 pub struct Events<'c, 'i> {
     connection: &'c mut Connection,
     input: Input<'i>,
@@ -116,7 +120,7 @@ impl Connection {
             Protocol::Http1(http) if self.common.held.is_empty() => http.passed_on(),
             _ => 0,
         };
-        (limit + passed_on.min(limit.saturating_mul(3))) as usize
+        limit.saturating_add(passed_on).min(LARGE * limit) as usize
     }
 
     #[cold]

@@ -28,12 +28,9 @@ impl Scratch {
     pub(crate) fn read(&mut self, size: usize) -> &mut [u8] {
         if self.read.len() < size {
             // What was shared is used again if everybody else has dropped it.
-            if let Some(Ok(read)) = self.shared.take().map(Bytes::try_into_mut) {
-                self.read = read;
-            }
-            if self.read.len() < size {
-                self.read = BytesMut::zeroed(size);
-            }
+            let shared = self.shared.take().and_then(|shared| shared.try_into_mut().ok());
+            let again = shared.filter(|read| read.len() >= size);
+            self.read = again.unwrap_or_else(|| BytesMut::zeroed(size));
         }
         self.read.get_mut(..size).unwrap_or_default()
     }

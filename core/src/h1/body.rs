@@ -102,10 +102,7 @@ impl Content {
 
     /// What was declared so far, as a length or as the size of a chunk, exceeds `limit`.
     pub(crate) fn exceeds(&self, limit: u64) -> bool {
-        match self {
-            Content::Length(left) => *left > limit,
-            Content::Chunked(chunked) => chunked.at == At::Data && chunked.left > limit,
-        }
+        self.next() > limit
     }
 
     /// Takes framing, and at most `most` bytes of content, from the start of `bytes`. All content
