@@ -138,7 +138,8 @@ impl Common {
     /// Ends the connection in good order: `discarded` bytes of the linger limit are used up.
     pub(crate) fn linger(&mut self, reason: CloseReason, discarded: u64) {
         if self.is_open() {
-            let discard = self.config.linger_limit().saturating_sub(discarded);
+            let most = self.config.linger_limit().unwrap_or(u64::MAX);
+            let discard = most.saturating_sub(discarded);
             self.life = Life::Lingering { reason, discard };
         }
     }

@@ -11,6 +11,7 @@ use crate::tls;
 use core::fmt;
 use core::mem::size_of;
 use core::time::Duration;
+pub use value::ConnectionLimit;
 use value::Value;
 
 const KIB: u64 = 1024;
@@ -101,13 +102,15 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 macro_rules! settings {
+    (@or $default:expr) => { $default };
+    (@or $default:expr, $proxied:expr) => { $proxied };
     ($(
         $(#[doc = $about:literal])+
-        $name:ident: $kind:ty = $default:expr, strict $strict:expr, within $range:expr, from $source:literal;
+        $name:ident: $kind:ty = $default:expr, strict $strict:expr, $(proxied $proxied:expr,)? within $range:expr, from $source:literal;
     )+) => {
         /// The limits and timeouts of a connection; share one between all of them in an `Arc`.
         ///
-        /// Made by [`Config::default`], by [`Config::strict`], or by a [`Builder`].
+        /// Made by [`Config::default`], [`Config::strict`] or [`Config::proxied`], or by a [`Builder`].
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Config {
             $($name: $kind,)+
@@ -126,6 +129,15 @@ macro_rules! settings {
                 Config { $($name: $strict,)+ tls: tls::Settings::default() }
             }
 
+            /// The profile for servers behind nginx, HAProxy or a cloud balancer: those keep idle
+            /// connections for 60 s, and buffer what slow clients send and read.
+            pub fn proxied() -> Self {
+                Config {
+                    $($name: settings!(@or $default $(, $proxied)?),)+
+                    tls: tls::Settings::default(),
+                }
+            }
+
             /// All settings, in the order of their declaration.
             pub fn settings() -> &'static [Setting] {
                 &[$(Setting {
@@ -139,7 +151,7 @@ macro_rules! settings {
             $(
                 $(#[doc = $about])+
                 #[doc = ""]
-                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, allowed `", stringify!($range), "`. Source: ", $source, ".")]
+                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, ", $("proxied `", stringify!($proxied), "`, ",)? "allowed `", stringify!($range), "`. Source: ", $source, ".")]
                 pub fn $name(&self) -> $kind {
                     self.$name
                 }
@@ -165,7 +177,7 @@ macro_rules! settings {
             $(
                 $(#[doc = $about])+
                 #[doc = ""]
-                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, allowed `", stringify!($range), "`. Source: ", $source, ".")]
+                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, ", $("proxied `", stringify!($proxied), "`, ",)? "allowed `", stringify!($range), "`. Source: ", $source, ".")]
                 pub fn $name(mut self, value: $kind) -> Self {
                     self.config.$name = value;
                     self
@@ -208,25 +220,41 @@ const DAY: Duration = secs(24 * 60 * 60);
 
 settings! {
     /// How long the TLS handshake may take, from accept to its end; progress does not extend it.
-    tls_handshake_timeout: Duration = secs(60), strict secs(10), within MILLISECOND..=DAY, from "Hypercorn `ssl_handshake_timeout`, nginx `client_header_timeout` (60 s)";
+    tls_handshake_timeout: Duration = secs(60), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "Hypercorn `ssl_handshake_timeout`, nginx `client_header_timeout` (60 s)";
     /// Bytes of records that the client may send before the end of the TLS handshake, and of a later message in parts.
     tls_handshake_limit: u64 = 16 * KIB, strict 8 * KIB, within KIB..=128 * KIB, from "BoringSSL's limit of a handshake message without certificates";
     /// How long a connection may stay open while nothing of a request has arrived: after accept and between requests.
-    keep_alive_timeout: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Hypercorn `keep_alive_timeout`";
+    keep_alive_timeout: Duration = secs(5), strict secs(5), proxied secs(75), within MILLISECOND..=DAY, from "Hypercorn `keep_alive_timeout`; behind a proxy, nginx and AWS balancers (60 s), and a quarter more";
+    /// Whether answers announce how long an idle connection is kept: `Keep-Alive: timeout=N`, where N is a second less than `keep_alive_timeout`, so that no client sends a request to a connection that is being closed. Below 2 s nothing is announced.
+    keep_alive_hint: bool = false, strict false, within false..=true, from "Node.js (`keepAliveTimeoutBuffer`, 1 s)";
     /// How long a request head may take from its first byte to its end; progress does not extend it. Answer: 408.
     request_head_timeout: Duration = secs(10), strict secs(5), within MILLISECOND..=DAY, from "Apache `mod_reqtimeout` (10 s to 20 s)";
-    /// How long the peer may be silent while the application waits for content, and how long the minimum rate is not yet enforced.
+    /// How long the peer may take to send the first byte of content that the application waits for, and how long the minimum rate is not yet enforced.
     request_body_grace: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Kestrel `MinRequestBodyDataRate`";
-    /// Bytes per second of content that the peer has to send while the application waits for them. Answer: 408.
+    /// Bytes per second of content that the peer has to send on average while the application waits for them. Answer: 408.
     request_body_rate: u64 = 240, strict 240, within 1..=u64::MAX, from "Kestrel `MinRequestBodyDataRate`";
+    /// How long the peer may pause within content that the application waits for, however much it has sent before. Answer: 408.
+    request_body_silence: Duration = secs(30), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "half of nginx `client_body_timeout` (60 s)";
+    /// How long a whole request body may take, however fast it moves, or none. Only the time counts in which the application waits for content. Answer: 408.
+    request_body_deadline: Option<Duration> = None, strict Some(secs(600)), proxied None, within Some(MILLISECOND)..=Some(DAY), from "the time in which 240 B/s bring 144 kB";
     /// How long the peer may take nothing of what waits to be sent, and how long the minimum rate is not yet enforced.
     response_grace: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Kestrel `MinResponseDataRate`";
-    /// Bytes per second that the peer has to take while there are unsent bytes. Answer: reset.
+    /// Bytes per second that the peer has to take on average while there are unsent bytes. Answer: reset.
     response_rate: u64 = 240, strict 240, within 1..=u64::MAX, from "Kestrel `MinResponseDataRate`";
-    /// How long what the peer still sends is discarded after the last answer, so that no RST eats it (RFC 9112 9.6).
-    linger_timeout: Duration = secs(2), strict secs(1), within MILLISECOND..=DAY, from "Apache lingering close (2 s)";
-    /// How many bytes are discarded after an answer before the connection is closed on the peer.
-    linger_limit: u64 = MIB, strict 256 * KIB, within 0..=u64::MAX, from "what a loopback or local client has in flight";
+    /// How long the peer may pause while there are unsent bytes, however much it has taken before. Since the system tells of taken bytes in lumps, the peer has up to as long again to read the last lump. Answer: reset.
+    response_silence: Duration = secs(30), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "half of nginx `send_timeout` (60 s)";
+    /// How long the peer may take for a whole answer, however fast it moves, or none. Only the time counts in which bytes wait for the peer. Answer: reset.
+    response_deadline: Option<Duration> = None, strict None, within Some(MILLISECOND)..=Some(DAY), from "a large download on a slow link may take hours";
+    /// How long a handler may go on for a peer that has sent its FIN and takes nothing. The handler is told of the FIN at once, and dropped then.
+    peer_gone_timeout: Duration = secs(60), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "Linux `tcp_fin_timeout` (60 s)";
+    /// How old a connection may become before it is drained, or none.
+    connection_age_limit: Option<Duration> = None, strict Some(secs(3600)), proxied Some(secs(3600)), within Some(MILLISECOND)..=Some(DAY), from "nginx `keepalive_time` (1 h)";
+    /// How long what the peer still sends is discarded after the last answer, so that no RST eats it (RFC 9112 9.6). More input does not extend it.
+    linger_timeout: Duration = secs(30), strict secs(10), proxied secs(30), within MILLISECOND..=DAY, from "nginx `lingering_time` (30 s)";
+    /// How long the peer may send nothing while what it sends is discarded.
+    linger_silence: Duration = secs(5), strict secs(2), proxied secs(5), within MILLISECOND..=DAY, from "nginx `lingering_timeout` (5 s)";
+    /// How many bytes are discarded after an answer before the connection is closed on the peer, or none.
+    linger_limit: Option<u64> = None, strict None, within Some(0)..=Some(u64::MAX), from "nginx: time bounds it, bytes do not";
     /// How long a websocket may be silent before it is pinged (RFC 6455 5.5.2), or none.
     websocket_ping_interval: Option<Duration> = Some(secs(20)), strict Some(secs(20)), within Some(MILLISECOND)..=Some(DAY), from "Python `websockets` (`ping_interval`), Hypercorn `websocket_ping_interval`";
     /// How long a websocket that was pinged may stay silent, or none. Answer: 1011.
@@ -264,10 +292,15 @@ settings! {
     receive_buffer_limit: u64 = 64 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "one socket read of a fast peer";
     /// Bytes of a websocket's message, also of what it inflates to. Answer: 1009. Memory is taken as it arrives.
     websocket_message_limit: u64 = 16 * MIB, strict 64 * KIB, within 1..=u64::MAX / 4, from "Hypercorn `websocket_max_message_size` (16 MiB)";
-    /// Whether websockets compress their messages if the client can (RFC 7692); a compressor takes 380 KB while it is used.
-    websocket_deflate: bool = true, strict false, within false..=true, from "Python `websockets`, browsers";
+    /// Whether websockets compress their messages if the client can (RFC 7692). It costs memory: a compressor takes 380 KB while it is used.
+    websocket_deflate: bool = false, strict false, within false..=true, from "nginx and Node.js `ws` (off unless asked for)";
     /// Bytes of the head, or of the trailers, that the application may give one answer.
     response_head_limit: u64 = 32 * KIB, strict 16 * KIB, within KIB..=MIB, from "twice a request head";
+
+    /// How many connections are served at once: a number, or a share of the descriptors that the process may open. At the limit the adapters accept no more, and close idle connections first.
+    max_connections: ConnectionLimit = ConnectionLimit::DescriptorsPercent(75), strict ConnectionLimit::DescriptorsPercent(50), proxied ConnectionLimit::DescriptorsPercent(75), within ConnectionLimit::Count(1)..=ConnectionLimit::DescriptorsPercent(100), from "the rest is for files and upstream connections";
+    /// How long a TCP connection is idle before the system asks whether the peer is still there, or none (TCP keepalive). It then asks four times within a minute.
+    tcp_keepalive: Option<Duration> = Some(secs(60)), strict Some(secs(60)), within Some(secs(1))..=Some(secs(32767)), from "a vanished host is noticed within two minutes";
 }
 
 /// Makes a [`Config`], and checks it.
@@ -350,11 +383,19 @@ impl Config {
     }
 
     pub(crate) fn request_body_minimum(&self) -> MinimumRate {
-        MinimumRate { grace: self.request_body_grace, bytes_per_second: self.request_body_rate }
+        MinimumRate {
+            grace: self.request_body_grace,
+            bytes_per_second: self.request_body_rate,
+            silence: self.request_body_silence,
+        }
     }
 
     pub(crate) fn response_minimum(&self) -> MinimumRate {
-        MinimumRate { grace: self.response_grace, bytes_per_second: self.response_rate }
+        MinimumRate {
+            grace: self.response_grace,
+            bytes_per_second: self.response_rate,
+            silence: self.response_silence,
+        }
     }
 }
 
@@ -370,14 +411,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_profiles_are_valid() {
+    fn all_profiles_are_valid() {
         assert_eq!(Config::builder().build(), Ok(Config::default()));
-        assert_eq!(Builder::from(Config::strict()).build(), Ok(Config::strict()));
+        for profile in [Config::strict(), Config::proxied()] {
+            assert_eq!(Builder::from(profile.clone()).build(), Ok(profile));
+        }
     }
 
     #[test]
     fn every_setting_reads_back_what_it_writes() {
-        for config in [Config::default(), Config::strict()] {
+        for config in [Config::default(), Config::strict(), Config::proxied()] {
             for setting in Config::settings() {
                 let text = setting.value(&config);
                 let again =

@@ -109,7 +109,7 @@ mod tls;
 pub mod websocket;
 
 pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
-pub use config::{Builder, Config, ConfigError, Setting};
+pub use config::{Builder, Config, ConfigError, ConnectionLimit, Setting};
 pub use connection::{Connection, Events};
 pub use event::{Begun, BodyLength, Event, FieldLines, RequestHead, StreamId, Trailers};
 pub use rate::MinimumRate;

@@ -22,6 +22,8 @@ pub struct MinimumRate {
     pub grace: Duration,
     /// Bytes per second; at least 1.
     pub bytes_per_second: u64,
+    /// The longest pause after the first byte.
+    pub silence: Duration,
 }
 
 /// One direction's guard. Time counts only between [`Rate::resume`] and [`Rate::pause`].
@@ -86,8 +88,11 @@ impl Rate {
 mod tests {
     use super::*;
 
-    const MINIMUM: MinimumRate =
-        MinimumRate { grace: Duration::from_secs(5), bytes_per_second: 240 };
+    const MINIMUM: MinimumRate = MinimumRate {
+        grace: Duration::from_secs(5),
+        bytes_per_second: 240,
+        silence: Duration::from_secs(30),
+    };
 
     fn at(milliseconds: u64) -> Tick {
         Tick::from_nanos(milliseconds * 1_000_000)

@@ -72,6 +72,41 @@ impl Value for bool {
     }
 }
 
+/// How many connections are served at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionLimit {
+    /// So many; at least one.
+    Count(u64),
+    /// A share, from 1 to 100 %, of the descriptors that the process may open.
+    DescriptorsPercent(u8),
+}
+
+impl Value for ConnectionLimit {
+    const EXPECTED: &'static str =
+        "a number such as 1000, or a share of the descriptors such as 75%";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().map(ConnectionLimit::DescriptorsPercent),
+            None => u64::parse(text).map(ConnectionLimit::Count),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            ConnectionLimit::Count(count) => count.to_string(),
+            ConnectionLimit::DescriptorsPercent(percent) => format!("{percent}%"),
+        }
+    }
+
+    fn lies_between(&self, _: &Self, _: &Self) -> bool {
+        match self {
+            ConnectionLimit::Count(count) => *count > 0,
+            ConnectionLimit::DescriptorsPercent(percent) => (1..=100).contains(percent),
+        }
+    }
+}
+
 /// A value that may be absent.
 impl<T: Value + PartialOrd + Copy + OrNone> Value for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED_OR_NONE;

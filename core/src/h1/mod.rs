@@ -235,7 +235,10 @@ impl Http1 {
     }
 }
 
-/// Half of what may be discarded is for saving the connection, the other for closing it well.
+/// Unread content up to this length is discarded to keep the connection; a new one costs less than more.
+const WORTH_DISCARDING: u64 = 512 * 1024;
+
+/// How much is discarded to keep the connection: half of what may be is for closing it well.
 fn most_discarded(common: &Common) -> u64 {
-    common.config.linger_limit() / 2
+    common.config.linger_limit().map_or(WORTH_DISCARDING, |most| WORTH_DISCARDING.min(most / 2))
 }
