@@ -13,8 +13,9 @@
 //! | `tls_handshake` | | | the TLS handshake was not complete within `tls_handshake_timeout` |
 //! | `keep_alive` | | | nothing of a request arrived for `keep_alive_timeout` |
 //! | `request_head` | 408 | | a head was not complete within `request_head_timeout` |
-//! | `request_body` | 408 | | content came more slowly than `request_body_rate` |
-//! | `response` | | | the peer took our bytes more slowly than `response_rate` |
+//! | `request_body` | 408 | | content came more slowly than `request_body_rate`, paused for `request_body_silence`, or was not complete within `request_body_deadline` |
+//! | `response` | | | the peer took our bytes more slowly than `response_rate`, paused for `response_silence`, or had not taken all within `response_deadline` |
+//! | `peer_gone` | | | the peer sent its FIN while a handler worked, and took nothing for `peer_gone_timeout` |
 //! | `drain` | | | `drain_timeout` passed with a request in progress |
 //! | `malformed_request_line` | 400 | | RFC 9112 3 |
 //! | `malformed_field` | 400 | | RFC 9112 5: name, colon, value, obs-fold |
@@ -124,8 +125,11 @@ impl CloseReason {
     pub fn all() -> impl Iterator<Item = CloseReason> {
         let peer =
             [PeerClose::Done, PeerClose::Unannounced, PeerClose::Truncated, PeerClose::Reset];
-        // The linger timer ends a connection whose reason is known already; a ping ends none.
-        let ends = |timer: &Timer| !matches!(timer, Timer::Linger | Timer::WebSocketPing);
+        // The linger timer ends a connection whose reason is known already. A ping ends none, nor does
+        // age: it has the connection drained.
+        let ends = |timer: &Timer| {
+            !matches!(timer, Timer::Linger | Timer::ConnectionAge | Timer::WebSocketPing)
+        };
         let timers = Timer::ALL.into_iter().filter(ends);
         let rest = [
             CloseReason::Completed,

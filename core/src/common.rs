@@ -16,6 +16,9 @@ use core::time::Duration;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+/// How often the driver is asked, within a silence, for what the peer has taken.
+const LOOKS: u32 = 4;
+
 /// How far a connection has come in ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -40,6 +43,13 @@ pub(crate) struct Common {
     life: Life,
     /// The guard over what waits to be sent.
     response: Rate,
+    /// Bytes that were sent and that the peer may not have taken yet, where the driver tells.
+    untaken: u64,
+    /// When the wait for a request, or the discarding of unwanted input, began; [`Tick::NEVER`]
+    /// while there is neither.
+    since: Tick,
+    /// The driver tells what the peer has taken: what the system accepts is not taken yet.
+    is_measured: bool,
     /// The peer sends no more.
     pub(crate) eof: bool,
     pub(crate) draining: bool,
@@ -61,6 +71,9 @@ impl Common {
             tls: None,
             life: Life::Open,
             response,
+            untaken: 0,
+            since: Tick::NEVER,
+            is_measured: false,
             eof: false,
             draining: false,
             cut_off: false,
@@ -68,6 +81,9 @@ impl Common {
         };
         if let Some(tls) = Tls::begin(&common.config, now) {
             common.begin_tls(tls);
+        }
+        if let Some(most) = common.config.connection_age_limit() {
+            common.timers.set(Timer::ConnectionAge, now.after(most));
         }
         common
     }
@@ -123,16 +139,15 @@ impl Common {
         }
     }
 
-    /// A guard counted so many bytes of a record that is not complete.
-    pub(crate) fn count(&mut self, bytes: usize) {
-        if let Some(tls) = &mut self.tls {
-            tls.count(bytes);
-        }
+    /// Some of a TLS record has arrived, and the rest has not.
+    pub(crate) fn has_partial_record(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.partial_record().is_some())
     }
 
-    /// Of `bytes` of content that are delivered, how many did not count as they came.
-    pub(crate) fn uncounted(&mut self, bytes: usize) -> usize {
-        self.tls.as_mut().map_or(bytes, |tls| tls.uncounted(bytes))
+    /// Bytes of an incomplete record, which may become content. They pay ahead for a guard, until
+    /// the record is complete: then only its content does.
+    pub(crate) fn ahead(&self) -> usize {
+        self.tls.as_ref().and_then(|tls| tls.partial_record()).unwrap_or(0)
     }
 
     /// Ends the connection in good order: `discarded` bytes of the linger limit are used up.
@@ -164,11 +179,44 @@ impl Common {
         self.timers.stop_all();
     }
 
-    /// What the peer sends while the connection lingers.
+    /// The peer sent `bytes` while the connection lingers.
     pub(crate) fn discard(&mut self, bytes: usize) {
-        if let Life::Lingering { discard, .. } = &mut self.life {
+        if let Life::Lingering { discard, .. } = &mut self.life
+            && bytes > 0
+        {
             *discard = discard.saturating_sub(bytes as u64);
+            self.renew_linger();
         }
+    }
+
+    /// The peer is not silent: the timer for that begins anew when it is asked for.
+    pub(crate) fn renew_linger(&mut self) {
+        self.timers.stop(Timer::Linger);
+    }
+
+    /// Lets the time run in which unwanted input is discarded: the silence, but no longer than what
+    /// is allowed in all.
+    pub(crate) fn run_linger(&mut self) {
+        let silent_until = match self.timers.get(Timer::Linger) {
+            Tick::NEVER => self.now.after(self.config.linger_silence()),
+            at => at,
+        };
+        self.run_since(Timer::Linger, self.config.linger_timeout());
+        let until = self.timers.get(Timer::Linger);
+        self.timers.set(Timer::Linger, until.min(silent_until));
+    }
+
+    /// Of the timers that wait for the peer's bytes lets this one run, for so long from the
+    /// beginning of the wait, whatever other timer had its slot in between.
+    pub(crate) fn run_since(&mut self, timer: Timer, delay: Duration) {
+        self.since = self.since.min(self.now);
+        self.timers.stop_request();
+        self.timers.set(timer, self.since.after(delay));
+    }
+
+    /// The wait is over.
+    pub(crate) fn end_since(&mut self) {
+        self.since = Tick::NEVER;
     }
 
     /// Makes what waits ready to be written.
@@ -213,24 +261,99 @@ impl Common {
             Some(tls) => tls.sent(bytes, &self.output),
             None => self.output.sent(bytes),
         };
-        if self.is_flushed() {
-            // The wait is over: the next one begins anew.
-            self.timers.stop(Timer::Response);
+        if self.eof {
+            // It took something: the time for a peer that may be gone begins anew.
+            self.timers.stop(Timer::PeerGone);
+        }
+        if self.is_measured {
+            self.untaken = self.untaken.saturating_add(was_sent as u64);
         } else {
-            // It may have begun just now, and what was taken counts.
-            if !self.is_handshaking() {
-                self.begin_response();
-            }
             self.response.progress(self.config.response_minimum(), was_sent, self.now);
+        }
+        if self.is_flushed() {
+            self.end_response();
+        } else if !self.is_handshaking() {
+            self.begin_response();
         }
     }
 
     /// Bytes that wait after a moment without any are a new wait, with all of its grace.
     fn begin_response(&mut self) {
         if !self.timers.is_set(Timer::Response) {
-            self.response = Rate::running(self.config.response_minimum(), self.now);
-            self.timers.set(Timer::Response, self.response.deadline());
+            self.response.resume_anew(self.config.response_minimum(), self.now);
+            self.set_response();
         }
+    }
+
+    /// The wait is over: the next one begins anew.
+    fn end_response(&mut self) {
+        self.timers.stop(Timer::Response);
+        self.response.pause(self.now);
+    }
+
+    /// Lets the guard's timer run. A driver that can tell what was taken is asked before the
+    /// deadline, too: a look that comes late would take old progress for new.
+    fn set_response(&mut self) {
+        let mut at = self.response.deadline(self.config.response_minimum(), 0);
+        if self.is_measured {
+            at = at.min(self.now.after(self.config.response_silence() / LOOKS));
+        }
+        self.timers.set(Timer::Response, at);
+    }
+
+    /// Whether the guard's timer has expired too early: it was only time to ask the driver.
+    #[cold]
+    pub(crate) fn goes_on_taking(&mut self) -> bool {
+        let deadline = self.response.deadline(self.config.response_minimum(), 0);
+        let goes_on = deadline > self.now;
+        if goes_on {
+            self.set_response();
+        }
+        goes_on
+    }
+
+    /// How many of the sent bytes the driver has not reported as taken.
+    pub(crate) fn untaken(&self) -> u64 {
+        self.untaken
+    }
+
+    /// The driver has asked the system, which still holds so many bytes for the peer. Says how many
+    /// the peer took since the last time, if it has more to take: it can't have answered yet what
+    /// comes last.
+    pub(crate) fn acknowledged(&mut self, unacknowledged: u64) -> Option<u64> {
+        let taken = self.untaken.saturating_sub(unacknowledged);
+        self.untaken -= taken;
+        self.is_measured = true;
+        let minimum = self.config.response_minimum();
+        if taken > 0 {
+            self.response.progress(minimum, usize::try_from(taken).unwrap_or(usize::MAX), self.now);
+        }
+        if self.timers.is_set(Timer::Response) {
+            self.set_response();
+        }
+        (unacknowledged > 0).then_some(taken)
+    }
+
+    /// Whether taking so many bytes within `wait` is fast enough for a peer.
+    pub(crate) fn keeps_up(&self, taken: u64, wait: Duration) -> bool {
+        self.config.response_minimum().is_met(taken, wait)
+    }
+
+    /// The peer took so much of what was sent, and is not at the end: it is not silent.
+    pub(crate) fn taking(&mut self, taken: u64) {
+        if self.keeps_up(taken, self.config.linger_silence()) {
+            self.renew_linger();
+        }
+    }
+
+    /// What is sent from now on never ends: there is no deadline for the whole of it.
+    pub(crate) fn begin_endless_answer(&mut self) {
+        self.response = self.response.without_total();
+    }
+
+    /// A new answer begins: the deadline for the whole of it does, too.
+    pub(crate) fn begin_answer(&mut self) {
+        self.response.restart_total(self.config.response_minimum(), self.now);
     }
 
     /// Of the timers that wait for the peer's bytes lets this one run, from the moment at which it
@@ -256,10 +379,12 @@ impl Common {
             tls.end(&self.output);
         }
         if self.is_flushed() {
-            self.timers.stop(Timer::Response);
+            self.end_response();
         } else {
             self.begin_response();
-            self.timers.set(Timer::Response, self.response.deadline());
+            if !self.is_measured {
+                self.set_response();
+            }
         }
         if let Life::Lingering { reason, discard } = self.life {
             self.settle_end(reason, discard);
@@ -270,8 +395,11 @@ impl Common {
     fn settle_end(&mut self, reason: CloseReason, discard: u64) {
         self.held = Held::default();
         let flushed = self.is_flushed();
-        let linger = flushed.then_some((Timer::Linger, self.config.linger_timeout()));
-        self.run_request_timer(linger);
+        if flushed {
+            self.run_linger();
+        } else {
+            self.timers.stop_request();
+        }
         if flushed && (self.eof || discard == 0) {
             self.close(reason);
         }

@@ -370,7 +370,8 @@ impl Config {
     pub fn memory_bound(&self) -> usize {
         let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
         let unsent = crate::output::memory_bound(self);
-        size_of::<Connection>() + held as usize + unsent + tls::memory_bound(self)
+        let content = crate::h1::MEMORY;
+        size_of::<Connection>() + content + held as usize + unsent + tls::memory_bound(self)
     }
 
     /// The most memory that a connection owns once it is a websocket.
@@ -387,6 +388,7 @@ impl Config {
             grace: self.request_body_grace,
             bytes_per_second: self.request_body_rate,
             silence: self.request_body_silence,
+            total: self.request_body_deadline,
         }
     }
 
@@ -394,7 +396,9 @@ impl Config {
         MinimumRate {
             grace: self.response_grace,
             bytes_per_second: self.response_rate,
-            silence: self.response_silence,
+            // The peer may need as long to read the lump that its system took last.
+            silence: self.response_silence.saturating_mul(2),
+            total: self.response_deadline,
         }
     }
 }

@@ -71,7 +71,7 @@ impl Connection {
     /// A connection that was accepted at `now`.
     pub fn new(config: Arc<Config>, now: Tick) -> Self {
         let common = Common::new(config, now);
-        let protocol = Protocol::Http1(Http1::new(now, &common));
+        let protocol = Protocol::Http1(Http1::new());
         let mut connection =
             Connection { common, protocol, pulling: false, unfinished: false, unsettled: false };
         connection.settle();
@@ -104,6 +104,9 @@ impl Connection {
         // Which guard counts what is incomplete depends on the timers.
         self.settle_now();
         self.common.advance(now);
+        if !fresh.is_empty() {
+            self.protocol.heard(&self.common);
+        }
         let plaintext = self.receive_tls(fresh);
         Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
     }
@@ -152,8 +155,8 @@ impl Connection {
         let Common { tls: Some(tls), config, held, now, .. } = &mut self.common else { return 0 };
         let received = tls.receive(config, *now, fresh, held);
         self.common.eof |= tls.is_closed_by_peer();
-        if received.incomplete > 0 && self.protocol.trickle(&self.common, received.incomplete) {
-            self.common.count(received.incomplete);
+        if received.is_partial {
+            self.protocol.trickle(&mut self.common);
         }
         received.plaintext
     }
@@ -330,6 +333,7 @@ impl Connection {
             let session =
                 Session::new(Terms { stream, limits, deflate: accepted.deflate() }, common);
             *protocol = Protocol::WebSocket(Box::new(session));
+            common.begin_endless_answer();
             if common.draining {
                 protocol.drain(common);
             }
@@ -404,6 +408,20 @@ impl Connection {
         })
     }
 
+    /// The application no longer waits for content that it has asked for: what has not been
+    /// delivered is not, and no deadline of the peer's runs. A later
+    /// [`request_data`](Self::request_data) begins a wait of its own. On a websocket it does
+    /// nothing: credit for messages lasts.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn cancel_request_data(&mut self, now: Tick, stream: StreamId) -> Result<(), Misuse> {
+        self.act(now, |protocol, common| match protocol {
+            Protocol::Http1(http) => http.cancel_request_data(common, stream),
+            Protocol::WebSocket(_) => Ok(()),
+        })
+    }
+
     /// Sets the limit of this request's content in bytes, or none, instead of
     /// `request_body_limit`. A declared length is held against it at the next call for this
     /// connection, so set it while handling [`Event::Request`].
@@ -445,13 +463,7 @@ impl Connection {
     /// Finishes what is in progress, within `drain_timeout`, and then closes. An idle connection
     /// waits `drain_idle_timeout` for a request that may be on its way.
     pub fn drain(&mut self, now: Tick) {
-        self.act(now, |protocol, common| {
-            if common.is_open() && !common.draining {
-                common.draining = true;
-                common.timers.set(Timer::Drain, common.now.after(common.config.drain_timeout()));
-                protocol.drain(common);
-            }
-        });
+        self.act(now, begin_drain);
     }
 
     /// Closes at once, with the driver's reason; does nothing if it is closed already.
@@ -501,6 +513,29 @@ impl Connection {
         });
     }
 
+    /// How many of the bytes that were [`sent`](Self::sent) are not known to be taken by the peer;
+    /// always 0 unless the driver reports what is ([`acknowledged`](Self::acknowledged)).
+    pub fn unacknowledged(&self) -> u64 {
+        self.common.untaken()
+    }
+
+    /// The system still holds so many of the bytes that were [`sent`](Self::sent): the peer has not
+    /// acknowledged them (`SIOCOUTQ` on Linux).
+    ///
+    /// The system accepts and reports bytes in lumps, so that what it accepts says little about
+    /// the peer. A driver that can ask it calls this once at the beginning, with 0. From then on
+    /// bytes count as taken only when they are reported here. Call it again before
+    /// [`tick`](Self::tick) whenever a deadline has come and
+    /// [`unacknowledged`](Self::unacknowledged) is not 0. The deadline may move by it.
+    pub fn acknowledged(&mut self, now: Tick, unacknowledged: u64) {
+        self.act(now, |protocol, common| {
+            if let Some(taken) = common.acknowledged(unacknowledged) {
+                common.taking(taken);
+                protocol.taking(common, taken);
+            }
+        });
+    }
+
     // ---- time -----------------------------------------------------------------------------------
 
     /// Until when to wait, and for what; `None` while the connection waits for the application
@@ -525,7 +560,11 @@ impl Connection {
     #[cold]
     fn expire(&mut self) {
         while let Some(timer) = self.common.timers.expired(self.common.now) {
-            self.protocol.expire(&mut self.common, timer);
+            match timer {
+                Timer::ConnectionAge => begin_drain(&mut self.protocol, &mut self.common),
+                Timer::Response if self.common.goes_on_taking() => {}
+                _ => self.protocol.expire(&mut self.common, timer),
+            }
         }
         self.settle();
     }
@@ -542,6 +581,12 @@ impl Connection {
     /// would take what it has for the whole, and what the kernel holds for it serves nobody.
     pub fn is_cut_off(&self) -> bool {
         self.common.cut_off
+    }
+
+    /// Whether the peer has said that it sends no more: by its FIN, or by a close_notify over TLS.
+    /// It may still read. While a handler works for such a peer, `peer_gone_timeout` runs.
+    pub fn is_half_closed(&self) -> bool {
+        self.common.eof
     }
 
     /// [`Status::wants_read`] of the status.
@@ -613,6 +658,15 @@ impl Connection {
             self.settle_now();
             self.common.advance(now);
         }
+    }
+}
+
+/// Finishes what is in progress, and begins nothing new.
+fn begin_drain(protocol: &mut Protocol, common: &mut Common) {
+    if common.is_open() && !common.draining {
+        common.draining = true;
+        common.timers.set(Timer::Drain, common.now.after(common.config.drain_timeout()));
+        protocol.drain(common);
     }
 }
 

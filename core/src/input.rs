@@ -160,11 +160,6 @@ impl<'i> Input<'i> {
         self.fresh.len().saturating_sub(self.fresh_start)
     }
 
-    /// The driver brought some of it just now.
-    pub(crate) fn is_fresh(&self) -> bool {
-        !self.fresh.is_empty()
-    }
-
     /// Everything was taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0

@@ -112,7 +112,6 @@ pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure
 pub use config::{Builder, Config, ConfigError, ConnectionLimit, Setting};
 pub use connection::{Connection, Events};
 pub use event::{Begun, BodyLength, Event, FieldLines, RequestHead, StreamId, Trailers};
-pub use rate::MinimumRate;
 /// The version that [`Builder::tls`] takes.
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -180,12 +180,28 @@ impl Protocol {
         }
     }
 
-    /// So many bytes came that will be content, or not, once the record they are a part of is
-    /// complete. True if a guard over content counted them.
-    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
+    /// Bytes of an incomplete TLS record arrived. They may become content: the peer is not silent.
+    #[cold]
+    pub(crate) fn trickle(&mut self, common: &mut Common) {
         match self {
-            Protocol::Http1(http) => http.trickle(common, bytes),
-            Protocol::WebSocket(session) => session.trickle(common, bytes),
+            Protocol::Http1(http) => http.trickle(common),
+            Protocol::WebSocket(session) => session.trickle(common),
+        }
+    }
+
+    /// Bytes arrived, whatever they are: the peer is there.
+    #[inline]
+    pub(crate) fn heard(&mut self, common: &Common) {
+        if let Protocol::WebSocket(session) = self {
+            session.heard(common);
+        }
+    }
+
+    /// The peer is still taking what was sent before what it has to answer.
+    #[cold]
+    pub(crate) fn taking(&mut self, common: &mut Common, taken: u64) {
+        if let Protocol::WebSocket(session) = self {
+            session.taking(common, taken);
         }
     }
 
@@ -220,7 +236,7 @@ impl Protocol {
     #[inline]
     pub(crate) fn memory(&self) -> usize {
         match self {
-            Protocol::Http1(_) => 0,
+            Protocol::Http1(http) => http.memory(),
             Protocol::WebSocket(session) => size_of::<Session>() + session.memory(),
         }
     }

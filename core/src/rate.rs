@@ -3,27 +3,40 @@
 //! In: when waiting begins and pauses, and how many bytes moved. Out: the tick at which the peer
 //! has fallen behind. Kestrel's `MinDataRate` (240 B/s after 5 s) is the model for the figures.
 //!
-//! Two conditions end a wait, whichever lasts longer: the grace period, which every wait gets once,
-//! and the time that the bytes moved so far have paid for at the minimum rate. What is paid ahead
-//! is capped at the grace period, so that a burst buys no long silence, and everybody may be up to
-//! two seconds behind, so that a peer which sends a second's worth once a second is not cut off.
+//! A wait goes on as long as three conditions hold:
+//!
+//! - **Rate.** The bytes moved so far have paid for the time at the minimum rate, or the grace has
+//!   not passed. A burst pays in full: 2 MB at 240 B/s pay for more than two hours. Every peer may
+//!   be two seconds behind, so that one which sends a second's worth once a second is not cut.
+//! - **Silence.** The last byte is no older than the silence allows. It counts from the first byte
+//!   on; until then the grace is the limit.
+//! - **Total.** The deadline for the whole body or answer has not passed, if there is one.
+//!
+//! # The worst case
+//!
+//! An attacker who wants to hold a body or an answer for a time T has to move 240 B for each second
+//! of T, at any time before, and a byte within each silence. At the defaults, an hour costs him
+//! 864 kB and 120 bytes one by one; the 16 MiB that a request body may have are worth 19 hours.
+//! `request_body_deadline` and `response_deadline` end that; `strict` sets the former to 10 minutes.
 
 use crate::time::{Tick, nanos};
 use core::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
-/// How far behind everybody may be.
+/// How far behind every peer may be.
 const SLACK: u64 = 2 * SECOND;
 
-/// The setting: how fast, and from when on.
+/// The settings of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MinimumRate {
-    /// How long the peer may take before the rate counts, and the longest silence afterwards.
-    pub grace: Duration,
+pub(crate) struct MinimumRate {
+    /// How long the peer may take before the rate counts.
+    pub(crate) grace: Duration,
     /// Bytes per second; at least 1.
-    pub bytes_per_second: u64,
+    pub(crate) bytes_per_second: u64,
     /// The longest pause after the first byte.
-    pub silence: Duration,
+    pub(crate) silence: Duration,
+    /// How long the whole may take.
+    pub(crate) total: Option<Duration>,
 }
 
 /// One direction's guard. Time counts only between [`Rate::resume`] and [`Rate::pause`].
@@ -31,8 +44,24 @@ pub struct MinimumRate {
 pub(crate) struct Rate {
     grace_until: Tick,
     paid_until: Tick,
+    /// [`Tick::NEVER`] before the first byte.
+    silent_until: Tick,
+    total_until: Tick,
     /// When waiting stopped; [`Tick::NEVER`] while it goes on.
     paused: Tick,
+}
+
+impl MinimumRate {
+    /// How long `bytes` pay for, in nanoseconds.
+    fn pays_for(self, bytes: u64) -> u64 {
+        // More than this pays for 584 years; it keeps the product within 64 bits.
+        bytes.min(u64::MAX / SECOND) * SECOND / self.bytes_per_second.max(1)
+    }
+
+    /// Whether `bytes` are enough for a wait of that length.
+    pub(crate) fn is_met(self, bytes: u64, wait: Duration) -> bool {
+        self.pays_for(bytes) >= nanos(wait)
+    }
 }
 
 impl Rate {
@@ -42,6 +71,8 @@ impl Rate {
         Rate {
             grace_until: now.after_nanos(grace),
             paid_until: now.after_nanos(grace.min(SLACK)),
+            silent_until: Tick::NEVER,
+            total_until: minimum.total.map_or(Tick::NEVER, |total| now.after(total)),
             paused: now,
         }
     }
@@ -55,10 +86,40 @@ impl Rate {
     pub(crate) fn resume(&mut self, now: Tick) {
         if self.paused != Tick::NEVER {
             let pause = nanos(now.since(self.paused));
-            self.grace_until = self.grace_until.after_nanos(pause);
-            self.paid_until = self.paid_until.after_nanos(pause);
+            for until in [
+                &mut self.grace_until,
+                &mut self.paid_until,
+                &mut self.silent_until,
+                &mut self.total_until,
+            ] {
+                *until = until.after_nanos(pause);
+            }
             self.paused = Tick::NEVER;
         }
+    }
+
+    /// We wait for the peer from now on, anew: it gets all of its grace, and keeps what it has paid.
+    pub(crate) fn resume_anew(&mut self, minimum: MinimumRate, now: Tick) {
+        self.resume(now);
+        let fresh = Rate::running(minimum, now);
+        self.grace_until = fresh.grace_until;
+        self.paid_until = self.paid_until.max(fresh.paid_until);
+        if self.silent_until != Tick::NEVER {
+            self.hear(minimum, now);
+        }
+    }
+
+    /// The deadline for the whole counts from now on.
+    pub(crate) fn restart_total(&mut self, minimum: MinimumRate, now: Tick) {
+        if let Some(total) = minimum.total {
+            let from = if self.paused == Tick::NEVER { now } else { self.paused };
+            self.total_until = from.after(total);
+        }
+    }
+
+    /// There is no deadline for the whole.
+    pub(crate) fn without_total(self) -> Self {
+        Rate { total_until: Tick::NEVER, ..self }
     }
 
     /// We no longer wait for the peer.
@@ -70,17 +131,24 @@ impl Rate {
 
     /// The peer moved `bytes`.
     pub(crate) fn progress(&mut self, minimum: MinimumRate, bytes: usize, now: Tick) {
-        // Anything from here on pays for the whole cap; it keeps the product within 64 bits.
-        let bytes = (bytes as u64).min(u64::MAX / SECOND);
-        let paid = bytes * SECOND / minimum.bytes_per_second.max(1);
-        let from = if self.paused == Tick::NEVER { now } else { self.paused };
-        let cap = from.after(minimum.grace);
-        self.paid_until = self.paid_until.after_nanos(paid).min(cap);
+        self.paid_until = self.paid_until.after_nanos(minimum.pays_for(bytes as u64));
+        self.hear(minimum, now);
     }
 
-    /// When the peer has fallen behind; meaningful while waiting.
-    pub(crate) fn deadline(&self) -> Tick {
-        self.grace_until.max(self.paid_until)
+    /// The peer moved something that may turn out to be of no use: it is not silent.
+    pub(crate) fn hear(&mut self, minimum: MinimumRate, now: Tick) {
+        let from = if self.paused == Tick::NEVER { now } else { self.paused };
+        self.silent_until = from.after(minimum.silence);
+    }
+
+    /// When the peer has fallen behind, if `ahead` bytes that have come are as good as content;
+    /// meaningful while waiting.
+    pub(crate) fn deadline(&self, minimum: MinimumRate, ahead: usize) -> Tick {
+        let paid_until = match ahead {
+            0 => self.paid_until,
+            _ => self.paid_until.after_nanos(minimum.pays_for(ahead as u64)),
+        };
+        self.grace_until.max(paid_until).min(self.silent_until).min(self.total_until)
     }
 }
 
@@ -92,6 +160,7 @@ mod tests {
         grace: Duration::from_secs(5),
         bytes_per_second: 240,
         silence: Duration::from_secs(30),
+        total: None,
     };
 
     fn at(milliseconds: u64) -> Tick {
@@ -99,14 +168,19 @@ mod tests {
     }
 
     fn waiting() -> Rate {
-        let mut rate = Rate::new(MINIMUM, at(0));
-        rate.resume(at(0));
-        rate
+        Rate::running(MINIMUM, at(0))
+    }
+
+    fn deadline(rate: &Rate) -> Tick {
+        rate.deadline(MINIMUM, 0)
     }
 
     #[test]
-    fn silence_ends_with_the_grace() {
-        assert_eq!(waiting().deadline(), at(5_000));
+    fn a_peer_that_sends_nothing_has_the_grace() {
+        assert_eq!(deadline(&waiting()), at(5_000));
+        // Also where the silence is shorter: it counts from the first byte on.
+        let minimum = MinimumRate { silence: Duration::from_secs(1), ..MINIMUM };
+        assert_eq!(Rate::running(minimum, at(0)).deadline(minimum, 0), at(5_000));
     }
 
     #[test]
@@ -114,7 +188,7 @@ mod tests {
         let mut rate = waiting();
         for second in 1..10_000 {
             let now = at(second * 1_000);
-            assert!(rate.deadline() > now, "second {second}");
+            assert!(deadline(&rate) > now, "second {second}");
             rate.progress(MINIMUM, 240, now);
         }
     }
@@ -124,7 +198,7 @@ mod tests {
         let mut rate = waiting();
         let gone = (1..1_000).find(|second| {
             let now = at(second * 1_000);
-            let gone = rate.deadline() <= now;
+            let gone = deadline(&rate) <= now;
             rate.progress(MINIMUM, 239, now);
             gone
         });
@@ -141,16 +215,44 @@ mod tests {
         for second in 1..5 {
             rate.progress(MINIMUM, 120, at(second * 1_000));
         }
-        assert_eq!(rate.deadline(), at(5_000));
+        assert_eq!(deadline(&rate), at(5_000));
     }
 
     #[test]
-    fn a_burst_buys_no_more_than_the_grace() {
+    fn a_burst_pays_in_full_and_silence_is_bounded_on_its_own() {
         let mut rate = waiting();
-        rate.progress(MINIMUM, usize::MAX, at(1_000));
-        assert_eq!(rate.deadline(), at(6_000));
-        rate.progress(MINIMUM, 1 << 30, at(5_999));
-        assert_eq!(rate.deadline(), at(10_999));
+        rate.progress(MINIMUM, 240 * 3600, at(1_000));
+        assert_eq!(deadline(&rate), at(31_000), "the silence");
+        rate.progress(MINIMUM, 1, at(30_999));
+        assert_eq!(deadline(&rate), at(60_999));
+        for second in (60..3_600).step_by(29) {
+            let now = at(second * 1_000);
+            assert!(deadline(&rate) > now, "second {second}");
+            rate.progress(MINIMUM, 0, now);
+        }
+        assert!(deadline(&rate) <= at(3_602_050), "and no longer than was paid for");
+        rate.progress(MINIMUM, usize::MAX, at(3_600_000));
+        assert_eq!(deadline(&rate), at(3_630_000));
+    }
+
+    #[test]
+    fn the_total_ends_a_wait_however_fast_it_moves() {
+        let minimum = MinimumRate { total: Some(Duration::from_secs(60)), ..MINIMUM };
+        let mut rate = Rate::running(minimum, at(0));
+        rate.progress(minimum, 1 << 30, at(50_000));
+        assert_eq!(rate.deadline(minimum, 0), at(60_000));
+        rate.pause(at(50_000));
+        rate.resume(at(90_000));
+        assert_eq!(rate.deadline(minimum, 0), at(100_000), "a pause of ours does not count");
+    }
+
+    #[test]
+    fn bytes_ahead_count_only_while_they_are_ahead() {
+        let mut rate = waiting();
+        assert_eq!(rate.deadline(MINIMUM, 2400), at(12_000));
+        rate.hear(MINIMUM, at(1_000));
+        assert_eq!(rate.deadline(MINIMUM, 240_000), at(31_000), "they are no proof for ever");
+        assert_eq!(rate.deadline(MINIMUM, 0), at(5_000));
     }
 
     #[test]
@@ -159,6 +261,34 @@ mod tests {
         rate.pause(at(3_000));
         rate.pause(at(4_000));
         rate.resume(at(3_600_000));
-        assert_eq!(rate.deadline(), at(3_602_000));
+        assert_eq!(deadline(&rate), at(3_602_000));
+        rate.progress(MINIMUM, 24_000, at(3_600_000));
+        rate.pause(at(3_601_000));
+        rate.progress(MINIMUM, 1, at(3_605_000));
+        rate.resume(at(3_611_000));
+        assert_eq!(deadline(&rate), at(3_641_000), "all of the silence");
+    }
+
+    #[test]
+    fn a_new_wait_has_all_of_its_grace_and_what_was_paid() {
+        let mut rate = waiting();
+        rate.pause(at(4_000));
+        rate.resume_anew(MINIMUM, at(10_000));
+        assert_eq!(deadline(&rate), at(15_000));
+        rate.progress(MINIMUM, 24_000, at(10_000));
+        rate.pause(at(10_000));
+        rate.resume_anew(MINIMUM, at(20_000));
+        assert_eq!(deadline(&rate), at(50_000), "the silence");
+        rate.pause(at(20_000));
+        rate.resume_anew(MINIMUM, at(20_000));
+        assert_eq!(deadline(&rate), at(50_000));
+    }
+
+    #[test]
+    fn a_rate_is_met_by_enough_bytes() {
+        assert!(MINIMUM.is_met(1200, Duration::from_secs(5)));
+        assert!(!MINIMUM.is_met(1199, Duration::from_secs(5)));
+        assert!(MINIMUM.is_met(0, Duration::ZERO));
+        assert!(MINIMUM.is_met(u64::MAX, Duration::from_secs(3600 * 24 * 365 * 2)));
     }
 }

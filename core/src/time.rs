@@ -63,14 +63,19 @@ pub enum Timer {
     /// (`request_head_timeout`).
     RequestHead,
     /// The application wants bytes of the request's content and the peer sends too few
-    /// (`request_body_grace`, `request_body_rate`).
+    /// (`request_body_grace`, `request_body_rate`, `request_body_silence`,
+    /// `request_body_deadline`).
     RequestBody,
     /// There are bytes that the peer does not take, or takes too slowly
-    /// (`response_grace`, `response_rate`).
+    /// (`response_grace`, `response_rate`, `response_silence`, `response_deadline`).
     Response,
-    /// What the peer still sends after the last answer is discarded for so long
-    /// (`linger_timeout`), not extended by progress.
+    /// The peer has sent its FIN, and a handler goes on for it (`peer_gone_timeout`).
+    PeerGone,
+    /// What the peer still sends after the last answer is discarded: for so long in all
+    /// (`linger_timeout`), and for so long after its last byte (`linger_silence`).
     Linger,
+    /// The connection has become old (`connection_age_limit`): it is drained, and not closed.
+    ConnectionAge,
     /// The connection was told to drain (`drain_timeout`).
     Drain,
     /// Nothing came on a websocket (`websocket_ping_interval`): it is pinged, and not closed.
@@ -89,13 +94,15 @@ pub enum Timer {
 
 impl Timer {
     /// All timers, in the order of the table.
-    pub const ALL: [Timer; 12] = [
+    pub const ALL: [Timer; 14] = [
         Timer::TlsHandshake,
         Timer::KeepAlive,
         Timer::RequestHead,
         Timer::RequestBody,
         Timer::Response,
+        Timer::PeerGone,
         Timer::Linger,
+        Timer::ConnectionAge,
         Timer::Drain,
         Timer::WebSocketPing,
         Timer::WebSocketPong,
@@ -112,7 +119,9 @@ impl Timer {
             Timer::RequestHead => "request_head",
             Timer::RequestBody => "request_body",
             Timer::Response => "response",
+            Timer::PeerGone => "peer_gone",
             Timer::Linger => "linger",
+            Timer::ConnectionAge => "connection_age",
             Timer::Drain => "drain",
             Timer::WebSocketPing => "websocket_ping",
             Timer::WebSocketPong => "websocket_pong",
@@ -123,17 +132,19 @@ impl Timer {
     }
 }
 
-/// When each timer expires. Timers of which no two run at a time share a place.
+/// When each timer expires. Timers of which no two run at a time share a slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timers {
-    at: [Tick; PLACES.len()],
-    /// Which of those that share the first place has it.
+    at: [Tick; SLOTS.len()],
+    /// The timer that has the first slot.
     first: Timer,
+    /// The timer that has the third: a connection ages until it drains.
+    third: Timer,
 }
 
-/// Who has a place of its own, but for the first: that is for who waits for the next thing of the
-/// peer's, whatever it is.
-const PLACES: [Timer; 5] = [
+/// The timer of each slot. The first is shared by the timers that wait for the peer's next input,
+/// the third by [`Timer::Drain`] and [`Timer::ConnectionAge`].
+const SLOTS: [Timer; 5] = [
     Timer::KeepAlive,
     Timer::Response,
     Timer::Drain,
@@ -143,15 +154,18 @@ const PLACES: [Timer; 5] = [
 
 impl Timers {
     pub(crate) const fn new() -> Self {
-        Timers { at: [Tick::NEVER; PLACES.len()], first: Timer::KeepAlive }
+        Timers { at: [Tick::NEVER; SLOTS.len()], first: Timer::KeepAlive, third: Timer::Drain }
     }
 
-    /// Lets it run until `at`. The one that had its place runs no more.
+    /// Lets it run until `at`. The one that had its slot runs no more.
     pub(crate) fn set(&mut self, timer: Timer, at: Tick) {
-        let [first, response, drain, message, idle] = &mut self.at;
+        let [first, response, third, message, idle] = &mut self.at;
         *match timer {
             Timer::Response => response,
-            Timer::Drain => drain,
+            Timer::Drain | Timer::ConnectionAge => {
+                self.third = timer;
+                third
+            }
             Timer::WebSocketMessage => message,
             Timer::WebSocketIdle => idle,
             _ => {
@@ -175,7 +189,11 @@ impl Timers {
     pub(crate) fn stop_request(&mut self) {
         if matches!(
             self.first,
-            Timer::KeepAlive | Timer::RequestHead | Timer::RequestBody | Timer::Linger
+            Timer::KeepAlive
+                | Timer::RequestHead
+                | Timer::RequestBody
+                | Timer::PeerGone
+                | Timer::Linger
         ) {
             self.set(self.first, Tick::NEVER);
         }
@@ -183,10 +201,11 @@ impl Timers {
 
     /// [`Tick::NEVER`] if it does not run.
     pub(crate) fn get(&self, timer: Timer) -> Tick {
-        let [first, response, drain, message, idle] = self.at;
+        let [first, response, third, message, idle] = self.at;
         match timer {
             Timer::Response => response,
-            Timer::Drain => drain,
+            Timer::Drain | Timer::ConnectionAge if timer == self.third => third,
+            Timer::Drain | Timer::ConnectionAge => Tick::NEVER,
             Timer::WebSocketMessage => message,
             Timer::WebSocketIdle => idle,
             _ if timer == self.first => first,
@@ -201,9 +220,13 @@ impl Timers {
     /// The earliest deadline, with its reason; of equal ones the first in the table.
     pub(crate) fn next(&self) -> Option<(Tick, Timer)> {
         let mut next = (Tick::NEVER, self.first);
-        for (at, timer) in self.at.into_iter().zip(PLACES) {
+        for (at, timer) in self.at.into_iter().zip(SLOTS) {
             if at < next.0 {
-                next = (at, if timer == Timer::KeepAlive { self.first } else { timer });
+                next = match timer {
+                    Timer::KeepAlive => (at, self.first),
+                    Timer::Drain => (at, self.third),
+                    _ => (at, timer),
+                };
             }
         }
         (next.0 != Tick::NEVER).then_some(next)
@@ -233,8 +256,8 @@ mod tests {
 
     #[test]
     fn table_order_is_the_enum_order() {
-        for (place, timer) in Timer::ALL.into_iter().enumerate() {
-            assert_eq!(timer as usize, place, "{timer:?}");
+        for (slot, timer) in Timer::ALL.into_iter().enumerate() {
+            assert_eq!(timer as usize, slot, "{timer:?}");
         }
     }
 
@@ -253,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_share_a_place_give_way_to_each_other_and_to_no_other() {
+    fn timers_that_share_a_slot_give_way_to_each_other_and_to_no_other() {
         let mut timers = Timers::new();
         for timer in Timer::ALL {
             timers.set(timer, Tick(5));
@@ -267,7 +290,7 @@ mod tests {
         assert_eq!(running, expected);
         timers.stop(Timer::KeepAlive);
         timers.stop_request();
-        assert!(timers.is_set(last), "it has the place");
+        assert!(timers.is_set(last), "it has the slot");
         timers.set(Timer::RequestHead, Tick(4));
         assert_eq!(
             (timers.is_set(last), timers.next()),

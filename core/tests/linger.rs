@@ -60,10 +60,13 @@ fn a_small_rest_is_not_waited_for_for_ever() {
     script.answer(200, "ok");
     script.at(secs(101));
     script.output();
-    assert_eq!(script.deadline(), Some((secs(103), Timer::Linger)));
-    script.at(secs(102));
-    script.send("...");
-    assert_eq!(script.closes_at(secs(103), CloseReason::UnreadContent), "");
+    assert_eq!(script.deadline(), Some((secs(106), Timer::Linger)), "5 s of silence");
+    for second in 102..=130 {
+        script.at(secs(second));
+        script.send(".");
+    }
+    assert_eq!(script.deadline(), Some((secs(131), Timer::Linger)), "and 30 s in all");
+    assert_eq!(script.closes_at(secs(131), CloseReason::UnreadContent), "");
 }
 
 #[test]
@@ -106,6 +109,28 @@ fn an_unknown_rest_is_discarded_up_to_the_limit() {
 #[test]
 fn the_answer_arrives_whole_while_the_client_goes_on_sending() {
     let mut script = Script::after(POST_MUCH);
+    script.answer(401, &"x".repeat(10_000));
+    // It reads nothing before it has sent everything: 40 MB.
+    for part in 0..800 {
+        script.send(".".repeat(50_000));
+        assert!(script.reads(), "part {part}");
+        if part % 160 == 159 {
+            script.pass(secs(1) / 4);
+        }
+    }
+    assert_eq!(
+        script.status(),
+        Status::Lingering { read: true, write: true, shutdown_write: false }
+    );
+    assert!(script.output().ends_with("x"));
+    script.eof();
+    assert_eq!(script.status(), Status::Closed(CloseReason::UnreadContent));
+}
+
+#[test]
+fn a_limit_of_bytes_is_possible() {
+    let mut script = Script::under(with(&[("linger_limit", "1MiB")]));
+    script.send(POST_MUCH);
     script.answer(401, &"x".repeat(10_000));
     let mut sent = 0;
     while script.reads() {
@@ -157,12 +182,15 @@ fn after_connection_close_the_answer_is_flushed_then_fin_then_a_wait() {
     assert!(!script.status().wants_shutdown(), "not before all is written");
     assert_eq!(script.output(), OK_CLOSE[10..]);
     assert_eq!(script.status(), DISCARDING);
-    assert_eq!(script.deadline(), Some((secs(2), Timer::Linger)));
-    assert_eq!(script.send(GET), [], "it was the last one");
-    script.at(secs(2) - NANOSECOND);
-    assert_eq!(script.status(), DISCARDING, "and nothing extends it");
-    script.at(secs(2));
-    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Linger)), "for silence");
+    for second in 1..30 {
+        script.at(secs(second));
+        assert_eq!(script.send(GET), [], "it was the last one");
+    }
+    script.at(secs(30) - NANOSECOND);
+    assert_eq!(script.status(), DISCARDING);
+    script.at(secs(30));
+    assert_eq!(script.status(), Status::Closed(CloseReason::Completed), "30 s in all");
 }
 
 #[test]
@@ -172,7 +200,7 @@ fn the_wait_begins_when_all_is_written() {
     script.answer(200, "ok");
     script.at(secs(14));
     script.output();
-    assert_eq!(script.deadline(), Some((secs(16), Timer::Linger)));
+    assert_eq!(script.deadline(), Some((secs(19), Timer::Linger)));
 }
 
 #[test]

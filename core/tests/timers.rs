@@ -268,14 +268,101 @@ fn rudy_sends_a_byte_a_second() {
 }
 
 #[test]
-fn a_burst_does_not_pay_for_a_long_silence() {
+fn a_burst_pays_in_full_and_silence_is_bounded_on_its_own() {
     let mut script = Script::after(POST_MUCH);
     script.ask(u64::MAX);
     script.at(secs(1));
     script.send("x".repeat(60_000));
     script.ask(u64::MAX);
-    assert_eq!(script.deadline(), Some((secs(6), Timer::RequestBody)));
-    assert_eq!(script.closes_at(secs(6), expired(Timer::RequestBody)), BODY_LATE);
+    assert_eq!(script.deadline(), Some((secs(31), Timer::RequestBody)), "30 s of silence");
+    // 60,000 bytes are worth 250 s, and each of these next to nothing.
+    for second in (30..252).step_by(29) {
+        script.at(secs(second));
+        script.send("x");
+        script.ask(u64::MAX);
+    }
+    let (at, timer) = script.deadline().expect("it waits");
+    assert_eq!(timer, Timer::RequestBody);
+    assert!(at > secs(252) && at < secs(253), "{at:?}");
+    assert_eq!(script.closes_at(at, expired(Timer::RequestBody)), BODY_LATE);
+}
+
+#[test]
+fn a_body_and_an_answer_may_have_a_deadline_however_they_move() {
+    let settings = [("request_body_deadline", "60s"), ("response_deadline", "40s")];
+    let mut script = Script::under(with(&settings));
+    script.send(POST_MUCH);
+    script.ask(u64::MAX);
+    for second in 1..60 {
+        script.at(secs(second));
+        script.send("x".repeat(10_000));
+        script.ask(u64::MAX);
+    }
+    assert_eq!(script.closes_at(secs(60), expired(Timer::RequestBody)), BODY_LATE);
+
+    let mut script = Script::under(with(&settings));
+    script.send(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    for second in 1..40 {
+        script.at(secs(second));
+        let _ = script.content(&[b'x'; 10_000]);
+        script.take(10_000);
+    }
+    assert_eq!(script.closes_at(secs(40), expired(Timer::Response)), "");
+}
+
+#[test]
+fn an_answer_may_pause_for_the_silence_and_for_the_lump_before_it() {
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
+    script.at(secs(1));
+    script.take(30_000);
+    assert_eq!(script.deadline(), Some((secs(61), Timer::Response)));
+    assert_eq!(script.closes_at(secs(61), expired(Timer::Response)), "");
+}
+
+#[test]
+fn bytes_count_as_taken_when_the_driver_says_so() {
+    let mut script = Script::new();
+    script.acknowledged(0);
+    script.send(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
+    script.take(30_000);
+    assert_eq!(script.connection.unacknowledged(), 30_000);
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)), "nothing is known to be taken");
+    // It reads a kilobyte a second, and the system tells of it in lumps.
+    for second in 1..600 {
+        if second % 20 == 0 {
+            script.take(20_000);
+            assert_eq!(script.content(&[b'x'; 20_000]), Ok(20_000));
+        }
+        script.at_with(secs(second), 10_000);
+        assert!(script.is_open(), "at {second} s");
+    }
+    // It stops: the silence is noticed at most a quarter late.
+    for second in 600..640 {
+        script.at_with(secs(second), 10_000);
+    }
+    assert!(script.is_open());
+    for second in 640..670 {
+        script.at_with(secs(second), 10_000);
+    }
+    assert_eq!(script.closes_with(expired(Timer::Response)).len(), 0);
+}
+
+#[test]
+fn a_reader_of_nothing_is_not_helped_by_what_the_system_accepts() {
+    let mut script = Script::new();
+    script.acknowledged(0);
+    script.send(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
+    script.at(secs(4));
+    script.take(30_000);
+    script.at_with(secs(5), 30_000);
+    assert_eq!(script.closes_with(expired(Timer::Response)), "");
 }
 
 #[test]
@@ -459,9 +546,12 @@ fn what_is_taken_in_the_moment_in_which_an_answer_begins_counts() {
         }
         script.take(10_000);
         script.at(secs(4));
-        // The first bytes have paid until 5 s, and these for two seconds more.
+        // The first bytes have paid for 41.7 s beyond the first two, and these for two seconds more.
         script.take(480);
-        assert_eq!(script.deadline(), Some((secs(7), Timer::Response)), "looked at first: {looks}");
+        let paid = secs(2) + secs(10_480) / 240;
+        let (at, timer) = script.deadline().expect("it waits");
+        assert_eq!(timer, Timer::Response);
+        assert!(at <= paid && at + NANOSECOND * 2 > paid, "looked at first: {looks}: {at:?}");
     }
 }
 

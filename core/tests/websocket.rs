@@ -624,11 +624,11 @@ fn a_reset_is_told_also_to_who_looks_when_all_is_over() {
     echo.receive(at(0), &frame(TEXT, b"half")[..8]);
     echo.connection.tick(at(5000));
     echo.send(at(5000));
-    echo.connection.tick(at(7000));
+    echo.connection.tick(at(10_000));
     let late = CloseReason::Expired(Timer::WebSocketMessage);
     assert_eq!(echo.connection.status(), Status::Closed(late));
     assert!(echo.connection.has_events());
-    echo.resume(at(7000));
+    echo.resume(at(10_000));
     assert_eq!(echo.log, ["reset Timeout"]);
 }
 

@@ -149,7 +149,9 @@ impl Http1 {
             return Ok(());
         }
         self.check_declared_length(common)?;
-        self.credit = self.credit.saturating_add(bytes);
+        if let Some(upload) = &mut self.upload {
+            upload.credit = upload.credit.saturating_add(bytes);
+        }
         self.awaited |= bytes > 0;
         if self.continue_owed && bytes > 0 && self.sending == Sending::Owed {
             // Content that is here already needs no 100 (RFC 9110 10.1.1).
@@ -157,6 +159,20 @@ impl Http1 {
                 common.output.write(CONTINUE);
             }
             self.continue_owed = false;
+        }
+        Ok(())
+    }
+
+    /// The application has given up waiting. What it was charged for is void.
+    pub(crate) fn cancel_request_data(
+        &mut self,
+        common: &Common,
+        stream: StreamId,
+    ) -> Result<(), Misuse> {
+        self.check(common, stream)?;
+        if let Some(upload) = self.upload.as_mut().filter(|_| self.awaited) {
+            upload.cancel(common);
+            self.awaited = false;
         }
         Ok(())
     }
@@ -171,7 +187,9 @@ impl Http1 {
         if self.content_begun {
             return Err(Misuse::ContentBegun);
         }
-        self.body_limit = limit.unwrap_or(u64::MAX);
+        if let Some(upload) = &mut self.upload {
+            upload.limit = limit.unwrap_or(u64::MAX);
+        }
         Ok(())
     }
 
@@ -235,7 +253,8 @@ impl Http1 {
     /// done with it: until then the application may change the limit.
     fn check_declared_length(&mut self, common: &mut Common) -> Result<(), Misuse> {
         let left = self.content.left().unwrap_or(0);
-        if self.receiving == Receiving::Body && left > self.body_limit {
+        let exceeds = self.upload.as_ref().is_some_and(|upload| left > upload.limit);
+        if self.receiving == Receiving::Body && exceeds {
             self.fail(common, CloseReason::Refused(Refusal::ContentTooLarge));
             return Err(Misuse::UnknownStream);
         }

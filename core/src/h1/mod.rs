@@ -14,17 +14,21 @@ mod response;
 pub(crate) mod section;
 mod state;
 mod trailers;
+mod upload;
 
 use crate::close::{CloseReason, ResetReason};
 use crate::common::Common;
 use crate::event::StreamId;
-use crate::rate::Rate;
 use crate::time::{Tick, Timer};
 use body::Content;
 use head::Kind;
 use response::{Asked, Framing};
 use section::Scan;
 use state::{Receiving, Sending};
+use upload::Upload;
+
+/// The most memory that a request with content needs beside buffers.
+pub(crate) const MEMORY: usize = size_of::<Upload>();
 
 #[derive(Debug)]
 pub(crate) struct Http1 {
@@ -38,16 +42,12 @@ pub(crate) struct Http1 {
     requests: u64,
     asked: Asked,
     content: Content,
-    /// How much more content the request may have.
-    body_limit: u64,
-    /// How much content the application may be given.
-    credit: u64,
     /// It has been given none of what it asked for last: it waits.
     awaited: bool,
     /// How much was discarded after an early answer.
     discarded: u64,
-    /// The guard over content that was asked for.
-    upload: Rate,
+    /// What belongs to the content of the request, if that has any.
+    upload: Option<Box<Upload>>,
     /// The connection is kept after this exchange.
     keep: bool,
     /// The client waits for a 100 (Continue).
@@ -61,7 +61,7 @@ pub(crate) struct Http1 {
 }
 
 impl Http1 {
-    pub(crate) fn new(now: Tick, common: &Common) -> Self {
+    pub(crate) fn new() -> Self {
         Http1 {
             receiving: Receiving::Idle,
             sending: Sending::Idle,
@@ -70,11 +70,9 @@ impl Http1 {
             requests: 0,
             asked: Asked { http11: true, kind: Kind::Plain },
             content: Content::Length(0),
-            body_limit: 0,
-            credit: 0,
             awaited: false,
             discarded: 0,
-            upload: Rate::new(common.config.request_body_minimum(), now),
+            upload: None,
             keep: true,
             continue_owed: false,
             content_begun: false,
@@ -90,7 +88,9 @@ impl Http1 {
     /// How many of the next bytes are content that the application waits for.
     pub(crate) fn passed_on(&self) -> u64 {
         match self.receiving {
-            Receiving::Body => self.credit.min(self.content.next()),
+            Receiving::Body => {
+                self.upload.as_ref().map_or(0, |upload| upload.credit.min(self.content.next()))
+            }
             _ => 0,
         }
     }
@@ -100,35 +100,76 @@ impl Http1 {
     /// Lets the timers follow the states.
     pub(crate) fn settle(&mut self, common: &mut Common) {
         let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
-        let config = &common.config;
+        let head_timeout = common.config.request_head_timeout();
         let wait = match self.receiving {
-            Receiving::Idle if nothing_held && flushed && common.draining => {
-                Some((Timer::KeepAlive, config.drain_idle_timeout()))
+            // A record that has begun may carry a head. One that turns out empty is no request: the
+            // wait for that goes on from its beginning.
+            Receiving::Idle if common.has_partial_record() => {
+                Some((Timer::RequestHead, head_timeout))
             }
-            Receiving::Idle if nothing_held && flushed => {
-                Some((Timer::KeepAlive, config.keep_alive_timeout()))
-            }
-            Receiving::Head => Some((Timer::RequestHead, config.request_head_timeout())),
-            // While something is held that the application may have, nobody waits for the peer.
+            Receiving::Idle if nothing_held && flushed => return self.wait_for_request(common),
+            Receiving::Head => Some((Timer::RequestHead, head_timeout)),
+            // While bytes are held that the application may have, nobody waits for the peer.
             Receiving::Body if self.awaited && (nothing_held || !common.blocked) && !common.eof => {
-                self.upload.resume(common.now);
-                common.timers.stop_request();
-                return common.timers.set(Timer::RequestBody, self.upload.deadline());
+                return self.wait_for_content(common);
             }
-            Receiving::Discard if flushed => Some((Timer::Linger, config.linger_timeout())),
+            Receiving::Discard if flushed => {
+                self.rest(common.now);
+                return common.run_linger();
+            }
+            _ if common.eof && flushed && self.is_owed() => {
+                Some((Timer::PeerGone, common.config.peer_gone_timeout()))
+            }
             _ => None,
         };
-        self.upload.pause(common.now);
+        self.rest(common.now);
         common.run_request_timer(wait);
     }
 
-    /// So many bytes came that will be content, or not, once the record they are a part of is
-    /// complete. True if the guard over content counted them.
-    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
-        if self.awaited {
-            self.upload.progress(common.config.request_body_minimum(), bytes, common.now);
+    /// Nothing of a request is here: the peer has so long to begin one, from the end of the last.
+    fn wait_for_request(&mut self, common: &mut Common) {
+        let timeout = if common.draining {
+            common.config.drain_idle_timeout()
+        } else {
+            common.config.keep_alive_timeout()
+        };
+        common.run_since(Timer::KeepAlive, timeout);
+    }
+
+    /// Nobody waits for content.
+    fn rest(&mut self, now: Tick) {
+        if let Some(upload) = &mut self.upload {
+            upload.rest(now);
         }
-        self.awaited
+    }
+
+    /// Bytes of heap.
+    pub(crate) fn memory(&self) -> usize {
+        if self.upload.is_some() { size_of::<Upload>() } else { 0 }
+    }
+
+    /// The application waits for content.
+    fn wait_for_content(&mut self, common: &mut Common) {
+        let Some(upload) = &mut self.upload else { return };
+        let deadline = upload.wait(common);
+        common.timers.stop_request();
+        common.timers.set(Timer::RequestBody, deadline);
+    }
+
+    /// The application owes an answer, or the rest of one.
+    fn is_owed(&self) -> bool {
+        matches!(self.sending, Sending::Owed | Sending::Content(_))
+    }
+
+    /// Bytes of an incomplete TLS record arrived: the peer is not silent.
+    #[cold]
+    pub(crate) fn trickle(&mut self, common: &mut Common) {
+        if let Some(upload) = self.upload.as_mut().filter(|_| self.awaited) {
+            upload.hear(common);
+        }
+        if self.receiving == Receiving::Discard {
+            common.renew_linger();
+        }
     }
 
     /// A timer has expired.
@@ -146,6 +187,7 @@ impl Http1 {
 
     /// An idle connection gets a short last chance, in which a request may be on its way.
     pub(crate) fn drain(&mut self, common: &mut Common) {
+        common.end_since();
         common.timers.stop(Timer::KeepAlive);
     }
 
@@ -163,6 +205,7 @@ impl Http1 {
             self.receiving.become_next(Receiving::Done);
             self.exchange_ended(common);
         } else if self.keep && worth_it {
+            self.upload = None;
             self.receiving.become_next(Receiving::Discard);
         } else {
             let reason =
@@ -177,6 +220,8 @@ impl Http1 {
             return self.fail(common, reason);
         }
         self.discarded = 0;
+        self.upload = None;
+        common.end_since();
         self.receiving.become_next(Receiving::Idle);
         self.sending.become_next(Sending::Idle);
     }
@@ -195,8 +240,10 @@ impl Http1 {
     /// there is TLS, has gone.
     #[cold]
     fn leave(&mut self, common: &mut Common, reason: CloseReason) {
+        common.end_since();
         common.linger(reason, u64::MAX);
         self.receiving.become_next(Receiving::Closed);
+        self.upload = None;
         self.sending.become_next(Sending::Closed);
     }
 
@@ -204,6 +251,7 @@ impl Http1 {
     #[cold]
     pub(crate) fn close(&mut self, common: &mut Common, reason: CloseReason) {
         common.cut_off |= common.is_open() && matches!(self.sending, Sending::Content(_));
+        self.upload = None;
         common.close(reason);
     }
 
@@ -214,8 +262,7 @@ impl Http1 {
             let with_content = self.asked.kind != Kind::Head;
             response::write_refusal(&mut common.output, status, reason, with_content);
         }
-        let alive = matches!(self.sending, Sending::Owed | Sending::Content(_));
-        if alive && self.receiving == Receiving::Body {
+        if self.is_owed() && self.receiving == Receiving::Body {
             self.reset = match reason {
                 CloseReason::Refused(refusal) => Some(ResetReason::Refused(refusal)),
                 CloseReason::Expired(_) => Some(ResetReason::Timeout),
@@ -224,6 +271,10 @@ impl Http1 {
             };
         }
         common.cut_off |= matches!(self.sending, Sending::Content(_));
+        if self.receiving != Receiving::Discard {
+            // What was discarded until here counts towards the time for lingering.
+            common.end_since();
+        }
         if self.sending == Sending::Content(Framing::UntilClose) {
             // Its end in good order would look like the content's.
             common.close(reason);
@@ -231,6 +282,7 @@ impl Http1 {
             common.linger(reason, self.discarded);
         }
         self.receiving.become_next(Receiving::Closed);
+        self.upload = None;
         self.sending.become_next(Sending::Closed);
     }
 }

@@ -6,13 +6,13 @@ use super::response::Asked;
 use super::section::{Limits, Lines, Scan};
 use super::state::{Receiving, Sending};
 use super::trailers;
+use super::upload::Upload;
 use super::{Http1, most_discarded};
 use crate::Config;
 use crate::close::{CloseReason, PeerClose, Refusal};
 use crate::common::Common;
 use crate::input::{Input, Span};
 use crate::protocol::Step;
-use crate::rate::Rate;
 
 /// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).
 const BLANK: u8 = 8;
@@ -69,7 +69,7 @@ impl Http1 {
 
     /// Whether [`Http1::step`] has something to do without new bytes.
     pub(crate) fn has_events(&self, common: &Common) -> bool {
-        let too_large = self.receiving == Receiving::Body && self.content.exceeds(self.body_limit);
+        let too_large = self.receiving == Receiving::Body && self.is_too_large();
         let over = common.eof && self.receiving == Receiving::Idle && common.is_open();
         self.reset.is_some() || (self.cut_short && self.has_room(common)) || too_large || over
     }
@@ -138,6 +138,7 @@ impl Http1 {
     fn begin_exchange(&mut self, common: &mut Common, head: &Head) {
         // The wait for it is over; one like it that follows begins anew.
         common.timers.stop_request();
+        common.end_since();
         self.receiving.become_next(Receiving::Body);
         self.sending.become_next(Sending::Owed);
         self.requests += 1;
@@ -145,17 +146,15 @@ impl Http1 {
         self.content = Content::new(head.framing);
         self.scan = Scan::default();
         self.blank = 0;
-        self.credit = 0;
         self.awaited = false;
         self.discarded = 0;
-        self.body_limit = common.config.request_body_limit().unwrap_or(u64::MAX);
         self.keep = head.persist && self.requests < common.config.requests_per_connection();
         self.continue_owed = head.expects_continue;
         self.content_begun = false;
         self.cut_short = false;
-        if head.framing != ContentFraming::Length(0) {
-            self.upload = Rate::new(common.config.request_body_minimum(), common.now);
-        }
+        let has_content = head.framing != ContentFraming::Length(0);
+        self.upload = has_content.then(|| Upload::new(common));
+        common.begin_answer();
     }
 
     /// Takes a head or a trailer section, which `read` reads and tells the length of.
@@ -207,8 +206,13 @@ impl Http1 {
         Ok(None)
     }
 
+    /// What was declared of the content, as a length or as a chunk's size, is more than it may have.
+    fn is_too_large(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| self.content.exceeds(upload.limit))
+    }
+
     fn body(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
-        if self.content.exceeds(self.body_limit) {
+        if self.is_too_large() {
             return self.refuse_content(common, Refusal::ContentTooLarge);
         }
         let bytes = input.bytes();
@@ -217,12 +221,13 @@ impl Http1 {
                 self.fail(common, CloseReason::Peer(PeerClose::Truncated));
                 return Next::Again;
             }
-            if !self.awaited {
-                self.credit = 0;
+            if let Some(upload) = self.upload.as_mut().filter(|_| !self.awaited) {
+                upload.credit = 0;
             }
             return Next::Wait;
         }
-        let decoded = match self.content.decode(bytes, self.credit, self.body_limit, &common.config)
+        let Some(upload) = &mut self.upload else { return Next::Wait };
+        let decoded = match self.content.decode(bytes, upload.credit, upload.limit, &common.config)
         {
             Ok(decoded) => decoded,
             Err(refusal) => return self.refuse_content(common, refusal),
@@ -238,10 +243,7 @@ impl Http1 {
         self.content_begun = true;
         self.continue_owed = false;
         self.awaited = false;
-        self.credit -= decoded.length as u64;
-        self.body_limit -= decoded.length as u64;
-        let new = common.uncounted(decoded.length);
-        self.upload.progress(common.config.request_body_minimum(), new, common.now);
+        upload.deliver(common, decoded.length);
         Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
     }
 
@@ -260,6 +262,7 @@ impl Http1 {
             Ok(decoded) => {
                 input.take(decoded.taken);
                 self.discarded += decoded.taken as u64;
+                common.renew_linger();
                 if self.discarded > most_discarded(common) {
                     self.fail(common, CloseReason::UnreadContent);
                 }

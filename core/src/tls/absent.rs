@@ -45,11 +45,7 @@ impl Tls {
         match *self {}
     }
 
-    pub(crate) fn count(&mut self, _: usize) {
-        match *self {}
-    }
-
-    pub(crate) fn uncounted(&mut self, _: usize) -> usize {
+    pub(crate) fn partial_record(&self) -> Option<usize> {
         match *self {}
     }
 

@@ -40,8 +40,8 @@ pub(crate) use session::{Settings, Tls, memory_bound};
 pub(crate) struct Received {
     /// Bytes of plaintext at the front of the driver's buffer.
     pub(crate) plaintext: usize,
-    /// Bytes of a record that is still incomplete.
-    pub(crate) incomplete: usize,
+    /// A record has begun that is not complete.
+    pub(crate) is_partial: bool,
 }
 
 /// Whether a client that begins with `bytes` wants to shake hands.

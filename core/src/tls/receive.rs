@@ -10,16 +10,15 @@ use super::Received;
 use super::record;
 use super::session::{Tls, Transit, failure};
 use crate::Config;
+use crate::budget::{TINY_RECORD, USELESS};
 use crate::close::TlsFailure;
 use crate::input::{Held, grow};
 use crate::time::Tick;
 use core::mem::take;
 use rustls::unbuffered::ConnectionState;
 
-/// What a record costs that brings some plaintext, or belongs to the handshake.
-const RECORD: u32 = 1;
-/// What any other record costs: for a key update keys are derived.
-const BARREN: u32 = 4;
+/// The price of a record that brings no plaintext: for a key update keys are derived.
+const BARREN: u32 = 4 * USELESS;
 
 /// What came of the records in a buffer.
 #[derive(Default)]
@@ -71,9 +70,7 @@ impl Tls {
             plaintext += opened.plaintext;
             at += length;
         }
-        // If it began earlier, all of the read is part of it.
-        let incomplete = self.pending_record().0.min(fresh.len());
-        Received { plaintext, incomplete }
+        Received { plaintext, is_partial: self.partial_record().is_some() }
     }
 
     /// Moves what completes the pending record out of `rest`, and opens it. Says how much it took.
@@ -97,17 +94,20 @@ impl Tls {
         }
         let opened = self.open(&mut bytes, before, now);
         let transit = self.transit.get_or_insert_default();
-        transit.counted = transit.counted.min(opened.plaintext);
         if opened.done < bytes.len() && self.failure.is_none() {
             transit.pending = bytes.split_off(opened.done);
         }
         transit.opened = transit.pending.len();
-        if transit.counted == 0 {
-            self.settle();
-        }
+        self.settle();
         bytes.truncate(opened.plaintext);
         held.append(bytes);
         more.len()
+    }
+
+    /// How many bytes of content the incomplete record has at the most, if there is one.
+    pub(crate) fn partial_record(&self) -> Option<usize> {
+        let (have, _) = self.pending_record();
+        (have > 0).then(|| have.saturating_sub(record::HEADER))
     }
 
     /// How much of the pending record is there, and how long it is.
@@ -149,7 +149,11 @@ impl Tls {
         if self.handshaking && !self.session.is_handshaking() {
             self.handshaking = false;
         }
-        let cost = if opened.plaintext == 0 && !was_handshaking { BARREN } else { RECORD };
+        let cost = match opened.plaintext {
+            0 if was_handshaking => USELESS,
+            0 => BARREN,
+            _ => TINY_RECORD,
+        };
         if !self.budget.spend(cost, now) {
             self.failure = self.failure.or(Some(TlsFailure::Flood));
         }

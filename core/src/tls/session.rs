@@ -75,8 +75,6 @@ pub(super) struct Transit {
     pub(super) pending: Vec<u8>,
     /// How many bytes of `pending` are of the latter kind: a message that is not complete.
     pub(super) opened: usize,
-    /// Bytes of the incomplete record, or of what it brought, that a guard counted as they came.
-    pub(super) counted: usize,
 }
 
 /// One connection's TLS.
@@ -132,19 +130,6 @@ impl Tls {
     /// What went wrong, once.
     pub(crate) fn take_failure(&mut self) -> Option<TlsFailure> {
         take(&mut self.failure)
-    }
-
-    /// A guard has counted so many bytes of the incomplete record.
-    pub(crate) fn count(&mut self, bytes: usize) {
-        self.transit.get_or_insert_default().counted += bytes;
-    }
-
-    /// How many of the `bytes` that are delivered were not counted before.
-    pub(crate) fn uncounted(&mut self, bytes: usize) -> usize {
-        let Some(transit) = &mut self.transit else { return bytes };
-        let counted = transit.counted.min(bytes);
-        transit.counted -= counted;
-        bytes - counted
     }
 
     /// Bytes sealed and not sent.

@@ -17,7 +17,7 @@ use super::frame::{self, Opcode, Written};
 use super::message::{self, Limits, Receiver};
 use super::negotiation::Agreed;
 use super::{Cost, Violation, close};
-use crate::budget::Budget;
+use crate::budget::{Budget, USELESS};
 use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
 use crate::common::Common;
 use crate::event::StreamId;
@@ -96,7 +96,7 @@ impl Session {
             deflater: terms.deflate.map(|agreed| Box::new(Deflater::new(agreed))),
             budget: Budget::new(common.now),
             pong: None,
-            upload: Rate::new(common.config.request_body_minimum(), common.now),
+            upload: message_guard(common),
             heard: common.now,
             used: common.now,
             pinged: false,
@@ -127,9 +127,11 @@ impl Session {
         input: &mut Input<'_>,
         whole: &mut Vec<u8>,
     ) -> Option<Step> {
-        // What was held for the application says nothing of the peer once; what is incomplete, never.
-        let is_news = common.blocked || input.is_fresh();
-        common.blocked = false;
+        if take(&mut common.blocked) && !input.is_empty() {
+            // Bytes that were held for lack of credit hid what else the peer has sent: they count
+            // once as a sign of life.
+            self.heard(common);
+        }
         self.flush_pong(common);
         loop {
             if let Some(reason) = self.reset.take() {
@@ -148,16 +150,11 @@ impl Session {
                 input.take_all();
                 return None;
             }
-            if is_news && !input.is_empty() {
-                self.heard = common.now;
-                (self.pinged, self.ping_sent) = (false, Tick::NEVER);
-            }
             let mut purse = Purse { budget: &mut self.budget, now: common.now, earned: 0 };
             let taken = self.receiver.step(input, whole, &mut purse);
             let earned = purse.earned;
             if earned > 0 {
-                let new = common.uncounted(earned);
-                self.upload.progress(common.config.request_body_minimum(), new, common.now);
+                self.upload.progress(common.config.request_body_minimum(), earned, common.now);
                 self.used = common.now;
             }
             match taken {
@@ -377,6 +374,12 @@ impl Session {
     /// Lets the timers follow the state.
     pub(crate) fn settle(&mut self, common: &mut Common) {
         let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
+        if self.state == State::Open && common.eof && common.blocked {
+            // Messages wait for the application, and nothing follows them.
+            stop(common, &TIMERS);
+            let gone = common.config.peer_gone_timeout();
+            return run(common, Timer::PeerGone, flushed.then_some(gone));
+        }
         common.timers.stop_request();
         let timeout = common.config.websocket_close_timeout();
         match self.state {
@@ -392,12 +395,15 @@ impl Session {
         self.settle_pings(common, hears, flushed);
         let idle_until = common.config.websocket_idle_timeout().map(|it| self.used.after(it));
         set(common, Timer::WebSocketIdle, idle_until.filter(|_| hears));
-        let is_owed = self.receiver.awaits_more() || !nothing_held;
+        let is_owed = self.receiver.awaits_more() || !nothing_held || common.has_partial_record();
         if hears && is_owed {
             if !common.timers.is_set(Timer::WebSocketMessage) {
-                self.upload = Rate::running(common.config.request_body_minimum(), common.now);
+                self.upload = message_guard(common);
+                self.upload.resume(common.now);
             }
-            common.timers.set(Timer::WebSocketMessage, self.upload.deadline());
+            let minimum = common.config.request_body_minimum();
+            let deadline = self.upload.deadline(minimum, common.ahead());
+            common.timers.set(Timer::WebSocketMessage, deadline);
         } else {
             common.timers.stop(Timer::WebSocketMessage);
         }
@@ -415,14 +421,34 @@ impl Session {
         set(common, Timer::WebSocketPong, pong.filter(|_| is_out));
     }
 
-    /// So many bytes came of a record that is not complete. Only who sends a message is helped by
-    /// them: as a sign of life a record counts once it is whole.
-    pub(crate) fn trickle(&mut self, common: &Common, bytes: usize) -> bool {
-        let guarded = common.timers.is_set(Timer::WebSocketMessage);
-        if guarded {
-            self.upload.progress(common.config.request_body_minimum(), bytes, common.now);
+    /// Bytes of an incomplete TLS record arrived: the peer is not silent.
+    #[cold]
+    pub(crate) fn trickle(&mut self, common: &Common) {
+        if common.timers.is_set(Timer::WebSocketMessage) {
+            self.upload.hear(common.config.request_body_minimum(), common.now);
         }
-        guarded
+    }
+
+    /// Bytes arrived, whatever they are: the peer is there.
+    #[inline]
+    pub(crate) fn heard(&mut self, common: &Common) {
+        self.heard = common.now;
+        (self.pinged, self.ping_sent) = (false, Tick::NEVER);
+    }
+
+    /// The peer is still taking what was sent before our ping, or before our close: it has all of
+    /// the time to answer once it has come so far.
+    #[cold]
+    pub(crate) fn taking(&mut self, common: &mut Common, taken: u64) {
+        if self.ping_sent != Tick::NEVER && common.keeps_up(taken, common.now.since(self.ping_sent))
+        {
+            self.ping_sent = common.now;
+        }
+        if let State::Closing(_) = self.state
+            && common.keeps_up(taken, common.config.websocket_close_timeout())
+        {
+            common.timers.stop(Timer::WebSocketClose);
+        }
     }
 
     /// A timer has expired.
@@ -494,6 +520,7 @@ impl Session {
         self.silence();
         self.receiver.discard();
         stop(common, &TIMERS);
+        common.end_since();
         common.linger(reason, 0);
     }
 
@@ -546,12 +573,12 @@ struct Purse<'b> {
 
 impl super::Budget for Purse<'_> {
     fn spend(&mut self, cost: Cost) -> bool {
-        let tokens = match cost {
-            Cost::EmptyFrame | Cost::TinyFragment | Cost::Ping | Cost::Pong => 1,
+        let points = match cost {
+            Cost::EmptyFrame | Cost::TinyFragment | Cost::Ping | Cost::Pong => USELESS,
             // A window is cleared.
-            Cost::FinalBlock => 16,
+            Cost::FinalBlock => 16 * USELESS,
         };
-        self.budget.spend(tokens, self.now)
+        self.budget.spend(points, self.now)
     }
 
     fn earn(&mut self, bytes: u64) {
@@ -559,6 +586,11 @@ impl super::Budget for Purse<'_> {
         self.budget.earn(bytes);
         self.earned = self.earned.saturating_add(bytes);
     }
+}
+
+/// The guard over a message, which may take as long as it likes in all.
+fn message_guard(common: &Common) -> Rate {
+    Rate::new(common.config.request_body_minimum(), common.now).without_total()
 }
 
 /// Lets a timer run until `at`, or not at all.

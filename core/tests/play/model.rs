@@ -286,7 +286,8 @@ impl Model {
         if let Status::Open { read, write } = status {
             let for_peer = write || live.is_none() || awaits;
             let allowed = match deadline {
-                None => !for_peer,
+                None => !for_peer && !self.eof,
+                Some(Timer::PeerGone) => self.eof && live.is_some() && !write,
                 Some(Timer::KeepAlive) => live.is_none() && !write,
                 Some(Timer::RequestHead) => live.is_none(),
                 Some(Timer::RequestBody) => awaits,

@@ -44,6 +44,7 @@ const TINY_SOCKET: &[(&str, &str)] = &[
     ("websocket_ping_interval", "2s"),
     ("websocket_pong_timeout", "1s"),
     ("websocket_close_timeout", "1s"),
+    ("websocket_deflate", "on"),
 ];
 
 /// Websockets without pings, on top of [`NARROW`].
@@ -72,12 +73,18 @@ static WEBSOCKET_PROFILES: LazyLock<[Arc<Config>; 6]> = LazyLock::new(|| {
         valid(&[NARROW, QUIET_SOCKET].concat()),
         valid(PROBED_SOCKET),
         valid(IDLE_SOCKET),
-        Arc::new(Config::strict()),
+        strict(),
     ]
 });
 
 static PROFILES: LazyLock<[Arc<Config>; 4]> =
-    LazyLock::new(|| [tiny(), narrow(), Arc::new(Config::default()), Arc::new(Config::strict())]);
+    LazyLock::new(|| [tiny(), narrow(), Arc::new(Config::default()), strict()]);
+
+/// The profile, without the age at which a connection drains by itself: here the player tells it to.
+fn strict() -> Arc<Config> {
+    let ageless = Builder::from(Config::strict()).connection_age_limit(None);
+    Arc::new(ageless.build().expect("the strict profile is valid"))
+}
 
 /// Defaults but for `changes`.
 pub(crate) fn with(changes: &[(&str, &str)]) -> Result<Arc<Config>, ConfigError> {

@@ -212,7 +212,8 @@ impl Socket {
         let ponged = config.websocket_pong_timeout().is_some();
         let watched = pinged && ponged || config.websocket_idle_timeout().is_some();
         let allowed = match deadline {
-            None => !write && !ends && (!watched || blocked || eof && self.credit == 0),
+            None => !write && !ends && (!watched && !eof || blocked),
+            Some(Timer::PeerGone) => eof && self.credit == 0 && !write && !ends,
             Some(Timer::Response) => write,
             Some(Timer::Drain) => draining,
             Some(Timer::WebSocketPing) => pinged && !write && !blocked && !ends,

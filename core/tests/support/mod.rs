@@ -225,6 +225,21 @@ impl Script {
     }
 
     /// So much later.
+    /// The system still holds so many bytes for the peer.
+    pub(crate) fn acknowledged(&mut self, held: u64) {
+        self.connection.acknowledged(self.now, held);
+    }
+
+    /// The moment comes as in a driver that asks the system, which holds so many bytes, before a
+    /// deadline passes.
+    pub(crate) fn at_with(&mut self, moment: Duration, held: u64) {
+        self.now = Tick::ZERO.after(moment);
+        if self.connection.deadline().is_some_and(|(at, _)| at <= self.now) {
+            self.acknowledged(held);
+        }
+        self.at(moment);
+    }
+
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.connection.tick(self.now);

@@ -57,8 +57,9 @@ fn tiny_records() {
     for version in VERSIONS {
         let mut pair = Pair::shaken(version);
         pair.send(POST_MUCH);
+        // Each brings a byte, and costs what two earn.
         let count = until_the_end(&mut pair, |pair| pair.records(b"x"));
-        assert!((1000..1200).contains(&count), "{count}");
+        assert!((16_000..16_600).contains(&count), "{count}");
         pair.closes_with(FLOOD);
     }
 }
