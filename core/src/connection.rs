@@ -589,6 +589,12 @@ impl Connection {
         self.common.eof
     }
 
+    /// Whether it finishes what is in progress and then closes: it was told to
+    /// [`drain`](Self::drain), or has become older than `connection_age_limit`.
+    pub fn is_draining(&self) -> bool {
+        self.common.draining
+    }
+
     /// [`Status::wants_read`] of the status.
     pub fn wants_read(&self) -> bool {
         self.common.wants_read()

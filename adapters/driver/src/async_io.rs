@@ -113,6 +113,20 @@ impl runtime::Socket for AsyncSocket {
     fn reset_on_close(&mut self) {
         tcp::reset_on_close(self.stream.get_ref());
     }
+
+    const IS_MEASURED: bool = tcp::IS_MEASURED;
+
+    fn unacknowledged(&self) -> Option<u64> {
+        tcp::unacknowledged(self.stream.get_ref())
+    }
+
+    fn has_arrived(&self) -> bool {
+        tcp::has_arrived(self.stream.get_ref())
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        tcp::take_error(self.stream.get_ref())
+    }
 }
 
 /// Arms the socket with `poll`, which at first may be ready by an event that was seen to already.

@@ -64,6 +64,14 @@ impl Body {
     }
 }
 
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(upload) = &self.upload {
+            upload.abandon();
+        }
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -103,6 +111,9 @@ struct State {
     data: VecDeque<Bytes>,
     end: Option<Result<Option<HeaderMap>, BodyError>>,
     wanted: bool,
+    /// The reader has asked for content, and has not been asked since whether it still waits.
+    is_read: bool,
+    is_abandoned: bool,
     limit: Option<Option<u64>>,
     reader: Waiting,
     driver: Waiting,
@@ -117,10 +128,33 @@ impl Upload {
         })
     }
 
+    /// Wakes the reader, to see whether it asks again.
+    pub(crate) fn ask_reader(&self) {
+        self.0.visit(|state, calls| {
+            state.is_read = false;
+            state.reader.wake(calls);
+        });
+    }
+
+    /// Whether the reader has asked for content since then.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.visit(|state, _| state.is_read)
+    }
+
+    /// Nobody reads any more: the body was dropped.
+    fn abandon(&self) {
+        let _left = self.0.visit(|state, _| {
+            (state.wanted, state.is_read, state.is_abandoned) = (false, false, true);
+            (state.reader.leave(), take(&mut state.data))
+        });
+    }
+
     pub(crate) fn push(&self, data: Bytes) {
-        self.0.visit(|State { data: waiting, reader, driver, .. }, calls| {
-            waiting.push_back(data);
-            reader.wake_from(driver, calls);
+        self.0.visit(|State { data: waiting, reader, driver, is_abandoned, .. }, calls| {
+            if !*is_abandoned {
+                waiting.push_back(data);
+                reader.wake_from(driver, calls);
+            }
         });
     }
 
@@ -149,7 +183,7 @@ impl Upload {
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(*error))),
             }
-            state.wanted = true;
+            (state.wanted, state.is_read) = (true, true);
             state.reader.register(cx, calls);
             state.driver.call(cx, calls);
             Poll::Pending

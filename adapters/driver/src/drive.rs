@@ -3,6 +3,9 @@
 //! Each round: reading, the application, writing, so that what arrives is answered at once, and
 //! answers which are ready together leave together. It goes round while there may be more to do, up
 //! to a number that keeps it fair, and then waits with one timer.
+//!
+//! Time comes after all that: before a deadline passes, everything that has arrived, or that the peer
+//! has taken, is taken into account. See [`Drive::expire`].
 
 use crate::clock;
 use crate::control::Order;
@@ -23,10 +26,15 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 32;
+/// How often a socket that is not read is asked whether the peer has reset it.
+const WATCH: Duration = Duration::from_secs(4);
+/// A wake-up that is later than this says that the process stood still, or is overloaded. The peer
+/// then gets as long again to show itself: what it sent may still be on its way.
+const LATE: Duration = Duration::from_secs(1);
 /// Slices in one write.
 const SLICES: usize = 16;
 /// From this length on what was read may be shared with the application instead of being copied.
@@ -60,6 +68,10 @@ pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
     drained: bool,
     /// Its end is accounted for.
     over: bool,
+    /// When the socket was last asked for a reset.
+    watched: Tick,
+    /// Until when a deadline that has come is put off.
+    put_off: Tick,
 }
 
 // Nothing in it is pinned in place: what has to be is boxed.
@@ -68,8 +80,12 @@ impl<R: Runtime, S: Service<K>, K> Unpin for Drive<R, S, K> {}
 impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     pub(crate) fn new(shared: Arc<Shared<S>>, socket: R::Socket, peer: SocketAddr) -> Self {
         let now = clock::tick(Instant::now());
+        let mut connection = Connection::new(shared.config.clone(), now);
+        if R::Socket::IS_MEASURED {
+            connection.acknowledged(now, 0);
+        }
         Drive {
-            connection: Connection::new(shared.config.clone(), now),
+            connection,
             share: Share::new(&shared.stats),
             shared,
             socket,
@@ -81,6 +97,8 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             filled: false,
             drained: false,
             over: false,
+            watched: now,
+            put_off: now,
         }
     }
 
@@ -263,15 +281,94 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
                 self.closed(reason);
                 return Poll::Ready(());
             }
+            self.tell_handler();
+            if self.is_reset(now, status) {
+                self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
+                continue;
+            }
             // Everything above may have moved the deadline: it is read last.
-            let deadline = self.connection.deadline();
-            if deadline.is_none_or(|(at, _)| self.timer.wake_at(cx, now, at)) {
+            if self.wait(cx, now, status).is_pending() {
                 return Poll::Pending;
             }
-            self.connection.tick(now);
         }
+        // There is no end of it, but time goes on all the same.
+        self.connection.tick(now);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Tells the handler what it can't see by itself.
+    fn tell_handler(&mut self) {
+        if self.connection.is_half_closed() {
+            self.exchange.disconnect();
+        }
+        if self.connection.is_draining() {
+            self.exchange.drain();
+        }
+    }
+
+    /// Whether the peer has reset a connection that is not read, since backpressure holds or its FIN
+    /// was read: nobody else would notice. Asks from time to time.
+    fn is_reset(&mut self, now: Tick, status: Status) -> bool {
+        if !is_unwatched(status) || self.watched.after(WATCH) > now {
+            return false;
+        }
+        self.watched = now;
+        self.socket.take_error().is_some()
+    }
+
+    /// Waits for the deadline, unless it has come; ready if there is more to do now.
+    fn wait(&mut self, cx: &mut Context<'_>, now: Tick, status: Status) -> Poll<()> {
+        let deadline = self.connection.deadline();
+        if let Some((at, timer)) = deadline
+            && at <= now
+        {
+            return self.expire(cx, now, at, timer);
+        }
+        let watch = is_unwatched(status).then(|| self.watched.after(WATCH));
+        let alarm = deadline.map(|(at, _)| at).into_iter().chain(watch).min();
+        match alarm {
+            Some(at) if !self.timer.wake_at(cx, now, at) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// A deadline has come. Nothing was to be done when everybody was asked, so the peer has let it
+    /// pass; but the runtime may not have heard yet of what arrived, the system tells only who asks
+    /// it of what was taken, and a reader may have given up. Ready if there is more to do now.
+    fn expire(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick, timer: Timer) -> Poll<()> {
+        if self.connection.wants_read() && self.socket.has_arrived() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.connection.unacknowledged() > 0
+            && let Some(held) = self.socket.unacknowledged()
+        {
+            self.connection.acknowledged(now, held);
+            if self.connection.deadline().is_none_or(|(at, _)| at > now) {
+                return Poll::Ready(());
+            }
+        }
+        let (asks, is_late) = (timer == Timer::RequestBody, now.since(at) > LATE);
+        if (asks || is_late) && self.put_off <= at {
+            self.put_off = now.after(LATE);
+            if asks {
+                self.exchange.ask_reader();
+            }
+            return Poll::Ready(());
+        }
+        let is_read = !asks || self.exchange.is_read();
+        if (is_late || !is_read) && now < self.put_off {
+            let wakes = self.timer.wake_at(cx, now, self.put_off);
+            return if wakes { Poll::Pending } else { Poll::Ready(()) };
+        }
+        if is_read {
+            self.connection.tick(now);
+        } else if let Some(stream) = self.exchange.stream() {
+            // A stream that is gone needs no content.
+            let _ = self.connection.cancel_request_data(now, stream);
+        }
+        Poll::Ready(())
     }
 
     /// Brings the server's counters up to date.
@@ -300,6 +397,11 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 }
 
+/// Whether the socket is not read though the connection is in use.
+fn is_unwatched(status: Status) -> bool {
+    matches!(status, Status::Open { read: false, .. })
+}
+
 impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
     type Output = ();
 
@@ -307,7 +409,6 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
         // One look at the clock: a poll is short, and what a handler waits for is another poll.
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
-        self.connection.tick(now);
         self.exchange.woken();
         self.drained = false;
         scratch::with(|scratch| {

@@ -6,6 +6,7 @@
 use crate::body::{BodyError, Upload};
 use crate::incoming::{Incoming, Left, Reply};
 use crate::link::Link;
+use crate::presence::Presence;
 use crate::service::{BoxError, Service};
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
@@ -60,6 +61,7 @@ pub(crate) struct Exchange<S: Service<K>, K> {
     stream: Option<StreamId>,
     activity: Option<Activity<S::Future, S::ResponseBody>>,
     upload: Option<Arc<Upload>>,
+    presence: Option<Arc<Presence>>,
     /// Something happened that the application may be waiting for.
     due: bool,
 }
@@ -76,7 +78,7 @@ enum Outcome {
 
 impl<S: Service<K>, K> Exchange<S, K> {
     pub(crate) const fn new() -> Self {
-        Exchange { stream: None, activity: None, upload: None, due: false }
+        Exchange { stream: None, activity: None, upload: None, presence: None, due: false }
     }
 
     /// Whether the application may get on if it is polled.
@@ -183,6 +185,40 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.activity = Some(Activity::Work(work));
         self.stream = Some(stream);
         self.upload = left.upload;
+        self.presence = left.presence;
+    }
+
+    /// The peer sends no more, and may be gone: the handler is told.
+    pub(crate) fn disconnect(&mut self) {
+        if let Some(presence) = &self.presence {
+            presence.leave();
+        }
+    }
+
+    /// The connection drains: the handler is told.
+    pub(crate) fn drain(&mut self) {
+        if let Some(presence) = &self.presence {
+            presence.drain();
+        }
+    }
+
+    /// Asks the reader of the content whether it still waits, by waking it: a reader that was
+    /// dropped, or has turned to something else, does not ask for content again.
+    pub(crate) fn ask_reader(&mut self) {
+        self.due = true;
+        if let Some(upload) = &self.upload {
+            upload.ask_reader();
+        }
+    }
+
+    /// Whether the reader has asked for content since it was woken.
+    pub(crate) fn is_read(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.is_read())
+    }
+
+    /// The number of the exchange in progress.
+    pub(crate) fn stream(&self) -> Option<StreamId> {
+        self.stream
     }
 
     /// Lets the application work as far as it can.
@@ -239,6 +275,9 @@ impl<S: Service<K>, K> Exchange<S, K> {
     pub(crate) fn end(&mut self, end: Result<Option<HeaderMap>, BodyError>) {
         self.activity = None;
         self.stream = None;
+        if let Some(presence) = self.presence.take() {
+            presence.leave();
+        }
         if let Some(upload) = self.upload.take() {
             upload.end(end);
         }

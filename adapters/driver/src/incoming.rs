@@ -3,6 +3,7 @@
 use crate::PeerAddress;
 use crate::body::{Body, Upload};
 use crate::link::Link;
+use crate::presence::{Disconnected, Presence};
 use crate::spare;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -33,6 +34,8 @@ pub(crate) struct Left {
     pub(crate) upload: Option<Arc<Upload>>,
     /// Content of the answer for which there was no room.
     pub(crate) content: Bytes,
+    /// Where the handler is told of the peer's end.
+    pub(crate) presence: Option<Arc<Presence>>,
 }
 
 impl Incoming<'_> {
@@ -44,6 +47,11 @@ impl Incoming<'_> {
     /// The peer's address.
     pub fn peer_address(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// A future that is ready when the peer has gone: for what works after this call.
+    pub fn disconnected(&mut self) -> Disconnected {
+        Disconnected::new(self.left.presence.get_or_insert_default().clone())
     }
 
     /// Answers now, with all of the content; the request's own is not read. A `Date` is added if
@@ -91,6 +99,8 @@ impl Incoming<'_> {
         if self.tell_peer {
             request.extensions_mut().insert(PeerAddress(self.peer));
         }
+        let disconnected = self.disconnected();
+        request.extensions_mut().insert(disconnected);
         Ok(request)
     }
 }

@@ -16,6 +16,7 @@
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
 //! | `link` | a connection at one of its streams |
+//! | `presence` | tells handlers that the peer has gone, or that the server drains |
 //! | `waiting` | who waits where a driver and the application meet |
 //! | `timer`, `clock` | the lazy timer, the clocks |
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
@@ -36,6 +37,7 @@ mod drive;
 mod exchange;
 mod incoming;
 mod link;
+mod presence;
 mod runtime;
 mod scratch;
 mod server;
@@ -53,6 +55,7 @@ pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer};
 pub use body::{Body, BodyError};
 pub use exchange::PeerAddress;
 pub use incoming::{Incoming, Reply};
+pub use presence::{Disconnected, Draining};
 pub use runtime::{Listener, Runtime, Socket, Timer};
 pub use server::{Report, Server};
 pub use service::{BoxError, Function, FunctionAnswer, Native, Service, Tower, TowerAnswer};

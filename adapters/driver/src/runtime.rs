@@ -49,6 +49,25 @@ pub trait Socket: Send + Unpin + 'static {
 
     /// Makes the close that follows a reset: what the kernel still holds for the peer is dropped.
     fn reset_on_close(&mut self);
+
+    /// Whether [`unacknowledged`](Self::unacknowledged) has an answer.
+    const IS_MEASURED: bool = false;
+
+    /// How many of the bytes that were written the peer has not acknowledged, if the system tells.
+    fn unacknowledged(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether there is something to read now, or the end: the system is asked itself, since the
+    /// runtime may not have heard of it yet. False if that can't be told.
+    fn has_arrived(&self) -> bool {
+        false
+    }
+
+    /// The error by which the connection has ended, if it has: also a reset that nobody has read.
+    fn take_error(&self) -> Option<io::Error> {
+        None
+    }
 }
 
 /// Wakes a task once, at a moment that can be moved.

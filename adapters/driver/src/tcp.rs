@@ -2,7 +2,10 @@
 
 use socket2::SockRef;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// Bytes of an answer that the kernel takes beyond what is on its way to the peer.
@@ -56,6 +59,46 @@ where
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
+/// Whether [`unacknowledged`] has an answer.
+pub const IS_MEASURED: bool = cfg!(target_os = "linux");
+
+/// How many of the written bytes the peer has not acknowledged (`SIOCOUTQ`), as
+/// [`Socket::unacknowledged`](crate::Socket::unacknowledged) tells. On Linux.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub fn unacknowledged<S: AsRawFd>(socket: &S) -> Option<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one `int` through the pointer, which is valid for that. A
+    // descriptor that is no socket is answered with an error.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 { u64::try_from(bytes).ok() } else { None }
+}
+
+/// How many of the written bytes the peer has not acknowledged: this system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn unacknowledged<S>(_: &S) -> Option<u64> {
+    None
+}
+
+/// Whether there is something to read, or the end, as
+/// [`Socket::has_arrived`](crate::Socket::has_arrived) tells. The socket must not block.
+pub fn has_arrived<'s, S>(socket: &'s S) -> bool
+where
+    SockRef<'s>: From<&'s S>,
+{
+    let peeked = SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
+    !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+/// The error by which the connection has ended, as
+/// [`Socket::take_error`](crate::Socket::take_error) tells.
+pub fn take_error<'s, S>(socket: &'s S) -> Option<io::Error>
+where
+    SockRef<'s>: From<&'s S>,
+{
+    SockRef::from(socket).take_error().unwrap_or_else(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +120,30 @@ mod tests {
         assert!(socket.nodelay().expect("told"));
         #[cfg(target_os = "linux")]
         assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().expect("told"), UNSENT);
+    }
+
+    #[test]
+    fn the_system_tells_what_has_arrived_and_what_was_taken() {
+        let (mut socket, mut peer) = pair();
+        socket.set_nonblocking(true).expect("it can be set");
+        assert!(!has_arrived(&socket) && take_error(&socket).is_none());
+        peer.write_all(b"x").expect("written");
+        while !has_arrived(&socket) {}
+        let mut sent = 0;
+        while let Ok(bytes) = socket.write(&[0; 4096]) {
+            sent += bytes as u64;
+        }
+        if IS_MEASURED {
+            let held = unacknowledged(&socket).expect("it tells");
+            assert!(0 < held && held < sent, "{held} of {sent}");
+            let mut left = vec![0; sent as usize];
+            peer.read_exact(&mut left).expect("all of it");
+            while unacknowledged(&socket) != Some(0) {}
+        }
+        // A reset is seen though a byte is unread.
+        reset_on_close(&peer);
+        drop(peer);
+        while take_error(&socket).is_none() {}
     }
 
     #[test]

@@ -133,6 +133,20 @@ impl Socket for TokioSocket {
     fn reset_on_close(&mut self) {
         tcp::reset_on_close(&self.0);
     }
+
+    const IS_MEASURED: bool = tcp::IS_MEASURED;
+
+    fn unacknowledged(&self) -> Option<u64> {
+        tcp::unacknowledged(&self.0)
+    }
+
+    fn has_arrived(&self) -> bool {
+        tcp::has_arrived(&self.0)
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        tcp::take_error(&self.0)
+    }
 }
 
 impl Timer for TokioTimer {

@@ -1,0 +1,200 @@
+//! Whether the peer of an exchange is still there, and whether the server drains: for handlers.
+//!
+//! In: what the driver learns from the socket and from its orders. Out: futures that are ready then.
+//! A handler that works for long can stop early, and a stream of events can end in good order.
+
+use crate::waiting::Place;
+use slab::Slab;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// What the driver and the waiting futures share.
+#[derive(Debug, Default)]
+pub(crate) struct Presence(Place<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_gone: bool,
+    is_draining: bool,
+    /// One for each future that waits, for either of the two.
+    wakers: Slab<Waker>,
+}
+
+impl Presence {
+    /// The peer has gone, or the exchange is over.
+    pub(crate) fn leave(&self) {
+        self.change(|state| &mut state.is_gone);
+    }
+
+    /// The server drains.
+    pub(crate) fn drain(&self) {
+        self.change(|state| &mut state.is_draining);
+    }
+
+    fn change(&self, flag: impl FnOnce(&mut State) -> &mut bool) {
+        self.0.visit(|state, calls| {
+            if !std::mem::replace(flag(state), true) {
+                state.wakers.iter().for_each(|(_, waker)| calls.wake(waker.clone()));
+            }
+        });
+    }
+}
+
+/// One future's place among those that wait.
+#[derive(Debug)]
+struct Waiter {
+    presence: Arc<Presence>,
+    place: Option<usize>,
+}
+
+impl Waiter {
+    fn poll(&mut self, cx: &Context<'_>, is_ready: impl FnOnce(&State) -> bool) -> Poll<()> {
+        let place = &mut self.place;
+        // A waker may do anything when it is dropped: the old one is, behind the visit.
+        let (polled, _old) = self.presence.0.visit(|state, _| {
+            if is_ready(state) {
+                return (Poll::Ready(()), None);
+            }
+            let known = place.and_then(|place| state.wakers.get_mut(place));
+            let old = match known {
+                Some(waker) if waker.will_wake(cx.waker()) => None,
+                Some(waker) => Some(std::mem::replace(waker, cx.waker().clone())),
+                None => {
+                    *place = Some(state.wakers.insert(cx.waker().clone()));
+                    None
+                }
+            };
+            (Poll::Pending, old)
+        });
+        polled
+    }
+}
+
+impl Clone for Waiter {
+    fn clone(&self) -> Self {
+        Waiter { presence: self.presence.clone(), place: None }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let _own = self.presence.0.visit(|state, _| state.wakers.try_remove(place));
+        }
+    }
+}
+
+/// Ready when the peer of a request has gone: it has sent its FIN, or a reset, or the connection was
+/// closed. Also once the exchange is over. It is among the extensions of each request; a
+/// [`Native`](crate::Native) service gets it from [`Incoming::disconnected`](crate::Incoming::disconnected).
+///
+/// A peer that has sent its FIN may still read the answer: some clients close their sending side
+/// after the request. So the handler is not dropped then, but after `peer_gone_timeout`.
+///
+/// ```
+/// use bytes::Bytes;
+/// use futures_lite::future::or;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use portcullis_driver::{Body, Disconnected};
+/// # async fn compute() -> Bytes { Bytes::new() }
+///
+/// async fn report(request: Request<Body>) -> Response<Full<Bytes>> {
+///     let gone = request.extensions().get::<Disconnected>().cloned();
+///     let work = async { Some(compute().await) };
+///     let text = match gone {
+///         // The work is dropped if nobody waits for it any more.
+///         Some(gone) => or(work, async { gone.await; None }).await,
+///         None => work.await,
+///     };
+///     Response::new(Full::new(text.unwrap_or_default()))
+/// }
+/// # let _ = report;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Disconnected(Waiter);
+
+impl Disconnected {
+    pub(crate) fn new(presence: Arc<Presence>) -> Self {
+        Disconnected(Waiter { presence, place: None })
+    }
+
+    /// Whether the peer has gone already.
+    pub fn is_disconnected(&self) -> bool {
+        self.0.presence.0.visit(|state, _| state.is_gone)
+    }
+
+    /// Ready when the server, or this connection, has begun to drain: what has no end of its own
+    /// should come to one. Ready also when the peer has gone.
+    pub fn draining(&self) -> Draining {
+        Draining(self.0.clone())
+    }
+}
+
+impl Future for Disconnected {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(cx, |state| state.is_gone)
+    }
+}
+
+/// Ready when the server, or the connection, has begun to drain: see [`Disconnected::draining`].
+#[derive(Clone, Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Draining(Waiter);
+
+impl Future for Draining {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(cx, |state| state.is_draining || state.is_gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn each_future_is_woken_once_and_leaves_nothing_behind() {
+        let presence = Arc::<Presence>::default();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut gone = Disconnected::new(presence.clone());
+        let mut other = gone.clone();
+        let mut draining = gone.draining();
+        for _ in 0..2 {
+            assert!(Pin::new(&mut gone).poll(&mut cx).is_pending());
+            assert!(Pin::new(&mut other).poll(&mut cx).is_pending());
+            assert!(Pin::new(&mut draining).poll(&mut cx).is_pending());
+        }
+        assert_eq!(presence.0.visit(|state, _| state.wakers.len()), 3);
+        presence.drain();
+        presence.drain();
+        assert_eq!(woken.0.load(Relaxed), 3);
+        assert!(Pin::new(&mut draining).poll(&mut cx).is_ready());
+        assert!(Pin::new(&mut gone).poll(&mut cx).is_pending() && !gone.is_disconnected());
+        drop(other);
+        presence.leave();
+        assert!(Pin::new(&mut gone).poll(&mut cx).is_ready() && gone.is_disconnected());
+        assert_eq!(woken.0.load(Relaxed), 5);
+        drop((gone, draining));
+        assert_eq!(presence.0.visit(|state, _| state.wakers.len()), 0);
+    }
+}
