@@ -70,8 +70,7 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
     // Answers are written at once, as few and as large as they can be.
     let _ = socket.set_nodelay(true);
     loop {
-        // 1. Time, and what it brought: `sent` may have made room, a deadline may have passed.
-        connection.tick(clock());
+        // 1. Events that need no new bytes: `sent` may have made room, a deadline may have passed.
         if connection.has_events() {
             app.take(clock(), connection.resume(clock()));
         }
@@ -89,6 +88,7 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
             return reason;
         }
         // 3. Writing goes first: it frees memory, and the client waits for it.
+        let mut moved = false;
         if status.wants_write() {
             let most = patience.map_or(LONGEST_WRITE, |patience| patience.min(LONGEST_WRITE));
             let _ = socket.set_write_timeout(Some(most));
@@ -96,32 +96,51 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
             let count = connection.outgoing(&mut slices);
             match socket.write_vectored(&slices[..count]) {
                 // Told before the next tick, so that what was taken in time counts.
-                Ok(bytes) if bytes > 0 => connection.sent(clock(), bytes),
+                Ok(bytes) if bytes > 0 => {
+                    connection.sent(clock(), bytes);
+                    moved = true;
+                }
                 Err(error) if is_in_vain(error.kind()) => {}
                 Ok(_) | Err(_) => connection.abort(clock(), gone),
             }
         } else if status.wants_shutdown() && !shut_down {
             // The last answer is out. What the client still sends is read and thrown away, since a
             // reset for it could overtake the answer.
-            shut_down = true;
+            (shut_down, moved) = (true, true);
             if socket.shutdown(Shutdown::Write).is_err() {
                 connection.abort(clock(), gone);
             }
-        } else if status.wants_read() {
-            let _ = socket.set_read_timeout(patience);
-            match socket.read(&mut buffer[..size]) {
-                Ok(0) => app.take(clock(), connection.receive_eof(clock())),
-                Ok(bytes) => match connection.receive(clock(), &mut buffer[..bytes]) {
-                    Ok(events) => app.take(clock(), events),
-                    Err(misuse) => unreachable!("it wants to read: {misuse}"),
-                },
-                Err(error) if is_in_vain(error.kind()) => {}
-                Err(_) => connection.abort(clock(), gone),
-            }
-        } else {
+        } else if !status.wants_read() {
             // It waits for the application alone, which here never keeps anybody waiting. One with
             // threads of its own would wake this one, for example through a channel.
             connection.abort(clock(), CloseReason::Aborted);
+        }
+        // 4. Reading. A client that takes nothing may have sent something all the same.
+        if !moved && status.wants_read() {
+            let patience = match status.wants_write() {
+                true => Some(Duration::from_millis(1)),
+                false => patience,
+            };
+            let _ = socket.set_read_timeout(patience);
+            match socket.read(&mut buffer[..size]) {
+                Ok(0) => {
+                    app.take(clock(), connection.receive_eof(clock()));
+                    moved = true;
+                }
+                Ok(bytes) => {
+                    match connection.receive(clock(), &mut buffer[..bytes]) {
+                        Ok(events) => app.take(clock(), events),
+                        Err(misuse) => unreachable!("it wants to read: {misuse}"),
+                    }
+                    moved = true;
+                }
+                Err(error) if is_in_vain(error.kind()) => {}
+                Err(_) => connection.abort(clock(), gone),
+            }
+        }
+        // 5. Time comes last: the socket was asked, and had nothing.
+        if !moved {
+            connection.tick(clock());
         }
     }
 }

@@ -36,6 +36,8 @@ struct Client {
     app: App,
     readable: bool,
     writable: bool,
+    /// The system has told that the client has reset the connection.
+    is_reset: bool,
     shut_down: bool,
     /// Its entry among the deadlines: at its deadline, or before.
     alarm: Option<Tick>,
@@ -104,13 +106,19 @@ fn main() -> Result<(), Box<dyn Error>> {
                 client.readable |=
                     event.is_readable() || event.is_read_closed() || event.is_error();
                 client.writable |= event.is_writable() || event.is_write_closed();
+                client.is_reset |= event.is_error();
                 server.call(event.token().0);
             }
         }
         while let Some((_, id)) = server.deadlines.first().filter(|(at, _)| *at <= now).copied() {
             server.deadlines.pop_first();
             match server.clients.get_mut(id) {
-                Some(client) => client.alarm = None,
+                Some(client) => {
+                    client.alarm = None;
+                    // The process may have stood still since the poll: the socket itself is asked
+                    // before time passes.
+                    (client.readable, client.writable) = (true, true);
+                }
                 None => server.acceptable = true,
             }
             server.call(id);
@@ -164,6 +172,7 @@ impl Server {
                 app: App::default(),
                 readable: true,
                 writable: true,
+                is_reset: false,
                 shut_down: false,
                 alarm: None,
                 queued: false,
@@ -212,7 +221,6 @@ impl Client {
     fn attend(&mut self, now: Tick, buffer: &mut [u8]) -> bool {
         let Client { socket, connection, app, .. } = self;
         let gone = CloseReason::Peer(PeerClose::Reset);
-        connection.tick(now);
         for _ in 0..FAIR {
             if connection.has_events() {
                 app.take(now, connection.resume(now));
@@ -242,10 +250,18 @@ impl Client {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => connection.abort(now, gone),
                 }
+            } else if replace(&mut self.is_reset, false) {
+                // Reading would have told, but backpressure holds.
+                connection.abort(now, gone);
+            } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
+                // Time comes last: all that has arrived was looked at, and all that fits is sent.
+                connection.tick(now);
             } else {
                 return false;
             }
         }
+        // There is no end of it, but time goes on all the same.
+        connection.tick(now);
         true
     }
 }

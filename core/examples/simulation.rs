@@ -200,7 +200,6 @@ impl World {
         let now = self.now;
         let Some(mut served) = self.clients[id].server.take() else { return };
         let Served { connection, app, inbox, eof, shut_down, .. } = &mut served;
-        connection.tick(now);
         loop {
             if connection.has_events() {
                 app.take(now, connection.resume(now));
@@ -225,6 +224,9 @@ impl World {
                 }
             } else if status.wants_read() && *eof {
                 app.take(now, connection.receive_eof(now));
+            } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
+                // Time comes last.
+                connection.tick(now);
             } else {
                 break;
             }

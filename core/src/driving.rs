@@ -30,15 +30,13 @@
 //!     ) -> Result<Option<Tick>, CloseReason> {
 //!         let Driven { socket, connection, shut_down } = self;
 //!         let gone = CloseReason::Peer(PeerClose::Reset);
-//!         // 1. What time has brought.
-//!         connection.tick(now);
 //!         loop {
-//!             // 2. What needs no new bytes: after credit, an answer, room in the output, a tick.
+//!             // 1. Events that need no new bytes: after credit, an answer, room in the output, a tick.
 //!             if connection.has_events() {
 //!                 take(connection.resume(now));
 //!             }
 //!             let status = connection.status();
-//!             // 3. What goes out. It frees memory, and the peer waits for it.
+//!             // 2. What goes out. It frees memory, and the peer waits for it.
 //!             if status.wants_write() {
 //!                 let mut slices = [IoSlice::new(&[]); 16];
 //!                 let count = connection.outgoing(&mut slices);
@@ -51,25 +49,32 @@
 //!                     Ok(_) | Err(_) => connection.abort(now, gone),
 //!                 }
 //!             }
-//!             // 4. The last answer is out: the peer is told that no more comes, once.
+//!             // 3. The last answer is out: the peer is told that no more comes, once.
 //!             if status.wants_shutdown() && !replace(shut_down, true) {
 //!                 // For example `socket.shutdown(Shutdown::Write)`.
 //!                 continue;
 //!             }
-//!             // 5. What comes in, and only when it is wanted: that is how a peer is held back.
+//!             // 4. What comes in, and only when it is wanted: that is how a peer is held back.
 //!             if connection.wants_read() {
 //!                 match socket.read(scratch) {
-//!                     Ok(0) => take(connection.receive_eof(now)),
+//!                     Ok(0) => {
+//!                         take(connection.receive_eof(now));
+//!                         continue;
+//!                     }
 //!                     Ok(bytes) => {
 //!                         let events = connection.receive(now, &mut scratch[..bytes]);
 //!                         take(events.expect("it wants to read, and this is not too much"));
+//!                         continue;
 //!                     }
-//!                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+//!                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
 //!                     Err(_) => connection.abort(now, gone),
 //!                 }
-//!             } else {
+//!             }
+//!             // 5. Time comes last: all that has arrived was looked at, and all that fits is sent.
+//!             if connection.deadline().is_none_or(|(at, _)| at > now) {
 //!                 break;
 //!             }
+//!             connection.tick(now);
 //!         }
 //!         // 6. Is it over? If an answer was cut off the socket is reset instead of closed.
 //!         if let Status::Closed(reason) = connection.status() {
@@ -205,12 +210,46 @@
 //!
 //! The thread then waits until the first of `alarms`, or for ever if there is none. A wait that the
 //! platform rounds down ends too early; that does no harm if it is not repeated at once, so round up.
-//! Tell [`sent`](Connection::sent) as soon as the write returns, and before the next
-//! [`tick`](Connection::tick): bytes count as taken when they are told.
+//!
+//! # Look before you close
+//!
+//! A deadline that has come says that the peer was silent for too long. Whether it was, only the
+//! socket knows: a process that stood still (a handler that blocked its thread, a stopped machine)
+//! has not looked at it. So do I/O first, and [`tick`](Connection::tick) only when the socket itself
+//! had nothing. Readiness that a runtime has cached may be older than the deadline.
+//!
+//! The same holds for what the peer takes. The system accepts bytes that the peer has not taken,
+//! and tells of room in lumps of up to several 100 KiB, so that a steady reader looks silent in
+//! between. Where the system can be asked (`SIOCOUTQ` on Linux), tell the connection so at the
+//! beginning with [`acknowledged`](Connection::acknowledged), and ask whenever a deadline has come:
+//!
+//! ```
+//! # use portcullis::{Connection, Tick};
+//! /// Called in the place of `tick` in step 5. `held` asks the system.
+//! fn expire(connection: &mut Connection, now: Tick, held: impl FnOnce() -> u64) {
+//!     if connection.unacknowledged() > 0 {
+//!         connection.acknowledged(now, held());
+//!     }
+//!     // The deadline may have moved: a tick that comes early changes nothing.
+//!     connection.tick(now);
+//! }
+//! # let mut connection = Connection::new(Default::default(), Tick::ZERO);
+//! # connection.acknowledged(Tick::ZERO, 0);
+//! # expire(&mut connection, Tick::ZERO, || 0);
+//! ```
+//!
+//! Without that, tell [`sent`](Connection::sent) as soon as the write returns, and before the next
+//! tick: bytes then count as taken when they are told.
+//!
+//! While the application has the turn and backpressure holds (`read` is false), nobody reads the
+//! socket, and a reset goes unnoticed. Ask for it from time to time (`SO_ERROR`), or take the
+//! system's word (`EPOLLERR`), and [`abort`](Connection::abort). After the peer's FIN
+//! [`is_half_closed`](Connection::is_half_closed) is true: tell the handler, which may stop; the
+//! connection ends it after `peer_gone_timeout`.
 //!
 //! # Fairness, and bounds
 //!
-//! A fast peer keeps step 5 going for ever: after some rounds (the examples take 16) put the
+//! A fast peer keeps the loop going for ever: after some rounds (the examples take 16) put the
 //! connection at the end of a queue, and wait for nothing until the queue is empty. Bound the number
 //! of connections; since none can put off its end, a place becomes free. One connection owns at most
 //! [`memory_bound`](crate::Config::memory_bound) bytes.
@@ -233,6 +272,7 @@
 //! | `sent` | yes: `Writable`, the next request | less | yes | yes |
 //! | `tick` | yes: `Reset` | yes: a 408, a ping | yes | yes |
 //! | `outgoing` | no | makes TLS records | if TLS fails | if TLS fails |
+//! | `acknowledged` | no | no | no | yes |
 //! | `drain`, `abort` | yes | yes | yes | yes |
 //! | `lend_buffer`, `return_buffer` | no | no | no | no |
 //! | `status`, `deadline`, `has_events`, `room`, `memory`, … | no | no | no | no |
@@ -252,6 +292,7 @@
 //! | readiness that is told once is forgotten while `read` or `write` is false | the connection stalls: keep a flag until a call would block |
 //! | the socket is closed when the last answer is written | what the peer still sends is answered with a reset, which may overtake the answer: shut down writing, and go on reading until `Closed` |
 //! | a socket that [`is_cut_off`](Connection::is_cut_off) is closed in good order | the peer may take what it has for all of an answer that ends with the connection |
+//! | time passes before the socket is read | what arrived while the process stood still is answered with a 408, or a close |
 //! | a blocking write without a short timeout | what the peer took is told when the call returns, and so counts as taken then |
 //! | `Instant::now()` is asked for each call | it works, and costs: once in each round is enough |
 //!
@@ -264,11 +305,12 @@
 //! 3. An upload larger than all buffers comes back whole from an echo, in one go and in bytes.
 //! 4. Several requests in one packet are answered, in order, and also if the client has shut down its
 //!    writing.
-//! 5. A client that sends half a MiB to a path that does not want it reads the answer, not a reset
-//!    (`linger_limit` says how much is worth discarding).
+//! 5. A client that sends 40 MB to a path that does not want it, and reads nothing before it has sent
+//!    all, reads the answer, not a reset (`linger_timeout` says for how long it may send).
 //! 6. With a thousand idle connections the processor is idle, and wakes as often as deadlines expire.
 //! 7. With all descriptors in use, accepting pauses and goes on.
-//! 8. Over TLS: a handshake in bytes, a renewed key, and an end without a close_notify.
+//! 8. A process that is stopped for longer than every timer, and continued, answers what arrived.
+//! 9. Over TLS: a handshake in bytes, a renewed key, and an end without a close_notify.
 //!
 //! The end-to-end tests of this project play most of these on the examples.
 

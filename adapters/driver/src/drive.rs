@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 32;
 /// How often a socket that is not read is asked whether the peer has reset it.
-const WATCH: Duration = Duration::from_secs(4);
+const WATCH: Duration = Duration::from_secs(2);
 /// A wake-up that is later than this says that the process stood still, or is overloaded. The peer
 /// then gets as long again to show itself: what it sent may still be on its way.
 const LATE: Duration = Duration::from_secs(1);

@@ -105,8 +105,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
     let mut shut_down = false;
     let _ = socket.set_nodelay(true);
     loop {
-        // 1. Time, what it brought, and what was read while nothing was wanted.
-        connection.tick(clock());
+        // 1. Events that need no new bytes, and what was read while nothing was wanted.
         if connection.has_events() {
             app.take(clock(), connection.resume(clock()));
         }
@@ -163,7 +162,8 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             // All buffers of the pool are in use. Who has one gives it back when it is its turn.
             Done::Read(Err(error)) if error.kind() == ErrorKind::ResourceBusy => {}
             Done::Written(_) | Done::Read(Err(_)) => connection.abort(clock(), gone),
-            Done::Alarm => {}
+            // Time comes last: nothing else was done.
+            Done::Alarm => connection.tick(clock()),
         }
     }
     // Closed. A read in flight ends when its direction does: it may have a buffer of the pool, and

@@ -418,6 +418,7 @@ fn what_waits_for_the_peer_ends_on_time() {
         .keep_alive_timeout(timeout)
         .request_head_timeout(timeout)
         .response_grace(timeout)
+        .response_silence(timeout)
         .build();
     let stats = Arc::new(Stats::new());
     let server = server(listener, Arc::new(brief.expect("valid")), OnTheSpot);
