@@ -7,6 +7,7 @@
 //! | `data` | requests and answers, large ones, tiny writes, backpressure, events as in plaintext |
 //! | `ends` | close_notify, truncation, failures, plain HTTP |
 //! | `floods` | records that bring nothing |
+//! | `live` | records in parts: what counts as a sign of life, and what pays |
 //! | `memory` | what an idle connection owns, by the allocator's count |
 //! | `sessions` | arbitrary sessions with bytes changed on the way, also those of the fuzzer |
 #![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -25,6 +26,7 @@ mod data;
 mod ends;
 mod floods;
 mod handshake;
+mod live;
 mod memory;
 mod mutated;
 mod pair;

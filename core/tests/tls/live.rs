@@ -1,0 +1,242 @@
+//! Live peers whose records arrive in parts, and attackers who drip them: what counts as a sign of
+//! life, and what pays.
+
+use crate::pair::{Pair, over_tls};
+use crate::support::{POST_CHUNKED, POST_MUCH, secs};
+use http::{HeaderMap, Request};
+use portcullis::rustls::{ContentType, version};
+use portcullis::websocket::{Handshake, Options};
+use portcullis::{CloseReason, Config, Event, Status, Tick, Timer};
+use std::time::Duration;
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+
+fn tick(at: Duration) -> Tick {
+    Tick::ZERO.after(at)
+}
+
+/// A websocket over TLS, whose application takes every message.
+fn websocket() -> Pair {
+    let client = crate::pair::client(crate::pair::client_settings(&version::TLS13));
+    let mut pair = Pair::with(over_tls(Config::builder()), client);
+    pair.settle();
+    pair.send(UPGRADE);
+    let request = Request::builder()
+        .header("host", "a")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(())
+        .expect("a request");
+    let accepted = Handshake::read(&request).expect("well").accept(None, None).expect("well");
+    let (stream, now) = (pair.stream(), pair.now);
+    pair.server
+        .accept_websocket(now, stream, &accepted, &HeaderMap::new(), Options::default())
+        .expect("it is owed an answer");
+    pair.server.request_data(now, stream, u64::MAX).expect("it is a websocket");
+    pair.taken();
+    pair
+}
+
+/// A binary message, under a mask of zeros.
+fn message(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x82];
+    match payload.len() {
+        length @ ..126 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0xfe);
+            frame.extend((length as u16).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// Goes on to `at` as a driver does: time comes after what arrived, and what is to be sent goes.
+fn pass(pair: &mut Pair, at: Duration) {
+    pair.at(tick(at));
+    pair.taken();
+}
+
+/// The server reads `bytes`, and its application takes the messages.
+fn deliver_messages(pair: &mut Pair, bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    let mut events = pair.server.receive(pair.now, &mut bytes).expect("it reads");
+    while let Some((_, event)) = events.next() {
+        assert!(matches!(event, Event::Message { .. }), "{event:?}");
+    }
+}
+
+/// Delivers `bytes` at a rate, from `start` on; the time at which it closed, if it did.
+fn drip(
+    pair: &mut Pair,
+    start: Duration,
+    bytes: &[u8],
+    a_second: usize,
+    mut deliver: impl FnMut(&mut Pair, &[u8]),
+) -> Result<Duration, Duration> {
+    let mut at = start;
+    for part in bytes.chunks(a_second) {
+        at += secs(1);
+        pair.now = tick(at);
+        deliver(pair, part);
+        pass(pair, at);
+        if !matches!(pair.server.status(), Status::Open { .. }) {
+            return Err(at);
+        }
+    }
+    Ok(at)
+}
+
+#[test]
+fn a_record_that_has_begun_is_no_idle_connection() {
+    for version in crate::pair::VERSIONS {
+        let mut pair = Pair::shaken(version);
+        let record = pair.records(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        pass(&mut pair, secs(4));
+        pair.deliver(&record[..3]);
+        assert_eq!(pair.server.deadline(), Some((tick(secs(14)), Timer::RequestHead)));
+        pass(&mut pair, secs(13));
+        assert!(!pair.deliver(&record[3..]).is_empty(), "the request");
+    }
+}
+
+#[test]
+fn a_record_in_parts_and_the_rest_of_its_head_have_one_deadline() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    let [first, second] =
+        ["GET / HTTP/1.1\r\n", "Host: a\r\n"].map(|it| pair.records(it.as_bytes()));
+    pass(&mut pair, secs(2));
+    pair.deliver(&first[..9]);
+    pass(&mut pair, secs(7));
+    pair.deliver(&first[9..]);
+    assert_eq!(pair.server.deadline(), Some((tick(secs(12)), Timer::RequestHead)));
+    pair.deliver(&second[..9]);
+    assert_eq!(pair.server.deadline(), Some((tick(secs(12)), Timer::RequestHead)));
+}
+
+#[test]
+fn a_record_that_brings_nothing_does_not_renew_the_time_for_idling() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.client.refresh_traffic_keys().expect("TLS 1.3");
+    let update = pair.flight();
+    pass(&mut pair, secs(4));
+    pair.deliver(&update[..9]);
+    assert_eq!(pair.server.deadline().map(|it| it.1), Some(Timer::RequestHead));
+    pass(&mut pair, Duration::from_millis(4500));
+    pair.deliver(&update[9..]);
+    pair.taken();
+    assert_eq!(pair.server.deadline(), Some((tick(secs(5)), Timer::KeepAlive)));
+}
+
+#[test]
+fn content_in_large_records_lives_at_its_rate_however_it_is_cut() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.send(POST_MUCH);
+    let records = pair.records(&[b'x'; 50_000]);
+    let stream = pair.stream();
+    let take = |pair: &mut Pair, part: &[u8]| {
+        pair.deliver(part);
+        pair.server.request_data(pair.now, stream, u64::MAX).expect("it is open");
+    };
+    take(&mut pair, &[]);
+    let end = drip(&mut pair, Duration::ZERO, &records, 260, take);
+    assert!(end.is_ok_and(|end| end > secs(180)), "{end:?}");
+}
+
+#[test]
+fn only_content_pays_once_a_record_is_complete() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    let mut seal = pair.sealer();
+    pair.deliver(&seal(ContentType::ApplicationData, POST_MUCH.as_bytes()));
+    let stream = pair.stream();
+    // A byte of content, its type, and padding: of a type that does not exist, so that the last byte
+    // which is not zero is the type (RFC 8446 5.4).
+    let mut padded = vec![0; 16_000];
+    (padded[0], padded[1]) = (b'x', 23);
+    let records: Vec<u8> = (0..3).flat_map(|_| seal(ContentType::Unknown(0), &padded)).collect();
+    pair.server.request_data(pair.now, stream, u64::MAX).expect("it is open");
+    let end = drip(&mut pair, Duration::ZERO, &records, 260, |pair, part| {
+        pair.deliver(part);
+        let _ = pair.server.request_data(pair.now, stream, u64::MAX);
+    });
+    // The first record is as good as content until it is complete.
+    let one = secs(16_022 / 260);
+    assert!(end.is_err_and(|end| one <= end && end <= one + secs(3)), "{end:?}");
+    let late = CloseReason::Expired(Timer::RequestBody);
+    assert!(matches!(pair.server.status(), Status::Lingering { .. }));
+    pair.closes_with(late);
+}
+
+#[test]
+fn framing_that_arrives_in_parts_is_no_debt() {
+    let mut pair = Pair::shaken(&version::TLS13);
+    pair.send(POST_CHUNKED);
+    let stream = pair.stream();
+    let ask = |pair: &mut Pair| {
+        pair.server.request_data(pair.now, stream, u64::MAX).expect("it is open");
+    };
+    ask(&mut pair);
+    // Chunks of a byte, each in a record of its own that is cut: 300 bytes of content a second.
+    for second in 1..60 {
+        pair.now = tick(secs(second));
+        for _ in 0..300 {
+            let record = pair.records(b"1\r\nx\r\n");
+            let (first, rest) = record.split_at(20);
+            pair.deliver(first);
+            pair.deliver(rest);
+            ask(&mut pair);
+        }
+        pass(&mut pair, secs(second));
+        assert!(matches!(pair.server.status(), Status::Open { .. }), "at {second} s");
+    }
+}
+
+#[test]
+fn a_pong_in_two_reads_is_a_sign_of_life() {
+    let mut pair = websocket();
+    for minute in 1..20 {
+        let (at, timer) = pair.server.deadline().expect("it waits");
+        assert_eq!(timer, Timer::WebSocketPing, "ping {minute}");
+        pair.at(at);
+        pair.taken();
+        let pong = pair.records(&PONG);
+        let (first, rest) = pong.split_at(pong.len() / 2);
+        pair.deliver(first);
+        pair.at(tick(at.since(Tick::ZERO) + secs(1)));
+        pair.deliver(rest);
+        assert!(matches!(pair.server.status(), Status::Open { .. }));
+    }
+}
+
+#[test]
+fn a_message_in_a_large_record_keeps_a_websocket_alive_at_its_rate() {
+    let mut pair = websocket();
+    let records = pair.records(&message(&[7; 40_000]));
+    let end = drip(&mut pair, Duration::ZERO, &records, 400, deliver_messages);
+    assert!(end.is_ok_and(|end| end > secs(90)), "{end:?}");
+    // One that drips a byte a second is not.
+    let records = pair.records(&message(&[7; 40_000]));
+    let start = end.expect("it lives");
+    let end = drip(&mut pair, start, &records, 1, deliver_messages);
+    assert!(end.is_err_and(|end| end <= start + secs(7)), "{end:?}");
+}
+
+#[test]
+fn a_thousand_tiny_messages_a_second_are_a_chat_and_no_flood() {
+    let mut pair = websocket();
+    for second in 1..120 {
+        pair.now = tick(secs(second));
+        for _ in 0..1000 {
+            let record = pair.records(&message(b"hi"));
+            deliver_messages(&mut pair, &record);
+        }
+        pass(&mut pair, secs(second));
+        assert!(matches!(pair.server.status(), Status::Open { .. }), "at {second} s");
+    }
+}
