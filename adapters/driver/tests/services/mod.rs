@@ -3,6 +3,7 @@
 //! runtime.
 
 mod counted;
+mod gone;
 
 use super::{adapter, server, spawn};
 use adapter::portcullis::websocket::Violation;
