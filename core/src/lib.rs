@@ -83,6 +83,21 @@
 //! | `websocket` | WebSocket: `handshake`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `h1` | HTTP/1.1: `state` (two tables), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
 //!
+//! # What a slow peer can hold
+//!
+//! A peer may be slow, pause, and sit behind a network that delivers in lumps. What it has to do to
+//! hold a request body or an answer for a time T, at the defaults:
+//!
+//! - move 240 bytes for each second of T on average, at any time before, so that a burst pays ahead;
+//! - send a byte of content every 30 s (`request_body_silence`), or take bytes every 30 s
+//!   (`response_silence`; its system may hold what it took last, so 60 s may pass unseen).
+//!
+//! So the worst case of a body of 16 MiB, the default limit, is 19 hours for 16 MiB and 2,330 single
+//! bytes, and of an answer that nobody reads about 65 s: the grace of 5 s, and twice the silence.
+//! `request_body_deadline` and `response_deadline` bound the whole as well; [`Config::strict`] sets
+//! the former to 10 minutes and both silences to 10 s. Meanwhile the peer holds one connection and at
+//! most [`Config::memory_bound`] bytes.
+//!
 //! # Promises
 //!
 //! After every call, for every input and every order of calls: memory is at most

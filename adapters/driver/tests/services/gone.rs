@@ -1,7 +1,7 @@
 //! Peers that have gone while a handler works, readers that have given up, and a process that stood
 //! still: what the driver notices, and what it does not charge the peer for.
 
-use super::{PATIENCE, adapter, connect, listener, open, server, start_server};
+use super::{PATIENCE, adapter, connect, listener, server, start_server};
 use adapter::{Body, Config, Disconnected, Stats};
 use futures_lite::future::{or, poll_once};
 use http::{Request, Response};
@@ -95,7 +95,6 @@ fn a_reset_is_noticed_whatever_is_held() {
 fn a_read_that_was_given_up_is_no_wait_for_the_peer() {
     let (listener, address) = listener();
     let grace = Config::builder().request_body_grace(BRIEF).build().expect("valid");
-    let stats = Arc::new(Stats::new());
     let (release, released) = async_channel::bounded::<()>(1);
     let handler = move |request: Request<Body>| {
         let released = released.clone();
@@ -124,7 +123,7 @@ fn a_read_that_was_given_up_is_no_wait_for_the_peer() {
             Response::new(Full::new(&b"answered"[..]))
         }
     };
-    start_server(server(listener, Arc::new(grace), handler).stats(stats.clone()));
+    start_server(server(listener, Arc::new(grace), handler));
     let post = |path: &str| {
         let mut stream = connect(address);
         let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
@@ -149,7 +148,6 @@ fn a_read_that_was_given_up_is_no_wait_for_the_peer() {
         stream.read_exact(&mut answer).expect("an answer");
         assert_eq!(&answer, b"HTTP/1.1 200");
     }
-    open(&stats, 2);
 }
 
 #[test]
