@@ -215,6 +215,9 @@ const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// How many silences a peer may need to read what its system took at once.
+const LUMP: u32 = 4;
+
 const MILLISECOND: Duration = millis(1);
 const DAY: Duration = secs(24 * 60 * 60);
 
@@ -241,7 +244,7 @@ settings! {
     response_grace: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Kestrel `MinResponseDataRate`";
     /// Bytes per second that the peer has to take on average while there are unsent bytes. Answer: reset.
     response_rate: u64 = 240, strict 240, within 1..=u64::MAX, from "Kestrel `MinResponseDataRate`";
-    /// How long the peer may pause while there are unsent bytes, however much it has taken before. Since the system tells of taken bytes in lumps, the peer has up to as long again to read the last lump. Answer: reset.
+    /// How long the peer may pause while there are unsent bytes, however much it has taken before. Its system takes a lump at a time and tells of the next one when that was read: for a lump the peer has the time that it is worth at `response_rate`, but at most four times this. Answer: reset.
     response_silence: Duration = secs(30), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "half of nginx `send_timeout` (60 s)";
     /// How long the peer may take for a whole answer, however fast it moves, or none. Only the time counts in which bytes wait for the peer. Answer: reset.
     response_deadline: Option<Duration> = None, strict None, within Some(MILLISECOND)..=Some(DAY), from "a large download on a slow link may take hours";
@@ -388,6 +391,7 @@ impl Config {
             grace: self.request_body_grace,
             bytes_per_second: self.request_body_rate,
             silence: self.request_body_silence,
+            lump: Duration::ZERO,
             total: self.request_body_deadline,
         }
     }
@@ -396,8 +400,8 @@ impl Config {
         MinimumRate {
             grace: self.response_grace,
             bytes_per_second: self.response_rate,
-            // The peer may need as long to read the lump that its system took last.
-            silence: self.response_silence.saturating_mul(2),
+            silence: self.response_silence,
+            lump: self.response_silence.saturating_mul(LUMP),
             total: self.response_deadline,
         }
     }

@@ -90,10 +90,13 @@
 //!
 //! - move 240 bytes for each second of T on average, at any time before, so that a burst pays ahead;
 //! - send a byte of content every 30 s (`request_body_silence`), or take bytes every 30 s
-//!   (`response_silence`; its system may hold what it took last, so 60 s may pass unseen).
+//!   (`response_silence`; while it reads a lump that its system took at once, up to four times that
+//!   may pass unseen).
 //!
 //! So the worst case of a body of 16 MiB, the default limit, is 19 hours for 16 MiB and 2,330 single
-//! bytes, and of an answer that nobody reads about 65 s: the grace of 5 s, and twice the silence.
+//! bytes. An answer that nobody reads is reset after 5 s (`response_grace`) if the peer's system takes
+//! nothing either. If it takes some into its buffer, the peer can't be told from one that reads it
+//! slowly: it is reset when the time is over that those bytes are worth, and at most 150 s later.
 //! `request_body_deadline` and `response_deadline` bound the whole as well; [`Config::strict`] sets
 //! the former to 10 minutes and both silences to 10 s. Meanwhile the peer holds one connection and at
 //! most [`Config::memory_bound`] bytes.

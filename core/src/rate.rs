@@ -9,7 +9,9 @@
 //!   not passed. A burst pays in full: 2 MB at 240 B/s pay for more than two hours. Every peer may
 //!   be two seconds behind, so that one which sends a second's worth once a second is not cut.
 //! - **Silence.** The last byte is no older than the silence allows. It counts from the first byte
-//!   on; until then the grace is the limit.
+//!   on; until then the grace is the limit. Of what a peer takes, its system takes a lump at a time,
+//!   and the next one is seen only when that was read: it gets the time that the lump is worth at
+//!   the minimum rate, but no more than four silences.
 //! - **Total.** The deadline for the whole body or answer has not passed, if there is one.
 //!
 //! # The worst case
@@ -35,6 +37,8 @@ pub(crate) struct MinimumRate {
     pub(crate) bytes_per_second: u64,
     /// The longest pause after the first byte.
     pub(crate) silence: Duration,
+    /// The longest time for reading a lump, of which nothing is seen.
+    pub(crate) lump: Duration,
     /// How long the whole may take.
     pub(crate) total: Option<Duration>,
 }
@@ -105,7 +109,7 @@ impl Rate {
         self.grace_until = fresh.grace_until;
         self.paid_until = self.paid_until.max(fresh.paid_until);
         if self.silent_until != Tick::NEVER {
-            self.hear(minimum, now);
+            self.silent_until = self.silent_until.max(now.after(minimum.silence));
         }
     }
 
@@ -131,14 +135,25 @@ impl Rate {
 
     /// The peer moved `bytes`.
     pub(crate) fn progress(&mut self, minimum: MinimumRate, bytes: usize, now: Tick) {
-        self.paid_until = self.paid_until.after_nanos(minimum.pays_for(bytes as u64));
-        self.hear(minimum, now);
+        let paid = minimum.pays_for(bytes as u64);
+        self.paid_until = self.paid_until.after_nanos(paid);
+        self.quiet(minimum, now, paid.min(nanos(minimum.lump)));
     }
 
     /// The peer moved something that may turn out to be of no use: it is not silent.
     pub(crate) fn hear(&mut self, minimum: MinimumRate, now: Tick) {
+        self.quiet(minimum, now, 0);
+    }
+
+    /// The silence counts from now on, and after so many nanoseconds more. Nothing that a peer does
+    /// shortens its time.
+    fn quiet(&mut self, minimum: MinimumRate, now: Tick, more: u64) {
         let from = if self.paused == Tick::NEVER { now } else { self.paused };
-        self.silent_until = from.after(minimum.silence);
+        let until = from.after(minimum.silence).after_nanos(more);
+        self.silent_until = match self.silent_until {
+            Tick::NEVER => until,
+            before => before.max(until),
+        };
     }
 
     /// When the peer has fallen behind, if `ahead` bytes that have come are as good as content;
@@ -160,6 +175,7 @@ mod tests {
         grace: Duration::from_secs(5),
         bytes_per_second: 240,
         silence: Duration::from_secs(30),
+        lump: Duration::ZERO,
         total: None,
     };
 
@@ -233,6 +249,18 @@ mod tests {
         assert!(deadline(&rate) <= at(3_602_050), "and no longer than was paid for");
         rate.progress(MINIMUM, usize::MAX, at(3_600_000));
         assert_eq!(deadline(&rate), at(3_630_000));
+    }
+
+    #[test]
+    fn a_lump_may_be_read_before_the_silence_counts() {
+        let minimum = MinimumRate { lump: Duration::from_secs(120), ..MINIMUM };
+        let mut rate = Rate::running(minimum, at(0));
+        rate.progress(minimum, 240 * 600, at(1_000));
+        assert_eq!(rate.deadline(minimum, 0), at(151_000), "four silences, and one");
+        rate.progress(minimum, 2_400, at(100_000));
+        assert_eq!(rate.deadline(minimum, 0), at(151_000), "a small lump shortens nothing");
+        rate.progress(minimum, 2_400, at(150_000));
+        assert_eq!(rate.deadline(minimum, 0), at(190_000), "and is read soon");
     }
 
     #[test]

@@ -313,13 +313,16 @@ fn a_body_and_an_answer_may_have_a_deadline_however_they_move() {
 
 #[test]
 fn an_answer_may_pause_for_the_silence_and_for_the_lump_before_it() {
-    let mut script = Script::after(GET);
+    let mut script = Script::under(with(&[("response_silence", "10s")]));
+    script.send(GET);
     let _ = script.respond(200, BodyLength::Unknown);
     assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
     script.at(secs(1));
+    script.take(2_400);
+    assert_eq!(script.deadline(), Some((secs(12), Timer::Response)), "as long as it has paid for");
     script.take(30_000);
-    assert_eq!(script.deadline(), Some((secs(61), Timer::Response)));
-    assert_eq!(script.closes_at(secs(61), expired(Timer::Response)), "");
+    assert_eq!(script.deadline(), Some((secs(51), Timer::Response)), "five silences");
+    assert_eq!(script.closes_at(secs(51), expired(Timer::Response)), "");
 }
 
 #[test]
@@ -341,12 +344,12 @@ fn bytes_count_as_taken_when_the_driver_says_so() {
         script.at_with(secs(second), 10_000);
         assert!(script.is_open(), "at {second} s");
     }
-    // It stops: the silence is noticed at most a quarter late.
-    for second in 600..640 {
+    // It stops. The last lump is worth 83 s, and the silence is noticed at most a quarter late.
+    for second in 600..690 {
         script.at_with(secs(second), 10_000);
     }
     assert!(script.is_open());
-    for second in 640..670 {
+    for second in 690..715 {
         script.at_with(secs(second), 10_000);
     }
     assert_eq!(script.closes_with(expired(Timer::Response)).len(), 0);
