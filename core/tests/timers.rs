@@ -650,3 +650,79 @@ fn a_last_answer_that_nobody_takes_is_not_completed() {
         assert_eq!(script.status(), Status::Closed(expired(Timer::Response)), "{wire:?}");
     }
 }
+
+// ---- a peer that may be gone, and age ---------------------------------------------------------------
+
+#[test]
+fn a_handler_may_go_on_for_a_while_after_the_peers_fin() {
+    for wire in [GET.to_owned(), format!("{POST_5}hello"), format!("{GET}G")] {
+        let mut script = Script::after(&wire);
+        assert_eq!(script.deadline(), None, "the application has the turn");
+        script.at(secs(10));
+        script.eof();
+        assert!(script.connection.is_half_closed());
+        assert_eq!(script.deadline(), Some((secs(70), Timer::PeerGone)), "{wire:?}");
+        assert_eq!(script.closes_at(secs(70), expired(Timer::PeerGone)), "");
+        assert!(!script.connection.is_cut_off(), "no answer had begun");
+    }
+}
+
+#[test]
+fn a_half_closed_peer_that_takes_its_answer_is_not_gone() {
+    let mut script = Script::after(GET);
+    script.eof();
+    script.at(secs(59));
+    let _ = script.respond(200, BodyLength::Unknown);
+    assert_eq!(script.deadline(), Some((secs(64), Timer::Response)), "bytes wait for it");
+    script.output();
+    assert_eq!(script.deadline(), Some((secs(119), Timer::PeerGone)));
+    // Events without end, one a minute.
+    for minute in 2..10 {
+        script.at(secs(minute * 59));
+        assert_eq!(script.content(b"x"), Ok(1));
+        script.output();
+        assert_eq!(script.deadline(), Some((secs(minute * 59 + 60), Timer::PeerGone)));
+    }
+    assert_eq!(script.closes_at(secs(9 * 59 + 60), expired(Timer::PeerGone)), "");
+    assert!(script.connection.is_cut_off(), "its answer is not whole");
+}
+
+#[test]
+fn an_old_connection_drains() {
+    let aged =
+        || Script::under(with(&[("connection_age_limit", "60s"), ("keep_alive_timeout", "1h")]));
+    let mut idle = aged();
+    assert_eq!(idle.deadline(), Some((secs(60), Timer::ConnectionAge)));
+    idle.at(secs(60));
+    assert!(idle.is_open() && idle.connection.is_draining());
+    let over = secs(60) + millis(500);
+    assert_eq!(idle.closes_at(over, CloseReason::Drained), "");
+
+    let mut busy = aged();
+    busy.send(GET);
+    busy.at(secs(61));
+    assert_eq!(busy.deadline(), Some((secs(91), Timer::Drain)));
+    busy.answer(200, "the last");
+    let answer = busy.output();
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    busy.eof();
+    busy.closes_with(CloseReason::Drained);
+}
+
+#[test]
+fn content_that_nobody_waits_for_any_more_has_no_deadline() {
+    let mut script = Script::after(POST_MUCH);
+    script.ask(u64::MAX);
+    script.at(secs(4));
+    let (now, stream) = (support::tick(secs(4)), script.stream());
+    script.connection.cancel_request_data(now, stream).expect("it is open");
+    script.connection.cancel_request_data(now, stream).expect("twice is once");
+    assert_patient(&mut script);
+    assert_eq!(script.send("hello"), [], "nor is any delivered");
+    // It is waited for anew, with all of its grace.
+    assert_eq!(script.ask(5), [data("hello")]);
+    let then = HOUR * 2;
+    script.at(then);
+    script.ask(u64::MAX);
+    assert_eq!(script.closes_at(then + secs(5), expired(Timer::RequestBody)), BODY_LATE);
+}

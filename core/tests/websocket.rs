@@ -789,3 +789,28 @@ fn what_came_before_a_late_acceptance_is_not_forgotten() {
         assert!(event.starts_with(told), "{event} instead of {told}");
     }
 }
+
+// ---- a peer that is still taking what was sent ------------------------------------------------------
+
+#[test]
+fn a_pong_is_not_owed_before_the_peer_has_taken_the_ping() {
+    let mut echo = Echo::open(Config::builder());
+    echo.connection.acknowledged(at(0), 0);
+    echo.tick(at(20_000));
+    // Behind 500 kB that the system took at once, and passes on at 20 kB/s.
+    let stream = echo.stream();
+    let mut held = 0;
+    for _ in 0..10 {
+        let mut data = Bytes::from(vec![7; 50_000]);
+        assert_eq!(echo.connection.send_message(at(20_000), stream, false, &mut data), Ok(true));
+        echo.send(at(20_000));
+        held += 50_000;
+    }
+    assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)));
+    echo.connection.acknowledged(at(40_000), held - 400_000);
+    assert_eq!(echo.deadline(), Some((60_000, Timer::WebSocketPong)), "it is on its way");
+    // A peer that takes next to nothing more is gone.
+    echo.connection.acknowledged(at(60_000), held - 400_100);
+    echo.tick(at(60_000));
+    assert_eq!(echo.log, ["reset Timeout"]);
+}

@@ -30,6 +30,11 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// So long after the connection was accepted.
+pub(crate) const fn tick(moment: Duration) -> Tick {
+    Tick::ZERO.after(moment)
+}
+
 pub(crate) const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
