@@ -21,16 +21,16 @@
 //! | `malformed_field` | 400 | | RFC 9112 5: name, colon, value, obs-fold |
 //! | `bare_cr_or_lf` | 400 | | a line that ends in anything but CRLF (RFC 9112 2.2) |
 //! | `blank_lines` | 400 | | too many empty lines before a request (RFC 9112 2.2) |
-//! | `bad_target` | 400 | | a request target in none of the four forms (RFC 9112 3.2) |
-//! | `bad_host` | 400 | | `Host` missing, repeated, malformed, or unlike an absolute target (RFC 9112 3.2) |
+//! | `bad_target` | 400 | | a request target in none of the four forms (RFC 9112 3.2), or with bytes that are no UTF-8 |
+//! | `bad_host` | 400 | | `Host` missing or empty with HTTP/1.1, repeated, malformed, or unlike an absolute target (RFC 9112 3.2); a port that is missing is the scheme's |
 //! | `bad_content_length` | 400 | | repeated or malformed `Content-Length` (RFC 9112 6.3) |
 //! | `bad_transfer_encoding` | 400 | | repeated, with HTTP/1.0, or not exactly `chunked` (RFC 9112 6.1) |
 //! | `conflicting_framing` | 400 | | both `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1) |
-//! | `bad_chunk` | 400 | | a malformed chunk size, extension or end (RFC 9112 7.1) |
-//! | `chunk_extensions` | 400 | | `chunk_extension_limit` or `chunk_extensions_limit` |
+//! | `bad_chunk` | 400 | | a malformed chunk size, extension or end (RFC 9112 7.1); an extension's open quote |
+//! | `chunk_extensions` | 400 | | `chunk_extension_limit` or `chunk_extensions_limit`, which also count digits of a size beyond 16 |
 //! | `trailers` | 400 | | `trailers_limit`, or a field that no trailer may carry (RFC 9110 6.5.1) |
 //! | `content_too_large` | 413 | | `request_body_limit` |
-//! | `target_too_long` | 414 | | `request_target_limit` |
+//! | `target_too_long` | 414 | | `request_target_limit`, also once the target is percent-encoded |
 //! | `unknown_expectation` | 417 | | `Expect` other than `100-continue` (RFC 9110 10.1.1) |
 //! | `head_too_large` | 431 | | `request_head_limit` |
 //! | `too_many_fields` | 431 | | `request_fields_limit` |
@@ -164,6 +164,26 @@ impl CloseReason {
             CloseReason::Drained => "drained",
             CloseReason::Application => "application",
             CloseReason::Aborted => "aborted",
+        }
+    }
+
+    /// What the peer is told of it, for people, beside the label; empty where it is told nothing.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            CloseReason::Peer(PeerClose::Truncated) => {
+                "the client ended the connection before the request was complete"
+            }
+            CloseReason::Tls(TlsFailure::PlainHttp) => {
+                "this port expects TLS, and the client sent plain HTTP: use https"
+            }
+            CloseReason::Expired(Timer::RequestHead) => {
+                "the head of the request was not complete in time"
+            }
+            CloseReason::Expired(Timer::RequestBody) => {
+                "the content of the request arrived too slowly"
+            }
+            CloseReason::Refused(refusal) => refusal.explanation(),
+            _ => "",
         }
     }
 
@@ -309,7 +329,7 @@ impl Refusal {
         Refusal::Version,
     ];
 
-    /// The refusal's name in metrics and logs; also the text that the peer is sent.
+    /// The refusal's name in metrics and logs; also in the text that the peer is sent.
     pub const fn label(self) -> &'static str {
         match self {
             Refusal::RequestLine => "malformed_request_line",
@@ -333,6 +353,43 @@ impl Refusal {
             Refusal::Coding => "unknown_coding",
             Refusal::Unavailable => "unavailable",
             Refusal::Version => "unknown_version",
+        }
+    }
+
+    /// What the peer is told of it, for people, beside the label.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Refusal::RequestLine => {
+                "the request line is not a method, a target and a version with single spaces"
+            }
+            Refusal::Field => "a field line is malformed",
+            Refusal::BareCrOrLf => "a line does not end in CR and LF",
+            Refusal::BlankLines => "too many empty lines precede the request",
+            Refusal::Target => "the request target is malformed, or does not fit the method",
+            Refusal::Host => {
+                "the Host field is missing, repeated or malformed, or names another host than the target"
+            }
+            Refusal::ContentLength => "the Content-Length field is repeated or malformed",
+            Refusal::TransferEncoding => {
+                "the Transfer-Encoding field is repeated or malformed, or does not end in chunked"
+            }
+            Refusal::ConflictingFraming => {
+                "the request has both Transfer-Encoding and Content-Length, or content that it may not have"
+            }
+            Refusal::Chunk => "a chunk has a malformed size, extension or end",
+            Refusal::ChunkExtensions => "the extensions of chunks are too long",
+            Refusal::Trailers => {
+                "the trailers are malformed or too long, or contain a field that is not allowed there"
+            }
+            Refusal::ContentTooLarge => "the content of the request is too large",
+            Refusal::TargetTooLong => "the request target is too long",
+            Refusal::Expectation => "the Expect field is not 100-continue",
+            Refusal::HeadTooLarge => "the head of the request is too large",
+            Refusal::TooManyFields => "the request has too many fields",
+            Refusal::Method => "the method is longer than any known one",
+            Refusal::Coding => "the content has a transfer coding other than chunked",
+            Refusal::Unavailable => "the server has no room for this request at the moment",
+            Refusal::Version => "the server speaks HTTP/1.0 and HTTP/1.1 only",
         }
     }
 
@@ -503,6 +560,7 @@ mod tests {
             let row = rows.remove(reason.label());
             let row = row.unwrap_or_else(|| panic!("{reason:?} is undocumented, or stands twice"));
             let status = reason.status().map(|it| it.as_u16());
+            assert_eq!(status.is_some(), !reason.explanation().is_empty(), "{reason:?}");
             assert_eq!(row, (status, reason.close_code()), "{reason:?}");
             assert!(reason.close_code().is_none_or(close::may_be_sent), "{reason:?}");
         }

@@ -10,11 +10,13 @@ use crate::input::Held;
 use crate::output::Output;
 use crate::rate::Rate;
 use crate::status::{Phase, Status};
-use crate::time::{Tick, Timer, Timers};
+use crate::time::{Tick, Timer, Timers, nanos};
 use crate::tls::Tls;
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// How often the driver is asked, within a silence, for what the peer has taken.
 const LOOKS: u32 = 4;
@@ -57,6 +59,8 @@ pub(crate) struct Common {
     pub(crate) cut_off: bool,
     /// The held bytes wait for the application, not for the peer.
     pub(crate) blocked: bool,
+    /// Nanoseconds from the beginning of 1970 to the origin of ticks, if a driver has told them.
+    origin: Option<NonZeroU64>,
 }
 
 impl Common {
@@ -78,6 +82,7 @@ impl Common {
             draining: false,
             cut_off: false,
             blocked: false,
+            origin: None,
         };
         if let Some(tls) = Tls::begin(&common.config, now) {
             common.begin_tls(tls);
@@ -98,6 +103,16 @@ impl Common {
             }
             Err(failure) => self.close(CloseReason::Tls(failure)),
         }
+    }
+
+    pub(crate) fn set_wall_clock(&mut self, now: Tick, since_epoch: Duration) {
+        self.origin = NonZeroU64::new(nanos(since_epoch).saturating_sub(now.as_nanos()));
+    }
+
+    /// The time of the day, if a driver has told it.
+    pub(crate) fn wall_clock(&self) -> Option<SystemTime> {
+        let now = self.now.as_nanos().saturating_add(self.origin?.get());
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(now))
     }
 
     /// Time never runs backwards.

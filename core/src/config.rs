@@ -275,11 +275,11 @@ settings! {
     request_head_limit: u64 = 16 * KIB, strict 8 * KIB, within 64..=64 * KIB, from "Node.js `--max-http-header-size`";
     /// Field lines of a request head or of trailers. Answer: 431.
     request_fields_limit: u64 = 100, strict 64, within 1..=256, from "Apache `LimitRequestFields`, hyper (100)";
-    /// Bytes of a request target; no more than the head may have in any case. Answer: 414.
+    /// Bytes of a request target, as it was sent and as the application is told of it (percent-encoded); no more than the head may have in any case. Answer: 414.
     request_target_limit: u64 = 8 * KIB, strict 8 * KIB, within 1..=MIB, from "RFC 9110 4.1 (at least 8000), nginx";
     /// Bytes of a request's content, or none. Answer: 413. `Connection::limit_request_body` changes it for one request.
     request_body_limit: Option<u64> = Some(16 * MIB), strict Some(MIB), within Some(0)..=Some(u64::MAX), from "Hypercorn `wsgi_max_body_size` (16 MiB)";
-    /// Bytes of the extensions of one chunk. Answer: 400.
+    /// Bytes of the extensions of one chunk; zeros that make its size longer than 16 digits count as well. Answer: 400.
     chunk_extension_limit: u64 = 256, strict 64, within 0..=64 * KIB, from "CVE-2023-39326 (Go)";
     /// Bytes of the extensions of all chunks of a body together. Answer: 400.
     chunk_extensions_limit: u64 = 4 * KIB, strict KIB, within 0..=MIB, from "CVE-2023-39326 (Go)";
@@ -372,9 +372,12 @@ impl Config {
     /// keeps counts with an estimate of 12 KiB; certificates beyond 32 KiB do not count.
     pub fn memory_bound(&self) -> usize {
         let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
+        // A target that has to be encoded, while its event is lent.
+        let told = crate::h1::target::longest(self);
         let unsent = crate::output::memory_bound(self);
         let content = crate::h1::MEMORY;
-        size_of::<Connection>() + content + held as usize + unsent + tls::memory_bound(self)
+        let input = (held + told) as usize;
+        size_of::<Connection>() + content + input + unsent + tls::memory_bound(self)
     }
 
     /// The most memory that a connection owns once it is a websocket.

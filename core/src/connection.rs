@@ -17,6 +17,7 @@ use crate::websocket::{self, Accepted, Message};
 use bytes::Bytes;
 use core::fmt;
 use core::mem::{replace, size_of, take};
+use core::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use std::io::IoSlice;
@@ -48,6 +49,8 @@ pub struct Connection {
     unfinished: bool,
     /// Something happened that the timers have yet to follow.
     unsettled: bool,
+    /// The first byte has arrived.
+    begun: bool,
 }
 
 /// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
@@ -72,10 +75,24 @@ impl Connection {
     pub fn new(config: Arc<Config>, now: Tick) -> Self {
         let common = Common::new(config, now);
         let protocol = Protocol::Http1(Http1::new());
-        let mut connection =
-            Connection { common, protocol, pulling: false, unfinished: false, unsettled: false };
+        let mut connection = Connection {
+            common,
+            protocol,
+            pulling: false,
+            unfinished: false,
+            unsettled: false,
+            begun: false,
+        };
         connection.settle();
         connection
+    }
+
+    /// Tells the time of the day: `now` is `since_epoch` after the beginning of 1970 (UTC). The answers that
+    /// the connection writes of its own, which are refusals, then have a `Date` (RFC 9110 6.6.1).
+    ///
+    /// There is no clock here. A driver that has one calls this once, when it makes the connection.
+    pub fn set_wall_clock(&mut self, now: Tick, since_epoch: Duration) {
+        self.common.set_wall_clock(now, since_epoch);
     }
 
     // ---- bytes in -------------------------------------------------------------------------------
@@ -136,9 +153,11 @@ impl Connection {
     /// front of `fresh`.
     #[inline]
     fn receive_tls(&mut self, fresh: &mut [u8]) -> usize {
-        let untouched = self.protocol.requests() == 0 && self.common.held.is_empty();
+        // Only the first byte of all tells TLS from HTTP: the same byte later is a mistake of HTTP.
+        let first = !self.begun;
+        self.begun |= !fresh.is_empty();
         let Some(tls) = &self.common.tls else {
-            if untouched && tls::begins_handshake(fresh) {
+            if first && tls::begins_handshake(fresh) {
                 self.common.close(CloseReason::Tls(TlsFailure::OnPlainPort));
             }
             return fresh.len();
@@ -696,8 +715,8 @@ impl<'i> Events<'_, 'i> {
         let stream = protocol.stream();
         let event = match step {
             Step::Request(span) => {
-                let head =
-                    RequestHead::new(self.input.span(span), &self.desk.head, &self.desk.lines);
+                let Desk { head, lines, whole } = &self.desk;
+                let head = RequestHead::new(self.input.span(span), head, lines, whole);
                 Event::Request { stream, head }
             }
             Step::Data(span) => {

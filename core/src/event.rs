@@ -167,11 +167,13 @@ pub struct RequestHead<'e> {
     bytes: &'e [u8],
     head: &'e Head,
     lines: &'e Lines,
+    /// The target, if it does not stand in `bytes` as it is told.
+    told: &'e [u8],
 }
 
 impl<'e> RequestHead<'e> {
-    pub(crate) fn new(bytes: &'e [u8], head: &'e Head, lines: &'e Lines) -> Self {
-        RequestHead { bytes, head, lines }
+    pub(crate) fn new(bytes: &'e [u8], head: &'e Head, lines: &'e Lines, told: &'e [u8]) -> Self {
+        RequestHead { bytes, head, lines, told }
     }
 
     /// The method; a token of at most 32 bytes (RFC 9110 9.1).
@@ -179,19 +181,27 @@ impl<'e> RequestHead<'e> {
         text(self.bytes, range(self.head.method))
     }
 
-    /// The request target in one of its four forms (RFC 9112 3.2): visible ASCII without `#`.
+    /// The request target in one of its four forms (RFC 9112 3.2): visible ASCII, without `#` and
+    /// ``"<>\^`{|}``. What has no place in a target, but is put there by clients, is
+    /// percent-encoded here: `/café` is `/caf%C3%A9`, however it was sent. The absolute form has its
+    /// scheme in small letters, and a path.
+    ///
+    /// `http::Uri` says the same: this is its text.
     pub fn target(&self) -> &'e str {
+        if self.head.told {
+            return text(self.told, 0..self.told.len());
+        }
         text(self.bytes, range(self.head.target))
     }
 
-    /// The path of the target, without its query: `*` for the asterisk form, and empty for the
-    /// authority form, or where an absolute target has none.
+    /// The path of the target, without its query: `/` where an absolute target has none
+    /// (RFC 9110 4.2.3), `*` for the asterisk form, and empty for the authority form.
     pub fn path(&self) -> &'e str {
         let target = self.target();
-        let path = match target.as_bytes().first() {
-            Some(b'/' | b'*') => target,
+        let path = match target.as_bytes() {
+            [b'/', ..] | [b'*'] => target,
             _ => match target.split_once("://") {
-                Some((_, rest)) => rest.find(['/', '?']).map_or("", |start| rest.split_at(start).1),
+                Some((_, rest)) => rest.find('/').map_or("", |start| rest.split_at(start).1),
                 None => "",
             },
         };
@@ -231,8 +241,8 @@ impl<'e> RequestHead<'e> {
     /// The head in the ecosystem's types.
     ///
     /// # Errors
-    /// [`Refusal::Target`] for a target that passes here, but that `http::Uri` doesn't take: answer
-    /// with [`Connection::refuse`](crate::Connection::refuse).
+    /// None that is known of: every request that is delivered fits. A refusal is to be answered with
+    /// [`Connection::refuse`](crate::Connection::refuse).
     pub fn to_http(&self) -> Result<http::Request<()>, Refusal> {
         let mut request = http::Request::new(());
         self.write_to(&mut request, &mut BytesMut::new())?;
@@ -262,7 +272,11 @@ impl<'e> RequestHead<'e> {
         *request.method_mut() = Method::from_bytes(method).map_err(|_| Refusal::RequestLine)?;
         *request.version_mut() = self.version();
         append(request.headers_mut(), self.fields(), &shared)?;
-        let target = shared.slice(range(self.head.target));
+        let target = if self.head.told {
+            Bytes::copy_from_slice(self.told)
+        } else {
+            shared.slice(range(self.head.target))
+        };
         *request.uri_mut() = Uri::from_maybe_shared(target).map_err(|_| Refusal::Target)?;
         Ok(())
     }

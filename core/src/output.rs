@@ -19,7 +19,7 @@ const COPIED: usize = 1024;
 /// A larger buffer is not borrowed. It stays below what a full queue may need in any configuration.
 const BORROWED: usize = 4096;
 /// What the machine itself may add to what the application sends: chunk heads, a refusal.
-const OWN: usize = 1024;
+pub(crate) const OWN: usize = 1024;
 
 /// The most memory that [`Output`] owns under `config`: a full queue, to which a head and trailers
 /// were added, in a buffer that has twice the room it needs.

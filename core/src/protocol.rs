@@ -45,7 +45,8 @@ pub(crate) struct Desk {
     pub(crate) lines: Lines,
     /// What the newest request's head says.
     pub(crate) head: Head,
-    /// A message that was put together.
+    /// A message that was put together; or the newest request's target, if that is told in another form
+    /// than it was sent in.
     pub(crate) whole: Vec<u8>,
 }
 
@@ -105,7 +106,7 @@ impl Protocol {
         desk: &mut Desk,
     ) -> Option<Step> {
         match self {
-            Protocol::Http1(http) => http.step(common, input, &mut desk.lines, &mut desk.head),
+            Protocol::Http1(http) => http.step(common, input, desk),
             Protocol::WebSocket(session) => session.step(common, input, &mut desk.whole),
         }
     }

@@ -5,10 +5,10 @@
 mod support;
 
 use http::StatusCode;
-use portcullis::{CloseReason, Refusal, ResetReason};
+use portcullis::{CloseReason, Refusal, ResetReason, TlsFailure};
 use std::sync::Arc;
 use support::cuts::{Told, assert_refused, assert_refused_under, refusal_text, told, told_under};
-use support::{Seen, get_with, with};
+use support::{Script, Seen, get_with, with};
 
 /// What a smuggler would like to have read as a request.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -48,7 +48,9 @@ fn each_refusal_tells_its_status_and_closes() {
     assert_eq!(
         refusal_text(Refusal::ConflictingFraming),
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: 20\r\nconnection: close\r\n\r\nconflicting_framing\n"
+         content-length: 130\r\nconnection: close\r\n\r\n\
+         400 Bad Request: the request has both Transfer-Encoding and Content-Length, \
+         or content that it may not have (conflicting_framing)\n"
     );
     for (lines, refusal, status) in [
         ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", Refusal::ConflictingFraming, 400),
@@ -275,6 +277,8 @@ fn no_control_characters_anywhere() {
     for (wire, refusal) in [
         (&b"GET / HTTP/1.1\r\nHost: a\r\nX\xe9: y\r\n\r\n"[..], Refusal::Field),
         (b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Target),
+        (b"GET /\xc0\xaf HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Target),
+        (b"GET /?\xed\xa0\x80 HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Target),
         (b"G\xe9T / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::RequestLine),
         (b"GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n", Refusal::Host),
     ] {
@@ -355,7 +359,6 @@ fn chunk_sizes_have_one_reading() {
         "3;\0\r\nabc\r\n0\r\n\r\n",
         "3;\u{7f}\r\nabc\r\n0\r\n\r\n",
         "3\0\r\nabc\r\n0\r\n\r\n",
-        "00000000000000003\r\nabc\r\n0\r\n\r\n",
         "10000000000000003\r\nabc\r\n0\r\n\r\n",
         "100000000000000000000000000000003\r\nabc\r\n0\r\n\r\n",
     ] {
@@ -366,12 +369,42 @@ fn chunk_sizes_have_one_reading() {
     for content in [
         "3\r\nabc",
         "03\r\nabc",
-        "3;\r\nabc",
         "3;e=\"f\"\r\nabc",
         "3 ; e\r\nabc",
         "0000000000000003\r\nabc",
+        "00000000000000003\r\nabc",
+        "0000000000000000000000000000000000000000000000000000000000000003\r\nabc",
     ] {
         assert_accepted(&chunked(&format!("{content}\r\n0\r\n\r\n")), 2);
+    }
+}
+
+/// The bytes of CVE-2026-33870 among them: an extension that reads on to the next quote would hide a chunk.
+#[test]
+fn extensions_of_chunks_follow_the_grammar() {
+    for content in [
+        "1;a=\"\r\nX\r\n0\r\n\r\n",
+        "3;\r\nabc\r\n0\r\n\r\n",
+        "3;=x\r\nabc\r\n0\r\n\r\n",
+        "3;a=\r\nabc\r\n0\r\n\r\n",
+        "3;a=\"b\"c\r\nabc\r\n0\r\n\r\n",
+        "3;a=b\"c\"\r\nabc\r\n0\r\n\r\n",
+        "3;a b\r\nabc\r\n0\r\n\r\n",
+        "3;a \r\nabc\r\n0\r\n\r\n",
+        "3;;a\r\nabc\r\n0\r\n\r\n",
+        "3;a,b\r\nabc\r\n0\r\n\r\n",
+        "3;a=\"\\\"\r\nabc\r\n0\r\n\r\n",
+        "3;a=\"\n\"\r\nabc\r\n0\r\n\r\n",
+        "0;a=\"\r\n\r\n",
+        "0;\r\n\r\n",
+    ] {
+        assert_content_refused(content, "", Refusal::Chunk);
+    }
+    assert_content_refused("3\r\nabc\r\n1;a=\"\r\nX\r\n0\r\n\r\n", "abc", Refusal::Chunk);
+    for extension in
+        [";a", " ; a = b", ";a=\"\"", ";a=\"b;c\\\"\\\\ \t,\u{e9}\" ; d", ";a;b=1;c=\"2\""]
+    {
+        assert_accepted(&chunked(&format!("3{extension}\r\nabc\r\n0{extension}\r\n\r\n")), 2);
     }
 }
 
@@ -428,9 +461,45 @@ fn trailers_are_fields_that_frame_nothing() {
     assert_content_refused("0\r\n", "", Refusal::Trailers);
 }
 
+/// An answer that comes first makes no difference to what is refused.
+#[test]
+fn trailers_of_discarded_content_are_checked_too() {
+    let head = post_with("Transfer-Encoding: chunked\r\n").replace(SMUGGLED, "");
+    for (content, reason) in [
+        ("0\r\nContent-Length: 5\r\nGET /x HTTP/1.1\r\n\r\n", Some(Refusal::Trailers)),
+        ("0\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n", Some(Refusal::Trailers)),
+        ("0\r\nX: y\r\n z\r\n\r\n", Some(Refusal::Trailers)),
+        ("1\r\n.\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n", Some(Refusal::Trailers)),
+        ("0\r\nX: y\n\r\n", Some(Refusal::BareCrOrLf)),
+        ("0;\r\n\r\n", None),
+    ] {
+        let reason = reason.map_or(CloseReason::UnreadContent, CloseReason::Refused);
+        let wire = format!("{content}{SMUGGLED}");
+        for cut in 0..wire.len() {
+            let mut script = Script::after(&head);
+            script.answer(200, "ok");
+            for piece in [&wire[..cut], &wire[cut..]] {
+                assert_eq!(script.send(piece), [], "{content:?} cut at {cut}");
+            }
+            let output = script.closes_with(reason);
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            assert_eq!(output, answer, "{content:?} cut at {cut}");
+        }
+    }
+    for trailers in ["", "X: y\r\nx: z\r\n"] {
+        let mut script = Script::after(&head);
+        script.answer(200, "ok");
+        script.send(format!("3\r\nabc\r\n0\r\n{trailers}\r\n"));
+        assert_eq!(script.send(SMUGGLED).len(), 2, "a request, and its end");
+    }
+}
+
 #[test]
 fn host_stands_once_and_is_a_host() {
-    assert_refused("GET / HTTP/1.1\r\n\r\n", Refusal::Host);
+    for empty in ["", "Host:\r\n", "Host: \t\r\n"] {
+        assert_refused(format!("GET / HTTP/1.1\r\n{empty}\r\n"), Refusal::Host);
+        assert_accepted(&format!("GET / HTTP/1.0\r\n{empty}\r\n"), 1);
+    }
     for lines in ["Host: a\r\nHost: a\r\n", "Host: a\r\nX: y\r\nHOST: b\r\n", "Host:\r\nHost:\r\n"]
     {
         assert_refused(format!("GET / HTTP/1.1\r\n{lines}\r\n"), Refusal::Host);
@@ -467,11 +536,22 @@ fn host_stands_once_and_is_a_host() {
         "<a>",
         "\"a\"",
         "a\tb",
+        "%",
+        "a%",
+        "a%2",
+        "a%2g",
+        "%%20",
+        "a%20:x",
+        "[::1%25eth0]",
+        "[1::2::3]",
+        "[:::::::::]",
+        "[12345::]",
+        "[1.2.3.4]",
+        "[::1.2.3.256]",
     ] {
         assert_refused(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n{SMUGGLED}"), Refusal::Host);
     }
     for host in [
-        "",
         "a",
         "A.example",
         "a:",
@@ -482,18 +562,26 @@ fn host_stands_once_and_is_a_host() {
         "[::1]:80",
         "a_b",
         "xn--a%20",
+        "%C3%A9.example:80",
+        "[1:2:3:4:5:6:7:8]:80",
+        "[::ffff:1.2.3.4]",
     ] {
         assert_accepted(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), 1);
     }
-    assert_accepted("GET / HTTP/1.0\r\n\r\n", 1);
 }
 
 #[test]
 fn an_absolute_target_and_host_agree() {
     for (target, host) in [
         ("http://a/", "b"),
-        ("http://a/", "a:80"),
-        ("http://a:80/", "a"),
+        ("http://a/", "a:443"),
+        ("http://a:443/", "a"),
+        ("https://a:80/", "a"),
+        ("https://a/", "a:80"),
+        ("http://a:080/", "a"),
+        ("http://a:8/", "a:80"),
+        ("http://a:8080/", "a"),
+        ("http://80/", "a:80"),
         ("http://a/", ""),
         ("http://a.b/", "a"),
         ("http://[::1]/", "[::2]"),
@@ -502,7 +590,19 @@ fn an_absolute_target_and_host_agree() {
     }
     assert_refused("CONNECT a:1 HTTP/1.1\r\nHost: b:1\r\n\r\n", Refusal::Host);
     assert_refused("GET http://a/ HTTP/1.1\r\n\r\n", Refusal::Host);
-    for (target, host) in [("http://a/", "a"), ("HTTP://A/", "a"), ("http://a:80", "A:80")] {
+    for (target, host) in [
+        ("http://a/", "a"),
+        ("HTTP://A/", "a"),
+        ("http://a:80", "A:80"),
+        ("http://a:80/", "a"),
+        ("http://a/", "a:80"),
+        ("http://a:/", "a"),
+        ("http://a/", "a:"),
+        ("http://a:/", "a:80"),
+        ("https://a:443/", "a"),
+        ("HTTPS://[::1]/", "[::1]:443"),
+        ("http://[::1]:80/", "[::1]:"),
+    ] {
         assert_accepted(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"), 1);
     }
     assert_accepted("GET http://a/ HTTP/1.0\r\n\r\n", 1);
@@ -514,6 +614,36 @@ fn connect_has_no_content() {
         let wire = format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n{line}\r\n\r\n{SMUGGLED}");
         assert_refused(wire, Refusal::ConflictingFraming);
     }
+}
+
+/// What follows it may be meant for the tunnel, so that it is never read as a request.
+#[test]
+fn a_tunnel_that_is_refused_ends_the_connection() {
+    let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+    let told = told(format!("{connect}{SMUGGLED}"));
+    assert_eq!((told.requests(), told.statuses()), (1, vec![404]));
+    assert!(told.output.contains("\r\nconnection: close\r\n"), "{}", told.output);
+    assert_eq!(told.reason, CloseReason::Completed);
+    let old =
+        connect.replace("1.1", "1.0").replace("\r\n\r\n", "\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(support::cuts::told(old + SMUGGLED).requests(), 1);
+}
+
+/// A first byte of 22 is a client that speaks TLS. Later it is a mistake like any other.
+#[test]
+fn tls_is_looked_for_in_the_first_byte_alone() {
+    let tls = CloseReason::Tls(TlsFailure::OnPlainPort);
+    for wire in ["\u{16}", "\u{16}\u{3}\u{1}\0", "\u{16}\r\n"] {
+        let told = told(wire);
+        assert_eq!((told.output.as_str(), told.reason), ("", tls), "{wire:?}");
+    }
+    for blank in 1..=4 {
+        let wire = "\r\n".repeat(blank) + "\u{16}\u{3}\u{1}\r\n\r\n";
+        assert_refused(wire, Refusal::RequestLine);
+    }
+    assert_refused("\r\u{16}\u{3}\u{1}", Refusal::BareCrOrLf);
+    assert_refused("/ HTTP/1.1\r\n\u{16}\u{3}\u{1}\r\n\r\n", Refusal::RequestLine);
+    assert_refused("\n\u{16}\u{3}", Refusal::BareCrOrLf);
 }
 
 #[test]

@@ -11,9 +11,11 @@ use support::{
 };
 
 const HEAD_LATE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
-                         content-length: 13\r\nconnection: close\r\n\r\nrequest_head\n";
+                         content-length: 85\r\nconnection: close\r\n\r\n\
+                         408 Request Timeout: the head of the request was not complete in time (request_head)\n";
 const BODY_LATE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
-                         content-length: 13\r\nconnection: close\r\n\r\nrequest_body\n";
+                         content-length: 82\r\nconnection: close\r\n\r\n\
+                         408 Request Timeout: the content of the request arrived too slowly (request_body)\n";
 
 fn expired(timer: Timer) -> CloseReason {
     CloseReason::Expired(timer)

@@ -19,6 +19,11 @@ pub(crate) fn instant(tick: Tick) -> Option<Instant> {
     ORIGIN.checked_add(Duration::from_nanos(tick.as_nanos()))
 }
 
+/// The time of the day, for refusals; nothing if the system's clock stands before 1970.
+pub(crate) fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 thread_local! {
     /// The second it was made in, and the date (RFC 9110 6.6.1).
     static DATE: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };

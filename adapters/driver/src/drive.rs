@@ -84,6 +84,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         if R::Socket::IS_MEASURED {
             connection.acknowledged(now, 0);
         }
+        connection.set_wall_clock(now, clock::since_epoch());
         Drive {
             connection,
             share: Share::new(&shared.stats),

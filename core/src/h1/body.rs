@@ -4,13 +4,14 @@
 //! now. Chunks that lie together are moved together in place, over the chunk heads between them,
 //! so that content in tiny chunks does not become tiny events.
 
+use super::grammar;
 use super::head::Framing;
 use crate::Config;
 use crate::close::Refusal;
 
 /// Content in pieces of at least this length is lent as it lies; smaller ones are gathered.
 const GATHERED: usize = 1024;
-/// Digits of a chunk size: all of a `u64`.
+/// Digits of a chunk size: all of a `u64`. Zeros before them may be more, and count as an extension.
 const SIZE_DIGITS: u8 = 16;
 
 /// Where in the content we are; remembers everything that is needed across a cut.
@@ -31,14 +32,27 @@ pub(crate) struct Chunked {
     extensions: u32,
 }
 
-/// Where in a chunk.
+/// Where in a chunk. An extension is `BWS ";" BWS name [ BWS "=" BWS value ]`, where BWS is white space that
+/// may be missing, and a value is a token or stands between quotes (RFC 9112 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// After so many digits of the size.
+    /// After so many digits of the size; sixteen also stand for more.
     Size(u8),
-    /// White space after the size, which only an extension may follow.
+    /// White space after the size, or after a whole extension, which only another one may follow.
     Space,
-    Extension,
+    /// After the semicolon: the name comes next.
+    Semicolon,
+    Name,
+    /// White space after a name: a value or the next extension follows.
+    NameEnd,
+    /// After the equals sign: the value comes next.
+    Equals,
+    Value,
+    Quoted,
+    /// After a backslash between quotes.
+    Escape,
+    /// After the closing quote.
+    QuoteEnd,
     /// The LF of the size line.
     SizeEnd,
     Data,
@@ -47,6 +61,27 @@ enum At {
     DataLf,
     /// The last chunk's size line was read: trailers come next.
     Trailers,
+}
+
+impl At {
+    /// Where the next byte of a size line leads to that is none of a run, if it may stand there.
+    fn after(self, byte: u8) -> Option<At> {
+        Some(match (self, byte) {
+            (
+                At::Size(1..) | At::Space | At::Name | At::NameEnd | At::Value | At::QuoteEnd,
+                b';',
+            ) => At::Semicolon,
+            (At::Size(1..) | At::Space | At::Value | At::QuoteEnd, b' ' | b'\t') => At::Space,
+            (At::Semicolon | At::Equals, b' ' | b'\t') => self,
+            (At::Name | At::NameEnd, b' ' | b'\t') => At::NameEnd,
+            (At::Name | At::NameEnd, b'=') => At::Equals,
+            (At::Equals, b'"') => At::Quoted,
+            (At::Quoted, b'"') => At::QuoteEnd,
+            (At::Quoted, b'\\') => At::Escape,
+            (At::Escape, b'\t' | b' '..=b'~' | 0x80..) => At::Quoted,
+            _ => return None,
+        })
+    }
 }
 
 /// What a look at some bytes gave.
@@ -182,22 +217,36 @@ impl Chunked {
                     2
                 }
                 (At::Size(0), [first, ..]) if first.is_ascii_hexdigit() => self.size(rest),
-                (At::Extension, [b'\r', b'\n', ..]) => {
-                    self.size_ended();
-                    2
-                }
-                (At::Extension, [first, ..]) if is_extension(*first) => {
-                    let length = rest.iter().take_while(|byte| is_extension(**byte)).count();
-                    self.pay(length as u32, config)?;
-                    length
-                }
-                (_, [byte, ..]) => {
-                    self.frame(*byte, config)?;
-                    1
-                }
+                (_, [byte, ..]) => self.unusual(*byte, rest, config)?,
             };
         }
         Ok(())
+    }
+
+    /// Takes some of a size line that has more than a size, or one byte.
+    #[inline(never)]
+    fn unusual(&mut self, byte: u8, rest: &[u8], config: &Config) -> Result<usize, Refusal> {
+        let (length, at) = match self.at {
+            At::Size(1..) if byte == b';' => {
+                if let Some(length) = simple_extensions(rest) {
+                    self.pay(length as u32 - 2, config)?;
+                    self.size_ended();
+                    return Ok(length);
+                }
+                (0, self.at)
+            }
+            At::Semicolon | At::Name => (grammar::token_length(rest), At::Name),
+            At::Equals | At::Value => (grammar::token_length(rest), At::Value),
+            At::Quoted => (grammar::quoted_length(rest), At::Quoted),
+            at => (0, at),
+        };
+        if length == 0 {
+            self.frame(byte, config)?;
+            return Ok(1);
+        }
+        self.pay(length as u32, config)?;
+        self.at = at;
+        Ok(length)
     }
 
     /// Takes the digits at the start of `line`, and its end if that follows; says how much that is.
@@ -236,19 +285,13 @@ impl Chunked {
         Ok(())
     }
 
-    /// One byte of framing.
+    /// One byte of framing. A mistake changes nothing: it may be looked at again, after what came before.
     fn frame(&mut self, byte: u8, config: &Config) -> Result<(), Refusal> {
         self.at = match (self.at, byte) {
-            (At::Size(digits), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < SIZE_DIGITS => {
-                let digit = (byte as char).to_digit(16).unwrap_or_default();
-                self.left = self.left << 4 | u64::from(digit);
-                At::Size(digits + 1)
+            (At::Size(digits), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                return self.digit(digits, byte, config);
             }
-            (At::Size(1..), b'\r') => At::SizeEnd,
-            (At::Size(1..) | At::Space, b';') => At::Extension,
-            (At::Size(1..) | At::Space, b' ' | b'\t') => At::Space,
-            (At::Extension, b'\r') => At::SizeEnd,
-            (At::Extension, _) if is_extension(byte) => At::Extension,
+            (At::Size(1..) | At::Name | At::Value | At::QuoteEnd, b'\r') => At::SizeEnd,
             (At::SizeEnd, b'\n') => {
                 self.size_ended();
                 return Ok(());
@@ -258,18 +301,52 @@ impl Chunked {
                 self.left = 0;
                 At::Size(0)
             }
-            _ => return Err(Refusal::Chunk),
+            (at, _) => {
+                let next = at.after(byte).ok_or(Refusal::Chunk)?;
+                self.pay(1, config)?;
+                next
+            }
         };
-        if matches!(self.at, At::Extension | At::Space) {
+        Ok(())
+    }
+
+    /// One digit of the size, after so many others.
+    fn digit(&mut self, before: u8, byte: u8, config: &Config) -> Result<(), Refusal> {
+        if self.left >> 60 != 0 {
+            return Err(Refusal::Chunk);
+        }
+        if before < SIZE_DIGITS {
+            self.at = At::Size(before + 1);
+        } else {
             self.pay(1, config)?;
         }
+        let digit = (byte as char).to_digit(16).unwrap_or_default();
+        self.left = self.left << 4 | u64::from(digit);
         Ok(())
     }
 }
 
-/// Whether an extension may have that byte; what it means is not looked at.
-fn is_extension(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~')
+/// How long the extensions at the start of a line are, its end included, if all of them are here, and none
+/// has white space or quotes.
+fn simple_extensions(line: &[u8]) -> Option<usize> {
+    let mut rest = line;
+    loop {
+        rest = match rest {
+            [b'\r', b'\n', ..] => return Some(line.len() - rest.len() + 2),
+            [b';', rest @ ..] => after_token(rest)?,
+            _ => return None,
+        };
+        if let [b'=', value @ ..] = rest {
+            rest = after_token(value)?;
+        }
+    }
+}
+
+/// What is behind the token at the start, if there is one.
+#[inline(always)]
+fn after_token(bytes: &[u8]) -> Option<&[u8]> {
+    let length = grammar::token_length(bytes);
+    if length == 0 { None } else { bytes.get(length..) }
 }
 
 #[cfg(test)]
@@ -299,7 +376,10 @@ mod tests {
 
     fn refused(wire: &[u8]) -> Option<Refusal> {
         let whole = run(wire, wire.len(), &Config::default()).err();
-        assert_eq!(whole, run(wire, 1, &Config::default()).err(), "cuts decide about {wire:?}");
+        for step in 1..wire.len() {
+            let cut = run(wire, step, &Config::default()).err();
+            assert_eq!(whole, cut, "cuts in steps of {step} decide about {wire:?}");
+        }
         whole
     }
 
@@ -361,11 +441,81 @@ mod tests {
             b"1;a\nb\r\n",
             b"1;\x00\r\n",
             b"1;\x80\r\n",
-            b"00000000000000001\r\n",
+            b"10000000000000000\r\n",
             b"fffffffffffffffff\r\n",
+            b"000fffffffffffffffff\r\n",
         ] {
             assert_eq!(refused(wire), Some(Refusal::Chunk), "{wire:?}");
         }
+    }
+
+    #[test]
+    fn extensions_are_those_of_the_grammar() {
+        for extension in [
+            &b";a"[..],
+            b";a=b",
+            b";a=\"\"",
+            b";a=\"b c;d=e\tf\x80\xff\"",
+            b";a=\"\\\"\\\\\\\t\\\x80\"",
+            b" \t; \ta \t= \tb \t; c ;d=\"\" ;e",
+            b";!#$%&'*+-.^_`|~=!#$%&'*+-.^_`|~",
+        ] {
+            let wire = [b"1", extension, b"\r\na\r\n0", extension, b"\r\n\r\n"].concat();
+            assert_eq!(refused(&wire), None, "{:?}", extension.escape_ascii().to_string());
+        }
+        for extension in [
+            &b";"[..],
+            b";;a",
+            b"; ",
+            b";=b",
+            b";a=",
+            b";a= ",
+            b";a==b",
+            b";a b",
+            b";a=b c",
+            b";a=b=c",
+            b";a ",
+            b";a=b ",
+            b";a=\"b\" ",
+            b";a=\"b\"c",
+            b";a=b\"c\"",
+            b";a=\"b",
+            b";a=\"b\\",
+            b";a=\"b\\\"",
+            b";a=\"\0\"",
+            b";a=\"\x7f\"",
+            b";a=\"\\\0\"",
+            b";a=\"\\\r\"",
+            b";\"a\"",
+            b";a/b",
+            b";a=b/c",
+            b";a=\x80",
+            b"=a",
+            b",a",
+            b"\x0b;a",
+        ] {
+            for size in [&b"1"[..], b"0"] {
+                let wire = [size, extension, b"\r\nX\r\n0\r\n\r\n"].concat();
+                let shown = extension.escape_ascii().to_string();
+                assert_eq!(refused(&wire), Some(Refusal::Chunk), "{shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_before_a_size_count_as_an_extension() {
+        let chunk = |zeros: usize, rest: &str| "0".repeat(zeros) + rest + "\r\na\r\n";
+        let limit = Some(Refusal::ChunkExtensions);
+        // The first sixteen digits are free.
+        assert_eq!(refused(chunk(15 + 256, "1").as_bytes()), None);
+        assert_eq!(refused(chunk(15 + 257, "1").as_bytes()), limit);
+        let named = |length: usize| format!("1;{}", "e".repeat(length - 1));
+        assert_eq!(refused(chunk(15 + 200, &named(56)).as_bytes()), None);
+        assert_eq!(refused(chunk(15 + 200, &named(57)).as_bytes()), limit);
+        let all = chunk(15 + 256, "1").repeat(16);
+        assert_eq!(refused(all.as_bytes()), None);
+        assert_eq!(refused((all + &chunk(16, "1")).as_bytes()), limit);
+        assert_eq!(refused(b"00000000ffffffffffffffff\r\n"), None);
     }
 
     #[test]
@@ -376,7 +526,7 @@ mod tests {
         assert_eq!(refused(&chunk(257)), Some(Refusal::ChunkExtensions));
         let all = chunk(256).repeat(16);
         assert_eq!(refused(&all), None);
-        assert_eq!(refused(&[&all[..], b"1;\r\n"].concat()), Some(Refusal::ChunkExtensions));
+        assert_eq!(refused(&[&all[..], b"1;e\r\n"].concat()), Some(Refusal::ChunkExtensions));
     }
 
     #[test]

@@ -4,6 +4,10 @@ const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
 const HOST: u8 = 4;
 const VALUE: u8 = 8;
+/// What clients put into a target, encoded or not.
+const RAW_TARGET: u8 = 16;
+/// Text between quotes, without those bytes that mean something in it (RFC 9110 5.6.4).
+const QUOTED: u8 = 32;
 
 const CLASSES: [u8; 256] = {
     const fn allow(classes: &mut [u8; 256], class: u8, bytes: &[u8]) {
@@ -14,11 +18,18 @@ const CLASSES: [u8; 256] = {
         }
     }
     let mut classes = [0; 256];
-    classes[b'\t' as usize] |= VALUE;
+    classes[b'\t' as usize] |= VALUE | QUOTED;
     let mut byte = 0x20;
     while byte <= 0xff {
         if byte != 0x7f {
             classes[byte] |= VALUE;
+            if !matches!(byte as u8, b'"' | b'\\') {
+                classes[byte] |= QUOTED;
+            }
+            // A fragment is never sent: some would cut it off, others would not.
+            if !matches!(byte as u8, b' ' | b'#') {
+                classes[byte] |= RAW_TARGET;
+            }
         }
         byte += 1;
     }
@@ -27,14 +38,16 @@ const CLASSES: [u8; 256] = {
         if (byte as u8).is_ascii_alphanumeric() {
             classes[byte] |= TOKEN | HOST;
         }
-        // A fragment is never sent: some would cut it off, others would not.
-        if byte as u8 != b'#' {
+        if !matches!(
+            byte as u8,
+            b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+        ) {
             classes[byte] |= TARGET;
         }
         byte += 1;
     }
     allow(&mut classes, TOKEN, b"!#$%&'*+-.^_`|~");
-    allow(&mut classes, HOST, b"-._~%!$&'()*+,;=");
+    allow(&mut classes, HOST, b"-._~!$&'()*+,;=");
     classes
 };
 
@@ -69,13 +82,36 @@ pub(super) fn token_length(bytes: &[u8]) -> usize {
     length_of(TOKEN, bytes, |word| !(between(word | SPACES, b'a', b'z') | equal(word, b'-')) | word)
 }
 
-/// How many bytes that a request target may have stand at the start: visible ASCII but `#`.
+/// How many bytes stand at the start that a request target has in its encoded form: visible ASCII
+/// without `#` and ``"<>\^`{|}``. Brackets are no part of a path either, but servers expect them bare.
 #[inline(always)]
 pub(super) fn target_length(bytes: &[u8]) -> usize {
-    length_of(TARGET, bytes, |word| !between(word, b'!', b'~') | equal(word, b'#') | word)
+    // Doubtful are also `!` and `~`, so that one range leaves out most of the others; and with these
+    // three bits set `<`, `>`, `\` and `^` are `~`.
+    length_of(TARGET, bytes, |word| {
+        let odd = equal(word | (ONES * 0x62), b'~') | equal(word, b'`');
+        !between(word, b'$', b'z') | odd | word
+    })
 }
 
-/// How many bytes of a registered name or an IPv4 address stand at the start.
+/// How many bytes that clients put into a request target stand at the start: none that end it in some
+/// reader's eyes, which are white space, controls and `#`.
+pub(super) fn raw_target_length(bytes: &[u8]) -> usize {
+    table_length(RAW_TARGET, bytes)
+}
+
+/// Whether a request target has that byte in its encoded form.
+pub(super) fn is_target(byte: u8) -> bool {
+    is(TARGET, byte)
+}
+
+/// How many bytes of text between quotes stand at the start.
+pub(super) fn quoted_length(bytes: &[u8]) -> usize {
+    table_length(QUOTED, bytes)
+}
+
+/// How many bytes of a registered name without percent-encoding, or of an IPv4 address, stand at the
+/// start.
 #[inline(always)]
 pub(super) fn host_length(bytes: &[u8]) -> usize {
     table_length(HOST, bytes)
@@ -133,18 +169,24 @@ mod tests {
         );
         assert_eq!(
             all(HOST),
-            "!$%&'()*+,-.0123456789;=ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
+            "!$&'()*+,-.0123456789;=ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
         );
-        assert_eq!(all(TARGET).len(), 0x7e - 0x20 - 1);
+        let visible: String = ('!'..='~').collect();
+        assert_eq!(all(TARGET), visible.replace(|it| "\"#<>\\^`{|}".contains(it), ""));
+        let high: String = (0x80..=0xffu8).map(char::from).collect();
+        assert_eq!(all(RAW_TARGET), visible.replace('#', "") + &high);
+        assert_eq!(all(QUOTED), "\t ".to_owned() + &visible.replace(['"', '\\'], "") + &high);
         assert_eq!(all(VALUE).chars().count(), 256 - 0x20 - 1 + 1);
     }
 
     #[test]
     fn lengths_are_those_of_the_table_wherever_a_byte_stands() {
         type Length = fn(&[u8]) -> usize;
-        let lengths: [(u8, Length); 4] = [
+        let lengths: [(u8, Length); 6] = [
             (TOKEN, token_length),
             (TARGET, target_length),
+            (RAW_TARGET, raw_target_length),
+            (QUOTED, quoted_length),
             (HOST, host_length),
             (VALUE, value_length),
         ];

@@ -5,12 +5,10 @@
 
 use super::grammar::{self, decimal};
 use super::section::{LONGEST_METHOD, Lines};
+use super::target::{self, Form};
 use crate::Config;
 use crate::close::Refusal;
 use core::ops::Range;
-
-/// The end of a line.
-const END: &[u8] = b"\r\n";
 
 /// A part of a head: first byte, and the byte behind the last.
 pub(crate) type Place = (u16, u16);
@@ -37,6 +35,8 @@ impl Default for Framing {
 pub(crate) struct Head {
     pub(crate) method: Place,
     pub(crate) target: Place,
+    /// The target is told in another form than it was sent in, and not as it stands in the head.
+    pub(crate) told: bool,
     /// HTTP/1.1, not HTTP/1.0.
     pub(crate) http11: bool,
     pub(crate) framing: Framing,
@@ -58,8 +58,8 @@ pub(crate) enum Kind {
     Connect,
 }
 
-/// Reads the head that `section` begins with, and leaves in `lines` where its fields stand. Says how
-/// long it is.
+/// Reads the head that `section` begins with, and leaves in `lines` where its fields stand; in `told` the
+/// target, if the application is told of it in another form. Says how long it is.
 ///
 /// # Errors
 /// Also for a head that is incomplete, or has too many fields: the search tells those first.
@@ -68,8 +68,9 @@ pub(super) fn read(
     config: &Config,
     lines: &mut Lines,
     head: &mut Head,
+    told: &mut Vec<u8>,
 ) -> Result<usize, Refusal> {
-    let RequestLine { method, target, http11, rest } = RequestLine::read(section)?;
+    let RequestLine { method, target, encoded, http11, rest } = RequestLine::read(section)?;
     if target.len() as u64 > config.request_target_limit() {
         return Err(Refusal::TargetTooLong);
     }
@@ -81,12 +82,15 @@ pub(super) fn read(
     let mut seen = Seen::default();
     let most = config.request_fields_limit() as usize;
     let length = lines.read(section, rest, most, |name, value| seen.look(name, value))?;
-    seen.check_host(http11, authority_of_target(target, method, kind)?)?;
+    let is_plain = encoded && target.starts_with(b"/") && kind != Kind::Connect;
+    let is_told = !is_plain && other_target(section, kind, seen.host, config, told)?;
+    seen.check_host(http11)?;
     let framing = seen.framing(http11, kind)?;
     let target_start = method.len() + 1;
     *head = Head {
         method: (0, method.len() as u16),
         target: (target_start as u16, (target_start + target.len()) as u16),
+        told: is_told,
         http11,
         framing,
         persist: if http11 { !seen.close } else { seen.keep_alive && !seen.close },
@@ -96,10 +100,35 @@ pub(super) fn read(
     Ok(length)
 }
 
+/// Checks a target that is no path, or not encoded, and whether the `Host` field goes with it. True if it
+/// is told in another form, which `told` then is.
+#[cold]
+fn other_target(
+    section: &[u8],
+    kind: Kind,
+    host: Option<&[u8]>,
+    config: &Config,
+    told: &mut Vec<u8>,
+) -> Result<bool, Refusal> {
+    // Read again, so that nothing has to be kept for what is rare.
+    let RequestLine { method, target, encoded, .. } = RequestLine::read(section)?;
+    let form = Form::of(target, method, kind)?;
+    if host.is_some_and(|host| !form.agrees_with(host)) {
+        return Err(Refusal::Host);
+    }
+    let is_told = !encoded || matches!(form, Form::Absolute(_));
+    if is_told {
+        form.tell(target, config, told)?;
+    }
+    Ok(is_told)
+}
+
 /// `method SP request-target SP HTTP-version` (RFC 9112 3), with single spaces.
 struct RequestLine<'h> {
     method: &'h [u8],
     target: &'h [u8],
+    /// Nothing in the target is to be encoded.
+    encoded: bool,
     http11: bool,
     /// What is behind the line's end.
     rest: &'h [u8],
@@ -113,9 +142,10 @@ impl<'h> RequestLine<'h> {
         let length = if line.starts_with(b"GET ") { 3 } else { grammar::token_length(line) };
         let (method, rest) = split(line, length);
         let [b' ', rest @ ..] = rest else { return Err(Refusal::RequestLine) };
-        let (target, rest) = split(rest, grammar::target_length(rest));
-        let [b' ', version @ ..] = rest else {
-            return Err(if rest.starts_with(END) { Refusal::RequestLine } else { Refusal::Target });
+        let (target, after) = split(rest, grammar::target_length(rest));
+        let (target, version, encoded) = match after {
+            [b' ', version @ ..] => (target, version, true),
+            _ => raw_target(rest)?,
         };
         let (http11, rest) = if let Some(rest) = version.strip_prefix(b"HTTP/1.1\r\n") {
             (true, rest)
@@ -130,7 +160,20 @@ impl<'h> RequestLine<'h> {
         if method.len() > LONGEST_METHOD {
             return Err(Refusal::Method);
         }
-        Ok(RequestLine { method, target, http11, rest })
+        Ok(RequestLine { method, target, encoded, http11, rest })
+    }
+}
+
+/// A target in which some bytes are to be encoded, what is behind the space after it, and that it is not
+/// encoded. It has to be UTF-8: readers differ in what they take anything else for.
+#[cold]
+fn raw_target(rest: &[u8]) -> Result<(&[u8], &[u8], bool), Refusal> {
+    match rest.split_at_checked(grammar::raw_target_length(rest)) {
+        Some((target, [b' ', version @ ..])) if core::str::from_utf8(target).is_ok() => {
+            Ok((target, version, false))
+        }
+        Some((_, [b'\r', b'\n', ..])) => Err(Refusal::RequestLine),
+        _ => Err(Refusal::Target),
     }
 }
 
@@ -145,86 +188,6 @@ fn other_version(version: &[u8]) -> Refusal {
         }
         _ => Refusal::RequestLine,
     }
-}
-
-/// The authority in a request target, if its form has one (RFC 9112 3.2). Checks the form.
-#[inline(always)]
-fn authority_of_target<'h>(
-    target: &'h [u8],
-    method: &[u8],
-    kind: Kind,
-) -> Result<Option<&'h [u8]>, Refusal> {
-    match target {
-        [b'/', ..] if kind != Kind::Connect => Ok(None),
-        _ => authority_of_other_target(target, method, kind),
-    }
-}
-
-/// The same for targets that are no path.
-fn authority_of_other_target<'h>(
-    target: &'h [u8],
-    method: &[u8],
-    kind: Kind,
-) -> Result<Option<&'h [u8]>, Refusal> {
-    if kind == Kind::Connect {
-        let port =
-            target.iter().rposition(|byte| *byte == b':').and_then(|at| target.get(at + 1..));
-        let has_port =
-            port.is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit));
-        return if has_port && is_authority(target) {
-            Ok(Some(target))
-        } else {
-            Err(Refusal::Target)
-        };
-    }
-    match target {
-        b"*" if method == b"OPTIONS" => Ok(None),
-        _ => {
-            let scheme = ["http://", "https://"].into_iter().find(|scheme| {
-                target
-                    .get(..scheme.len())
-                    .is_some_and(|it| it.eq_ignore_ascii_case(scheme.as_bytes()))
-            });
-            let rest =
-                scheme.and_then(|scheme| target.get(scheme.len()..)).ok_or(Refusal::Target)?;
-            let end =
-                rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-            let authority = rest.get(..end).unwrap_or_default();
-            if authority.is_empty() || !is_authority(authority) {
-                return Err(Refusal::Target);
-            }
-            Ok(Some(authority))
-        }
-    }
-}
-
-/// `uri-host [ ":" port ]` (RFC 9110 7.2), without userinfo; the empty one too, but no port alone
-/// (RFC 9110 4.2.1).
-fn is_authority(authority: &[u8]) -> bool {
-    let port = match authority {
-        [b':', ..] => return false,
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-            let (address, after) = rest.split_at(end);
-            let is_address = !address.is_empty()
-                && address
-                    .iter()
-                    .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
-            match after {
-                _ if !is_address => return false,
-                [b']'] => return true,
-                [b']', b':', port @ ..] => port,
-                _ => return false,
-            }
-        }
-        _ => match authority.split_at(grammar::host_length(authority)) {
-            (_, []) => return true,
-            (_, [b':', port @ ..]) => port,
-            _ => return false,
-        },
-    };
-    port.is_empty()
-        || (port.len() <= 5 && decimal(port).is_some_and(|port| port <= u64::from(u16::MAX)))
 }
 
 /// What the fields say that matters to a server.
@@ -276,17 +239,13 @@ impl<'h> Seen<'h> {
     }
 
     #[inline(always)]
-    fn check_host(&self, http11: bool, authority: Option<&[u8]>) -> Result<(), Refusal> {
-        match (self.host, authority) {
-            (None, _) if http11 => Err(Refusal::Host),
-            (None, _) => Ok(()),
-            (Some(host), _) if !is_authority(host) => Err(Refusal::Host),
-            // The target's counts (RFC 9112 3.2.2), but others look at the field.
-            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-                Err(Refusal::Host)
-            }
-            _ => Ok(()),
-        }
+    fn check_host(&self, http11: bool) -> Result<(), Refusal> {
+        let allowed = match self.host {
+            // A URI of http has a host (RFC 9110 4.2.1); HTTP/1.0 does not know the field.
+            None | Some([]) => !http11,
+            Some(host) => target::is_authority(host),
+        };
+        if allowed { Ok(()) } else { Err(Refusal::Host) }
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ mod receive;
 mod response;
 pub(crate) mod section;
 mod state;
+pub(crate) mod target;
 mod trailers;
 mod upload;
 
@@ -21,7 +22,6 @@ use crate::common::Common;
 use crate::event::StreamId;
 use crate::time::{Tick, Timer};
 use body::Content;
-use head::Kind;
 use response::{Asked, Framing};
 use section::Scan;
 use state::{Receiving, Sending};
@@ -68,7 +68,7 @@ impl Http1 {
             scan: Scan::default(),
             blank: 0,
             requests: 0,
-            asked: Asked { http11: true, kind: Kind::Plain },
+            asked: Asked::default(),
             content: Content::Length(0),
             awaited: false,
             discarded: 0,
@@ -222,6 +222,8 @@ impl Http1 {
         self.discarded = 0;
         self.upload = None;
         common.end_since();
+        // Nobody knows who asks next for what.
+        self.asked = Asked::default();
         self.receiving.become_next(Receiving::Idle);
         self.sending.become_next(Sending::Idle);
     }
@@ -259,8 +261,8 @@ impl Http1 {
     #[cold]
     pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
-            let with_content = self.asked.kind != Kind::Head;
-            response::write_refusal(&mut common.output, status, reason, with_content);
+            let date = common.wall_clock();
+            response::write_refusal(&mut common.output, self.asked, status, reason, date);
         }
         if self.is_owed() && self.receiving == Receiving::Body {
             self.reset = match reason {

@@ -3,7 +3,7 @@
 use super::body::Content;
 use super::head::{self, Framing as ContentFraming, Head, Kind};
 use super::response::Asked;
-use super::section::{Limits, Lines, Scan};
+use super::section::{Limits, Scan};
 use super::state::{Receiving, Sending};
 use super::trailers;
 use super::upload::Upload;
@@ -12,7 +12,7 @@ use crate::Config;
 use crate::close::{CloseReason, PeerClose, Refusal};
 use crate::common::Common;
 use crate::input::{Input, Span};
-use crate::protocol::Step;
+use crate::protocol::{Desk, Step};
 
 /// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).
 const BLANK: u8 = 8;
@@ -30,8 +30,7 @@ impl Http1 {
         &mut self,
         common: &mut Common,
         input: &mut Input<'_>,
-        lines: &mut Lines,
-        head: &mut Head,
+        desk: &mut Desk,
     ) -> Option<Step> {
         common.blocked = false;
         loop {
@@ -47,10 +46,10 @@ impl Http1 {
                 return None;
             }
             let step = match self.receiving {
-                Receiving::Idle => self.begin(common, input, lines, head),
-                Receiving::Head => self.head(common, input, lines, head),
+                Receiving::Idle => self.begin(common, input, desk),
+                Receiving::Head => self.head(common, input, desk),
                 Receiving::Body | Receiving::Discard if self.content.is_complete() => {
-                    self.end(common, input, lines)
+                    self.end(common, input, desk)
                 }
                 Receiving::Body => self.body(common, input),
                 Receiving::Discard => self.discard(common, input),
@@ -75,13 +74,7 @@ impl Http1 {
     }
 
     /// Skips empty lines; then a request begins.
-    fn begin(
-        &mut self,
-        common: &mut Common,
-        input: &mut Input<'_>,
-        lines: &mut Lines,
-        head: &mut Head,
-    ) -> Next {
+    fn begin(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
         if common.is_full() {
             common.blocked = true;
             return Next::Wait;
@@ -94,16 +87,16 @@ impl Http1 {
                     self.blank += 1;
                 }
                 Some(b'\r' | b'\n') if self.blank >= BLANK => {
-                    return self.refuse_head(common, Refusal::BlankLines);
+                    return self.refuse(common, Refusal::BlankLines);
                 }
-                Some(b'\n') => return self.refuse_head(common, Refusal::BareCrOrLf),
+                Some(b'\n') => return self.refuse(common, Refusal::BareCrOrLf),
                 Some(_) if expected == b'\n' => {
-                    return self.refuse_head(common, Refusal::BareCrOrLf);
+                    return self.refuse(common, Refusal::BareCrOrLf);
                 }
                 Some(_) => {
                     self.receiving.become_next(Receiving::Head);
                     self.scan = Scan::default();
-                    return self.head(common, input, lines, head);
+                    return self.head(common, input, desk);
                 }
                 None => {
                     if common.eof {
@@ -115,15 +108,10 @@ impl Http1 {
         }
     }
 
-    fn head(
-        &mut self,
-        common: &mut Common,
-        input: &mut Input<'_>,
-        lines: &mut Lines,
-        head: &mut Head,
-    ) -> Next {
+    fn head(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
+        let Desk { lines, head, whole: told } = desk;
         let read = self.section(common, input, Limits::of_head, |section, config| {
-            head::read(section, config, lines, head)
+            head::read(section, config, lines, head, told)
         });
         match read {
             Ok(Some(span)) => {
@@ -131,7 +119,7 @@ impl Http1 {
                 Next::Step(Step::Request(span))
             }
             Ok(None) => Next::Wait,
-            Err(refusal) => self.refuse_head(common, refusal),
+            Err(refusal) => self.refuse(common, refusal),
         }
     }
 
@@ -149,6 +137,8 @@ impl Http1 {
         self.awaited = false;
         self.discarded = 0;
         self.keep = head.persist && self.requests < common.config.requests_per_connection();
+        // What follows may be meant for the tunnel that the application refuses.
+        self.keep &= head.kind != Kind::Connect;
         self.continue_owed = head.expects_continue;
         self.content_begun = false;
         self.cut_short = false;
@@ -213,7 +203,7 @@ impl Http1 {
 
     fn body(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
         if self.is_too_large() {
-            return self.refuse_content(common, Refusal::ContentTooLarge);
+            return self.refuse(common, Refusal::ContentTooLarge);
         }
         let bytes = input.bytes();
         if bytes.is_empty() {
@@ -230,7 +220,7 @@ impl Http1 {
         let decoded = match self.content.decode(bytes, upload.credit, upload.limit, &common.config)
         {
             Ok(decoded) => decoded,
-            Err(refusal) => return self.refuse_content(common, refusal),
+            Err(refusal) => return self.refuse(common, refusal),
         };
         if decoded.taken == 0 {
             common.blocked = true;
@@ -272,27 +262,26 @@ impl Http1 {
         Next::Again
     }
 
-    /// The content was taken; what is left is the trailer section of chunked content.
-    fn end(&mut self, common: &mut Common, input: &mut Input<'_>, lines: &mut Lines) -> Next {
-        let discards = self.receiving == Receiving::Discard;
-        let taken = if !self.content.has_trailers() {
-            lines.clear();
-            Ok(Some(input.take(0)))
-        } else if discards {
-            self.search(common, input, Limits::of_trailers)
-        } else {
+    /// The content was taken; what is left is the trailer section of chunked content. It is checked
+    /// also if it goes nowhere: what another parser takes for a request must not pass for a trailer.
+    fn end(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
+        let lines = &mut desk.lines;
+        let taken = if self.content.has_trailers() {
             self.section(common, input, Limits::of_trailers, |section, config| {
                 trailers::read(section, config, lines)
             })
+        } else {
+            lines.clear();
+            Ok(Some(input.take(0)))
         };
         let span = match taken {
             Ok(Some(span)) => span,
             Ok(None) if !common.is_open() => return Next::Again,
             Ok(None) => return Next::Wait,
-            Err(Refusal::BareCrOrLf) => return self.refuse_content(common, Refusal::BareCrOrLf),
-            Err(_) => return self.refuse_content(common, Refusal::Trailers),
+            Err(Refusal::BareCrOrLf) => return self.refuse(common, Refusal::BareCrOrLf),
+            Err(_) => return self.refuse(common, Refusal::Trailers),
         };
-        if discards {
+        if self.receiving == Receiving::Discard {
             self.exchange_ended(common);
             return Next::Again;
         }
@@ -301,15 +290,7 @@ impl Http1 {
     }
 
     #[cold]
-    fn refuse_head(&mut self, common: &mut Common, refusal: Refusal) -> Next {
-        // Nothing is known yet of who asks for what.
-        self.asked = Asked { http11: true, kind: Kind::Plain };
-        self.fail(common, CloseReason::Refused(refusal));
-        Next::Again
-    }
-
-    #[cold]
-    fn refuse_content(&mut self, common: &mut Common, refusal: Refusal) -> Next {
+    fn refuse(&mut self, common: &mut Common, refusal: Refusal) -> Next {
         self.fail(common, CloseReason::Refused(refusal));
         Next::Again
     }

@@ -12,12 +12,20 @@ use crate::output::Output;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
+use std::time::SystemTime;
 
 /// What the request says about how its answer may be framed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) http11: bool,
     pub(super) kind: Kind,
+}
+
+impl Default for Asked {
+    /// As long as no request was read.
+    fn default() -> Self {
+        Asked { http11: true, kind: Kind::Plain }
+    }
 }
 
 /// How the content of an answer is framed, and how much of it is to come.
@@ -217,20 +225,25 @@ fn write_options(buffer: &mut Vec<u8>, value: &HeaderValue) -> bool {
 /// Writes the whole answer that goes with `reason`, which ends the connection.
 pub(super) fn write_refusal(
     output: &mut Output,
+    asked: Asked,
     status: StatusCode,
     reason: CloseReason,
-    with_content: bool,
+    date: Option<SystemTime>,
 ) {
-    let text = reason.label();
-    let buffer = output.buffer(USUAL_HEAD);
+    let phrase = status.canonical_reason().unwrap_or_default();
+    let content =
+        [status.as_str(), " ", phrase, ": ", reason.explanation(), " (", reason.label(), ")\n"];
+    let length: usize = content.iter().map(|text| text.len()).sum();
+    let buffer = output.buffer(USUAL_HEAD + length);
     write_status(buffer, status);
-    write_field(buffer, "content-type", b"text/plain; charset=utf-8");
-    write_length(buffer, text.len() as u64 + 1);
-    write_field(buffer, "connection", b"close");
-    buffer.extend_from_slice(CRLF);
-    if with_content {
-        buffer.extend_from_slice(text.as_bytes());
-        buffer.push(b'\n');
+    if let Some(date) = date {
+        write_field(buffer, "date", httpdate::fmt_http_date(date).as_bytes());
+    }
+    buffer.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+    write_length(buffer, length as u64);
+    buffer.extend_from_slice(b"connection: close\r\n\r\n");
+    if asked.kind != Kind::Head {
+        content.iter().for_each(|text| buffer.extend_from_slice(text.as_bytes()));
     }
 }
 
@@ -351,4 +364,30 @@ fn chunk_line(mut size: usize, line: &mut [u8; 18]) -> &[u8] {
         }
     }
     line.get(start..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::OWN;
+
+    #[test]
+    fn a_refusal_is_a_sentence_and_fits_into_what_is_kept_for_it() {
+        let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
+        for reason in CloseReason::all() {
+            let Some(status) = reason.status() else { continue };
+            let mut output = Output::default();
+            write_refusal(&mut output, Asked::default(), status, reason, Some(date));
+            // The buffer may be twice as large as what is in it.
+            assert!(output.len() <= OWN / 2, "{reason}: {} bytes", output.len());
+            let text = String::from_utf8(output.buffer(0).clone()).expect("text");
+            let (head, content) = text.split_once("\r\n\r\n").expect("a head");
+            assert!(head.contains("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "{head}");
+            assert!(head.contains(&format!("content-length: {}\r\n", content.len())), "{head}");
+            let end = format!(" ({reason})\n");
+            let said = content.strip_prefix(&head[9..head.find('\r').expect("a line")]);
+            let sentence = said.and_then(|it| it.strip_prefix(": ")?.strip_suffix(&end));
+            assert!(sentence.is_some_and(|it| it.split(' ').count() > 3), "{content}");
+        }
+    }
 }

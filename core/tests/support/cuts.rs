@@ -68,12 +68,21 @@ pub(crate) fn assert_refused_under(config: &Arc<Config>, wire: impl AsRef<[u8]>,
 
 /// The whole answer that a refused request gets.
 pub(crate) fn refusal_text(refusal: Refusal) -> String {
-    let (status, label) = (refusal.status(), refusal.label());
-    let reason = status.canonical_reason().expect("a known status");
-    let head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
-    let length = label.len() + 1;
+    close_text(CloseReason::Refused(refusal))
+}
+
+/// The whole answer that goes with the end of a connection.
+pub(crate) fn close_text(reason: CloseReason) -> String {
+    let status = reason.status().expect("a reason that the peer is told");
+    let phrase = status.canonical_reason().expect("a known status");
+    let (code, why, label) = (status.as_str(), reason.explanation(), reason.label());
+    let content = format!("{code} {phrase}: {why} ({label})\n");
     let fields = "content-type: text/plain; charset=utf-8\r\n";
-    format!("{head}{fields}content-length: {length}\r\nconnection: close\r\n\r\n{label}\n")
+    let length = content.len();
+    format!(
+        "HTTP/1.1 {code} {phrase}\r\n{fields}content-length: {length}\r\nconnection: close\r\n\r\n\
+         {content}"
+    )
 }
 
 fn run(config: &Arc<Config>, pieces: &[&[u8]]) -> Told {

@@ -1,6 +1,7 @@
 //! How connections end over TLS: by both sides, in good order and not, and before they have begun.
 
 use crate::pair::{Pair, VERSIONS, over_tls};
+use crate::support::cuts::close_text;
 use crate::support::{GET, POST_5, Script, Seen, secs};
 use http::StatusCode;
 use portcullis::rustls::{AlertDescription, version};
@@ -211,8 +212,7 @@ fn failure_within_content_is_told_to_the_application() {
 
 #[test]
 fn plain_http_is_told_so_in_plaintext() {
-    let expected = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-        content-length: 23\r\nconnection: close\r\n\r\nplain_http_on_tls_port\n";
+    let expected = close_text(tls(TlsFailure::PlainHttp));
     for cut in [1, 10, GET.len()] {
         let mut script = Script::under((*over_tls(Config::builder())).clone());
         assert!(script.send(&GET[..cut]).is_empty());
@@ -220,6 +220,11 @@ fn plain_http_is_told_so_in_plaintext() {
         assert_eq!(script.waiting(), expected);
         assert_eq!(script.closes_with(tls(TlsFailure::PlainHttp)), expected);
     }
+    // What follows is discarded, also if it begins like TLS.
+    let mut script = Script::under((*over_tls(Config::builder())).clone());
+    script.send(GET);
+    script.send([22, 3, 1]);
+    assert_eq!(script.closes_with(tls(TlsFailure::PlainHttp)), expected);
 }
 
 #[test]

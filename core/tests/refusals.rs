@@ -1,0 +1,79 @@
+//! Answers that the connection writes of its own: whole, for people, and of this request alone.
+
+mod support;
+
+use portcullis::{CloseReason, PeerClose, Status, Tick, Timer};
+use std::time::Duration;
+use support::cuts::close_text;
+use support::{GET, Script};
+
+/// Between two requests nobody knows who asks next for what.
+#[test]
+fn a_refusal_does_not_take_after_the_request_before() {
+    let late = CloseReason::Expired(Timer::RequestHead);
+    let before = [
+        GET,
+        "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    ];
+    for before in before {
+        let after = || {
+            let mut script = Script::after(before);
+            script.answer(200, "");
+            script.output();
+            script
+        };
+        let mut script = after();
+        script.send("GET /he");
+        let at = script.deadline().expect("a wait for the rest").0;
+        assert_eq!(script.closes_at(at, late), close_text(late), "{before:?}");
+        let mut script = after();
+        script.send("GET /he");
+        script.eof();
+        let cut = CloseReason::Peer(PeerClose::Truncated);
+        assert_eq!(script.closes_with(cut), close_text(cut), "{before:?}");
+        for wire in ["GET /\r\n\r\n", "\n", "\r\n\r\n\r\n\r\n\r\n"] {
+            let mut script = after();
+            script.send(wire);
+            let Status::Lingering { .. } = script.status() else { panic!("{wire:?}") };
+            let answer = script.output();
+            let (head, content) = answer.split_once("\r\n\r\n").expect("a head");
+            let length = format!("\r\ncontent-length: {}\r\n", content.len());
+            assert!(content.len() > 20 && head.contains(&length), "{wire:?}: {head}");
+        }
+    }
+}
+
+/// The core has no clock: a driver that has one tells it once.
+#[test]
+fn refusals_have_a_date_if_the_driver_knows_it() {
+    for (told_at, refused_at, date) in [
+        (0, 0, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (0, 3_400_000_000, "Sun, 06 Nov 1994 08:49:40 GMT"),
+        (7_900_000_000, 7_900_000_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (7_900_000_000, 8_400_000_000, "Sun, 06 Nov 1994 08:49:38 GMT"),
+    ] {
+        let mut script = Script::new();
+        let epoch = Duration::new(784_111_777, 500_000_000);
+        script.connection.set_wall_clock(Tick::from_nanos(told_at), epoch);
+        script.now = Tick::from_nanos(refused_at);
+        script.send("GET /\r\n\r\n");
+        assert!(script.output().contains(&format!("\r\ndate: {date}\r\n")), "{date}");
+    }
+    let mut script = Script::after("GET /\r\n\r\n");
+    assert!(!script.output().contains("date:"), "nobody knows");
+    // Answers of the application are as it wants them.
+    let mut script = Script::new();
+    script.connection.set_wall_clock(Tick::ZERO, Duration::from_secs(784_111_777));
+    script.send(GET);
+    script.answer(200, "ok");
+    assert_eq!(script.output(), "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    // Whatever a driver says, nothing breaks.
+    for (now, epoch) in [(u64::MAX, Duration::ZERO), (0, Duration::MAX), (1, Duration::MAX)] {
+        let mut script = Script::new();
+        script.connection.set_wall_clock(Tick::from_nanos(now), epoch);
+        script.now = Tick::from_nanos(u64::MAX - 1);
+        script.send("GET /\r\n\r\n");
+        assert!(script.output().starts_with("HTTP/1.1 400 "));
+    }
+}
