@@ -274,7 +274,7 @@
 //! | `outgoing` | no | makes TLS records | if TLS fails | if TLS fails |
 //! | `acknowledged` | no | no | no | yes |
 //! | `drain`, `abort` | yes | yes | yes | yes |
-//! | `lend_buffer`, `return_buffer` | no | no | no | no |
+//! | `lend_buffer`, `return_buffer`, `set_wall_clock` | no | no | no | no |
 //! | `status`, `deadline`, `has_events`, `room`, `memory`, … | no | no | no | no |
 //!
 //! So nothing has to be remembered from round to round: ask again, each answer costs next to nothing.
