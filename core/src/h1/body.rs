@@ -502,6 +502,76 @@ mod tests {
         }
     }
 
+    /// `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, read off the grammar.
+    fn is_by_the_grammar(mut rest: &[u8]) -> bool {
+        fn trim(mut rest: &[u8]) -> &[u8] {
+            while let [b' ' | b'\t', after @ ..] = rest {
+                rest = after;
+            }
+            rest
+        }
+        fn token(rest: &[u8]) -> Option<&[u8]> {
+            let allowed = |it: &u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(it);
+            let length = rest.iter().take_while(|it| allowed(it)).count();
+            (length > 0).then(|| &rest[length..])
+        }
+        fn quoted(mut rest: &[u8]) -> Option<&[u8]> {
+            loop {
+                rest = match rest {
+                    [b'"', after @ ..] => return Some(after),
+                    [b'\\', b'\t' | b' '..=b'~' | 0x80.., after @ ..] => after,
+                    [b'\\', ..] => return None,
+                    [b'\t' | b' '..=b'~' | 0x80.., after @ ..] => after,
+                    _ => return None,
+                }
+            }
+        }
+        while !rest.is_empty() {
+            let Some(after) = trim(rest).strip_prefix(b";").and_then(|it| token(trim(it))) else {
+                return false;
+            };
+            rest = after;
+            if let Some(value) = trim(rest).strip_prefix(b"=") {
+                let value = trim(value);
+                let after = value.strip_prefix(b"\"").map_or_else(|| token(value), quoted);
+                let Some(after) = after else { return false };
+                rest = after;
+            }
+        }
+        true
+    }
+
+    /// Every text of up to four of these bytes, and longer ones by chance.
+    #[test]
+    fn extensions_are_taken_if_and_only_if_the_grammar_has_them() {
+        const BYTES: [u8; 9] = *b"; =\"\\x,\x80\x00";
+        let config = Config::default();
+        let mut taken = 0;
+        let mut check = |extension: &[u8]| {
+            let wire = [b"1", extension, b"\r\na\r\n0\r\n"].concat();
+            let expected = if is_by_the_grammar(extension) { None } else { Some(Refusal::Chunk) };
+            for step in [1, 2, wire.len()] {
+                let got = run(&wire, step, &config).err();
+                assert_eq!(got, expected, "{} in steps of {step}", extension.escape_ascii());
+            }
+            taken += usize::from(expected.is_none());
+        };
+        for length in 0..=4u32 {
+            for number in 0..9usize.pow(length) {
+                let digit = |place| BYTES[number / 9usize.pow(place) % 9];
+                check(&(0..length).map(digit).collect::<Vec<u8>>());
+            }
+        }
+        let pieces = [&b";"[..], b" ", b"=", b"\"", b"\\", b"x", b";a=", b";b", b"=\"c\"", b" ; d"];
+        let mut random = fastrand::Rng::with_seed(14);
+        for _ in 0..20_000 {
+            let count = random.usize(1..8);
+            let chosen = (0..count).map(|_| pieces[random.usize(..pieces.len())]);
+            check(&chosen.collect::<Vec<_>>().concat());
+        }
+        assert!(taken > 1_000, "{taken}");
+    }
+
     #[test]
     fn zeros_before_a_size_count_as_an_extension() {
         let chunk = |zeros: usize, rest: &str| "0".repeat(zeros) + rest + "\r\na\r\n";
