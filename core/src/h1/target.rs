@@ -3,8 +3,9 @@
 //!
 //! In: a target as it was sent. Out: the same text for nearly all; for others one that every reader
 //! takes for the same. What browsers and other clients send raw is percent-encoded, and an absolute
-//! target gets a scheme in small letters, and the path `/` if it has none. `http::Uri` accepts what
-//! comes out, and prints it without a change.
+//! target gets a scheme in small letters, and the path `/` if it has none (with OPTIONS too, where it
+//! could mean `*`: `http::Uri` has no other word for it). `http::Uri` accepts what comes out, and prints
+//! it without a change.
 
 use super::grammar::{self, decimal};
 use super::head::Kind;
@@ -68,8 +69,8 @@ impl<'h> Form<'h> {
         if kind == Kind::Connect {
             let (_, port) = split_port(target);
             let has_port = port.is_some_and(|port| !port.is_empty());
-            let is_told = has_port && is_plain_authority(target);
-            return if is_told { Ok(Form::Authority(target)) } else { Err(Refusal::Target) };
+            let is_place = has_port && is_plain_authority(target);
+            return if is_place { Ok(Form::Authority(target)) } else { Err(Refusal::Target) };
         }
         match target {
             [b'/', ..] => Ok(Form::Origin),
