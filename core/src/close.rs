@@ -70,6 +70,7 @@
 //! | `request_limit` | | | `requests_per_connection` |
 //! | `unread_content` | | | answered with too much of the request's content unread to keep the connection |
 //! | `drained` | | 1001 | the connection was told to drain, and did |
+//! | `made_room` | | | the connection was idle, and another needed its place (`max_connections`) |
 //! | `application` | | | the application gave up on an answer that it had begun |
 //! | `aborted` | | | the driver gave up on the connection |
 
@@ -112,6 +113,9 @@ pub enum CloseReason {
     UnreadContent,
     /// [`Connection::drain`](crate::Connection::drain) was called, and everything was finished.
     Drained,
+    /// It was idle, and another connection needed its place
+    /// ([`Connection::close_idle`](crate::Connection::close_idle)).
+    MadeRoom,
     /// The application gave up on an answer that had begun
     /// ([`Connection::reset`](crate::Connection::reset)).
     Application,
@@ -136,6 +140,7 @@ impl CloseReason {
             CloseReason::RequestLimit,
             CloseReason::UnreadContent,
             CloseReason::Drained,
+            CloseReason::MadeRoom,
             CloseReason::Application,
             CloseReason::Aborted,
         ];
@@ -162,6 +167,7 @@ impl CloseReason {
             CloseReason::RequestLimit => "request_limit",
             CloseReason::UnreadContent => "unread_content",
             CloseReason::Drained => "drained",
+            CloseReason::MadeRoom => "made_room",
             CloseReason::Application => "application",
             CloseReason::Aborted => "aborted",
         }

@@ -129,6 +129,13 @@ impl Common {
         self.is_open() && self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
+    /// Nothing is held, and nothing waits to be sent; of a TLS handshake all has arrived, or nothing.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let tls = self.tls.as_ref().is_none_or(|tls| tls.is_at_rest());
+        self.is_open() && tls && self.held.is_empty() && self.is_flushed()
+    }
+
     /// How many bytes wait to be sent, sealed or not.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {

@@ -485,6 +485,16 @@ impl Connection {
         self.act(now, begin_drain);
     }
 
+    /// Closes in good order if it [is idle](Self::is_idle), so that another connection can have its
+    /// place; over TLS the peer is told by a close_notify. Otherwise it does nothing. True if it closes.
+    pub fn close_idle(&mut self, now: Tick) -> bool {
+        let idle = self.is_idle();
+        if idle {
+            self.act(now, |protocol, common| protocol.make_room(common));
+        }
+        idle
+    }
+
     /// Closes at once, with the driver's reason; does nothing if it is closed already.
     pub fn abort(&mut self, now: Tick, reason: CloseReason) {
         self.act(now, |protocol, common| protocol.close(common, reason));
@@ -631,6 +641,12 @@ impl Connection {
             (Phase::Application, Protocol::WebSocket(_)) => Phase::WebSocket,
             (phase, _) => phase,
         }
+    }
+
+    /// Whether it waits for a request, or for a TLS handshake, of which nothing has arrived, and owes
+    /// the peer nothing: neither side loses anything if it closes.
+    pub fn is_idle(&self) -> bool {
+        !self.unfinished && !self.pulling && self.common.is_at_rest() && self.protocol.is_idle()
     }
 
     /// Memory that the connection owns, in bytes: itself and its heap. At most

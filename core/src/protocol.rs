@@ -172,6 +172,24 @@ impl Protocol {
         }
     }
 
+    /// Nothing of a request has arrived, and none is being answered.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            Protocol::Http1(http) => http.is_idle(),
+            Protocol::WebSocket(_) => false,
+        }
+    }
+
+    /// Ends an idle connection, whose place another needs.
+    #[cold]
+    pub(crate) fn make_room(&mut self, common: &mut Common) {
+        match self {
+            Protocol::Http1(http) => http.make_room(common),
+            Protocol::WebSocket(_) => {}
+        }
+    }
+
     /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
     #[cold]
     pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {

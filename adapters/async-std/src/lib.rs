@@ -52,7 +52,8 @@ pub fn serve<S: Service<K>, K>(
 ) -> Server<AsyncStd, S, K> {
     let listener = StdListener::try_from(listener).and_then(Async::new);
     let listener = listener.expect("the listener was watched before");
-    Server::new(AsyncStd, AsyncListener::new(Arc::new(listener)), config, service)
+    let listener = AsyncListener::new(Arc::new(listener), &config);
+    Server::new(AsyncStd, listener, config, service)
 }
 
 /// The runtime.

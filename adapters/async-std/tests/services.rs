@@ -26,5 +26,5 @@ fn server<S: Service<K>, K>(
 
 fn parts(listener: StdListener) -> (AsyncStd, AsyncListener) {
     let listener = Async::new(listener).expect("a listener");
-    (AsyncStd, AsyncListener::new(Arc::new(listener)))
+    (AsyncStd, AsyncListener::new(Arc::new(listener), &Config::default()))
 }

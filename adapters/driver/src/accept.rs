@@ -1,56 +1,223 @@
 //! Accepting connections: errors of one connection are passed over, a lack of resources is waited
-//! out, and nothing ends the loop.
+//! out, a lack of places too, and nothing ends the loop.
 
+use crate::admission::{Admission, Door};
+use crate::clock;
 use crate::runtime::{Listener, Timer};
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Connections that may fail in a row before the others get their turn.
+const FAILURES: u32 = 64;
+/// How long that is then, so that an error which stays does not keep the thread.
+const BREATH: Duration = Duration::from_millis(1);
+/// Newcomers that are taken in before the listener is dropped.
+const LAST: usize = 4096;
+
+/// A connection that has a place, by its number.
+pub(crate) type Newcomer<S> = (S, SocketAddr, usize);
 
 /// A listener that gets over errors.
 #[derive(Debug)]
-pub(crate) struct Acceptor<L, T> {
+pub(crate) struct Acceptor<L: Listener, T> {
     listener: L,
+    /// Accepted, and without a place.
+    waiting: Option<(L::Socket, SocketAddr)>,
+    door: Door,
     /// How long the last pause was, and what ends it.
     pause: Duration,
     resting: Option<T>,
+    /// When an error was logged.
+    complained: Option<Instant>,
+    /// When a place may be made at the earliest.
+    alarm: Option<T>,
+    /// Connections that have failed since the last that did not.
+    failures: u32,
 }
 
 impl<L: Listener, T: Timer> Acceptor<L, T> {
-    pub(crate) fn new(listener: L) -> Self {
-        Acceptor { listener, pause: Duration::ZERO, resting: None }
+    pub(crate) fn new(listener: L, admission: Arc<Admission>) -> Self {
+        Acceptor {
+            listener,
+            waiting: None,
+            door: Door::new(admission),
+            pause: Duration::ZERO,
+            resting: None,
+            complained: None,
+            alarm: None,
+            failures: 0,
+        }
     }
 
-    /// The next connection.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(L::Socket, SocketAddr)> {
+    /// The next connection, and its place.
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Newcomer<L::Socket>> {
+        if self.waiting.is_none() {
+            self.waiting = Some(ready!(self.poll_socket(cx)));
+        }
+        let number = ready!(self.poll_place(cx));
+        match self.waiting.take() {
+            Some((socket, peer)) => Poll::Ready((socket, peer, number)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<(L::Socket, SocketAddr)> {
         loop {
             if let Some(timer) = &mut self.resting {
-                std::task::ready!(timer.poll(cx));
+                ready!(timer.poll(cx));
                 self.resting = None;
             }
-            match std::task::ready!(self.listener.poll_accept(cx)) {
+            let Poll::Ready(accepted) = self.listener.poll_accept(cx) else {
+                // Nobody is there for whom another should leave.
+                self.door.close();
+                return Poll::Pending;
+            };
+            match accepted {
                 Ok(accepted) => {
-                    self.pause = Duration::ZERO;
+                    (self.pause, self.failures) = (Duration::ZERO, 0);
                     return Poll::Ready(accepted);
                 }
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if is_of_one_connection(&error) => {
+                    self.failures += 1;
+                    if self.failures.is_multiple_of(FAILURES) {
+                        self.rest(BREATH);
+                    }
+                }
                 Err(error) => {
                     self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-                    tracing::warn!(%error, pause = ?self.pause, "cannot accept");
-                    self.resting = Some(T::new(Instant::now() + self.pause));
+                    self.complain(&error);
+                    if is_short_of_descriptors(&error) {
+                        self.door.ask(cx, clock::tick(Instant::now()));
+                    }
+                    self.rest(self.pause);
                 }
             }
         }
     }
+
+    /// Logs an error; one that comes again and again, as many clients may bring about, only now and then.
+    fn complain(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|then| now >= then + LONGEST_PAUSE) {
+            self.complained = Some(now);
+            tracing::warn!(%error, pause = ?self.pause, "cannot accept");
+        }
+    }
+
+    fn rest(&mut self, pause: Duration) {
+        self.resting = Some(T::new(Instant::now() + pause));
+    }
+
+    /// The number of a place for the one that waits.
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        loop {
+            match self.door.enter(cx, clock::tick(Instant::now())) {
+                Ok(number) => {
+                    self.alarm = None;
+                    return Poll::Ready(number);
+                }
+                Err(None) => return Poll::Pending,
+                Err(Some(at)) => {
+                    let Some(at) = clock::instant(at) else { return Poll::Pending };
+                    let alarm = self.alarm.insert(T::new(at));
+                    ready!(alarm.poll(cx));
+                }
+            }
+        }
+    }
+
+    /// Those that have come already, before nobody is accepted any more: for as many as there are places
+    /// for. The one that waits for a place has one.
+    pub(crate) fn accept_last(mut self) -> Vec<Newcomer<L::Socket>> {
+        let mut last = Vec::new();
+        if let Some((socket, peer)) = self.waiting.take() {
+            last.push((socket, peer, self.door.enter_now()));
+        }
+        for _ in 0..LAST {
+            let Some(number) = self.door.admission().try_enter() else { break };
+            let accepted = self.listener.accept_now();
+            match accepted {
+                Ok(Some((socket, peer))) => last.push((socket, peer, number)),
+                Ok(None) => {
+                    self.door.admission().leave(number);
+                    break;
+                }
+                Err(error) => {
+                    self.door.admission().leave(number);
+                    if !is_of_one_connection(&error) {
+                        break;
+                    }
+                }
+            }
+        }
+        last
+    }
 }
 
-/// The connection was gone before it was accepted; the next one may be well.
+/// The connection was gone before it was accepted, or is not to be, or the network failed; the next one
+/// may be well.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused | Interrupted)
+    let told = matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | ConnectionRefused
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | PermissionDenied
+            | TimedOut
+    );
+    told || is_of_the_network(error)
+}
+
+/// The errors that accept(2) passes on from the network, and that of a firewall.
+#[cfg(unix)]
+fn is_of_the_network(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const NONET: Errno = Errno::NONET;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const NONET: Errno = Errno::NETDOWN;
+    let errors = [
+        Errno::NETDOWN,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        NONET,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+        Errno::PERM,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| errors.contains(&error))
+}
+
+/// The process or the system has as many files open as it may: a connection that ends helps.
+#[cfg(unix)]
+fn is_short_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let error = Errno::from_io_error(error);
+    matches!(error, Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// That is not told here.
+#[cfg(not(unix))]
+fn is_short_of_descriptors(_: &io::Error) -> bool {
+    false
+}
+
+/// There is nothing to add here.
+#[cfg(not(unix))]
+fn is_of_the_network(_: &io::Error) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -60,6 +227,11 @@ mod tests {
 
     /// Fails as it is told to, then accepts.
     struct Failing(Vec<io::Error>);
+
+    fn acceptor(errors: Vec<io::Error>) -> Acceptor<Failing, Once> {
+        let admission = Admission::new(portcullis::ConnectionLimit::Count(1));
+        Acceptor::new(Failing(errors), Arc::new(admission))
+    }
 
     impl Listener for Failing {
         type Socket = ();
@@ -92,7 +264,7 @@ mod tests {
         let emfile = || io::Error::from_raw_os_error(24);
         let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
         let errors = (0..9).map(|_| emfile()).chain([aborted]).collect();
-        let mut acceptor = Acceptor::<_, Once>::new(Failing(errors));
+        let mut acceptor = acceptor(errors);
         let mut cx = Context::from_waker(Waker::noop());
         let mut pauses = Vec::new();
         while acceptor.poll_accept(&mut cx).is_pending() {
@@ -100,5 +272,55 @@ mod tests {
         }
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         assert_eq!(acceptor.pause, Duration::ZERO, "and is forgotten after a success");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_goes_wrong_on_the_network_delays_nobody() {
+        use rustix::io::Errno;
+        let numbers = [
+            Errno::NETDOWN,
+            Errno::PROTO,
+            Errno::NOPROTOOPT,
+            Errno::HOSTDOWN,
+            Errno::NONET,
+            Errno::HOSTUNREACH,
+            Errno::OPNOTSUPP,
+            Errno::NETUNREACH,
+            Errno::CONNABORTED,
+            Errno::PERM,
+        ];
+        let errors = numbers.iter().flat_map(|error| [(*error).into(), (*error).into()]).collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(acceptor(errors).poll_accept(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn connections_that_fail_one_after_the_other_let_others_have_their_turn() {
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let mut acceptor = acceptor((0..2 * FAILURES + 1).map(|_| reset()).collect());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut turns = 0;
+        while acceptor.poll_accept(&mut cx).is_pending() {
+            turns += 1;
+        }
+        assert_eq!(turns, 2);
+    }
+
+    #[test]
+    fn who_has_come_is_taken_in_as_far_as_there_are_places() {
+        let admission = Arc::new(Admission::new(portcullis::ConnectionLimit::Count(3)));
+        let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
+        let mut acceptor = Acceptor::<_, Once>::new(Failing(vec![aborted]), admission.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready((.., number)) = acceptor.poll_accept(&mut cx) else { panic!("nobody") };
+        assert_eq!(number, 0);
+        assert_eq!(acceptor.accept_last().len(), 2);
+        assert_eq!(admission.try_enter(), None);
+
+        let mut acceptor = Acceptor::<_, Once>::new(Failing(Vec::new()), admission.clone());
+        assert!(acceptor.poll_accept(&mut cx).is_pending(), "there is no place");
+        assert_eq!(acceptor.accept_last().len(), 1, "and none for those that come behind it");
+        assert!(!admission.asks());
     }
 }

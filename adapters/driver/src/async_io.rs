@@ -8,6 +8,7 @@
 use crate::runtime;
 use crate::tcp;
 use ::async_io::{Async, ReadableOwned, Timer};
+use portcullis::Config;
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,6 +21,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct AsyncListener {
     listener: Arc<Async<TcpListener>>,
+    options: tcp::Options,
     /// Waits for the next connection. It has a place of its own among those who do: others may accept
     /// from the same listener.
     arrival: Option<ReadableOwned<TcpListener>>,
@@ -38,11 +40,10 @@ pub struct AsyncSocket {
 pub struct AsyncTimer(Timer);
 
 impl AsyncListener {
-    /// Accepts from `listener`, and keeps the kernel from holding much for those who do not read
-    /// ([`tcp::limit_unsent`]).
-    pub fn new(listener: Arc<Async<TcpListener>>) -> Self {
-        tcp::limit_unsent(listener.get_ref());
-        AsyncListener { listener, arrival: None }
+    /// Accepts from `listener`, whose sockets have the [options](tcp::Options) that `config` asks for.
+    pub fn new(listener: Arc<Async<TcpListener>>, config: &Config) -> Self {
+        let options = tcp::Options::new(listener.get_ref(), config);
+        AsyncListener { listener, options, arrival: None }
     }
 }
 
@@ -56,6 +57,7 @@ impl runtime::Listener for AsyncListener {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok((stream, peer)) => {
                     self.arrival = None;
+                    self.options.complete(&stream);
                     tcp::send_at_once(&stream);
                     let stream = Async::new(stream)?;
                     return Poll::Ready(Ok((AsyncSocket { stream, emptied: false }, peer)));

@@ -3,14 +3,11 @@
 //! The application's polling is what asks for content: nothing is read before it. Both ends meet in
 //! an [`Upload`], which exists only for requests that have content.
 
-use crate::waiting::{Place, Waiting};
+use crate::upload::Upload;
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use portcullis::ResetReason;
-use std::collections::VecDeque;
 use std::fmt;
-use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -59,7 +56,7 @@ impl Body {
     /// only before the handler's first await: then a declared length is held against it (413).
     pub fn set_limit(&self, limit: Option<u64>) {
         if let Some(upload) = &self.upload {
-            upload.0.visit(|state, _| state.limit = Some(limit));
+            upload.set_limit(limit);
         }
     }
 }
@@ -91,9 +88,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.upload {
             None => true,
-            Some(upload) => upload
-                .0
-                .visit(|state, _| state.data.is_empty() && matches!(state.end, Some(Ok(None)))),
+            Some(upload) => upload.is_at_end(),
         }
     }
 
@@ -102,98 +97,10 @@ impl http_body::Body for Body {
     }
 }
 
-/// Where the driver and the application meet.
-#[derive(Debug, Default)]
-pub(crate) struct Upload(Place<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    data: VecDeque<Bytes>,
-    end: Option<Result<Option<HeaderMap>, BodyError>>,
-    wanted: bool,
-    /// The reader has asked for content, and has not been asked since whether it still waits.
-    is_read: bool,
-    is_abandoned: bool,
-    limit: Option<Option<u64>>,
-    reader: Waiting,
-    driver: Waiting,
-}
-
-impl Upload {
-    /// What the application asks for: a limit for its content, and whether it wants some.
-    pub(crate) fn wishes(&self, cx: &Context<'_>) -> (Option<Option<u64>>, bool) {
-        self.0.visit(|state, calls| {
-            state.driver.register(cx, calls);
-            (state.limit.take(), take(&mut state.wanted))
-        })
-    }
-
-    /// Wakes the reader, to see whether it asks again.
-    pub(crate) fn ask_reader(&self) {
-        self.0.visit(|state, calls| {
-            state.is_read = false;
-            state.reader.wake(calls);
-        });
-    }
-
-    /// Whether the reader has asked for content since then.
-    pub(crate) fn is_read(&self) -> bool {
-        self.0.visit(|state, _| state.is_read)
-    }
-
-    /// Nobody reads any more: the body was dropped.
-    fn abandon(&self) {
-        let _left = self.0.visit(|state, _| {
-            (state.wanted, state.is_read, state.is_abandoned) = (false, false, true);
-            (state.reader.leave(), take(&mut state.data))
-        });
-    }
-
-    pub(crate) fn push(&self, data: Bytes) {
-        self.0.visit(|State { data: waiting, reader, driver, is_abandoned, .. }, calls| {
-            if !*is_abandoned {
-                waiting.push_back(data);
-                reader.wake_from(driver, calls);
-            }
-        });
-    }
-
-    /// The content ended, well or not; only the first end counts.
-    pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
-        let _driver = self.0.visit(|State { end: known, reader, driver, .. }, calls| {
-            if known.is_some() {
-                return None;
-            }
-            *known = Some(end);
-            reader.wake_from(driver, calls);
-            driver.leave()
-        });
-    }
-
-    fn poll_frame(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0.visit(|state, calls| {
-            if let Some(data) = state.data.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            match &mut state.end {
-                None => {}
-                Some(Ok(trailers)) => {
-                    let trailers = trailers.take();
-                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(*error))),
-            }
-            (state.wanted, state.is_read) = (true, true);
-            state.reader.register(cx, calls);
-            state.driver.call(cx, calls);
-            Poll::Pending
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upload::Pace;
     use http_body::Body as _;
     use std::task::Waker;
 
@@ -207,11 +114,11 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         let upload = Arc::new(Upload::default());
         let mut body = Body::new(upload.clone(), Some(3));
-        assert_eq!(upload.wishes(&cx), (None, false));
+        assert_eq!(upload.wishes(&cx).wanted, None);
         assert!(poll(&mut body).is_pending());
-        assert_eq!(upload.wishes(&cx), (None, true));
-        assert_eq!(upload.wishes(&cx), (None, false), "a wish is told once");
-        upload.push(Bytes::from_static(b"abc"));
+        assert_eq!(upload.wishes(&cx).wanted, Some(Pace::Slow));
+        assert_eq!(upload.wishes(&cx).wanted, None, "a wish is told once");
+        upload.push(b"abc");
         assert_eq!(poll(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"abc")))));
         assert_eq!(body.size_hint().exact(), Some(0));
         upload.end(Ok(None));
@@ -224,7 +131,7 @@ mod tests {
     fn an_early_end_is_an_error_after_the_data() {
         let upload = Arc::new(Upload::default());
         let mut body = Body::new(upload.clone(), None);
-        upload.push(Bytes::from_static(b"abc"));
+        upload.push(b"abc");
         upload.end(Err(BodyError::Reset(ResetReason::Truncated)));
         assert_eq!(poll(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"abc")))));
         let error = BodyError::Reset(ResetReason::Truncated);

@@ -1,10 +1,9 @@
-//! What a server tells its connections: go on, drain, or end; and who is still there.
+//! What a server tells its connections: go on, drain, or end; and how many are still there.
 
+use crate::admission::Admission;
 use crate::waiting::{Place, Waiting};
-use slab::Slab;
-use std::mem::replace;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::task::{Context, Waker};
+use std::task::Context;
 
 /// The order that is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +17,13 @@ pub(crate) enum Order {
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     order: AtomicU8,
-    members: Place<Members>,
+    census: Place<Census>,
 }
 
 #[derive(Debug, Default)]
-struct Members {
-    /// Those that wait to be told, one a connection.
-    wakers: Slab<Waker>,
+struct Census {
+    /// How many are there.
+    here: usize,
     /// Waits until all have left.
     last: Waiting,
     /// How many were cut off by the drain timeout.
@@ -42,54 +41,41 @@ impl Control {
         }
     }
 
-    /// Gives an order, and wakes all who have to hear it. Orders only get sterner.
-    pub(crate) fn give(&self, order: Order) {
+    /// Gives an order, and wakes all who have to hear it, among the others that have a place. Orders
+    /// only get sterner.
+    pub(crate) fn give(&self, order: Order, admission: &Admission) {
         let before = self.order.fetch_max(order as u8, SeqCst);
         if before < order as u8 {
-            self.members.visit(|members, calls| {
-                members.wakers.iter().for_each(|(_, waker)| calls.wake(waker.clone()));
-            });
+            admission.wake_all();
         }
     }
 
-    /// Counts a connection in; the answer is its number.
-    pub(crate) fn join(&self, waker: &Waker) -> usize {
-        self.members.visit(|members, _| members.wakers.insert(waker.clone()))
-    }
-
-    /// Notes that the connection's task has another waker now.
-    pub(crate) fn moved(&self, member: usize, waker: &Waker) {
-        // The old one is dropped behind the visit.
-        let _old = self.members.visit(|members, _| {
-            members.wakers.get_mut(member).map(|old| replace(old, waker.clone()))
-        });
+    /// Counts a connection in.
+    pub(crate) fn join(&self) {
+        self.census.visit(|census, _| census.here += 1);
     }
 
     /// Counts a connection out.
-    pub(crate) fn leave(&self, member: usize, cut: bool) {
-        // So is its waker.
-        let _own = self.members.visit(|members, calls| {
-            let own = members.wakers.try_remove(member);
+    pub(crate) fn leave(&self, cut: bool) {
+        self.census.visit(|census, calls| {
+            census.here -= 1;
             if self.order() != Order::Run {
-                let count = if cut { &mut members.cut } else { &mut members.finished };
+                let count = if cut { &mut census.cut } else { &mut census.finished };
                 *count += 1;
             }
-            if members.wakers.is_empty() {
-                // A server that had many connections should not keep the room for them.
-                members.wakers.shrink_to_fit();
-                members.last.wake(calls);
+            if census.here == 0 {
+                census.last.wake(calls);
             }
-            own
         });
     }
 
     /// How many have finished and how many were cut, once all have left.
     pub(crate) fn all_left(&self, cx: &Context<'_>) -> Option<(u64, u64)> {
-        self.members.visit(|members, calls| {
-            if members.wakers.is_empty() {
-                return Some((members.finished, members.cut));
+        self.census.visit(|census, calls| {
+            if census.here == 0 {
+                return Some((census.finished, census.cut));
             }
-            members.last.register(cx, calls);
+            census.last.register(cx, calls);
             None
         })
     }
@@ -98,9 +84,10 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis::ConnectionLimit;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
+    use std::task::{Wake, Waker};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -117,16 +104,21 @@ mod tests {
         let count = Arc::new(Count::default());
         let server = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
-        let (one, two) = (control.join(&waker), control.join(&waker));
-        control.give(Order::Drain);
-        control.give(Order::Drain);
+        let admission = Admission::new(ConnectionLimit::Count(2));
+        for _ in 0..2 {
+            control.join();
+            let number = admission.try_enter().expect("a place");
+            admission.moved(number, &waker);
+        }
+        control.give(Order::Drain, &admission);
+        control.give(Order::Drain, &admission);
         assert_eq!((control.order(), count.0.load(SeqCst)), (Order::Drain, 2));
         let server_waker = Waker::from(server.clone());
         let cx = Context::from_waker(&server_waker);
         assert_eq!(control.all_left(&cx), None);
-        control.leave(one, false);
+        control.leave(false);
         assert_eq!(server.0.load(SeqCst), 0);
-        control.leave(two, true);
+        control.leave(true);
         assert_eq!(server.0.load(SeqCst), 1);
         assert_eq!(control.all_left(&cx), Some((1, 1)));
     }

@@ -7,9 +7,15 @@
 //! Time comes after all that: before a deadline passes, everything that has arrived, or that the peer
 //! has taken, is taken into account. See [`Drive::expire`].
 
+mod panic;
+mod room;
+
+use crate::accept::Newcomer;
 use crate::clock;
 use crate::control::Order;
 use crate::exchange::Exchange;
+use crate::guard::guarded;
+use crate::membership::Membership;
 use crate::runtime::{Runtime, Socket};
 use crate::scratch::{self, Scratch};
 use crate::service::Service;
@@ -58,8 +64,7 @@ pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
     exchange: Exchange<S, K>,
     timer: LazyTimer<R::Timer>,
     share: Share,
-    /// The number among the server's connections, and the waker it is told by.
-    member: Option<(usize, Waker)>,
+    membership: Membership,
     shut_down: bool,
     /// The last read would have filled a usual buffer: the next one gets more, if it may.
     filled: bool,
@@ -78,7 +83,8 @@ pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
 impl<R: Runtime, S: Service<K>, K> Unpin for Drive<R, S, K> {}
 
 impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
-    pub(crate) fn new(shared: Arc<Shared<S>>, socket: R::Socket, peer: SocketAddr) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<S>>, newcomer: Newcomer<R::Socket>) -> Self {
+        let (socket, peer, number) = newcomer;
         let now = clock::tick(Instant::now());
         let mut connection = Connection::new(shared.config.clone(), now);
         if R::Socket::IS_MEASURED {
@@ -88,12 +94,12 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         Drive {
             connection,
             share: Share::new(&shared.stats),
+            membership: Membership::join(&shared, number),
             shared,
             socket,
             peer,
             exchange: Exchange::new(),
             timer: LazyTimer::new(),
-            member: None,
             shut_down: false,
             filled: false,
             drained: false,
@@ -104,11 +110,10 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     fn obey(&mut self, cx: &Context<'_>, now: Tick) {
-        match &self.member {
-            Some((_, waker)) if waker.will_wake(cx.waker()) => {}
-            _ => self.enroll(cx.waker()),
+        if !self.membership.is_told_by(cx) {
+            self.enroll(cx.waker());
         }
-        // After joining, so that no order falls in between.
+        // After that, so that no order falls in between.
         match self.shared.control.order() {
             Order::Run => {}
             Order::Drain => self.connection.drain(now),
@@ -119,15 +124,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     /// Says by which waker this task is to be woken from now on.
     #[cold]
     fn enroll(&mut self, waker: &Waker) {
-        let control = &self.shared.control;
-        let member = match &self.member {
-            None => control.join(waker),
-            Some((member, _)) => {
-                control.moved(*member, waker);
-                *member
-            }
-        };
-        self.member = Some((member, waker.clone()));
+        self.membership.moved(&self.shared, waker);
         self.timer.moved();
     }
 
@@ -140,6 +137,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             match self.socket.poll_write(cx, slices.get(..count).unwrap_or_default()) {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     self.connection.sent(now, bytes);
+                    self.exchange.allowance.moved(bytes);
                     moved = true;
                 }
                 Poll::Ready(_) => {
@@ -158,8 +156,10 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             return false;
         }
         let usual = self.shared.config.receive_buffer_limit() as usize;
-        let size = if self.filled { self.connection.receive_limit() } else { usual };
-        let buffer = scratch.read(size);
+        let limit = if self.filled { self.connection.receive_limit() } else { usual };
+        // What a usual read brings needs no large one.
+        let large = limit >= 2 * usual;
+        let buffer = scratch.read(if large { limit } else { usual }, large);
         match self.socket.poll_read(cx, buffer) {
             Poll::Pending => {
                 self.drained = true;
@@ -172,11 +172,12 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             }
             Poll::Ready(Ok(bytes)) => {
                 self.filled = bytes >= usual;
+                self.exchange.allowance.moved(bytes);
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
                 if let Some((kind, place)) = self.receive(cx, now, read) {
-                    let bytes = scratch.share(place);
+                    let (bytes, kept) = scratch.share(place);
                     match kind {
-                        Kind::Content => self.exchange.on_data(bytes),
+                        Kind::Content => self.exchange.on_data(bytes, kept),
                         Kind::Message => {
                             self.exchange.on_message(now, &mut self.connection, bytes.into());
                         }
@@ -223,7 +224,13 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             {
                 return Some((kind, place));
             }
+            // A large read has brought content, all of which comes before anything else in it: what is
+            // left behind a request may be held.
+            let may_stop = ends_turn(&event);
             exchange.on_event(cx, now, connection, event, shared, *peer);
+            if may_stop && exchange.allowance.is_spent() {
+                break;
+            }
         }
         None
     }
@@ -234,8 +241,12 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         let mut events = connection.resume(now);
         let mut moved = false;
         while let Some((connection, event)) = events.next() {
+            let may_stop = ends_turn(&event);
             exchange.on_event(cx, now, connection, event, shared, *peer);
             moved = true;
+            if may_stop && exchange.allowance.is_spent() {
+                break;
+            }
         }
         moved
     }
@@ -266,9 +277,14 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Goes round until there is nothing left to do now.
+    #[inline(always)]
     fn attend(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> Poll<()> {
         for _ in 0..ROUNDS {
-            if self.round(cx, now, scratch) {
+            let goes_on = self.round(cx, now, scratch);
+            if self.exchange.allowance.is_spent() {
+                return self.end_turn(cx, now);
+            }
+            if goes_on {
                 continue;
             }
             let status = self.connection.status();
@@ -294,7 +310,20 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         }
         // There is no end of it, but time goes on all the same.
         self.connection.tick(now);
-        cx.waker().wake_by_ref();
+        R::yield_now(cx);
+        Poll::Pending
+    }
+
+    /// Others have their turn before this is done with what there is to do. The peer is not charged for
+    /// what was not looked at; only what runs whatever it does goes on.
+    #[cold]
+    fn end_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
+        if let Some((at, Timer::Drain | Timer::ConnectionAge)) = self.connection.deadline()
+            && at <= now
+        {
+            self.connection.tick(now);
+        }
+        R::yield_now(cx);
         Poll::Pending
     }
 
@@ -339,7 +368,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     /// it of what was taken, and a reader may have given up. Ready if there is more to do now.
     fn expire(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick, timer: Timer) -> Poll<()> {
         if self.connection.wants_read() && self.socket.has_arrived() {
-            cx.waker().wake_by_ref();
+            R::yield_now(cx);
             return Poll::Pending;
         }
         if self.connection.unacknowledged() > 0
@@ -372,12 +401,28 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         Poll::Ready(())
     }
 
+    /// Does what there is to do, with what is the thread's.
+    #[inline(always)]
+    fn take_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
+        scratch::with(|scratch| {
+            scratch.lend(&mut self.connection);
+            let mut polled = self.attend(cx, now, scratch);
+            if polled.is_pending() && self.shared.admission.asks() {
+                polled = self.make_room(cx, now, scratch);
+            }
+            scratch.take_back(&mut self.connection);
+            self.count(now);
+            polled
+        })
+    }
+
     /// Brings the server's counters up to date.
-    fn count(&mut self) {
+    fn count(&mut self, now: Tick) {
         if !self.over {
-            let Drive { connection, shared, share, .. } = self;
-            let (phase, memory) = (connection.phase(), connection.memory());
-            share.update(&shared.stats, phase, memory, connection.requests());
+            let Drive { connection, exchange, shared, share, .. } = self;
+            let (phase, memory) = (connection.phase(), connection.memory() + exchange.memory());
+            let requests = share.update(&shared.stats, phase, memory, connection.requests());
+            self.stand(phase, requests, now);
         }
     }
 
@@ -392,15 +437,18 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         let requests = self.connection.requests();
         tracing::debug!(peer = %self.peer, %reason, requests, "closed");
         self.share.close(&self.shared.stats, reason, requests);
-        if let Some((member, _)) = self.member.take() {
-            self.shared.control.leave(member, reason == CloseReason::Expired(Timer::Drain));
-        }
+        self.membership.leave(&self.shared, reason == CloseReason::Expired(Timer::Drain));
     }
 }
 
 /// Whether the socket is not read though the connection is in use.
 fn is_unwatched(status: Status) -> bool {
     matches!(status, Status::Open { read: false, .. })
+}
+
+/// Whether others may get their turn behind this event: the application has worked for it.
+fn ends_turn(event: &Event<'_>) -> bool {
+    matches!(event, Event::Request { .. } | Event::Message { .. })
 }
 
 impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
@@ -410,15 +458,13 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
         // One look at the clock: a poll is short, and what a handler waits for is another poll.
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
-        self.exchange.woken();
+        self.exchange.woken(now);
         self.drained = false;
-        scratch::with(|scratch| {
-            scratch.lend(&mut self.connection);
-            let polled = self.attend(cx, now, scratch);
-            scratch.take_back(&mut self.connection);
-            self.count();
-            polled
-        })
+        let this = &mut *self;
+        match guarded(|| this.take_turn(cx, now)) {
+            Some(polled) => polled,
+            None => this.recover(cx, now),
+        }
     }
 }
 

@@ -3,13 +3,16 @@
 //! In: events of the connection. Out: actions on it. The handler is polled on the connection's own
 //! task; it is boxed while it runs, and gone when its answer is complete.
 
-use crate::body::{BodyError, Upload};
+use crate::allowance::{Allowance, HANDLER, PIECE};
+use crate::body::BodyError;
+use crate::guard::guarded;
 use crate::incoming::{Incoming, Left, Reply};
 use crate::link::Link;
 use crate::presence::Presence;
 use crate::service::{BoxError, Service};
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
+use crate::upload::Upload;
 use crate::websocket::{Accepting, CloseFrame, Closed, Meeting, Message, Messaging};
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_LENGTH;
@@ -17,7 +20,9 @@ use http::response::Parts;
 use http::{HeaderMap, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use portcullis::{Begun, BodyLength, Connection, Event, Misuse, RequestHead, StreamId, Tick};
+use portcullis::{
+    Begun, BodyLength, CloseReason, Connection, Event, Misuse, RequestHead, StreamId, Tick,
+};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +34,7 @@ pub struct PeerAddress(pub SocketAddr);
 
 pin_project! {
     #[project = WorkProjection]
+    #[project_ref = WorkRef]
     enum Work<F, B> {
         Handling { #[pin] future: F },
         Answering { #[pin] answer: Answering<B> },
@@ -64,6 +70,10 @@ pub(crate) struct Exchange<S: Service<K>, K> {
     presence: Option<Arc<Presence>>,
     /// Something happened that the application may be waiting for.
     due: bool,
+    /// The service is writing an answer.
+    answering: bool,
+    /// How much of the connection's turn is left.
+    pub(crate) allowance: Allowance,
 }
 
 /// How far a step came.
@@ -78,7 +88,15 @@ enum Outcome {
 
 impl<S: Service<K>, K> Exchange<S, K> {
     pub(crate) const fn new() -> Self {
-        Exchange { stream: None, activity: None, upload: None, presence: None, due: false }
+        Exchange {
+            stream: None,
+            activity: None,
+            upload: None,
+            presence: None,
+            due: false,
+            answering: false,
+            allowance: Allowance::new(),
+        }
     }
 
     /// Whether the application may get on if it is polled.
@@ -86,9 +104,25 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.due && self.activity.is_some()
     }
 
-    /// The task was woken, for whatever reason.
-    pub(crate) fn woken(&mut self) {
+    /// Whether the application is at work.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.activity.is_some()
+    }
+
+    /// The task was woken, for whatever reason: its turn begins.
+    pub(crate) fn woken(&mut self, now: Tick) {
         self.due = true;
+        self.allowance.renew(now);
+    }
+
+    /// Bytes that are held for the peer here: content that waits for the handler, or for room.
+    pub(crate) fn memory(&self) -> usize {
+        let upload = self.upload.as_ref().map_or(0, |upload| upload.memory());
+        let answer = match &self.activity {
+            Some(Activity::Work(work)) => work.as_ref().as_pin_ref().map_or(0, Work::memory),
+            Some(Activity::Messaging(_)) | None => 0,
+        };
+        upload + answer
     }
 
     /// Something was written. Who could not send all of a message is told by an event.
@@ -114,7 +148,11 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 self.begin(now, connection, stream, &head, shared, peer);
                 self.poll(cx, now, connection);
             }
-            Event::Data { data, .. } => self.on_data(Bytes::copy_from_slice(data)),
+            Event::Data { data, .. } => {
+                if let Some(upload) = &self.upload {
+                    upload.push(data);
+                }
+            }
             Event::End { trailers, .. } => {
                 if let Some(upload) = &self.upload {
                     upload.end(Ok(trailers.to_http()));
@@ -155,11 +193,11 @@ impl<S: Service<K>, K> Exchange<S, K> {
         }
     }
 
-    /// Takes in content.
-    pub(crate) fn on_data(&mut self, data: Bytes) {
+    /// Takes in content, which keeps `kept` bytes alive.
+    pub(crate) fn on_data(&mut self, data: Bytes, kept: usize) {
         self.due = true;
         if let Some(upload) = &self.upload {
-            upload.push(data);
+            upload.push_shared(data, kept);
         }
     }
 
@@ -172,18 +210,22 @@ impl<S: Service<K>, K> Exchange<S, K> {
         shared: &Shared<S>,
         peer: SocketAddr,
     ) {
+        // Known in case that it panics.
+        self.stream = Some(stream);
         let mut left = Left::default();
         let link = Link { now, connection, stream };
-        let tell_peer = shared.tell_peer;
-        let incoming = Incoming { link, head, peer, tell_peer, left: &mut left };
+        let (tell_peer, answering) = (shared.tell_peer, &mut self.answering);
+        let incoming = Incoming { link, head, peer, tell_peer, left: &mut left, answering };
         // Each is made where it stays: moving a handler costs more than the branch.
         let work = match shared.service.call(incoming) {
             Reply(Some(future)) => spare::boxed(|| Work::Handling { future }),
-            Reply(None) if left.content.is_empty() => return,
+            Reply(None) if left.content.is_empty() => {
+                self.stream = None;
+                return;
+            }
             Reply(None) => spare::boxed(|| Work::Finishing { content: left.content }),
         };
         self.activity = Some(Activity::Work(work));
-        self.stream = Some(stream);
         self.upload = left.upload;
         self.presence = left.presence;
     }
@@ -224,13 +266,15 @@ impl<S: Service<K>, K> Exchange<S, K> {
     /// Lets the application work as far as it can.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Tick, connection: &mut Connection) {
         self.due = false;
+        self.allowance.work(HANDLER);
         let Some(stream) = self.stream else { return };
         let mut link = Link { now, connection, stream };
         let outcome = match &mut self.activity {
             Some(Activity::Work(work)) => {
                 let Some(work) = work.as_mut().as_pin_mut() else { return };
-                let upload = self.upload.as_deref();
-                work.poll_work(cx, &mut Step { link, upload })
+                let (upload, allowance) = (self.upload.as_deref(), &mut self.allowance);
+                let step = Step { link, upload, allowance };
+                work.poll_work(cx, step)
             }
             Some(Activity::Messaging(messaging)) => match messaging.poll(cx, &mut link) {
                 true => Outcome::Over,
@@ -254,6 +298,23 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 self.poll(cx, now, connection);
             }
         }
+    }
+
+    /// What was called in an event or a poll has panicked: the service, its handler, the content of its
+    /// answer, or the handler of a websocket.
+    #[cold]
+    pub(crate) fn panicked(&mut self, now: Tick, connection: &mut Connection) {
+        if let Some(Activity::Messaging(messaging)) = &mut self.activity {
+            return messaging.panicked();
+        }
+        match self.stream {
+            Some(stream) if !self.answering => Link { now, connection, stream }.give_up(),
+            // The answer may end anywhere within its head.
+            _ => connection.abort(now, CloseReason::Application),
+        }
+        // What is left of it may panic once more.
+        let _ = guarded(|| self.put_away());
+        self.end(Err(BodyError::Closed));
     }
 
     /// Leaves the handler's box for the next one.
@@ -294,6 +355,7 @@ impl<S: Service<K>, K> Drop for Exchange<S, K> {
 struct Step<'a> {
     link: Link<'a>,
     upload: Option<&'a Upload>,
+    allowance: &'a mut Allowance,
 }
 
 impl Step<'_> {
@@ -335,7 +397,8 @@ where
     F: Future<Output = Result<Response<B>, BoxError>>,
     B: http_body::Body<Error: Into<BoxError>>,
 {
-    fn poll_work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, step: &mut Step<'_>) -> Outcome {
+    fn poll_work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut step: Step<'_>) -> Outcome {
+        let step = &mut step;
         let polled = match self.as_mut().project() {
             WorkProjection::Answering { answer } => return answer.poll_answer(cx, step),
             WorkProjection::Finishing { content } => {
@@ -361,6 +424,17 @@ where
     }
 }
 
+impl<F, B> Work<F, B> {
+    /// Bytes that wait for room.
+    fn memory(self: Pin<&Self>) -> usize {
+        match self.project_ref() {
+            WorkRef::Answering { answer } => answer.data.len(),
+            WorkRef::Finishing { content } => content.len(),
+            WorkRef::Handling { .. } => 0,
+        }
+    }
+}
+
 impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
     fn begin(
         mut self: Pin<&mut Self>,
@@ -375,10 +449,13 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         // What was wished for until here counts before the answer: a limit, or the 100 (Continue) that
         // goes ahead of it.
         step.link.pass_wishes(step.upload, cx);
+        if let Err(error) = polled {
+            // Nothing is out yet.
+            return step.fail("the answer's content failed", error);
+        }
         let this = self.as_mut().project();
-        let is_whole = length == Some(this.data.len() as u64)
-            && polled.is_ok()
-            && (*this.ended || this.body.is_end_stream());
+        let is_whole =
+            length == Some(this.data.len() as u64) && (*this.ended || this.body.is_end_stream());
         let begun = if is_whole {
             step.link.answer(parts.status, parts.headers.iter(), this.data)
         } else {
@@ -391,14 +468,16 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             Ok(Begun::Complete) | Err(Misuse::UnknownStream) => return Outcome::Over,
             Err(misuse) => return step.fail("the handler's answer cannot be sent", misuse),
         }
-        match polled {
-            Ok(()) => self.poll_answer(cx, step),
-            Err(error) => step.fail("the answer's content failed", error),
-        }
+        self.poll_answer(cx, step)
     }
 
     fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>, step: &mut Step<'_>) -> Outcome {
         loop {
+            if step.allowance.is_spent() {
+                // The task comes again at once.
+                return Outcome::Waits;
+            }
+            step.allowance.work(PIECE);
             if step.link.room() > 0
                 && let Err(error) = self.as_mut().poll_data(cx)
             {

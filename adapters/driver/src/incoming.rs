@@ -1,10 +1,11 @@
 //! A request as a service first sees it: its head lies where it was read, and nothing was made of it.
 
 use crate::PeerAddress;
-use crate::body::{Body, Upload};
+use crate::body::Body;
 use crate::link::Link;
 use crate::presence::{Disconnected, Presence};
 use crate::spare;
+use crate::upload::Upload;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode};
@@ -20,6 +21,8 @@ pub struct Incoming<'r> {
     pub(crate) peer: SocketAddr,
     pub(crate) tell_peer: bool,
     pub(crate) left: &'r mut Left,
+    /// An answer is being written, with fields that the service makes on the way.
+    pub(crate) answering: &'r mut bool,
 }
 
 /// What a service makes of an [`Incoming`] request.
@@ -65,7 +68,10 @@ impl Incoming<'_> {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         mut content: Bytes,
     ) -> Reply<F> {
-        match self.link.answer(status, fields.into_iter(), &mut content) {
+        *self.answering = true;
+        let answered = self.link.answer(status, fields.into_iter(), &mut content);
+        *self.answering = false;
+        match answered {
             Ok(Begun::Open) => self.left.content = content,
             Ok(Begun::Complete) | Err(Misuse::UnknownStream) => {}
             Err(misuse) => self.link.fail("the service's answer cannot be sent", misuse),

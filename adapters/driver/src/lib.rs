@@ -9,9 +9,13 @@
 //! |---|---|
 //! | `server` | accepts, spawns, drains: the future that an adapter returns |
 //! | `accept` | gets over errors of the listener |
-//! | `drive` | the loop of one connection |
+//! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
+//! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
 //! | `exchange` | one request on its way through the application |
 //! | `body` | a request's content, asked for by polling |
+//! | `upload` | the same on its way from the driver |
+//! | `allowance` | how much a connection may do before others get their turn |
+//! | `guard` | gets over a handler that panics |
 //! | `websocket` | websockets for handlers: a stream and a sink of messages |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
@@ -28,6 +32,8 @@
 #![deny(missing_docs)]
 
 mod accept;
+mod admission;
+mod allowance;
 #[cfg(feature = "async-io")]
 mod async_io;
 mod body;
@@ -35,8 +41,10 @@ mod clock;
 mod control;
 mod drive;
 mod exchange;
+mod guard;
 mod incoming;
 mod link;
+mod membership;
 mod presence;
 mod runtime;
 mod scratch;
@@ -47,11 +55,13 @@ mod spare;
 mod stats;
 pub mod tcp;
 mod timer;
+mod upload;
 mod waiting;
 mod websocket;
 
 #[cfg(feature = "async-io")]
 pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer};
+pub use admission::Admission;
 pub use body::{Body, BodyError};
 pub use exchange::PeerAddress;
 pub use incoming::{Incoming, Reply};
@@ -59,5 +69,5 @@ pub use presence::{Disconnected, Draining};
 pub use runtime::{Listener, Runtime, Socket, Timer};
 pub use server::{Report, Server};
 pub use service::{BoxError, Function, FunctionAnswer, Native, Service, Tower, TowerAnswer};
-pub use stats::{Snapshot, Stats};
+pub use stats::{Snapshot, Stats, memory_bound};
 pub use websocket::{CloseFrame, Closed, Message, Upgrade, WebSocket, refuse_upgrade};

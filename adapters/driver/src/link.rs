@@ -1,12 +1,12 @@
 //! A connection at one of its streams: what the application's side does to it.
 
-use crate::body::Upload;
 use crate::clock;
+use crate::upload::{Pace, Upload, Wishes};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use portcullis::websocket::{Accepted, Options};
-use portcullis::{Begun, BodyLength, Connection, Misuse, Refusal, StreamId, Tick};
+use portcullis::{Begun, BodyLength, CloseReason, Connection, Misuse, Refusal, StreamId, Tick};
 use std::task::Context;
 
 /// What a step works on.
@@ -91,18 +91,40 @@ impl Link<'_> {
         };
     }
 
+    /// Answers with 500 what its handler has panicked over, and closes the connection; if an answer has
+    /// begun, it is cut off.
+    #[cold]
+    pub(crate) fn give_up(&mut self) {
+        let fields =
+            HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("close"))]);
+        let answered =
+            self.respond(StatusCode::INTERNAL_SERVER_ERROR, &fields, BodyLength::Known(0));
+        let Link { now, connection, stream } = self;
+        let ended = match answered {
+            Ok(_) => connection.finish(*now, *stream, None),
+            Err(_) => connection.reset(*now, *stream),
+        };
+        // What is over already may be: its answer was complete.
+        if ended.is_err_and(|misuse| misuse != Misuse::UnknownStream) {
+            connection.abort(*now, CloseReason::Application);
+        }
+    }
+
     /// Passes the application's wishes for content on to the connection, if the request has any.
     pub(crate) fn pass_wishes(&mut self, upload: Option<&Upload>, cx: &Context<'_>) {
         let Some(upload) = upload else { return };
-        let (limit, wanted) = upload.wishes(cx);
+        let Wishes { limit, wanted } = upload.wishes(cx);
         if let Some(limit) = limit
             && self.connection.limit_request_body(self.now, self.stream, limit).is_err()
         {
             tracing::warn!("a limit for content came after the content had begun");
         }
-        if wanted {
+        if let Some(pace) = wanted {
+            let most = match pace {
+                Pace::Slow => self.connection.config().receive_buffer_limit(),
+                Pace::Fast => u64::MAX,
+            };
             // A stream that is gone gets its end by an event.
-            let most = u64::MAX;
             let _ = self.connection.request_data(self.now, self.stream, most);
         }
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 /// A runtime. Its value is a handle, cheap to clone.
@@ -18,6 +18,12 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Runs `future` to its end, as a task of its own: whoever else is polled with the same waker is
     /// not woken by it.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+
+    /// Has the current task come again behind the others that can go on, also those whose sockets have
+    /// something to tell.
+    fn yield_now(cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
 }
 
 /// Accepts connections.
@@ -28,6 +34,15 @@ pub trait Listener: Send + Unpin + 'static {
     /// The next connection and its peer; wakes the task when one has come.
     fn poll_accept(&mut self, cx: &mut Context<'_>)
     -> Poll<io::Result<(Self::Socket, SocketAddr)>>;
+
+    /// The next connection among those that have come already; `None` if there is none. Called before
+    /// the listener is dropped, so that nobody who has come is turned away.
+    fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, SocketAddr)>> {
+        match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(accepted) => accepted.map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
 }
 
 /// A connected stream of bytes.

@@ -1,4 +1,4 @@
-//! The buffers for reading and writing: one pair a thread, not one a connection.
+//! The buffers for reading and writing: a thread's, not a connection's.
 
 use bytes::{Bytes, BytesMut};
 use portcullis::Connection;
@@ -9,14 +9,22 @@ use std::ops::Range;
 /// Room that most answers' heads get along with.
 const WRITE: usize = 1024;
 /// How many times its own length what is shared may keep alive.
-const PINNED: usize = 4;
+const PINNED: usize = 2;
 
 #[derive(Default)]
 pub(crate) struct Scratch {
-    read: BytesMut,
-    /// The buffer for reading, if a part of it was shared; then there is none in `read`.
-    shared: Option<Bytes>,
+    /// For usual reads, and for large ones: what is shared of a read should not keep much more alive.
+    read: [Buffer; 2],
+    /// The one that was read into.
+    newest: usize,
     write: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Buffer {
+    bytes: BytesMut,
+    /// The bytes, if a part of them was shared; then there are none in `bytes`.
+    shared: Option<Bytes>,
 }
 
 thread_local! {
@@ -24,24 +32,16 @@ thread_local! {
 }
 
 impl Scratch {
-    /// `size` bytes to read into.
-    pub(crate) fn read(&mut self, size: usize) -> &mut [u8] {
-        if self.read.len() < size {
-            // What was shared is used again if everybody else has dropped it.
-            let shared = self.shared.take().and_then(|shared| shared.try_into_mut().ok());
-            let again = shared.filter(|read| read.len() >= size);
-            self.read = again.unwrap_or_else(|| BytesMut::zeroed(size));
-        }
-        self.read.get_mut(..size).unwrap_or_default()
+    /// `size` bytes to read into, which is `large` or as usual.
+    pub(crate) fn read(&mut self, size: usize, large: bool) -> &mut [u8] {
+        self.newest = usize::from(large);
+        self.read[usize::from(large)].read(size)
     }
 
-    /// A part of what was read. It is not copied if it keeps the whole buffer alive by that, but no
-    /// more than four times its own length.
-    pub(crate) fn share(&mut self, place: Range<usize>) -> Bytes {
-        if place.len() < self.read.len() / PINNED {
-            return Bytes::copy_from_slice(self.read.get(place).unwrap_or_default());
-        }
-        self.shared.get_or_insert_with(|| take(&mut self.read).freeze()).slice(place)
+    /// A part of what was read, and how many bytes it keeps alive. It is not copied if that is the whole
+    /// buffer, but no more than twice its own length.
+    pub(crate) fn share(&mut self, place: Range<usize>) -> (Bytes, usize) {
+        self.read[self.newest].share(place)
     }
 
     /// Lets `connection` write its answers here, until [`Scratch::take_back`].
@@ -55,6 +55,28 @@ impl Scratch {
     /// A connection with unsent bytes keeps what it was lent.
     pub(crate) fn take_back(&mut self, connection: &mut Connection) {
         self.write = connection.return_buffer();
+    }
+}
+
+impl Buffer {
+    fn read(&mut self, size: usize) -> &mut [u8] {
+        if self.bytes.len() < size {
+            // What was shared is used again if everybody else has dropped it.
+            let shared = self.shared.take().and_then(|shared| shared.try_into_mut().ok());
+            let again = shared.filter(|bytes| bytes.len() >= size);
+            self.bytes = again.unwrap_or_else(|| BytesMut::zeroed(size));
+        }
+        self.bytes.get_mut(..size).unwrap_or_default()
+    }
+
+    fn share(&mut self, place: Range<usize>) -> (Bytes, usize) {
+        if place.len() < self.bytes.len() / PINNED {
+            let copy = Bytes::copy_from_slice(self.bytes.get(place).unwrap_or_default());
+            let kept = copy.len();
+            return (copy, kept);
+        }
+        let shared = self.shared.get_or_insert_with(|| take(&mut self.bytes).freeze());
+        (shared.slice(place), shared.len())
     }
 }
 
@@ -76,39 +98,51 @@ mod tests {
     #[test]
     fn it_is_kept_and_can_be_used_within_a_use() {
         let first = with(|outer| {
-            assert_eq!(outer.read(1000).len(), 1000);
-            with(|inner| inner.read(10).fill(1));
-            assert!(outer.read(1000).iter().all(|byte| *byte == 0));
-            outer.read(1).as_ptr() as usize
+            assert_eq!(outer.read(1000, false).len(), 1000);
+            with(|inner| inner.read(10, false).fill(1));
+            assert!(outer.read(1000, false).iter().all(|byte| *byte == 0));
+            outer.read(1, false).as_ptr() as usize
         });
-        assert_eq!(with(|again| again.read(500).as_ptr() as usize), first);
+        assert_eq!(with(|again| again.read(500, false).as_ptr() as usize), first);
     }
 
     #[test]
     fn a_shared_buffer_is_used_again_when_it_is_dropped() {
         with(|scratch| {
-            scratch.read(1000).fill(7);
-            let kept = scratch.share(10..260);
+            scratch.read(1000, false).fill(7);
+            let kept = scratch.share(10..510);
             let dropped = scratch.share(20..30);
-            assert_eq!(kept, [7; 250][..]);
-            scratch.read(1000).fill(8);
-            assert_eq!((&kept[..], &dropped[..]), (&[7; 250][..], &[7; 10][..]));
-            let again = scratch.share(0..1000);
+            assert_eq!((&kept.0[..], kept.1), (&[7; 500][..], 1000));
+            scratch.read(1000, false).fill(8);
+            assert_eq!((&kept.0[..], &dropped.0[..]), (&[7; 500][..], &[7; 10][..]));
+            let (again, _) = scratch.share(0..1000);
             let address = again.as_ptr();
             drop(again);
-            assert_eq!(scratch.read(1000).as_ptr(), address);
+            assert_eq!(scratch.read(1000, false).as_ptr(), address);
+        });
+    }
+
+    #[test]
+    fn a_large_read_leaves_the_usual_buffer_alone() {
+        with(|scratch| {
+            let usual = scratch.read(1000, false).as_ptr() as usize;
+            let large = scratch.read(4000, true).as_ptr() as usize;
+            let (part, kept) = scratch.share(0..2000);
+            assert_eq!((part.as_ptr() as usize, kept), (large, 4000));
+            assert_eq!(scratch.read(1000, false).as_ptr() as usize, usual);
+            assert_eq!(scratch.share(0..600).1, 1000);
         });
     }
 
     #[test]
     fn a_small_part_does_not_keep_the_whole_alive() {
         with(|scratch| {
-            let address = scratch.read(1000).as_ptr() as usize;
-            scratch.read(1000).fill(7);
-            let part = scratch.share(10..259);
-            scratch.read(500).fill(8);
-            assert_eq!(part, [7; 249][..]);
-            assert_eq!(scratch.read(1000).as_ptr() as usize, address);
+            let address = scratch.read(1000, false).as_ptr() as usize;
+            scratch.read(1000, false).fill(7);
+            let (part, kept) = scratch.share(10..509);
+            scratch.read(500, false).fill(8);
+            assert_eq!((&part[..], kept), (&[7; 499][..], 499));
+            assert_eq!(scratch.read(1000, false).as_ptr() as usize, address);
         });
     }
 

@@ -1,6 +1,7 @@
 //! A listener, a configuration and a service as one future, with graceful shutdown.
 
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, Newcomer};
+use crate::admission::Admission;
 use crate::control::Order;
 use crate::drive::Drive;
 use crate::runtime::Runtime;
@@ -33,6 +34,7 @@ pub struct Report {
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Server<R: Runtime, S, K> {
     runtime: R,
+    listener: Option<R::Listener>,
     acceptor: Option<Acceptor<R::Listener, R::Timer>>,
     settings: Option<Shared<S>>,
     shared: Option<Arc<Shared<S>>>,
@@ -43,16 +45,19 @@ pub struct Server<R: Runtime, S, K> {
 impl<R: Runtime, S: Service<K>, K> Server<R, S, K> {
     /// A server on `listener`. Adapters offer this as `serve`.
     pub fn new(runtime: R, listener: R::Listener, config: Arc<Config>, service: S) -> Self {
+        let admission = Arc::new(Admission::new(config.max_connections()));
         let settings = Shared {
             config,
             service,
             stats: Arc::default(),
             control: Default::default(),
+            admission,
             tell_peer: false,
         };
         Server {
             runtime,
-            acceptor: Some(Acceptor::new(listener)),
+            listener: Some(listener),
+            acceptor: None,
             settings: Some(settings),
             shared: None,
             shutdown: None,
@@ -64,6 +69,15 @@ impl<R: Runtime, S: Service<K>, K> Server<R, S, K> {
     pub fn stats(mut self, stats: Arc<Stats>) -> Self {
         if let Some(settings) = &mut self.settings {
             settings.stats = stats;
+        }
+        self
+    }
+
+    /// Shares places for connections with other servers, instead of having as many as
+    /// `max_connections` says for itself.
+    pub fn admission(mut self, admission: Arc<Admission>) -> Self {
+        if let Some(settings) = &mut self.settings {
+            settings.admission = admission;
         }
         self
     }
@@ -94,6 +108,8 @@ impl<R: Runtime, S: Service<K>, K: 'static> Future for Server<R, S, K> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
         let this = &mut *self;
         if let Some(settings) = this.settings.take() {
+            let admission = settings.admission.clone();
+            this.acceptor = this.listener.take().map(|it| Acceptor::new(it, admission));
             this.shared = Some(Arc::new(settings));
         }
         let Some(shared) = &this.shared else { return Poll::Pending };
@@ -101,8 +117,10 @@ impl<R: Runtime, S: Service<K>, K: 'static> Future for Server<R, S, K> {
             && signal.as_mut().poll(cx).is_ready()
         {
             this.shutdown = None;
-            this.acceptor = None;
-            shared.control.give(Order::Drain);
+            // Who has come gets an answer.
+            let last = this.acceptor.take().map(Acceptor::accept_last).unwrap_or_default();
+            last.into_iter().for_each(|newcomer| spawn(&this.runtime, shared, newcomer));
+            shared.control.give(Order::Drain, &shared.admission);
         }
         let Some(acceptor) = &mut this.acceptor else {
             let left = shared.control.all_left(cx);
@@ -110,20 +128,27 @@ impl<R: Runtime, S: Service<K>, K: 'static> Future for Server<R, S, K> {
                 .map_or(Poll::Pending, |(finished, cut)| Poll::Ready(Report { finished, cut }));
         };
         for _ in 0..BURST {
-            let Poll::Ready((socket, peer)) = acceptor.poll_accept(cx) else {
-                return Poll::Pending;
-            };
-            this.runtime.spawn(Drive::<R, S, K>::new(shared.clone(), socket, peer));
+            let Poll::Ready(newcomer) = acceptor.poll_accept(cx) else { return Poll::Pending };
+            spawn(&this.runtime, shared, newcomer);
         }
-        cx.waker().wake_by_ref();
+        R::yield_now(cx);
         Poll::Pending
     }
+}
+
+/// Serves a connection as a task of its own.
+fn spawn<R: Runtime, S: Service<K>, K: 'static>(
+    runtime: &R,
+    shared: &Arc<Shared<S>>,
+    newcomer: Newcomer<R::Socket>,
+) {
+    runtime.spawn(Drive::<R, S, K>::new(shared.clone(), newcomer));
 }
 
 impl<R: Runtime, S, K> Drop for Server<R, S, K> {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.control.give(Order::End);
+            shared.control.give(Order::End, &shared.admission);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What all connections of a server share.
 
+use crate::admission::Admission;
 use crate::control::Control;
 use crate::stats::Stats;
 use portcullis::Config;
@@ -11,5 +12,7 @@ pub(crate) struct Shared<S> {
     pub(crate) service: S,
     pub(crate) stats: Arc<Stats>,
     pub(crate) control: Control,
+    /// May be shared with other servers, as the counters may.
+    pub(crate) admission: Arc<Admission>,
     pub(crate) tell_peer: bool,
 }

@@ -1,6 +1,7 @@
 //! What a server is doing: counters that every connection keeps up to date, readable at any time.
 
-use portcullis::{CloseReason, Phase};
+use crate::upload;
+use portcullis::{CloseReason, Config, Phase};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -25,7 +26,8 @@ pub struct Snapshot {
     pub open: u64,
     /// Connections open now, by what they are at: label and count.
     pub phases: Vec<(&'static str, u64)>,
-    /// Bytes that the state machines of all open connections own.
+    /// Bytes that are held for all open connections: what their state machines own, content that waits
+    /// for its handler, and content of answers that waits for room.
     pub bytes_held: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
@@ -76,12 +78,20 @@ impl Stats {
     }
 }
 
+/// The most that a connection counts in [`Snapshot::bytes_held`] besides its answers' content, which is as
+/// large as the application makes it: what its state machine owns
+/// ([`Config::memory_bound`]), and content that the handler has asked for and does not take.
+pub fn memory_bound(config: &Config) -> usize {
+    config.memory_bound().saturating_add(upload::memory_bound(config))
+}
+
 /// One connection's part in the counters; takes it back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     phase: Phase,
     memory: u64,
-    requests: u64,
+    /// The lower half is enough to tell how many have come.
+    requests: u32,
 }
 
 impl Share {
@@ -91,8 +101,14 @@ impl Share {
         Share { phase: Phase::Idle, memory: 0, requests: 0 }
     }
 
-    /// Brings the counters up to date; touches those that changed.
-    pub(crate) fn update(&mut self, stats: &Stats, phase: Phase, memory: usize, requests: u64) {
+    /// Brings the counters up to date; touches those that changed. Says whether there were requests.
+    pub(crate) fn update(
+        &mut self,
+        stats: &Stats,
+        phase: Phase,
+        memory: usize,
+        requests: u64,
+    ) -> bool {
         let memory = memory as u64;
         if self.phase != phase {
             stats.phases[self.phase as usize].fetch_sub(1, Relaxed);
@@ -104,10 +120,12 @@ impl Share {
             stats.memory.fetch_add(memory.wrapping_sub(self.memory), Relaxed);
             self.memory = memory;
         }
-        if self.requests != requests {
-            stats.requests.fetch_add(requests - self.requests, Relaxed);
-            self.requests = requests;
+        let more = (requests as u32).wrapping_sub(self.requests);
+        if more > 0 {
+            stats.requests.fetch_add(u64::from(more), Relaxed);
+            self.requests = requests as u32;
         }
+        more > 0
     }
 
     pub(crate) fn close(&mut self, stats: &Stats, reason: CloseReason, requests: u64) {

@@ -1,9 +1,10 @@
 //! What every adapter tells the system about its TCP sockets, whatever its runtime calls them.
 
-use socket2::SockRef;
+use portcullis::Config;
+use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -11,18 +12,96 @@ use std::time::Duration;
 /// Bytes of an answer that the kernel takes beyond what is on its way to the peer.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 << 10;
+/// How often the system asks a peer that is silent, and how long it waits after each.
+#[cfg(not(target_os = "windows"))]
+const PROBES: u32 = 4;
+const PROBE_PAUSE: Duration = Duration::from_secs(15);
 
-/// Keeps the kernel from taking megabytes for a peer that does not read: on Linux, 128 KiB beyond what
-/// is on its way. Sockets that `listener` accepts inherit it.
-pub fn limit_unsent<'s, S>(listener: &'s S)
+/// What the sockets of a listener are told.
+///
+/// - The kernel takes no megabytes for a peer that does not read: on Linux, 128 KiB beyond what is on
+///   its way.
+/// - The system asks a peer that is silent for [`Config::tcp_keepalive`] whether it is still there: four
+///   times within a minute, after which the connection fails.
+///
+/// Accepted sockets inherit it, so that it costs next to nothing for each. Those that had come before
+/// the listener was told are told themselves.
+#[derive(Debug)]
+pub struct Options {
+    keepalive: Option<Duration>,
+    /// One was accepted that has inherited it, and so have all that come behind it.
+    inherited: bool,
+}
+
+impl Options {
+    /// Tells `listener`.
+    pub fn new<'s, S>(listener: &'s S, config: &Config) -> Self
+    where
+        SockRef<'s>: From<&'s S>,
+    {
+        let mut options = Options { keepalive: config.tcp_keepalive(), inherited: false };
+        if let Err(error) = options.set(&SockRef::from(listener)) {
+            tracing::warn!(%error, "a listener does not take its options");
+            // Nor will what it accepts.
+            options.inherited = true;
+        }
+        options
+    }
+
+    /// Tells a socket that was accepted, if it has not inherited it.
+    #[inline]
+    pub fn complete<'s, S>(&mut self, socket: &'s S)
+    where
+        SockRef<'s>: From<&'s S>,
+    {
+        if !self.inherited {
+            self.complete_early(&SockRef::from(socket));
+        }
+    }
+
+    #[cold]
+    fn complete_early(&mut self, socket: &SockRef<'_>) {
+        self.inherited = self.is_set(socket).unwrap_or(false);
+        if !self.inherited {
+            // One that can't be told so serves as well.
+            let _ = self.set(socket);
+        }
+    }
+
+    fn is_set(&self, socket: &SockRef<'_>) -> io::Result<bool> {
+        #[cfg(target_os = "linux")]
+        let limited = socket.tcp_notsent_lowat()? == UNSENT;
+        #[cfg(not(target_os = "linux"))]
+        let limited = true;
+        Ok(limited && (self.keepalive.is_none() || socket.keepalive()?))
+    }
+
+    fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+        let Some(idle) = self.keepalive else { return Ok(()) };
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(PROBE_PAUSE);
+        #[cfg(not(target_os = "windows"))]
+        let keepalive = keepalive.with_retries(PROBES);
+        socket.set_tcp_keepalive(&keepalive)
+    }
+}
+
+/// Accepts a connection that has come already, if there is one; never waits. The socket does not block.
+///
+/// # Errors
+/// The system's.
+pub fn accept_now<'s, S>(listener: &'s S) -> io::Result<Option<(TcpStream, SocketAddr)>>
 where
     SockRef<'s>: From<&'s S>,
 {
-    // Without it more is held outside of this process: no more than that.
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT);
-    #[cfg(not(target_os = "linux"))]
-    let _ = listener;
+    let (socket, peer) = match SockRef::from(listener).accept() {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+        accepted => accepted?,
+    };
+    socket.set_nonblocking(true)?;
+    let peer = peer.as_socket().ok_or(ErrorKind::AddrNotAvailable)?;
+    Ok(Some((socket.into(), peer)))
 }
 
 /// Sends what is written at once: answers leave in one write each, and waiting for more would only
@@ -103,14 +182,50 @@ where
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
+
+    #[test]
+    fn what_is_accepted_asks_silent_peers_unless_told_not_to() {
+        let default = Config::default();
+        let brief = Config::builder().tcp_keepalive(Some(Duration::from_secs(7))).build();
+        let none = Config::builder().tcp_keepalive(None).build().expect("valid");
+        let configs = [(default, 60), (brief.expect("valid"), 7), (none, 0)];
+        for ((config, idle), early) in configs.iter().flat_map(|it| [(it, false), (it, true)]) {
+            let idle = *idle;
+            let (socket, _peer) = pair_with(config, early);
+            let socket = SockRef::from(&socket);
+            assert_eq!(socket.keepalive().expect("told"), idle > 0);
+            #[cfg(target_os = "linux")]
+            if idle > 0 {
+                let told = (
+                    socket.tcp_keepalive_time().expect("told").as_secs(),
+                    socket.tcp_keepalive_interval().expect("told"),
+                    socket.tcp_keepalive_retries().expect("told"),
+                );
+                assert_eq!(told, (idle, PROBE_PAUSE, PROBES));
+            }
+        }
+    }
+
+    fn pair_with(config: &Config, early_too: bool) -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        // Whoever comes first has inherited nothing.
+        let early = TcpStream::connect(address).expect("it listens");
+        let mut options = Options::new(&listener, config);
+        let peer = TcpStream::connect(address).expect("it listens");
+        let mut accept = || {
+            let socket = listener.accept().expect("it has come").0;
+            options.complete(&socket);
+            let inherited = options.inherited;
+            (socket, inherited)
+        };
+        let [(first, false), (second, true)] = [accept(), accept()] else { panic!("both have it") };
+        if early_too { (first, early) } else { (second, peer) }
+    }
 
     fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        limit_unsent(&listener);
-        let address = listener.local_addr().expect("it is bound");
-        let peer = TcpStream::connect(address).expect("it listens");
-        (listener.accept().expect("it has come").0, peer)
+        pair_with(&Config::default(), false)
     }
 
     #[test]

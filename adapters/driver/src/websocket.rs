@@ -349,6 +349,10 @@ impl Sink<Message> for WebSocket {
 
 impl Drop for WebSocket {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It goes down with its handler.
+            self.meeting.fail();
+        }
         self.meeting.close(None);
     }
 }

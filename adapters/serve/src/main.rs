@@ -13,7 +13,7 @@ use args::Args;
 use certificates::Certificates;
 use listen::listen;
 use portcullis::{Builder, Config};
-use portcullis_driver::{Body, Stats};
+use portcullis_driver::{Admission, Body, Stats, memory_bound};
 use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
 use portcullis_serve::{BoxError, Status};
@@ -62,12 +62,14 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
         tell(format_args!("listening on {scheme}://{address}"));
     }
 
-    let memory_bound = config.memory_bound();
+    let memory_bound = memory_bound(&config);
+    let admission = Arc::new(Admission::new(config.max_connections()));
     let plan = Plan {
         listeners,
         threads: args.threads,
         config: Arc::new(config),
         stats: stats.clone(),
+        admission,
         stop,
     };
     let drained = match files {

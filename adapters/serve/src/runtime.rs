@@ -8,7 +8,7 @@ mod tokio;
 use crate::signals::Stop;
 use clap::ValueEnum;
 use portcullis::Config;
-use portcullis_driver::{Report, Service, Stats};
+use portcullis_driver::{Admission, Report, Service, Stats};
 use portcullis_serve::Sleep;
 use std::future::Future;
 use std::io;
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) config: Arc<Config>,
     /// Counts for all servers together.
     pub(crate) stats: Arc<Stats>,
+    /// Places for the connections of all servers together.
+    pub(crate) admission: Arc<Admission>,
     pub(crate) stop: Stop,
 }
 

@@ -15,7 +15,7 @@ pub struct Status {
 
 impl Status {
     /// Tells of `stats`, and of the most bytes that a connection may own
-    /// ([`Config::memory_bound`](portcullis::Config::memory_bound)). The uptime counts from now.
+    /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
         Status { stats, memory_bound, since: Instant::now() }
     }

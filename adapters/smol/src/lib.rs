@@ -43,7 +43,8 @@ pub fn serve<S: Service<K>, K>(
     config: Arc<Config>,
     service: S,
 ) -> Server<Smol, S, K> {
-    Server::new(Smol, AsyncListener::new(listener.into()), config, service)
+    let listener = AsyncListener::new(listener.into(), &config);
+    Server::new(Smol, listener, config, service)
 }
 
 /// Serves as [`serve`] does, with connections as tasks of `executor`: an `Arc<Executor>`, or a
@@ -77,7 +78,8 @@ pub fn serve_on<E, S: Service<K>, K>(
 where
     E: Deref<Target = Executor<'static>> + Clone + Send + Sync + 'static,
 {
-    Server::new(SmolOn(executor), AsyncListener::new(listener.into()), config, service)
+    let listener = AsyncListener::new(listener.into(), &config);
+    Server::new(SmolOn(executor), listener, config, service)
 }
 
 /// The runtime: smol's global executor.

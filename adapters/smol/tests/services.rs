@@ -29,7 +29,7 @@ fn server<S: Service<K>, K>(
 
 fn parts(listener: StdListener) -> (Smol, AsyncListener) {
     let listener = TcpListener::try_from(listener).expect("a listener");
-    (Smol, AsyncListener::new(listener.into()))
+    (Smol, AsyncListener::new(listener.into(), &Config::default()))
 }
 
 async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {

@@ -29,7 +29,7 @@ pub use portcullis_driver::*;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -50,7 +50,8 @@ pub fn serve<S: Service<K>, K>(
     config: Arc<Config>,
     service: S,
 ) -> Server<Tokio, S, K> {
-    Server::new(Tokio::current(), TokioListener::new(listener), config, service)
+    let listener = TokioListener::new(listener, &config);
+    Server::new(Tokio::current(), listener, config, service)
 }
 
 /// The runtime.
@@ -69,14 +70,22 @@ impl Tokio {
 
 /// A listener.
 #[derive(Debug)]
-pub struct TokioListener(TcpListener);
+pub struct TokioListener {
+    listener: TcpListener,
+    options: tcp::Options,
+}
 
 impl TokioListener {
-    /// Accepts from `listener`, and keeps the kernel from holding much for those who do not read
-    /// ([`tcp::limit_unsent`]).
-    pub fn new(listener: TcpListener) -> Self {
-        tcp::limit_unsent(&listener);
-        TokioListener(listener)
+    /// Accepts from `listener`, whose sockets have the [options](tcp::Options) that `config` asks for.
+    pub fn new(listener: TcpListener, config: &Config) -> Self {
+        let options = tcp::Options::new(&listener, config);
+        TokioListener { listener, options }
+    }
+
+    fn socket(&mut self, stream: TcpStream) -> TokioSocket {
+        self.options.complete(&stream);
+        tcp::send_at_once(&stream);
+        TokioSocket(stream)
     }
 }
 
@@ -96,15 +105,26 @@ impl Runtime for Tokio {
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         drop(self.0.spawn(future));
     }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        // Behind a look at the sockets, which other tasks wait for: a wake-up alone would come first.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+    }
 }
 
 impl Listener for TokioListener {
     type Socket = TokioSocket;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioSocket, SocketAddr)>> {
-        let (stream, peer) = ready!(self.0.poll_accept(cx))?;
-        tcp::send_at_once(&stream);
-        Poll::Ready(Ok((TokioSocket(stream), peer)))
+        let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
+        Poll::Ready(Ok((self.socket(stream), peer)))
+    }
+
+    fn accept_now(&mut self) -> io::Result<Option<(TokioSocket, SocketAddr)>> {
+        // The system is asked: the runtime may not have heard yet.
+        let Some((stream, peer)) = tcp::accept_now(&self.listener)? else { return Ok(None) };
+        let stream = TcpStream::from_std(stream)?;
+        Ok(Some((self.socket(stream), peer)))
     }
 }
 

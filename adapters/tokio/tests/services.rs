@@ -32,7 +32,7 @@ fn server<S: Service<K>, K>(
 fn parts(listener: StdListener) -> (Tokio, TokioListener) {
     let _entered = RUNTIME.enter();
     let listener = TcpListener::from_std(listener).expect("a listener");
-    (Tokio::current(), TokioListener::new(listener))
+    (Tokio::current(), TokioListener::new(listener, &Config::default()))
 }
 
 #[test]
@@ -53,4 +53,51 @@ fn a_runtime_of_one_thread_serves() {
         stream.read_to_string(&mut answer).await.expect("an answer");
         assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
     });
+}
+
+#[test]
+fn on_one_thread_a_request_waits_for_no_more_than_a_few_turns_of_another_connection() {
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use std::io::{Read, Write};
+    use std::net::TcpStream as StdStream;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::mpsc::channel;
+
+    const MANY: usize = 1000;
+    let (begun, begins) = channel();
+    let (sent, goes_on) = channel::<()>();
+    let (goes_on, calls) = (Arc::new(Mutex::new(goes_on)), Arc::new(AtomicUsize::new(0)));
+    let service = move |request: Request<adapter::Body>| {
+        // The first request keeps the thread until the other connection's is there.
+        if request.uri().path() == "/bully" && calls.fetch_add(1, SeqCst) == 0 {
+            begun.send(()).expect("the test waits");
+            goes_on.lock().expect("no panic").recv().expect("it goes on");
+        }
+        let calls = calls.load(SeqCst).to_string();
+        async move { Response::new(Full::<axum::body::Bytes>::from(calls)) }
+    };
+    let listener = StdListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("it can be set");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).expect("a listener");
+            serve(listener, Arc::default(), service).await
+        })
+    });
+    let mut bully = StdStream::connect(address).expect("it accepts");
+    let mut other = StdStream::connect(address).expect("it accepts");
+    let requests = "GET /bully HTTP/1.1\r\nHost: a\r\n\r\n".repeat(MANY);
+    bully.write_all(requests.as_bytes()).expect("it reads");
+    begins.recv().expect("it begins");
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    other.write_all(request).expect("the kernel takes it");
+    sent.send(()).expect("it waits");
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).expect("an answer");
+    let before = answer.rsplit("\r\n").next().and_then(|calls| calls.parse().ok());
+    assert!(before.is_some_and(|before: usize| before <= 2 * 256), "{answer}");
 }

@@ -238,6 +238,22 @@ impl Http1 {
         }
     }
 
+    /// Nothing of a request has arrived, and none is being answered.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.receiving == Receiving::Idle
+    }
+
+    /// Ends an idle connection, whose place another needs.
+    #[cold]
+    pub(crate) fn make_room(&mut self, common: &mut Common) {
+        if common.is_handshaking() {
+            // Nothing was said yet, so there is nothing to end in good order.
+            return self.close(common, CloseReason::MadeRoom);
+        }
+        self.leave(common, CloseReason::MadeRoom);
+    }
+
     /// Ends an idle connection: nothing is left to discard, so it is over once our close_notify, if
     /// there is TLS, has gone.
     #[cold]

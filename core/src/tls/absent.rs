@@ -33,6 +33,10 @@ impl Tls {
         match *self {}
     }
 
+    pub(crate) fn is_at_rest(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn is_closed_by_peer(&self) -> bool {
         match *self {}
     }

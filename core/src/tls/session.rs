@@ -122,6 +122,12 @@ impl Tls {
         self.handshake == 0 && self.transit.is_none()
     }
 
+    /// No record is in progress, nor a handshake that has begun.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let between = self.transit.as_ref().is_none_or(|transit| transit.pending.is_empty());
+        between && (self.is_untouched() || !self.is_handshaking())
+    }
+
     /// Whether the peer said that it sends no more.
     pub(crate) fn is_closed_by_peer(&self) -> bool {
         self.peer_closed

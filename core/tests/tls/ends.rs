@@ -252,3 +252,41 @@ fn tls_on_a_plaintext_port_is_closed_at_once() {
     script.send("\r\n\r\n");
     assert!(script.waiting().starts_with("HTTP/1.1 400"));
 }
+
+#[test]
+fn an_idle_connection_that_makes_room_says_so_in_good_order() {
+    for version in VERSIONS {
+        let mut pair = Pair::shaken(version);
+        pair.send(GET);
+        assert!(!pair.server.close_idle(pair.now), "a request is there");
+        pair.answer("ok");
+        assert!(!pair.server.is_idle(), "its answer is not out");
+        let answer = pair.taken();
+        pair.read(&answer);
+        assert!(pair.server.close_idle(pair.now));
+        let last = pair.taken();
+        assert_ends_well(&mut pair, &last);
+        pair.closes_with(CloseReason::MadeRoom);
+    }
+}
+
+#[test]
+fn a_handshake_that_has_not_begun_makes_room_and_one_that_has_does_not() {
+    let mut pair = Pair::new(&version::TLS13);
+    let hello = pair.flight();
+    assert!(pair.server.is_idle());
+    pair.deliver(&hello[..1]);
+    assert!(!pair.server.close_idle(pair.now));
+    pair.deliver(&hello[1..]);
+    assert!(!pair.server.close_idle(pair.now));
+
+    let mut pair = Pair::new(&version::TLS13);
+    assert!(pair.server.close_idle(pair.now));
+    pair.closes_with(CloseReason::MadeRoom);
+
+    // Nor does a part of a record.
+    let mut pair = Pair::shaken(&version::TLS13);
+    let records = pair.records(GET.as_bytes());
+    pair.deliver(&records[..3]);
+    assert!(!pair.server.close_idle(pair.now));
+}

@@ -174,6 +174,11 @@ impl Meeting {
         });
     }
 
+    /// Closes since the handler has panicked.
+    pub(super) fn fail(&self) {
+        self.close(Some(CloseFrame { code: Some(1011), reason: ByteString::new() }));
+    }
+
     pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
         self.0.visit(|state, calls| {
             match &state.end {

@@ -1,6 +1,7 @@
 //! A websocket in the driver's hands: what the handler made of it, polled on the connection's own task.
 
 use super::{Accepting, Closed, Meeting, Running, WebSocket};
+use crate::guard::guarded;
 use crate::link::Link;
 use http::HeaderMap;
 use portcullis::Misuse;
@@ -27,13 +28,23 @@ impl Messaging {
         }
         link.accept_websocket(&accepted, fields, options)?;
         let meeting = Arc::<Meeting>::default();
-        let running = Some(run(WebSocket::new(meeting.clone())));
+        let websocket = WebSocket::new(meeting.clone());
+        // If it panics, the websocket that it had is closed.
+        let running = guarded(|| run(websocket));
         Ok(Messaging { running, meeting })
     }
 
     /// Where its messages go.
     pub(crate) fn meeting(&self) -> &Meeting {
         &self.meeting
+    }
+
+    /// The handler has panicked: what it left to be sent is still sent, and the websocket ends.
+    #[cold]
+    pub(crate) fn panicked(&mut self) {
+        // What is left of it may panic once more.
+        let _ = guarded(|| self.running = None);
+        self.meeting.fail();
     }
 
     /// Lets it work as far as it can; true if it is over.

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// The requests of one test.
-const REQUESTS: u64 = 1000;
+pub(super) const REQUESTS: u64 = 1000;
 
 /// What was asked for since the last look. Timers are made from nothing, so it has to be global: the
 /// tests of this file take turns.
@@ -65,6 +65,10 @@ impl<R: Runtime> Runtime for Counted<R> {
             future.as_mut().poll(cx)
         }));
     }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        R::yield_now(cx);
+    }
 }
 
 impl<L: Listener> Listener for Counted<L> {
@@ -75,6 +79,10 @@ impl<L: Listener> Listener for Counted<L> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Socket, SocketAddr)>> {
         self.0.poll_accept(cx).map_ok(|(socket, peer)| (Counted(socket), peer))
+    }
+
+    fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, SocketAddr)>> {
+        Ok(self.0.accept_now()?.map(|(socket, peer)| (Counted(socket), peer)))
     }
 }
 
@@ -231,6 +239,28 @@ fn check(time: Duration, most_reads: u64) {
     assert!((REQUESTS..=most_reads * most).contains(&reads), "{reads} reads");
     assert_eq!(writes, REQUESTS);
     assert!(alarms <= most_alarms(time), "{alarms} alarms");
+}
+
+/// How often a connection is polled for so many requests that come at once.
+pub(super) fn polls_of_pipelined_requests() -> u64 {
+    let _turn = turn();
+    let mut stream = begin(hello);
+    COUNTS.take();
+    let requests = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS as usize);
+    stream.write_all(requests.as_bytes()).expect("it reads");
+    let (mut answers, mut text) = (0, Vec::new());
+    while answers < REQUESTS {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).expect("an answer");
+        assert!(count > 0, "after {answers} answers");
+        text.extend_from_slice(&bytes[..count]);
+        while let Some(end) = text.windows(9).position(|nine| nine == b"\r\n\r\nhello") {
+            text.drain(..end + 9);
+            answers += 1;
+        }
+    }
+    let [polls, ..] = COUNTS.take();
+    polls
 }
 
 #[test]

@@ -4,6 +4,10 @@
 
 mod counted;
 mod gone;
+mod panics;
+mod places;
+mod turns;
+mod uploads;
 
 use super::{adapter, server, spawn};
 use adapter::portcullis::websocket::Violation;
@@ -356,21 +360,6 @@ fn content_is_read_on_another_task_while_the_answer_waits_for_its_reader() {
     stream.write_all(head.as_bytes()).expect("it reads");
     stream.write_all(&[b'y'; CONTENT]).expect("it reads");
     assert_eq!(lengths.recv_timeout(PATIENCE), Ok(Ok(CONTENT)));
-}
-
-#[test]
-fn a_handler_that_panics_takes_only_its_own_connection_along() {
-    let panics = |request: Request<Body>| async move {
-        assert_eq!(request.uri().path(), "/", "as the test wants it");
-        Response::new(Full::<Bytes>::from("alive"))
-    };
-    let (listener, address) = listener();
-    let stats = Arc::new(Stats::new());
-    start_server(server(listener, Arc::default(), panics).stats(stats.clone()));
-    assert_eq!(ask(address, "GET /panic HTTP/1.1\r\nHost: a\r\n\r\n"), "");
-    assert!(ask(address, GET).ends_with("\r\n\r\nalive"));
-    open(&stats, 0);
-    assert_eq!(stats.snapshot().accepted, 2);
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
     for listener in plan.listeners {
         let server = server(TcpListener::from(listener), plan.config.clone(), service.clone())
             .stats(plan.stats.clone())
+            .admission(plan.admission.clone())
             .shutdown_on(plan.stop.clone().wait());
         servers.push(task::spawn(server));
     }

@@ -26,6 +26,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
         let listener = TcpListener::try_from(listener)?;
         let server = server(executor.clone(), listener, plan.config.clone(), service.clone())
             .stats(plan.stats.clone())
+            .admission(plan.admission.clone())
             .shutdown_on(plan.stop.clone().wait());
         servers.push(executor.spawn(server));
     }

@@ -32,6 +32,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
             let listener = TcpListener::from_std(listener)?;
             let server = server(listener, plan.config.clone(), service.clone())
                 .stats(plan.stats.clone())
+                .admission(plan.admission.clone())
                 .shutdown_on(plan.stop.clone().wait());
             servers.spawn(server);
         }

@@ -1,0 +1,396 @@
+//! How many connections there are, and which of them leaves when a newcomer needs its place.
+//!
+//! A newcomer is accepted before there is a place for it, so that as many connections leave as
+//! newcomers wait, and no more. Asked to leave are those that lose nothing by it: idle ones, the one
+//! that is idle for the longest time first; those of which nothing has come for a while; those whose
+//! peer has gone; and those that are over but for the peer's end. The one that is asked may have become busy meanwhile: then another is asked.
+
+mod members;
+
+use crate::waiting::{Calls, Place, Waiting};
+use members::{Members, Seat};
+use portcullis::{ConnectionLimit, Tick};
+use slab::Slab;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Waker};
+
+pub(crate) use members::Standing;
+
+/// The places for connections that one or more servers have together; share it in an `Arc`.
+///
+/// When all are taken, accepting waits, and connections that are idle are closed
+/// ([`CloseReason::MadeRoom`](portcullis::CloseReason::MadeRoom)): as many as newcomers wait.
+pub struct Admission {
+    most: usize,
+    /// How many are asked to leave; changed only within visits.
+    asked: AtomicUsize,
+    place: Place<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    members: Members,
+    /// Servers that have a newcomer at hand, one for each.
+    doors: Slab<Waiting>,
+}
+
+/// Where a server's newcomer waits for a place.
+#[derive(Debug)]
+pub(crate) struct Door {
+    admission: Arc<Admission>,
+    number: Option<usize>,
+}
+
+/// What a member that is asked to leave has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was not asked.
+    Unasked,
+    Leave,
+    /// It is needed no more, or not willing.
+    Stay,
+}
+
+impl Admission {
+    /// Places for as many connections as `limit` says; a share of the descriptors is one of those that
+    /// the process may open at this moment.
+    pub fn new(limit: ConnectionLimit) -> Self {
+        let most = match limit {
+            ConnectionLimit::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            ConnectionLimit::DescriptorsPercent(percent) => share(descriptors(), percent),
+        };
+        let most = most.clamp(1, members::MOST);
+        Admission { most, asked: AtomicUsize::new(0), place: Place::default() }
+    }
+
+    /// How many connections there may be.
+    pub fn limit(&self) -> usize {
+        self.most
+    }
+
+    /// Takes a place if there is one.
+    pub(crate) fn try_enter(&self) -> Option<usize> {
+        self.place.visit(|state, _| self.has_room(state).then(|| state.members.join()))
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.members.len() < self.most
+    }
+
+    /// Asks members to leave until there is one for each newcomer. If that has to wait, until when.
+    fn ask(&self, state: &mut State, now: Tick, calls: &mut Calls) -> Option<Tick> {
+        while self.asked.load(SeqCst) < state.doors.len() {
+            match state.members.next(now) {
+                Ok(number) => {
+                    state.members.move_to(number, Seat::Asked);
+                    self.asked.fetch_add(1, SeqCst);
+                    if let Some(member) = state.members.get_mut(number)
+                        && let Some(waker) = &member.waker
+                    {
+                        calls.wake(waker.clone());
+                    }
+                }
+                Err(later) => return later,
+            }
+        }
+        None
+    }
+
+    /// The member's task has another waker from now on.
+    pub(crate) fn moved(&self, number: usize, waker: &Waker) {
+        // The old one is dropped behind the visit.
+        let _old = self.place.visit(|state, _| {
+            state.members.get_mut(number).map(|member| member.waker.replace(waker.clone()))
+        });
+    }
+
+    /// What the member would lose, from now on or anew, if it were to leave after `until`; nothing is
+    /// said of one that is busy.
+    pub(crate) fn stand(&self, number: usize, standing: Option<(Standing, Tick)>, now: Tick) {
+        self.place.visit(|state, calls| {
+            if state.members.seat(number) != Some(Seat::Asked) {
+                match standing {
+                    None => state.members.move_to(number, Seat::Busy),
+                    Some((standing, until)) => state.members.list(number, standing, until),
+                }
+                // A newcomer that found nobody to ask may have waited for this: there is a moment to wait for.
+                if self.ask(state, now, calls).is_some() && standing.is_some() {
+                    state.doors.iter_mut().for_each(|(_, waiting)| waiting.wake(calls));
+                }
+            }
+        });
+    }
+
+    /// Whether anybody is asked to leave.
+    #[inline]
+    pub(crate) fn asks(&self) -> bool {
+        self.asked.load(SeqCst) > 0
+    }
+
+    /// Whether this member has to leave, which it would if it is `willing`. If it stays it counts as busy.
+    pub(crate) fn judge(&self, number: usize, willing: bool, now: Tick) -> Verdict {
+        self.place.visit(|state, calls| {
+            if state.members.seat(number) != Some(Seat::Asked) {
+                return Verdict::Unasked;
+            }
+            // Another may have left of its own accord.
+            if willing && self.asked.load(SeqCst) <= state.doors.len() {
+                return Verdict::Leave;
+            }
+            state.members.move_to(number, Seat::Busy);
+            self.asked.fetch_sub(1, SeqCst);
+            self.ask(state, now, calls);
+            Verdict::Stay
+        })
+    }
+
+    /// A member has left.
+    pub(crate) fn leave(&self, number: usize) {
+        // Its waker is dropped behind the visit.
+        let _left = self.place.visit(|state, calls| {
+            let left = state.members.remove(number);
+            if let Some((Seat::Asked, _)) = left {
+                self.asked.fetch_sub(1, SeqCst);
+            }
+            state.doors.iter_mut().for_each(|(_, waiting)| waiting.wake(calls));
+            left
+        });
+    }
+
+    /// Wakes all members: there is an order to be heard.
+    pub(crate) fn wake_all(&self) {
+        self.place.visit(|state, calls| {
+            state.members.wakers().for_each(|waker| calls.wake(waker.clone()));
+        });
+    }
+}
+
+impl State {
+    /// Has the current task wait at the door of this number, or a new one.
+    fn wait(&mut self, door: &mut Option<usize>, cx: &Context<'_>, calls: &mut Calls) {
+        let number = *door.get_or_insert_with(|| self.doors.insert(Waiting::default()));
+        if let Some(waiting) = self.doors.get_mut(number) {
+            waiting.register(cx, calls);
+        }
+    }
+}
+
+impl Door {
+    pub(crate) fn new(admission: Arc<Admission>) -> Self {
+        Door { admission, number: None }
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Takes a place for a newcomer. If there is none, members are asked to leave, and the current task
+    /// is woken when it is worth another try; at the latest that is at the moment told, if one is.
+    pub(crate) fn enter(&mut self, cx: &Context<'_>, now: Tick) -> Result<usize, Option<Tick>> {
+        let Door { admission, number } = self;
+        // Its waker is dropped behind the visit.
+        let (entered, _waiting) = admission.place.visit(|state, calls| {
+            if admission.has_room(state) {
+                let waiting = number.take().and_then(|number| state.doors.try_remove(number));
+                return (Ok(state.members.join()), waiting);
+            }
+            state.wait(number, cx, calls);
+            (Err(admission.ask(state, now, calls)), None)
+        });
+        entered
+    }
+
+    /// Asks a member to leave although there are places: something else is short.
+    pub(crate) fn ask(&mut self, cx: &Context<'_>, now: Tick) {
+        let Door { admission, number } = self;
+        admission.place.visit(|state, calls| {
+            state.wait(number, cx, calls);
+            admission.ask(state, now, calls);
+        });
+    }
+
+    /// Takes a place even if there is none, for a newcomer that cannot wait any longer.
+    pub(crate) fn enter_now(&mut self) -> usize {
+        self.close();
+        self.admission.place.visit(|state, _| state.members.join())
+    }
+
+    /// No newcomer waits here any more.
+    pub(crate) fn close(&mut self) {
+        if let Some(number) = self.number.take() {
+            let _waiting = self.admission.place.visit(|state, _| state.doors.try_remove(number));
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").field("limit", &self.most).finish_non_exhaustive()
+    }
+}
+
+/// So many percent of `all`.
+fn share(all: usize, percent: u8) -> usize {
+    let percent = usize::from(percent);
+    (all / 100).saturating_mul(percent) + all % 100 * percent / 100
+}
+
+/// How many descriptors the process may open.
+#[cfg(unix)]
+fn descriptors() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let most = getrlimit(Resource::Nofile).current;
+    most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+}
+
+/// How many descriptors the process may open: nothing limits them here.
+#[cfg(not(unix))]
+fn descriptors() -> usize {
+    usize::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A task that counts its wake-ups.
+    fn task() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (count.clone(), count.into())
+    }
+
+    /// Idle members, as many as there may be, and their counts.
+    fn full(most: u64) -> (Arc<Admission>, Vec<Arc<Count>>) {
+        let admission = Arc::new(Admission::new(ConnectionLimit::Count(most)));
+        let members = (0..most as usize).map(|place| {
+            let (count, waker) = task();
+            assert_eq!(admission.try_enter(), Some(place));
+            admission.moved(place, &waker);
+            admission.stand(place, IDLE, Tick::ZERO);
+            count
+        });
+        let members = members.collect();
+        assert_eq!(admission.try_enter(), None);
+        (admission, members)
+    }
+
+    const IDLE: Option<(Standing, Tick)> = Some((Standing::Idle, Tick::ZERO));
+
+    fn woken(members: &[Arc<Count>]) -> Vec<usize> {
+        members.iter().map(|count| count.0.load(Relaxed)).collect()
+    }
+
+    #[test]
+    fn one_idle_member_leaves_for_one_newcomer() {
+        let (admission, members) = full(3);
+        let (server, waker) = task();
+        let cx = Context::from_waker(&waker);
+        let mut door = Door::new(admission.clone());
+        for _ in 0..3 {
+            assert_eq!(door.enter(&cx, Tick::ZERO), Err(None));
+        }
+        assert_eq!(woken(&members), [1, 0, 0], "one is asked, once");
+        assert_eq!(admission.judge(1, true, Tick::ZERO), Verdict::Unasked);
+        assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Leave);
+        admission.leave(0);
+        assert_eq!(server.0.load(Relaxed), 1);
+        assert_eq!(door.enter(&cx, Tick::ZERO), Ok(0));
+        assert!(!admission.asks());
+        assert_eq!(woken(&members), [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_member_that_is_busy_again_stays_and_another_is_asked() {
+        let (admission, members) = full(2);
+        let (_, waker) = task();
+        let mut door = Door::new(admission.clone());
+        let cx = Context::from_waker(&waker);
+        assert!(door.enter(&cx, Tick::ZERO).is_err());
+        assert_eq!(admission.judge(0, false, Tick::ZERO), Verdict::Stay);
+        assert_eq!(woken(&members), [1, 1]);
+        assert_eq!(admission.judge(1, false, Tick::ZERO), Verdict::Stay);
+        // The first one to become idle is asked.
+        admission.stand(1, IDLE, Tick::ZERO);
+        assert_eq!(woken(&members), [1, 2]);
+        assert_eq!(admission.judge(1, true, Tick::ZERO), Verdict::Leave);
+    }
+
+    #[test]
+    fn whoever_is_asked_stays_if_another_has_left_or_the_newcomer_has() {
+        let (admission, _) = full(2);
+        let (_, waker) = task();
+        let cx = Context::from_waker(&waker);
+        let mut door = Door::new(admission.clone());
+        assert!(door.enter(&cx, Tick::ZERO).is_err());
+        admission.leave(1);
+        assert!(door.enter(&cx, Tick::ZERO).is_ok());
+        assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Stay);
+        admission.stand(0, IDLE, Tick::ZERO);
+        assert!(door.enter(&cx, Tick::ZERO).is_err());
+        assert!(admission.asks());
+        drop(door);
+        assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Stay);
+        assert!(!admission.asks());
+    }
+
+    #[test]
+    fn two_servers_share_the_places() {
+        let (admission, members) = full(2);
+        let (_, waker) = task();
+        let cx = Context::from_waker(&waker);
+        let mut doors = [(); 2].map(|()| Door::new(admission.clone()));
+        for door in &mut doors {
+            assert!(door.enter(&cx, Tick::ZERO).is_err());
+        }
+        assert_eq!(woken(&members), [1, 1], "there are two newcomers");
+        admission.leave(0);
+        admission.leave(1);
+        assert!(doors.iter_mut().all(|door| door.enter(&cx, Tick::ZERO).is_ok()));
+    }
+
+    #[test]
+    fn a_newcomer_knows_when_it_is_worth_another_try() {
+        let (admission, members) = full(1);
+        let (server, waker) = task();
+        let cx = Context::from_waker(&waker);
+        let until = Tick::ZERO.after(std::time::Duration::from_millis(500));
+        admission.stand(0, None, Tick::ZERO);
+        let mut door = Door::new(admission.clone());
+        assert_eq!(door.enter(&cx, Tick::ZERO), Err(None));
+        admission.stand(0, Some((Standing::Fresh, until)), Tick::ZERO);
+        assert_eq!(server.0.load(Relaxed), 1, "it is told that there is a moment");
+        let Err(Some(at)) = door.enter(&cx, Tick::ZERO) else { panic!("it is known") };
+        assert!(at.as_nanos().abs_diff(until.as_nanos()) < 2_000_000, "{at:?}");
+        assert_eq!(woken(&members), [0]);
+        assert_eq!(door.enter(&cx, until), Err(None));
+        assert_eq!(woken(&members), [1]);
+    }
+
+    #[test]
+    fn a_share_of_the_descriptors_is_rounded_down_and_nothing_overflows() {
+        assert_eq!([share(40, 75), share(1, 75), share(1024, 75)], [30, 0, 768]);
+        assert_eq!(share(usize::MAX, 100), usize::MAX);
+        assert_eq!(Admission::new(ConnectionLimit::Count(0)).limit(), 1);
+        let default = Admission::new(ConnectionLimit::DescriptorsPercent(75));
+        assert!(default.limit() > 1);
+    }
+}

@@ -1,0 +1,65 @@
+//! Leaving: a connection that would lose nothing makes room for a newcomer.
+
+use super::Drive;
+use crate::admission::Standing;
+use crate::runtime::Runtime;
+use crate::scratch::Scratch;
+use crate::service::Service;
+use portcullis::{CloseReason, Phase, Status, Tick};
+use std::task::{Context, Poll};
+
+impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
+    /// What the connection would lose by leaving now; nothing is said of one that is busy.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        if self.connection.is_idle() {
+            let fresh = self.connection.requests() == 0;
+            return Some(if fresh { Standing::Fresh } else { Standing::Idle });
+        }
+        if self.is_dispensable() {
+            return Some(Standing::Gone);
+        }
+        let lingering = matches!(self.connection.status(), Status::Lingering { write: false, .. });
+        lingering.then_some(Standing::Lingering)
+    }
+
+    /// Says how it stands behind a poll in which there were `requests` or not.
+    #[inline]
+    pub(super) fn stand(&mut self, phase: Phase, requests: bool, now: Tick) {
+        if phase != Phase::Idle || !self.membership.is_idle(requests, now) {
+            let standing = self.standing();
+            self.membership.stand(&self.shared, standing, now);
+        }
+    }
+
+    /// The peer has ended the connection, and only the handler keeps it.
+    fn is_dispensable(&self) -> bool {
+        let connection = &self.connection;
+        connection.is_half_closed() && self.exchange.is_busy() && !connection.wants_write()
+    }
+
+    /// Leaves if it was asked to and stands so that it may.
+    #[cold]
+    pub(super) fn make_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Tick,
+        scratch: &mut Scratch,
+    ) -> Poll<()> {
+        // A peer that sends something just now is not to lose its answer.
+        let silent = self.exchange.allowance.is_untouched();
+        let standing = self.standing().filter(|it| silent || *it != Standing::Lingering);
+        if !self.membership.has_to_leave(&self.shared, standing, now) {
+            return Poll::Pending;
+        }
+        if !self.connection.close_idle(now) {
+            self.connection.abort(now, CloseReason::MadeRoom);
+        }
+        loop {
+            if self.attend(cx, now, scratch).is_ready() {
+                return Poll::Ready(());
+            }
+            // A peer that does not even take the end is not waited for.
+            self.connection.abort(now, CloseReason::MadeRoom);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Calling what belongs to the application, which may panic.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Calls what belongs to the application; nothing if it panics, which is logged. What it works on is
+/// given up by the caller then.
+#[inline]
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| log(&*panic)).ok()
+}
+
+#[cold]
+fn log(panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("not a text"), "a handler panicked");
+}

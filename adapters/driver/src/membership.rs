@@ -1,0 +1,107 @@
+//! A connection among the others: its place, what it would lose by leaving it, and by which waker it is
+//! told to.
+
+use crate::admission::{Standing, Verdict};
+use crate::shared::Shared;
+use portcullis::Tick;
+use std::task::{Context, Waker};
+
+/// About a second: how long a connection that goes on being idle between its requests may count as idle
+/// for longer than it is.
+const COARSE: u32 = 30;
+
+/// A connection's place; left once.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    waker: Option<Waker>,
+    /// The number of its place, until it has left.
+    number: u32,
+    /// How it stands, as it was last said, and when that was.
+    standing: Option<Standing>,
+    moment: u16,
+}
+
+/// It has left.
+const NONE: u32 = u32::MAX;
+
+impl Membership {
+    /// Counts in who has the place of this number.
+    pub(crate) fn join<S>(shared: &Shared<S>, number: usize) -> Self {
+        shared.control.join();
+        // There are never more.
+        let number = u32::try_from(number).unwrap_or(NONE);
+        Membership { number, waker: None, standing: None, moment: 0 }
+    }
+
+    /// Whether the task is told by this waker.
+    #[inline]
+    pub(crate) fn is_told_by(&self, cx: &Context<'_>) -> bool {
+        self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
+    /// The task is told by this waker from now on.
+    pub(crate) fn moved<S>(&mut self, shared: &Shared<S>, waker: &Waker) {
+        if let Some(number) = self.number() {
+            shared.admission.moved(number, waker);
+        }
+        self.waker = Some(waker.clone());
+    }
+
+    fn number(&self) -> Option<usize> {
+        (self.number != NONE).then_some(self.number as usize)
+    }
+
+    /// Whether it is listed as idle already; `requests` that came and went within a poll put it behind
+    /// the others, now and again.
+    #[inline]
+    pub(crate) fn is_idle(&self, requests: bool, now: Tick) -> bool {
+        self.standing == Some(Standing::Idle) && !(requests && self.moment != moment(now))
+    }
+
+    /// Says how it stands now, if that may be news.
+    pub(crate) fn stand<S>(&mut self, shared: &Shared<S>, standing: Option<Standing>, now: Tick) {
+        if standing.is_none() && self.standing.is_none() {
+            return;
+        }
+        (self.standing, self.moment) = (standing, moment(now));
+        let until = |standing| match standing {
+            // Something may be on its way for as long as a request may be when the server drains.
+            Standing::Fresh | Standing::Lingering => now.after(shared.config.drain_idle_timeout()),
+            Standing::Idle | Standing::Gone => now,
+        };
+        if let Some(number) = self.number() {
+            let standing = standing.map(|standing| (standing, until(standing)));
+            shared.admission.stand(number, standing, now);
+        }
+    }
+
+    /// Whether it has to leave, if it was asked to and stands so that it may.
+    #[cold]
+    pub(crate) fn has_to_leave<S>(
+        &mut self,
+        shared: &Shared<S>,
+        standing: Option<Standing>,
+        now: Tick,
+    ) -> bool {
+        let Some(number) = self.number() else { return false };
+        let verdict = shared.admission.judge(number, standing.is_some(), now);
+        if verdict == Verdict::Stay {
+            // It counts as busy, until it says otherwise.
+            self.standing = None;
+        }
+        verdict == Verdict::Leave
+    }
+
+    /// Counts it out; only once.
+    pub(crate) fn leave<S>(&mut self, shared: &Shared<S>, cut: bool) {
+        if let Some(number) = self.number() {
+            self.number = NONE;
+            shared.admission.leave(number);
+            shared.control.leave(cut);
+        }
+    }
+}
+
+fn moment(now: Tick) -> u16 {
+    (now.as_nanos() >> COARSE) as u16
+}

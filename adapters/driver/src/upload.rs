@@ -1,0 +1,297 @@
+//! A request's content on its way from the driver to the application, which may be on another task.
+//!
+//! What waits here is what was asked for, and no more: as much as one read brings, or several if the
+//! application has taken what the last one brought at once. It counts with all the memory that it keeps.
+
+use crate::body::BodyError;
+use crate::waiting::{Place, Waiting};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+use portcullis::Config;
+use std::collections::VecDeque;
+use std::mem::{size_of, take};
+use std::task::{Context, Poll};
+
+/// Small pieces are put together up to this length: each by itself costs as much as many bytes.
+const GATHERED: usize = 4 << 10;
+/// How many times `receive_buffer_limit` a connection takes in at once.
+const LARGE: usize = 4;
+
+/// The most memory that waiting content takes.
+pub(crate) fn memory_bound(config: &Config) -> usize {
+    let bytes = LARGE.saturating_mul(config.receive_buffer_limit() as usize);
+    // A queue has room for twice as much as it has had to hold.
+    let pieces = 2 * (bytes / GATHERED + 2) * size_of::<Piece>();
+    bytes.saturating_add(pieces + GATHERED)
+}
+
+/// Where the driver and the application meet.
+#[derive(Debug, Default)]
+pub(crate) struct Upload(Place<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    data: VecDeque<Piece>,
+    /// Bytes that `data` keeps alive.
+    kept: usize,
+    end: Option<Result<Option<HeaderMap>, BodyError>>,
+    wanted: bool,
+    /// The reader has asked for content, and has not been asked since whether it still waits.
+    is_read: bool,
+    /// Content came since the driver last looked, and before that was all taken at once.
+    came: bool,
+    keeps_up: bool,
+    /// Nobody is left to take anything.
+    abandoned: bool,
+    limit: Option<Option<u64>>,
+    reader: Waiting,
+    driver: Waiting,
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// Its own bytes.
+    Own(Vec<u8>),
+    /// Bytes that keep so many alive.
+    Shared(Bytes, usize),
+}
+
+impl Piece {
+    fn kept(&self) -> usize {
+        match self {
+            Piece::Own(bytes) => bytes.capacity(),
+            Piece::Shared(_, kept) => *kept,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Piece::Own(bytes) => bytes.into(),
+            Piece::Shared(bytes, _) => bytes,
+        }
+    }
+}
+
+/// What the application asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// A limit for its content.
+    pub(crate) limit: Option<Option<u64>>,
+    /// Some content.
+    pub(crate) wanted: Option<Pace>,
+}
+
+/// How the application takes what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It may take its time: it gets what one read brings.
+    Slow,
+    /// It has taken the last at once: it gets as much as can be read.
+    Fast,
+}
+
+// ---- the driver's side -----------------------------------------------------------------------------
+
+impl Upload {
+    /// What the application asks for, once.
+    pub(crate) fn wishes(&self, cx: &Context<'_>) -> Wishes {
+        self.0.visit(|state, calls| {
+            state.driver.register(cx, calls);
+            if take(&mut state.came) {
+                state.keeps_up = state.data.is_empty();
+            }
+            let pace = if state.keeps_up { Pace::Fast } else { Pace::Slow };
+            Wishes { limit: state.limit.take(), wanted: take(&mut state.wanted).then_some(pace) }
+        })
+    }
+
+    /// Wakes the reader, to see whether it asks again.
+    pub(crate) fn ask_reader(&self) {
+        self.0.visit(|state, calls| {
+            state.is_read = false;
+            state.reader.wake(calls);
+        });
+    }
+
+    /// Whether the reader has asked for content since then.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.visit(|state, _| state.is_read)
+    }
+
+    /// Content came, and is copied.
+    pub(crate) fn push(&self, data: &[u8]) {
+        self.put(data.len(), |state| {
+            if let Some(Piece::Own(last)) = state.data.back_mut()
+                && last.len() + data.len() <= GATHERED
+            {
+                let before = last.capacity();
+                last.extend_from_slice(data);
+                state.kept += last.capacity() - before;
+            } else {
+                state.add(Piece::Own(data.to_vec()));
+            }
+        });
+    }
+
+    /// Content came, which keeps `kept` bytes alive.
+    pub(crate) fn push_shared(&self, data: Bytes, kept: usize) {
+        let length = data.len();
+        self.put(length, |state| state.add(Piece::Shared(data, kept)));
+    }
+
+    fn put(&self, length: usize, put: impl FnOnce(&mut State)) {
+        self.0.visit(|state, calls| {
+            if state.abandoned || length == 0 {
+                return;
+            }
+            put(state);
+            state.came = true;
+            let State { reader, driver, .. } = state;
+            reader.wake_from(driver, calls);
+        });
+    }
+
+    /// The content ended, well or not; only the first end counts.
+    pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
+        let _driver = self.0.visit(|State { end: known, reader, driver, .. }, calls| {
+            if known.is_some() {
+                return None;
+            }
+            *known = Some(end);
+            reader.wake_from(driver, calls);
+            driver.leave()
+        });
+    }
+
+    /// Bytes that wait here, with what they keep alive.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.visit(|state, _| state.kept + state.data.capacity() * size_of::<Piece>())
+    }
+}
+
+impl State {
+    fn add(&mut self, piece: Piece) {
+        self.kept += piece.kept();
+        self.data.push_back(piece);
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let piece = self.data.pop_front()?;
+        self.kept -= piece.kept();
+        if self.data.is_empty() && self.data.capacity() > 4 {
+            // What many small pieces needed is not kept for the next.
+            self.data = VecDeque::new();
+        }
+        Some(piece.into_bytes())
+    }
+}
+
+// ---- the application's side ------------------------------------------------------------------------
+
+impl Upload {
+    pub(crate) fn set_limit(&self, limit: Option<u64>) {
+        self.0.visit(|state, _| state.limit = Some(limit));
+    }
+
+    /// Nothing is left to be taken, and nothing will come.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.0.visit(|state, _| state.data.is_empty() && matches!(state.end, Some(Ok(None))))
+    }
+
+    /// Nobody will take anything any more.
+    pub(crate) fn abandon(&self) {
+        // What is let go of is dropped behind the visit.
+        let _left = self.0.visit(|state, _| {
+            (state.wanted, state.is_read, state.abandoned) = (false, false, true);
+            state.kept = 0;
+            (take(&mut state.data), state.reader.leave())
+        });
+    }
+
+    pub(crate) fn poll_frame(
+        &self,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.visit(|state, calls| {
+            if let Some(data) = state.next() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            match &mut state.end {
+                None => {}
+                Some(Ok(trailers)) => {
+                    let trailers = trailers.take();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(*error))),
+            }
+            (state.wanted, state.is_read) = (true, true);
+            state.reader.register(cx, calls);
+            state.driver.call(cx, calls);
+            Poll::Pending
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn cx() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
+
+    fn take_all(upload: &Upload) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Poll::Ready(Some(Ok(frame))) = upload.poll_frame(&cx()) {
+            all.extend(frame.into_data().expect("no trailers"));
+        }
+        all
+    }
+
+    #[test]
+    fn small_pieces_are_put_together_and_take_little_more_than_their_bytes() {
+        let upload = Upload::default();
+        let bytes: Vec<u8> = (0..64 << 10).map(|place| place as u8).collect();
+        bytes.iter().for_each(|byte| upload.push(&[*byte]));
+        let memory = upload.memory();
+        assert!(memory < bytes.len() + 4096, "{memory}");
+        let config = Config::builder().receive_buffer_limit(bytes.len() as u64 / 4).build();
+        assert!(memory <= memory_bound(&config.expect("in range")), "{memory}");
+        assert_eq!(take_all(&upload), bytes);
+        assert_eq!(upload.memory(), 0);
+    }
+
+    #[test]
+    fn what_is_shared_counts_with_all_that_it_keeps() {
+        let upload = Upload::default();
+        let buffer = Bytes::from(vec![7; 1000]);
+        upload.push_shared(buffer.slice(100..600), 1000);
+        upload.push(b"abc");
+        assert!((1003..1300).contains(&upload.memory()), "{}", upload.memory());
+        assert_eq!(take_all(&upload).len(), 503);
+        upload.push_shared(buffer, 1000);
+        upload.abandon();
+        assert_eq!(upload.memory(), 0);
+        upload.push(b"abc");
+        assert_eq!(upload.memory(), 0, "nobody takes it");
+    }
+
+    #[test]
+    fn much_is_given_to_those_that_have_taken_the_last_at_once() {
+        let upload = Upload::default();
+        let asks = |upload: &Upload| {
+            assert!(upload.poll_frame(&cx()).is_pending());
+            upload.wishes(&cx()).wanted
+        };
+        assert_eq!(asks(&upload), Some(Pace::Slow));
+        upload.push(b"abc");
+        assert_eq!(take_all(&upload), b"abc");
+        assert_eq!(asks(&upload), Some(Pace::Fast));
+        upload.push(b"abc");
+        assert_eq!(upload.wishes(&cx()).wanted, None, "it waits");
+        assert_eq!(take_all(&upload), b"abc");
+        assert_eq!(asks(&upload), Some(Pace::Slow));
+    }
+}

@@ -1,0 +1,67 @@
+//! Content that waits for a handler who does not take it: it is bounded, and counted.
+
+use super::{PATIENCE, connect, listener, start_server};
+use crate::{adapter, server};
+use adapter::{Body, Config, Stats, memory_bound};
+use axum::body::Bytes;
+use futures_lite::future::poll_once;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What one upload of much content comes to, of which the handler takes so many pieces as soon as they
+/// come, and then asks for one more that it does not wait for.
+fn held(taken: usize) -> u64 {
+    let (listener, address) = listener();
+    let stats = Arc::new(Stats::new());
+    let config = Arc::new(Config::default());
+    let (told, asked) = channel();
+    let service = move |request: Request<Body>| {
+        let told = told.clone();
+        async move {
+            let mut body = request.into_body();
+            for _ in 0..taken {
+                body.frame().await.expect("there is more").expect("it is whole");
+            }
+            // Asked for by a future that is dropped: a timeout, or the loser of a race.
+            assert!(poll_once(body.frame()).await.is_none_or(|frame| frame.is_some()));
+            told.send(()).expect("the test waits");
+            std::future::pending::<()>().await;
+            drop(body);
+            Response::new(Full::<Bytes>::default())
+        }
+    };
+    start_server(server(listener, config.clone(), service).stats(stats.clone()));
+    let mut stream = connect(address);
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16000000\r\n\r\n")
+        .expect("it reads");
+    stream.set_nonblocking(true).expect("it can be set");
+    // Until the server has taken nothing for a while.
+    let (mut quiet, start) = (Instant::now(), Instant::now());
+    while quiet.elapsed() < Duration::from_millis(200) {
+        assert!(start.elapsed() < PATIENCE);
+        match stream.write(&[b'x'; 64 << 10]) {
+            Ok(_) => quiet = Instant::now(),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    asked.recv_timeout(PATIENCE).expect("the handler has asked");
+    let held = stats.snapshot().bytes_held;
+    assert!(held <= memory_bound(&config) as u64, "{held}");
+    held
+}
+
+#[test]
+fn content_that_nobody_takes_is_bounded_and_counted() {
+    let limit = Config::default().receive_buffer_limit();
+    // What waits for the handler, and what waits behind it.
+    let slow = held(0);
+    assert!(slow >= limit && slow <= 2 * limit + 4096, "{slow}");
+    let fast = held(20);
+    assert!(fast >= limit, "{fast}");
+}

@@ -1,0 +1,76 @@
+//! Connections that are idle make room for others, and no others do.
+
+mod support;
+
+use portcullis::{BodyLength, CloseReason, Connection};
+use support::{GET, POST_5, Script};
+
+/// Whether it says that it is idle, which it has to be to make room.
+fn makes_room(script: &mut Script) -> bool {
+    let idle = script.connection.is_idle();
+    assert_eq!(script.connection.close_idle(script.now), idle);
+    idle
+}
+
+#[test]
+fn an_idle_connection_makes_room_at_once() {
+    let mut script = Script::new();
+    assert!(makes_room(&mut script), "nothing has come");
+    script.closes_with(CloseReason::MadeRoom);
+
+    let mut script = Script::after(GET);
+    script.answer(200, "ok");
+    assert!(!makes_room(&mut script), "its answer is not out");
+    script.output();
+    assert!(makes_room(&mut script));
+    assert_eq!(script.closes_with(CloseReason::MadeRoom), "");
+    assert!(!script.connection.is_cut_off());
+    assert!(!makes_room(&mut script), "only once");
+}
+
+#[test]
+fn a_busy_connection_makes_no_room() {
+    let early = &GET[..5];
+    let pipelined = format!("{GET}{early}");
+    for bytes in [early, GET, POST_5, &pipelined] {
+        let mut script = Script::new();
+        script.send(bytes);
+        assert!(!makes_room(&mut script), "{bytes:?}");
+        assert!(script.is_open());
+    }
+    let mut script = Script::after(&pipelined);
+    script.answer(200, "ok");
+    script.output();
+    assert!(!makes_room(&mut script), "the next head is there");
+
+    let mut script = Script::after(GET);
+    let _begun = script.respond(200, BodyLength::Unknown);
+    script.output();
+    assert!(!makes_room(&mut script), "the answer has no end yet");
+    script.finish().expect("it has begun");
+    script.output();
+    assert!(makes_room(&mut script));
+
+    let mut script = Script::after(POST_5);
+    script.answer(200, "ok");
+    script.output();
+    assert!(!makes_room(&mut script), "the content is on its way");
+    script.send("12345");
+    assert!(makes_room(&mut script));
+}
+
+#[test]
+fn events_that_were_not_looked_at_keep_it() {
+    let mut connection = Connection::new(Default::default(), portcullis::Tick::ZERO);
+    let mut wire = GET.as_bytes().to_vec();
+    drop(connection.receive(portcullis::Tick::ZERO, &mut wire).expect("it reads"));
+    assert!(connection.has_events() && !connection.is_idle());
+}
+
+#[test]
+fn a_half_closed_connection_says_so() {
+    let mut script = Script::after(GET);
+    assert!(!script.connection.is_half_closed());
+    script.eof();
+    assert!(script.connection.is_half_closed());
+}
