@@ -10,6 +10,7 @@ mod crowd;
 mod examples;
 mod framing;
 mod limits;
+mod newcomers;
 mod place;
 mod responses;
 mod routes;

@@ -1,0 +1,186 @@
+//! How many are served at once: who waits, who leaves for whom, and what becomes of those who come last.
+
+use crate::place::{Place, Transport, tests};
+use crate::support::{Client, Program, SLACK};
+use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
+
+tests! {
+    everywhere:
+        idle_connections_leave_for_newcomers,
+        silent_connections_leave_for_newcomers,
+        handlers_that_work_for_nobody_leave_for_newcomers,
+        newcomers_wait_for_those_that_are_busy;
+    plaintext:
+        idle_connections_leave_when_descriptors_are_short,
+        who_has_come_when_a_drain_begins_is_answered,
+        a_drain_does_not_wait_for_those_that_are_gone,
+        vanished_hosts_are_asked_for;
+}
+
+const PLACES: usize = 50;
+const SETTINGS: [&str; 4] = [
+    "max_connections=50",
+    "keep_alive_timeout=1h",
+    "tls_handshake_timeout=1h",
+    "peer_gone_timeout=1h",
+];
+
+fn crowd(program: &Program, mut begin: impl FnMut(&mut Client)) -> Vec<Client> {
+    let mut crowd: Vec<_> = (0..PLACES).map(|_| program.connect()).collect();
+    crowd.iter_mut().for_each(&mut begin);
+    crowd
+}
+
+/// A newcomer's answer, and how long that took.
+fn newcomer(program: &Program) -> Duration {
+    let start = Instant::now();
+    assert_eq!(program.connect().get("/hello").text(), "Hello, world!");
+    start.elapsed()
+}
+
+fn idle_connections_leave_for_newcomers(place: Place) {
+    let program = Program::with(place, &SETTINGS);
+    let mut crowd = crowd(&program, |client| {
+        assert_eq!(client.get("/hello").status, 200);
+    });
+    let taken = newcomer(&program);
+    assert!(taken < SLACK, "{taken:?}");
+    // For each newcomer one has left, in good order, of those that were idle for the longest time. All
+    // others are still there.
+    let mut left = 0;
+    for client in &mut crowd[..10] {
+        client.stream.set_read_timeout(Some(Duration::from_millis(10))).expect("it can be set");
+        match client.read(&mut [0; 16]) {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            Ok(bytes) => {
+                assert_eq!(bytes, 0);
+                left += 1;
+            }
+        }
+    }
+    assert_eq!(left, 1);
+    for client in &mut crowd[10..] {
+        assert_eq!(client.get("/hello").status, 200);
+    }
+    assert!(program.status()["closes"]["made_room"].as_u64() >= Some(1));
+}
+
+fn silent_connections_leave_for_newcomers(place: Place) {
+    let program = Program::with(place, &SETTINGS);
+    let crowd = crowd(&program, |_| {});
+    let taken = newcomer(&program);
+    assert!(taken < SLACK, "{taken:?}");
+    drop(crowd);
+}
+
+fn handlers_that_work_for_nobody_leave_for_newcomers(place: Place) {
+    let program = Program::with(place, &SETTINGS);
+    let crowd = crowd(&program, |client| {
+        client.send("GET /slow/3600000 HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.finish_sending();
+    });
+    let taken = newcomer(&program);
+    assert!(taken < SLACK, "{taken:?}");
+    drop(crowd);
+}
+
+fn newcomers_wait_for_those_that_are_busy(place: Place) {
+    const BUSY: Duration = Duration::from_millis(1500);
+    let program = Program::with(place, &SETTINGS);
+    let mut crowd = crowd(&program, |client| client.shake_hands());
+    let start = Instant::now();
+    for client in &mut crowd {
+        client.send(format!("GET /slow/{} HTTP/1.1\r\nHost: a\r\n\r\n", BUSY.as_millis()));
+    }
+    newcomer(&program);
+    let taken = start.elapsed();
+    assert!(BUSY <= taken && taken < BUSY + SLACK, "{taken:?}");
+    // All of them have an answer, also the one that has left then.
+    for client in &mut crowd {
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
+fn idle_connections_leave_when_descriptors_are_short(place: Place) {
+    // Of which three quarters are for connections, and the rest is not enough for all else.
+    let program = Program::with_descriptors(place, 40);
+    let crowd: Vec<_> = (0..60)
+        .map(|_| {
+            let start = Instant::now();
+            let mut client = program.connect();
+            assert_eq!(client.get("/hello").status, 200);
+            let taken = start.elapsed();
+            assert!(taken < SLACK, "{taken:?}");
+            client
+        })
+        .collect();
+    drop(crowd);
+}
+
+fn who_has_come_when_a_drain_begins_is_answered(place: Place) {
+    let program = Program::with(place, &[]);
+    // It stands still, so that the system has accepted them and it has not.
+    program.signal("STOP");
+    let mut early: Vec<_> = (0..20).map(|_| program.connect()).collect();
+    for client in &mut early {
+        client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    program.signal("TERM");
+    program.signal("CONT");
+    for mut client in early {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(program.wait().0, Some(0));
+}
+
+fn a_drain_does_not_wait_for_those_that_are_gone(place: Place) {
+    let program = Program::with(place, &["drain_timeout=1h"]);
+    let request = |request: &str, ends: bool| {
+        let mut client = program.connect();
+        client.send(request);
+        if ends {
+            client.finish_sending();
+            // Its end behind what it got.
+            client.is_quiet_for(Duration::from_millis(50));
+            drop(client);
+        } else {
+            client.is_quiet_for(Duration::from_millis(50));
+            client.reset();
+        }
+    };
+    for ends in [true, false] {
+        request("", ends);
+        request("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", ends);
+        request("GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", ends);
+        request("GET /hello HTTP/1.1\r\nHo", ends);
+        request("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsome", ends);
+    }
+    request("GET /slow/3600000 HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    request("GET /events HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    program.signal("TERM");
+    let (code, taken) = program.wait();
+    assert!(code == Some(0) && taken < SLACK, "{taken:?}");
+}
+
+fn vanished_hosts_are_asked_for(place: Place) {
+    assert_eq!(place.transport, Transport::Plaintext);
+    for (settings, asks) in [(&[][..], true), (&["tcp_keepalive=none"], false)] {
+        let program = Program::with(place, settings);
+        let mut client = program.connect();
+        client.get("/hello");
+        let timer = timer(program.address.port(), &client);
+        // 2 is the one that keepalive has.
+        assert_eq!(timer.starts_with("02:"), asks, "{timer}");
+    }
+}
+
+/// Which timer the system runs for the server's side of a connection.
+fn timer(port: u16, client: &Client) -> String {
+    let peer = client.stream.local_addr().expect("it is connected").port();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+    let [local, remote] = [port, peer].map(|port| format!(":{port:04X}"));
+    let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut lines = line.filter(|line| line[1].ends_with(&local) && line[2].ends_with(&remote));
+    lines.next().expect("it is there")[5].to_owned()
+}
