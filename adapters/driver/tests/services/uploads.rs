@@ -46,7 +46,10 @@ fn held(taken: usize) -> u64 {
     while quiet.elapsed() < Duration::from_millis(200) {
         assert!(start.elapsed() < PATIENCE);
         match stream.write(&[b'x'; 64 << 10]) {
-            Ok(_) => quiet = Instant::now(),
+            Ok(bytes) => {
+                assert!(bytes > 0);
+                quiet = Instant::now();
+            }
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
     }
