@@ -110,7 +110,7 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
             if socket.shutdown(Shutdown::Write).is_err() {
                 connection.abort(clock(), gone);
             }
-        } else if !status.wants_read() {
+        } else if !status.wants_read() && !connection.has_work() {
             // It waits for the application alone, which here never keeps anybody waiting. One with
             // threads of its own would wake this one, for example through a channel.
             connection.abort(clock(), CloseReason::Aborted);

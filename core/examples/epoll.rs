@@ -253,6 +253,8 @@ impl Client {
             } else if replace(&mut self.is_reset, false) {
                 // Reading would have told, but backpressure holds.
                 connection.abort(now, gone);
+            } else if connection.has_work() {
+                // The next round goes on with it.
             } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
                 // Time comes last: all that has arrived was looked at, and all that fits is sent.
                 connection.tick(now);

@@ -224,6 +224,8 @@ impl World {
                 }
             } else if status.wants_read() && *eof {
                 app.take(now, connection.receive_eof(now));
+            } else if connection.has_work() {
+                // The next round goes on with it.
             } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
                 // Time comes last.
                 connection.tick(now);

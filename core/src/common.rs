@@ -61,6 +61,8 @@ pub(crate) struct Common {
     pub(crate) blocked: bool,
     /// Nanoseconds from the beginning of 1970 to the origin of ticks, if a driver has told them.
     origin: Option<NonZeroU64>,
+    /// Though they do, more is read until `receive_buffer_limit` bytes are held.
+    pub(crate) reads_ahead: bool,
 }
 
 impl Common {
@@ -83,6 +85,7 @@ impl Common {
             cut_off: false,
             blocked: false,
             origin: None,
+            reads_ahead: false,
         };
         if let Some(tls) = Tls::begin(&common.config, now) {
             common.begin_tls(tls);
@@ -436,9 +439,21 @@ impl Common {
         }
     }
 
+    /// Bytes wait for the application, and no more of them are to be read.
+    pub(crate) fn is_held_back(&self) -> bool {
+        let is_full = self.held.len() as u64 >= self.config.receive_buffer_limit();
+        self.blocked && !self.held.is_empty() && (is_full || !self.reads_ahead)
+    }
+
+    /// Bytes of the memory in which bytes are held that are read ahead: fewer than the limit were held
+    /// before the last read, which brought as many, and what was taken takes half as much.
+    pub(crate) fn most_ahead(&self) -> usize {
+        3 * self.config.receive_buffer_limit() as usize
+    }
+
     pub(crate) fn wants_read(&self) -> bool {
         let room = match self.life {
-            Life::Open => self.held.is_empty() || !self.blocked,
+            Life::Open => !self.is_held_back(),
             Life::Lingering { discard, .. } => discard > 0,
             Life::Closed(_) => false,
         };

@@ -382,7 +382,8 @@ impl Config {
 
     /// The most memory that a connection owns once it is a websocket.
     ///
-    /// A message that is lent while events are pulled counts as well. Holds for a websocket that was
+    /// A message that is lent while events are pulled counts as well, and so does what the adapters hold
+    /// for a handler: one message, and small ones of 16 KiB together. Holds for a websocket that was
     /// accepted without a larger limit of its own, and with compression only if `websocket_deflate`
     /// is on.
     pub fn websocket_memory_bound(&self) -> usize {

@@ -208,6 +208,14 @@ impl Connection {
             || self.protocol.has_events(&self.common)
     }
 
+    /// Work is left that waits for nobody: events were dropped before their end, or a websocket has
+    /// inflated [`as much as it may at once`](crate::websocket::INFLATED_AT_ONCE). So call
+    /// [`resume`](Self::resume) again without waiting for anything, when other connections of the
+    /// thread had their turn.
+    pub fn has_work(&self) -> bool {
+        self.unfinished || self.protocol.is_paused()
+    }
+
     /// The peer sends no more (its FIN). It ends input only: what was received before is still
     /// delivered, and answered.
     pub fn receive_eof(&mut self, now: Tick) -> Events<'_, 'static> {
@@ -349,8 +357,10 @@ impl Connection {
         let accepted = self.act(now, |protocol, common| {
             protocol.http1()?.upgrade(common, stream, accepted.fields(), fields)?;
             let limits = options.limits(&common.config);
-            let session =
-                Session::new(Terms { stream, limits, deflate: accepted.deflate() }, common);
+            let session = Session::new(
+                Terms { stream, limits, deflate: accepted.deflate(), owned: options.owned },
+                common,
+            );
             *protocol = Protocol::WebSocket(Box::new(session));
             common.begin_endless_answer();
             if common.draining {
@@ -731,7 +741,7 @@ impl<'i> Events<'_, 'i> {
         let stream = protocol.stream();
         let event = match step {
             Step::Request(span) => {
-                let Desk { head, lines, whole } = &self.desk;
+                let Desk { head, lines, whole, .. } = &self.desk;
                 let head = RequestHead::new(self.input.span(span), head, lines, whole);
                 Event::Request { stream, head }
             }
@@ -745,6 +755,15 @@ impl<'i> Events<'_, 'i> {
             }
             Step::Writable => Event::Writable { stream },
             Step::Reset(reason) => Event::Reset { stream, reason },
+            Step::Message { text, at: Place::Whole } if protocol.hands_over() => {
+                let behind = self.input.len();
+                self.last = behind == 0;
+                let mut bytes = take(&mut self.desk.whole);
+                if bytes.capacity() - bytes.len() > bytes.len() / 8 {
+                    bytes.shrink_to_fit();
+                }
+                Event::OwnedMessage { stream, text, bytes, behind }
+            }
             Step::Message { text, at } => {
                 let behind = self.input.len();
                 self.last = behind == 0;
@@ -787,13 +806,18 @@ impl Drop for Events<'_, '_> {
         let common = &mut connection.common;
         if !self.input.is_empty() && common.is_open() {
             if self.input.fresh_len() as u64 <= common.config.receive_buffer_limit() {
-                common.held = self.input.put_back();
+                let most = if common.reads_ahead { common.most_ahead() } else { 0 };
+                common.held = self.input.put_back(most);
             } else {
                 connection.protocol.close(common, CloseReason::Aborted);
             }
         }
         // Who stops early has to come back before more can be read.
         common.blocked |= !self.exhausted;
+        common.reads_ahead &= self.exhausted;
+        if common.reads_ahead {
+            connection.protocol.look_ahead(common);
+        }
         connection.unfinished = !self.exhausted;
         connection.pulling = false;
         connection.settle_tls();

@@ -71,6 +71,9 @@
 //!                 }
 //!             }
 //!             // 5. Time comes last: all that has arrived was looked at, and all that fits is sent.
+//!             if connection.has_work() {
+//!                 continue;
+//!             }
 //!             if connection.deadline().is_none_or(|(at, _)| at > now) {
 //!                 break;
 //!             }
@@ -137,7 +140,8 @@
 //! - **Credit.** No content is delivered, and none is waited for, without
 //!   [`request_data`](Connection::request_data). It is for one wait, as a read is: who wants more
 //!   asks again, at the latest when it has dealt with an [`Event::Data`]. A credit may bring several
-//!   of them if so much is at hand. On a websocket credit is a number of messages, and lasts.
+//!   of them if so much is at hand. On a websocket credit is a number of messages, and lasts; without
+//!   any, `receive_buffer_limit` bytes are read ahead, so that the peer's life shows.
 //! - **Room.** [`send_data`](Connection::send_data) takes what fits. What it leaves is the
 //!   application's to keep; [`Event::Writable`] says when to go on. It comes once, and only after a
 //!   call that was cut short.
@@ -145,6 +149,10 @@
 //!   request was refused meanwhile. Other kinds of [`Misuse`] are mistakes in the application.
 //! - **Stopping early** is fine: what was not looked at is kept, and `has_events` is true. But nothing
 //!   more is read until it was, so come back without waiting for the socket.
+//! - **Work that is left.** A compressed message of a few kilobytes may inflate to megabytes. The
+//!   connection stops after [`INFLATED_AT_ONCE`](crate::websocket::INFLATED_AT_ONCE) bytes, and
+//!   [`has_work`](Connection::has_work) is true: resume it after the other connections of the thread,
+//!   without waiting for the socket. Meanwhile nothing is read, and no deadline of the peer's runs.
 //!
 //! # Buffers
 //!
@@ -275,7 +283,7 @@
 //! | `acknowledged` | no | no | no | yes |
 //! | `drain`, `abort` | yes | yes | yes | yes |
 //! | `lend_buffer`, `return_buffer`, `set_wall_clock` | no | no | no | no |
-//! | `status`, `deadline`, `has_events`, `room`, `memory`, … | no | no | no | no |
+//! | `status`, `deadline`, `has_events`, `has_work`, `room`, `memory`, … | no | no | no | no |
 //!
 //! So nothing has to be remembered from round to round: ask again, each answer costs next to nothing.
 //!
@@ -284,6 +292,7 @@
 //! | mistake | what it does |
 //! |---|---|
 //! | `has_events` is not asked after `sent`, or after an action from elsewhere | `Writable`, or the next pipelined request, never comes; and where that looks like a wait for the application, no deadline ends it |
+//! | the driver waits for the socket while `has_work` is true | a compressed message stays half inflated until something else wakes the driver; nothing is read meanwhile |
 //! | `outgoing` is asked after answers only | over TLS, a handshake, a key update or an alert is never sent; a ping, a 408 or the 100 (Continue) is not either |
 //! | the deadline is read before the last call | it was moved; the connection lives too long, or the loop spins |
 //! | the socket is read though `read` is false | [`Misuse::NotReading`]: nothing holds the peer back, and the bytes are yours to keep |

@@ -90,6 +90,19 @@ pub enum Event<'e> {
         /// last one for now.
         behind: usize,
     },
+    /// A whole message of a websocket that was put together, for an application that asked for
+    /// [`Options::owned`](crate::websocket::Options::owned). A message that lies whole in the driver's
+    /// buffer is lent all the same.
+    OwnedMessage {
+        /// The stream of the request that became the websocket.
+        stream: StreamId,
+        /// It is text, and valid UTF-8.
+        text: bool,
+        /// All of it, without much room to spare.
+        bytes: Vec<u8>,
+        /// As with [`Event::Message`].
+        behind: usize,
+    },
     /// Some of a websocket's message, as it comes: for who asked for pieces.
     Piece {
         /// The stream of the request that became the websocket.

@@ -25,6 +25,10 @@ impl Held {
         self.len() == 0
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
     /// Holds more bytes, after those that are held.
     #[cfg(feature = "tls")]
     pub(crate) fn append(&mut self, bytes: Vec<u8>) {
@@ -165,8 +169,9 @@ impl<'i> Input<'i> {
         self.len() == 0
     }
 
-    /// What was not taken, to be held.
-    pub(crate) fn put_back(&mut self) -> Held {
+    /// What was not taken, to be held: an exact copy, or, if more is to be read behind it, one with
+    /// room to grow, up to `most` bytes.
+    pub(crate) fn put_back(&mut self, most: usize) -> Held {
         let mut held = core::mem::take(&mut self.held);
         let fresh = self.fresh.get(self.fresh_start..).unwrap_or_default();
         self.fresh_start = self.fresh.len();
@@ -176,13 +181,22 @@ impl<'i> Input<'i> {
         }
         // Moving the rest to the front only when it is the smaller part costs less than a copy for
         // each byte taken, and bounds what is kept.
-        if held.start > 0 && (held.start >= held.len() || !fresh.is_empty()) {
+        let moves = match most {
+            0 => held.start >= held.len() || !fresh.is_empty(),
+            _ => held.start >= held.len() / 2,
+        };
+        if held.start > 0 && moves {
             held.bytes.drain(..held.start);
             held.start = 0;
         }
         if !fresh.is_empty() {
-            grow(&mut held.bytes, fresh.len(), 0);
+            grow(&mut held.bytes, fresh.len(), most);
             held.bytes.extend_from_slice(fresh);
+        }
+        if most > 0 {
+            // Room for what TLS appends.
+            let length = held.bytes.len();
+            grow(&mut held.bytes, (length / 2).min(most.saturating_sub(length)), most);
         }
         held
     }
@@ -224,7 +238,7 @@ mod tests {
         assert_eq!(input.span(unit), b"hello");
         assert_eq!(input.bytes(), b", rest of a large read");
         input.take(2);
-        let held = input.put_back();
+        let held = input.put_back(0);
         assert_eq!((held.bytes.as_slice(), held.start), (&b"rest of a large read"[..], 0));
     }
 
@@ -236,7 +250,7 @@ mod tests {
         let span = input.take(usize::MAX);
         assert_eq!(input.span(span.skip(1).first(1)), b"l");
         assert!(input.bytes().is_empty());
-        assert_eq!(input.put_back().memory(), 0);
+        assert_eq!(input.put_back(0).memory(), 0);
     }
 
     #[test]
@@ -244,7 +258,7 @@ mod tests {
         let mut fresh = *b"cd";
         let mut input = Input::new(held(b"ab"), &mut fresh);
         input.take(1);
-        let mut held = input.put_back();
+        let mut held = input.put_back(0);
         assert_eq!(held.len(), 3);
         let mut input = Input::new(core::mem::take(&mut held), &mut []);
         assert_eq!(input.bytes(), b"bcd");
@@ -259,7 +273,7 @@ mod tests {
             let mut input = Input::new(rest, &mut []);
             input.take(1);
             let before = input.held.start;
-            rest = input.put_back();
+            rest = input.put_back(0);
             if rest.start < before {
                 moved += rest.len();
             }

@@ -10,9 +10,9 @@ use crate::h1::head::Head;
 use crate::h1::section::Lines;
 use crate::input::{Input, Span};
 use crate::time::Timer;
-use crate::websocket::Violation;
 use crate::websocket::message::Place;
 use crate::websocket::session::Session;
+use crate::websocket::{self, Violation};
 
 /// What happened, as places in the input.
 #[derive(Debug)]
@@ -48,11 +48,14 @@ pub(crate) struct Desk {
     /// A message that was put together; or the newest request's target, if that is told in another form
     /// than it was sent in.
     pub(crate) whole: Vec<u8>,
+    /// Bytes that may still be inflated in this pull of events.
+    pub(crate) inflatable: usize,
 }
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Desk { lines: Lines::new(), head: Head::default(), whole: Vec::new() }
+        let inflatable = websocket::INFLATED_AT_ONCE;
+        Desk { lines: Lines::new(), head: Head::default(), whole: Vec::new(), inflatable }
     }
 }
 
@@ -107,7 +110,7 @@ impl Protocol {
     ) -> Option<Step> {
         match self {
             Protocol::Http1(http) => http.step(common, input, desk),
-            Protocol::WebSocket(session) => session.step(common, input, &mut desk.whole),
+            Protocol::WebSocket(session) => session.step(common, input, desk),
         }
     }
 
@@ -117,6 +120,31 @@ impl Protocol {
         match self {
             Protocol::Http1(http) => http.has_events(common),
             Protocol::WebSocket(session) => session.has_events(common),
+        }
+    }
+
+    /// Work was left undone that needs nothing from anybody.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        match self {
+            Protocol::Http1(_) => false,
+            Protocol::WebSocket(session) => session.is_paused(),
+        }
+    }
+
+    /// Messages that were put together become the application's own.
+    pub(crate) fn hands_over(&self) -> bool {
+        match self {
+            Protocol::Http1(_) => false,
+            Protocol::WebSocket(session) => session.hands_over(),
+        }
+    }
+
+    /// More was read behind bytes that wait for the application.
+    #[cold]
+    pub(crate) fn look_ahead(&mut self, common: &mut Common) {
+        if let Protocol::WebSocket(session) = self {
+            session.look_ahead(common);
         }
     }
 

@@ -162,7 +162,10 @@ fn unsent_output_is_told_exactly() {
 /// A connection that has become a websocket, and the stream of its request.
 fn websocket(deflate: Option<DeflateSettings>) -> (Connection, StreamId) {
     // Shared, as it is in a server.
-    static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(Default::default);
+    static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(|| {
+        let config = Config::builder().websocket_deflate(true).build();
+        Arc::new(config.expect("valid"))
+    });
     let mut connection = Connection::new(Arc::clone(&CONFIG), NOW);
     let mut wire = HANDSHAKE.to_vec();
     let mut events = connection.receive(NOW, &mut wire).expect("reads");
@@ -251,6 +254,54 @@ fn an_idle_websocket_with_compression_fits_in_1_kib_unless_contexts_are_kept() {
         println!("the same with contexts of the client {client}, of the server {server}: {size}");
         assert!(size <= most * 1024, "{size} bytes");
     }
+}
+
+#[test]
+fn what_is_read_ahead_is_bounded_and_not_copied_for_each_byte() {
+    let (mut connection, _) = blocked_websocket();
+    let limit = connection.config().receive_buffer_limit() as usize;
+    let bound = connection.config().memory_bound() + 2 * limit;
+    let wire = message(BINARY, &[7; 60_000]).repeat(3);
+    let mut read = 0;
+    let counted = measure(|| {
+        while connection.wants_read() {
+            let mut byte = [wire[read]];
+            assert!(connection.receive(NOW, &mut byte).expect("reads").next().is_none());
+            read += 1;
+            assert!(connection.memory() <= bound);
+        }
+    });
+    assert_eq!(read, limit, "as much as may be held");
+    assert!(counted.bytes_total < 6 * limit as u64, "{} bytes", counted.bytes_total);
+    // The last read may bring as much as any.
+    let (mut connection, stream) = blocked_websocket();
+    for place in [limit - 1, 2 * limit - 1] {
+        let from = (place + 1).saturating_sub(limit);
+        let mut piece = wire[from..place].to_vec();
+        assert!(connection.receive(NOW, &mut piece).expect("reads").next().is_none());
+        assert!(connection.memory() <= bound);
+    }
+    assert!(!connection.wants_read());
+    connection.request_data(NOW, stream, u64::MAX).expect("it lives");
+    while connection.resume(NOW).next().is_some() {}
+    assert!(connection.wants_read() && connection.memory() <= bound + 60_000);
+}
+
+/// A websocket whose application asks for nothing.
+fn blocked_websocket() -> (Connection, StreamId) {
+    let mut connection = Connection::new(Arc::default(), NOW);
+    let mut wire = HANDSHAKE.to_vec();
+    let mut events = connection.receive(NOW, &mut wire).expect("reads");
+    let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
+    let handshake = Handshake::read(&head).expect("a good handshake");
+    let accepted = handshake.accept(None, None).expect("nothing was chosen");
+    drop(events);
+    connection
+        .accept_websocket(NOW, stream, &accepted, None, Options::default())
+        .expect("it can be one");
+    connection.sent(NOW, usize::MAX);
+    drop(connection.resume(NOW));
+    (connection, stream)
 }
 
 #[test]

@@ -127,6 +127,10 @@ impl Echo {
                     // An echo to a peer that does not read is lost; others tell.
                     let _ = connection.send_message(now, stream, text, &mut data);
                 }
+                Event::OwnedMessage { text, bytes, .. } => {
+                    assert_eq!(bytes.capacity(), bytes.len());
+                    log.push(format!("owned {text} {}", bytes.len()));
+                }
                 Event::Piece { text, last, data, .. } => {
                     log.push(format!("piece {text} {last} {}", data.len()));
                 }
@@ -251,18 +255,39 @@ fn every_cut_gives_the_same() {
 }
 
 #[test]
-fn without_credit_nothing_is_read() {
-    let mut echo = Echo::new(without_pings());
+fn without_credit_only_so_much_is_read_ahead() {
+    let mut echo = Echo::new(without_pings().receive_buffer_limit(1024));
     echo.eager = false;
     echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
     assert!(echo.log.is_empty());
-    assert!(!echo.connection.wants_read());
-    assert_eq!(echo.deadline(), None, "it waits for the application");
-    let stream = echo.stream();
-    echo.connection.request_data(at(1), stream, 1).expect("alive");
-    echo.resume(at(1));
-    assert_eq!(echo.log, ["message true 1"]);
     assert!(echo.connection.wants_read());
+    assert_eq!(echo.deadline(), None, "it waits for the application");
+    // A read may bring as many bytes as at any time, and is the last one when enough are held.
+    echo.receive(at(0), &frame(BINARY, &[7; 1000]));
+    assert!(echo.log.is_empty() && echo.connection.wants_read());
+    echo.receive(at(0), &frame(BINARY, &[7; 1000]));
+    assert!(echo.log.is_empty() && !echo.connection.wants_read());
+    let stream = echo.stream();
+    for (count, reads) in [(1, false), (2, true), (3, true)] {
+        echo.connection.request_data(at(1), stream, 1).expect("alive");
+        assert!(echo.connection.has_events());
+        echo.resume(at(1));
+        assert_eq!((echo.log.len(), echo.connection.wants_read()), (count, reads));
+    }
+    assert_eq!(echo.log, ["message true 1", "message false 1000", "message false 1000"]);
+}
+
+#[test]
+fn messages_that_were_put_together_are_handed_over_to_who_wants_them() {
+    let mut echo = Echo::new(without_pings());
+    echo.options.owned = true;
+    let message = frame(TEXT, &[b'x'; 1000]);
+    echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+    echo.receive(at(0), &message);
+    echo.receive(at(0), &message[..500]);
+    echo.receive(at(0), &message[500..]);
+    echo.receive(at(0), &[frame(0x02, b"two "), frame(0x80, b"parts")].concat());
+    assert_eq!(echo.log, ["message true 1000", "owned true 1000", "owned false 9"]);
 }
 
 #[test]
@@ -477,17 +502,93 @@ fn silence_is_pinged_and_then_closed() {
 }
 
 #[test]
-fn who_waits_for_the_application_is_not_pinged() {
-    let mut echo = Echo::new(Config::builder());
-    echo.eager = false;
-    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
-    assert_eq!(echo.deadline(), None);
+fn a_peer_that_waits_for_the_application_is_pinged_until_enough_is_held() {
+    let unread = || {
+        let mut echo = Echo::new(Config::builder().receive_buffer_limit(1024));
+        echo.eager = false;
+        echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
+        echo.take_out();
+        assert_eq!(echo.deadline(), Some((20_000, Timer::WebSocketPing)));
+        echo.tick(at(20_000));
+        assert_eq!(echo.take_out(), sent(PING, b""));
+        assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)));
+        echo
+    };
+    // It is gone.
+    let mut echo = unread();
+    echo.tick(at(40_000));
+    assert_eq!(echo.take_out(), closing(1011, "websocket_pong"));
+    assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Timer::WebSocketPong));
+    // It is there, and what it sends is not read.
+    let mut echo = unread();
+    echo.receive(at(39_000), &frame(PONG, b""));
+    assert_eq!(echo.deadline(), Some((59_000, Timer::WebSocketPing)));
+    let stream = echo.stream();
+    echo.connection.request_data(at(50_000), stream, 1).expect("alive");
+    echo.resume(at(50_000));
+    assert_eq!(echo.log, ["message true 1"]);
+    assert_eq!(
+        echo.deadline(),
+        Some((59_000, Timer::WebSocketPing)),
+        "that is not the peer's doing"
+    );
+    // It has sent enough, so that a pong would not be seen.
+    let mut echo = unread();
+    echo.receive(at(39_000), &frame(BINARY, &[7; 1010]));
+    assert_eq!((echo.connection.wants_read(), echo.deadline()), (false, None));
     echo.tick(at(3_600_000));
     let stream = echo.stream();
     echo.connection.request_data(at(3_600_000), stream, 1).expect("alive");
     echo.resume(at(3_600_000));
     assert_eq!(echo.log, ["message true 1"]);
     assert_eq!(echo.deadline(), Some((3_620_000, Timer::WebSocketPing)));
+}
+
+#[test]
+fn a_ping_behind_messages_that_nobody_reads_is_answered_at_once_and_once() {
+    let data = frame(BINARY, &[7; 300]);
+    let wire =
+        [data.clone(), frame(PING, b"one"), data.clone(), frame(PING, b"two"), data].concat();
+    let answers = [sent(PONG, b"one"), sent(PONG, b"two")].concat();
+    for step in [1, 100, wire.len()] {
+        let mut echo = Echo::new(without_pings());
+        echo.eager = false;
+        echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+        echo.take_out();
+        wire.chunks(step).for_each(|piece| echo.receive(at(0), piece));
+        assert_eq!((echo.take_out(), echo.log.len()), (answers.clone(), 0), "in steps of {step}");
+        let stream = echo.stream();
+        for count in 1..=3 {
+            echo.connection.request_data(at(1), stream, 1).expect("alive");
+            echo.resume(at(1));
+            assert_eq!(echo.log.len(), count);
+        }
+        assert!(!echo.take_out().contains(&PONG), "they were answered");
+        echo.receive(at(2), &frame(PING, b"three"));
+        assert_eq!(echo.take_out(), sent(PONG, b"three"));
+    }
+}
+
+#[test]
+fn a_flood_of_pings_that_is_read_ahead_is_paid_once() {
+    let mut echo = Echo::new(without_pings());
+    echo.eager = false;
+    echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(BINARY, b"a")].concat());
+    echo.take_out();
+    // As many as may be spent at once.
+    echo.receive(at(0), &frame(PING, b"").repeat(1000));
+    assert_eq!(echo.take_out().len(), 2 * 1000);
+    let stream = echo.stream();
+    echo.connection.request_data(at(0), stream, 1).expect("alive");
+    echo.resume(at(0));
+    assert!(matches!(echo.connection.status(), Status::Open { .. }));
+    // More is not answered before its turn, and then it is a flood.
+    echo.receive(at(0), &[frame(BINARY, b"b"), frame(PING, b"").repeat(1000)].concat());
+    assert!(echo.take_out().len() < 2 * 1000);
+    assert!(matches!(echo.connection.status(), Status::Open { .. }));
+    echo.connection.request_data(at(0), stream, 1).expect("alive");
+    echo.resume(at(0));
+    assert_eq!(echo.reason(at(0)).label(), "too_many_useless_frames");
 }
 
 #[test]

@@ -273,7 +273,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         let reads_now = !reads && self.connection.wants_read();
         // Only what was done here can have brought events that were not there before.
         let resumes = (due || wrote) && self.connection.has_events();
-        moved || reads_now || resumes || self.exchange.is_due()
+        moved || reads_now || resumes || self.exchange.is_due() || self.connection.has_work()
     }
 
     /// Goes round until there is nothing left to do now.

@@ -120,7 +120,8 @@ impl<S: Service<K>, K> Exchange<S, K> {
         let upload = self.upload.as_ref().map_or(0, |upload| upload.memory());
         let answer = match &self.activity {
             Some(Activity::Work(work)) => work.as_ref().as_pin_ref().map_or(0, Work::memory),
-            Some(Activity::Messaging(_)) | None => 0,
+            Some(Activity::Messaging(messaging)) => messaging.meeting().memory(),
+            None => 0,
         };
         upload + answer
     }
@@ -168,6 +169,12 @@ impl<S: Service<K>, K> Exchange<S, K> {
             }
             Event::Message { message, behind, .. } => {
                 self.on_message(now, connection, message.into());
+                if behind == 0 {
+                    self.poll(cx, now, connection);
+                }
+            }
+            Event::OwnedMessage { text, bytes, behind, .. } => {
+                self.on_message(now, connection, Message::own(text, bytes));
                 if behind == 0 {
                     self.poll(cx, now, connection);
                 }

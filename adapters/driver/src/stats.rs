@@ -26,8 +26,8 @@ pub struct Snapshot {
     pub open: u64,
     /// Connections open now, by what they are at: label and count.
     pub phases: Vec<(&'static str, u64)>,
-    /// Bytes that are held for all open connections: what their state machines own, content that waits
-    /// for its handler, and content of answers that waits for room.
+    /// Bytes that are held for all open connections: what their state machines own, content and messages
+    /// that wait for a handler, and content of answers and messages that wait for room.
     pub bytes_held: u64,
     /// Connections accepted since the start.
     pub accepted: u64,

@@ -57,6 +57,18 @@ impl From<portcullis::websocket::Message<'_>> for Message {
     }
 }
 
+impl Message {
+    /// What the connection hands over; text is valid.
+    pub(crate) fn own(text: bool, bytes: Vec<u8>) -> Self {
+        if text {
+            // It is checked again, which costs less than a copy.
+            ByteString::try_from(bytes).map_or_else(|_| Bytes::new().into(), Message::Text)
+        } else {
+            Message::Binary(bytes.into())
+        }
+    }
+}
+
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Message::Text(text.into())
@@ -103,6 +115,12 @@ pub enum Closed {
     Reset(ResetReason),
     /// The connection is gone.
     Lost,
+    /// So many messages were taken to be sent, and discarded: when their turn came this side had
+    /// closed already, since the server shuts down, or the websocket had ended.
+    Unsent {
+        /// How many, also those of which a part was sent.
+        messages: u64,
+    },
 }
 
 impl fmt::Display for Closed {
@@ -115,6 +133,9 @@ impl fmt::Display for Closed {
             Closed::Here => f.write_str("closed by this side"),
             Closed::Reset(reason) => reason.fmt(f),
             Closed::Lost => f.write_str("the connection is gone"),
+            Closed::Unsent { messages } => {
+                write!(f, "{messages} messages were not sent: the websocket had closed before")
+            }
         }
     }
 }
@@ -129,7 +150,8 @@ impl std::error::Error for Closed {}
 /// use portcullis_driver::{Body, Upgrade, refuse_upgrade};
 ///
 /// async fn count(request: Request<Body>) -> Response<Full<&'static [u8]>> {
-///     match Upgrade::new(&request) {
+///     // Pages of other sites may not use the cookies of this one's users.
+///     match Upgrade::new(&request).and_then(Upgrade::same_origin) {
 ///         Ok(upgrade) => upgrade.accept(async |mut websocket| {
 ///             let mut count = 0;
 ///             while let Some(Ok(_)) = websocket.receive().await {
@@ -160,13 +182,46 @@ impl<'r, B> Upgrade<'r, B> {
     /// Why it cannot become a websocket: [`refuse_upgrade`] makes the answer.
     pub fn new(request: &'r Request<B>) -> Result<Self, BadHandshake> {
         let handshake = Handshake::read(request)?;
-        Ok(Upgrade { handshake, protocol: None, deflate: None, options: Options::default() })
+        Ok(Upgrade {
+            handshake,
+            protocol: None,
+            deflate: None,
+            options: Options { owned: true, ..Options::default() },
+        })
     }
 
-    /// Where a browser got the page from that asks. Whether that is trusted is for the handler to
-    /// say: any page can open a websocket to any server.
+    /// Where a browser got the page from that asks. Any page can open a websocket to any server, and the
+    /// browser sends the user's cookies along: see [`same_origin`](Self::same_origin) and
+    /// [`allow_origins`](Self::allow_origins).
     pub fn origin(&self) -> Option<&'r [u8]> {
         self.handshake.origin()
+    }
+
+    /// Goes on only if the page that asks came from this server, or if no browser asks: without an
+    /// `Origin` no user's cookies can be misused. This keeps other sites from hijacking the websockets
+    /// of users who are logged in here.
+    ///
+    /// Host and port of `Origin` are held against `Host`. The scheme is not, since a server behind a
+    /// proxy that ends TLS does not know its own; such a proxy has to pass on `Host`.
+    ///
+    /// # Errors
+    /// [`BadHandshake::ForeignOrigin`], of which [`refuse_upgrade`] makes a 403.
+    pub fn same_origin(self) -> Result<Self, BadHandshake> {
+        self.handshake.same_origin()?;
+        Ok(self)
+    }
+
+    /// Goes on only if the page that asks came from one of these places, such as `https://example.org`
+    /// or `http://localhost:3000`, or if no browser asks. The server's own is to be named as well.
+    ///
+    /// # Errors
+    /// [`BadHandshake::ForeignOrigin`], of which [`refuse_upgrade`] makes a 403.
+    pub fn allow_origins<A: AsRef<str>>(
+        self,
+        allowed: impl IntoIterator<Item = A>,
+    ) -> Result<Self, BadHandshake> {
+        self.handshake.allow_origins(allowed)?;
+        Ok(self)
     }
 
     /// The subprotocols that the client offers, the one it likes best first.
@@ -232,7 +287,7 @@ impl<'r, B> Upgrade<'r, B> {
 }
 
 /// The answer to a request that cannot become a websocket: 426, 405 or 400, with what is accepted
-/// instead.
+/// instead, or 403 for a page that may not open one.
 pub fn refuse_upgrade<A: Default>(bad: BadHandshake) -> Response<A> {
     let mut response = Response::new(A::default());
     *response.status_mut() = bad.status();
@@ -270,6 +325,12 @@ impl Accepting {
 /// A websocket: messages in both directions, whole. Dropping it closes it with 1000.
 ///
 /// Pings are answered, and sent, without it.
+///
+/// Beside the message that the handler has, at most one more of the peer's is held for it, or some
+/// small ones of 16 KiB together: until those are read the connection is asked for no other. That is
+/// inside of [`Config::websocket_memory_bound`](portcullis::Config::websocket_memory_bound). Of what the
+/// handler sends one message is held, or some small ones, until the peer has taken it. Both count among
+/// the server's [`bytes_held`](crate::Snapshot::bytes_held).
 #[derive(Debug)]
 pub struct WebSocket {
     meeting: Arc<Meeting>,
@@ -288,11 +349,15 @@ impl WebSocket {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Sends a message behind those that wait already; ready when they are so few that it can join
-    /// them. That the connection has taken all of it is what flushing the [`Sink`] waits for.
+    /// Sends a message behind those that wait already. It joins them when less than 16 KiB wait, and
+    /// `send` is ready when the connection has taken all but so much of them. So a large message stays
+    /// with its handler until the peer has taken most of it, and only one is held at a time. Once it has
+    /// joined the others it is sent, even if this future is dropped.
+    ///
+    /// That the connection has taken all of it is what flushing the [`Sink`] waits for.
     ///
     /// # Errors
-    /// How the websocket has ended.
+    /// How the websocket has ended; [`Closed::Unsent`] if messages were discarded by that.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Closed> {
         let mut message = Some(message.into());
         poll_fn(|cx| self.meeting.poll_send(cx, &mut message)).await
@@ -304,7 +369,8 @@ impl WebSocket {
     /// A code must be one that may be sent (RFC 6455 7.4), or the peer is told 1011.
     ///
     /// # Errors
-    /// How it had ended before, or ended instead.
+    /// How it had ended before, or ended instead; [`Closed::Unsent`] if messages were discarded, as
+    /// they are when the server shuts down.
     pub async fn close(&mut self, code: u16, reason: &str) -> Result<(), Closed> {
         self.meeting.close(Some(CloseFrame { code: Some(code), reason: reason.into() }));
         poll_fn(|cx| self.meeting.poll_end(cx)).await
@@ -353,6 +419,6 @@ impl Drop for WebSocket {
             // It goes down with its handler.
             self.meeting.fail();
         }
-        self.meeting.close(None);
+        self.meeting.leave();
     }
 }

@@ -11,7 +11,7 @@
 //! | `GET /slow/MS` | the handler thinks for MS milliseconds, then answers 200 |
 //! | `POST /lazy/MS` | the handler waits MS milliseconds before it asks for the content, then answers its length |
 //! | `GET /status` | JSON: [`Status`] |
-//! | `GET /ws` | a websocket that sends each message back |
+//! | `GET /ws` | a websocket that sends each message back; pages of other origins get 403 |
 //!
 //! HEAD works as GET does, but for the websocket. Another method gets 405, an unknown path 404, and a number that is none 400.
 
@@ -72,7 +72,8 @@ impl Demo {
             Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
             Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
             Route::Events => unstored(EVENT_STREAM, AnswerBody::events(self.sleep)),
-            Route::WebSocket => match Upgrade::new(&request) {
+            // A page of somebody else's would speak with the cookies of this server's user.
+            Route::WebSocket => match Upgrade::new(&request).and_then(Upgrade::same_origin) {
                 Ok(upgrade) => upgrade.accept(send_back),
                 Err(bad) => refuse_upgrade(bad),
             },

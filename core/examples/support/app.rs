@@ -157,7 +157,10 @@ impl App {
         stream: StreamId,
         head: &RequestHead<'_>,
     ) -> Result<(), Misuse> {
-        let handshake = match Handshake::read(head) {
+        // A page of somebody else's would speak with the cookies of this server's user.
+        let asked = Handshake::read(head);
+        let asked = asked.and_then(|handshake| handshake.same_origin().map(|()| handshake));
+        let handshake = match asked {
             Ok(handshake) => handshake,
             Err(bad) => {
                 let fields: HeaderMap = bad.fields().collect();
@@ -165,7 +168,9 @@ impl App {
                 return connection.answer(now, stream, bad.status(), &fields, none).map(drop);
             }
         };
-        let accepted = handshake.accept(None, Some(&DeflateSettings::default()));
+        let usual = DeflateSettings::default();
+        let deflate = connection.config().websocket_deflate().then_some(&usual);
+        let accepted = handshake.accept(None, deflate);
         let accepted = accepted.expect("no subprotocol was chosen");
         connection.accept_websocket(now, stream, &accepted, None, Options::default())?;
         connection.request_data(now, stream, 1)

@@ -90,6 +90,8 @@ enum Done {
     Read(io::Result<Option<BufferRef>>),
     Written(io::Result<usize>),
     Alarm,
+    /// Work is left that waits for nobody.
+    Yielded,
 }
 
 async fn serve(socket: &TcpStream, config: Arc<Config>) {
@@ -146,12 +148,20 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             armed = at;
         }
         // 4. Wait for whichever is done first.
+        let mut yielded = false;
         let done = poll_fn(|cx| {
             if let Poll::Ready(written) = land(&mut writing, cx) {
                 return Poll::Ready(Done::Written(written));
             }
             if let Poll::Ready(read) = land(&mut reading, cx) {
                 return Poll::Ready(Done::Read(read));
+            }
+            if connection.has_work() {
+                // Others get their turn; then it goes on without waiting for anything.
+                if replace(&mut yielded, true) {
+                    return Poll::Ready(Done::Yielded);
+                }
+                cx.waker().wake_by_ref();
             }
             land(&mut alarm, cx).map(|()| Done::Alarm)
         });
@@ -164,6 +174,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             Done::Written(_) | Done::Read(Err(_)) => connection.abort(clock(), gone),
             // Time comes last: nothing else was done.
             Done::Alarm => connection.tick(clock()),
+            Done::Yielded => {}
         }
     }
     // Closed. A read in flight ends when its direction does: it may have a buffer of the pool, and

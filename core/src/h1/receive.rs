@@ -109,7 +109,7 @@ impl Http1 {
     }
 
     fn head(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
-        let Desk { lines, head, whole: told } = desk;
+        let Desk { lines, head, whole: told, .. } = desk;
         let read = self.section(common, input, Limits::of_head, |section, config| {
             head::read(section, config, lines, head, told)
         });

@@ -13,6 +13,26 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
 /// The same, and a last empty block: a message that ends where it may ends the stream with it.
 const LAST_TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
+/// Where the context is kept the stream must not end. Empty blocks follow instead: they leave no trace
+/// in the context, and a block that took the tail for its own bytes cannot take all of these without
+/// a byte coming out, or an error. The head of a dynamic block may take most: 286 bytes.
+const LONG_TAIL: &[u8] = &long_tail();
+const EMPTY_BLOCKS: usize = 60;
+
+const fn long_tail() -> [u8; TAIL.len() + 5 * EMPTY_BLOCKS] {
+    let mut tail = [0; TAIL.len() + 5 * EMPTY_BLOCKS];
+    let mut end = TAIL.len();
+    while end <= tail.len() {
+        (tail[end - 2], tail[end - 1]) = (0xff, 0xff);
+        end += 5;
+    }
+    tail
+}
+
+/// The most bytes that come out of one call, so that a small input never makes much work.
+const AT_ONCE: usize = 16 * 1024;
+/// The most bytes that a compressed byte inflates to (a match of 258 bytes takes two bits).
+const FACTOR: usize = 1032;
 /// Bytes of an inflating context; zlib-rs always has the largest window.
 pub(crate) const INFLATER_MEMORY: usize = 47_552 + size_of::<Decompress>();
 
@@ -31,8 +51,6 @@ pub(crate) struct Inflater {
     begun: bool,
     /// The last block ended just here, and said that it was the last.
     ended: bool,
-    /// How much of the tail was inflated.
-    tail: u8,
 }
 
 /// What inflating some bytes gave, beside the bytes.
@@ -42,16 +60,19 @@ pub(crate) struct Inflated {
     pub(crate) taken: usize,
     /// A block ended that said it was the last: inflating begins anew behind it.
     pub(crate) final_block: bool,
+    /// As many bytes came out as there was room for: more may come without new input.
+    pub(crate) full: bool,
 }
 
 impl Inflater {
     pub(crate) fn new(agreed: Agreed) -> Self {
         let takeover = agreed.client_takeover;
-        Inflater { context: None, takeover, begun: false, ended: false, tail: 0 }
+        Inflater { context: None, takeover, begun: false, ended: false }
     }
 
-    /// Inflates what comes next of a message, until `out` is full to its capacity, all of `bytes`
-    /// is taken, or a final block ended. With room left and all taken, nothing more is to be had.
+    /// Inflates what comes next of a message, until 16 KiB came out, `out` is full to its capacity,
+    /// all of `bytes` is taken, or a final block ended. If it is not full and all is taken, nothing
+    /// more is to be had.
     pub(crate) fn inflate(
         &mut self,
         bytes: &[u8],
@@ -69,28 +90,27 @@ impl Inflater {
             }
         }
         self.begun = true;
-        let (taken, ended) = self.feed(bytes, out)?;
-        self.ended |= ended;
-        Ok(Inflated { taken, final_block: ended })
+        let inflated = self.feed(bytes, out)?;
+        self.ended |= inflated.final_block;
+        Ok(inflated)
     }
 
-    /// The message was inflated up to its end: inflates what its sender left away. False if `out`
-    /// is full, and some may be left.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<bool, Violation> {
+    /// The message was inflated up to its end, and nothing more is to be had: checks that it ends where
+    /// a message may end, by inflating what its sender left away. `out` stays as it was, and has room.
+    ///
+    /// Of a message that ends anywhere else the tail is taken for the rest of a block. A byte comes
+    /// out then, or inflating fails, or the stream does not end where the tail does.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Violation> {
         // A message of nothing at all, and one whose final block is the last of it, have no tail.
         if self.begun && !self.ended {
-            let tail = if self.takeover { TAIL } else { LAST_TAIL };
-            let rest = tail.get(usize::from(self.tail)..).unwrap_or_default();
-            let (taken, ended) = self.feed(rest, out)?;
-            self.tail += taken as u8;
-            let all_taken = taken == rest.len();
-            match (ended, self.takeover) {
-                (true, false) if all_taken => {}
-                // What ended was not ours: the message ends within a block.
-                (true, _) => return Err(Violation::Deflated),
-                (false, _) if out.len() == out.capacity() => return Ok(false),
-                (false, true) if all_taken => {}
-                (false, _) => return Err(Violation::Deflated),
+            let tail = if self.takeover { LONG_TAIL } else { LAST_TAIL };
+            let before = out.len();
+            let inflated = self.feed(tail, out);
+            let nothing = out.len() == before;
+            out.truncate(before);
+            let Inflated { taken, final_block, .. } = inflated?;
+            if !nothing || taken < tail.len() || final_block == self.takeover {
+                return Err(Violation::Deflated);
             }
         }
         if (self.ended || !self.takeover)
@@ -98,8 +118,8 @@ impl Inflater {
         {
             context.reset(false);
         }
-        (self.begun, self.ended, self.tail) = (false, false, 0);
-        Ok(true)
+        (self.begun, self.ended) = (false, false);
+        Ok(())
     }
 
     /// Frees the context, unless it is needed for what comes next.
@@ -114,17 +134,29 @@ impl Inflater {
         if self.context.is_some() { INFLATER_MEMORY } else { 0 }
     }
 
-    /// Says how many bytes were taken, and whether a final block ended behind them.
-    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool), Violation> {
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Inflated, Violation> {
         let context = self
             .context
             .get_or_insert_with(|| Box::new(Decompress::new_with_window_bits(false, MOST_BITS)));
-        let before = context.total_in();
-        let status = context
-            .decompress_vec(bytes, out, FlushDecompress::None)
-            .map_err(|_| Violation::Deflated)?;
-        let taken = (context.total_in() - before) as usize;
-        Ok((taken, status == Status::StreamEnd))
+        let before = (context.total_in(), context.total_out());
+        let start = out.len();
+        let room = out.capacity() - start;
+        // What was left from before, and what may come of these bytes.
+        let most = bytes.len().saturating_mul(FACTOR).saturating_add(FACTOR).min(AT_ONCE);
+        let status = if room <= most {
+            context.decompress_vec(bytes, out, FlushDecompress::None)
+        } else {
+            out.resize(start + most, 0);
+            let place = out.get_mut(start..).unwrap_or_default();
+            let status = context.decompress(bytes, place, FlushDecompress::None);
+            let came = (context.total_out() - before.1) as usize;
+            out.truncate(start + came);
+            status
+        };
+        let ended = status.map_err(|_| Violation::Deflated)? == Status::StreamEnd;
+        let taken = (context.total_in() - before.0) as usize;
+        let full = out.len() - start == room.min(most);
+        Ok(Inflated { taken, final_block: ended, full })
     }
 }
 
@@ -231,10 +263,14 @@ mod tests {
     fn inflate(inflater: &mut Inflater, payload: &[u8]) -> Result<Vec<u8>, Violation> {
         let mut out = Vec::with_capacity(1 << 16);
         let mut rest = payload;
-        while !rest.is_empty() {
-            rest = &rest[inflater.inflate(rest, &mut out)?.taken..];
+        loop {
+            let Inflated { taken, full, .. } = inflater.inflate(rest, &mut out)?;
+            rest = &rest[taken..];
+            if rest.is_empty() && !full {
+                break;
+            }
         }
-        assert!(inflater.finish(&mut out)?);
+        inflater.finish(&mut out)?;
         Ok(out)
     }
 
@@ -291,7 +327,7 @@ mod tests {
         inflater.release();
         assert!(inflater.memory() > 0);
         inflater.inflate(&[0xc9, 0xc9, 0x07, 0x00], &mut out).expect("valid");
-        assert_eq!(inflater.finish(&mut out), Ok(true));
+        assert_eq!(inflater.finish(&mut out), Ok(()));
         assert_eq!(out, b"Hello");
     }
 
@@ -351,6 +387,78 @@ mod tests {
         assert!(size(9) >= size(15));
     }
 
+    /// Payloads whose blocks are stored, fixed and dynamic, and some that end in a final block.
+    fn payloads() -> Vec<Vec<u8>> {
+        let text: Vec<u8> =
+            (0..4000u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 27) as u8 + b'a').collect();
+        let deflated = |level, message: &[u8]| {
+            let mut context = Compress::new(Compression::new(level), false);
+            let mut out = Vec::with_capacity(2 * message.len() + 100);
+            context.compress_vec(message, &mut out, FlushCompress::Sync).expect("it fits");
+            out.truncate(out.len() - TAIL.len());
+            out
+        };
+        vec![
+            deflated(0, b"a stored block"),
+            deflated(0, &[0xff; 300]),
+            deflated(9, b"Hello, hello"),
+            deflated(9, &text),
+            deflated(1, &text[..700]),
+            [deflated(0, b"stored"), TAIL.to_vec(), deflated(9, &text[..300])].concat(),
+            // A final block, and one behind it.
+            [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00].repeat(2),
+        ]
+    }
+
+    #[test]
+    fn a_message_that_ends_within_a_block_is_refused_wherever_that_is() {
+        for (place, payload) in payloads().iter().enumerate() {
+            for takeover in [false, true] {
+                let settings = Settings { client_takeover: takeover, ..all() };
+                let plain = inflate(&mut Inflater::new(agreed(settings)), payload).expect("valid");
+                for end in 1..payload.len() {
+                    // What was left away may begin behind any of these.
+                    let may_end = matches!((place, end), (5, 12) | (6, 7)) || payload[..end] == [0];
+                    let mut inflater = Inflater::new(agreed(settings));
+                    // What comes before does not hide it, nor does what is referred to.
+                    inflate(&mut inflater, payload).expect("valid");
+                    let of_cut = inflate(&mut inflater, &payload[..end]);
+                    assert_eq!(of_cut.is_ok(), may_end, "{place}: {end} bytes, {takeover}");
+                }
+                let mut inflater = Inflater::new(agreed(settings));
+                for _ in 0..3 {
+                    assert_eq!(inflate(&mut inflater, payload).as_ref(), Ok(&plain), "no trace");
+                }
+            }
+        }
+        // Ten bytes are declared, and six are there.
+        let short = [&[0x00, 0x0a, 0x00, 0xf5, 0xff][..], b"abcdef"].concat();
+        for takeover in [false, true] {
+            let settings = Settings { client_takeover: takeover, ..all() };
+            let inflated = inflate(&mut Inflater::new(agreed(settings)), &short);
+            assert_eq!(inflated, Err(Violation::Deflated));
+        }
+    }
+
+    #[test]
+    fn a_small_input_never_makes_much_work() {
+        let mut bomb = Vec::new();
+        Deflater::new(agreed(all())).deflate(&vec![0; 1 << 20], &mut bomb);
+        let mut inflater = Inflater::new(agreed(all()));
+        let mut out = Vec::with_capacity(2 << 20);
+        let (mut rest, mut before) = (bomb.as_slice(), 0);
+        loop {
+            let Inflated { taken, full, .. } = inflater.inflate(rest, &mut out).expect("valid");
+            assert!(out.len() - before <= AT_ONCE);
+            rest = &rest[taken..];
+            before = out.len();
+            if rest.is_empty() && !full {
+                break;
+            }
+        }
+        assert_eq!((inflater.finish(&mut out), out.len()), (Ok(()), 1 << 20));
+    }
+
     #[test]
     fn little_room_at_a_time() {
         let settings = Settings { server_takeover: true, ..all() };
@@ -366,12 +474,10 @@ mod tests {
                 let mut out = Vec::with_capacity(1);
                 let taken = inflater.inflate(rest, &mut out).expect("valid").taken;
                 rest = &rest[taken..];
-                let done =
-                    rest.is_empty() && out.is_empty() && inflater.finish(&mut out).expect("valid");
-                all.extend(out);
-                if done {
-                    break;
+                if rest.is_empty() && out.is_empty() {
+                    break inflater.finish(&mut out).expect("valid");
                 }
+                all.extend(out);
             }
             assert_eq!(all, message);
         }

@@ -5,6 +5,7 @@
 
 use super::extension::{self, Malformed};
 use super::negotiation::{Agreed, Negotiation, Settings};
+use super::origin;
 use crate::event::RequestHead;
 use base64::Engine;
 use base64::alphabet;
@@ -51,11 +52,14 @@ pub enum BadHandshake {
     Protocols,
     /// `Sec-WebSocket-Extensions` is malformed (RFC 6455 9.1).
     Extensions,
+    /// `Origin` names a page that may not open websockets here (RFC 6455 10.2). Reading a handshake
+    /// does not say so: the application asks whether.
+    ForeignOrigin,
 }
 
 impl BadHandshake {
     /// Every reason there is.
-    pub const ALL: [BadHandshake; 9] = [
+    pub const ALL: [BadHandshake; 10] = [
         BadHandshake::NotAsked,
         BadHandshake::Method,
         BadHandshake::Content,
@@ -65,6 +69,7 @@ impl BadHandshake {
         BadHandshake::Origin,
         BadHandshake::Protocols,
         BadHandshake::Extensions,
+        BadHandshake::ForeignOrigin,
     ];
 
     /// The status of the answer.
@@ -78,6 +83,7 @@ impl BadHandshake {
             | BadHandshake::Origin
             | BadHandshake::Protocols
             | BadHandshake::Extensions => StatusCode::BAD_REQUEST,
+            BadHandshake::ForeignOrigin => StatusCode::FORBIDDEN,
         }
     }
 
@@ -107,6 +113,7 @@ impl BadHandshake {
             BadHandshake::Origin => "websocket_origin",
             BadHandshake::Protocols => "websocket_protocols",
             BadHandshake::Extensions => "websocket_extensions",
+            BadHandshake::ForeignOrigin => "websocket_foreign_origin",
         }
     }
 }
@@ -215,10 +222,44 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
         Ok(Handshake { request, accept })
     }
 
-    /// Where a browser got the page from that asks (RFC 6454 7). Whether that is trusted is for the
-    /// application to say.
+    /// Where a browser got the page from that asks (RFC 6454 7). Any page can open a websocket to any
+    /// server, and the browser sends the user's cookies along: see [`same_origin`](Self::same_origin)
+    /// and [`allow_origins`](Self::allow_origins).
     pub fn origin(&self) -> Option<&'r [u8]> {
         self.request.lines(&header::ORIGIN).next()
+    }
+
+    /// The page that asks came from this server: its `Origin` names the host and the port that `Host`
+    /// names. Without an `Origin` no browser asks, and no user's cookies can be misused: that passes.
+    ///
+    /// Names are compared without their case, and a port that is left out is the scheme's. The scheme
+    /// itself is not compared, since a server behind a proxy that ends TLS does not know its own; such
+    /// a proxy has to pass on `Host`. `null`, which pages in a sandbox and files have, does not pass.
+    ///
+    /// # Errors
+    /// [`BadHandshake::ForeignOrigin`], whose status is 403.
+    pub fn same_origin(&self) -> Result<(), BadHandshake> {
+        let Some(origin) = self.origin() else { return Ok(()) };
+        let host = self.request.lines(&header::HOST).next().unwrap_or_default();
+        let same = origin::is_same(origin, host);
+        same.then_some(()).ok_or(BadHandshake::ForeignOrigin)
+    }
+
+    /// The page that asks came from one of these places, such as `https://example.org` or
+    /// `http://localhost:3000`: scheme, host and port are compared, and a port that is left out is the
+    /// scheme's. The server's own is to be named as well. Without an `Origin` no browser asks: that
+    /// passes. `null` passes if it is among them.
+    ///
+    /// # Errors
+    /// [`BadHandshake::ForeignOrigin`], whose status is 403.
+    pub fn allow_origins<A: AsRef<str>>(
+        &self,
+        allowed: impl IntoIterator<Item = A>,
+    ) -> Result<(), BadHandshake> {
+        let Some(origin) = self.origin() else { return Ok(()) };
+        let mut allowed = allowed.into_iter();
+        let found = allowed.any(|allowed| origin::is_allowed(origin, allowed.as_ref()));
+        found.then_some(()).ok_or(BadHandshake::ForeignOrigin)
     }
 
     /// The subprotocols that the client offers, the one it likes best first.
@@ -367,6 +408,8 @@ mod tests {
     /// What the tests look at, whatever the request's type.
     trait Read {
         fn origin(&self) -> Option<&[u8]>;
+        fn same_origin(&self) -> bool;
+        fn allow_origins(&self, allowed: &[&str]) -> bool;
         fn protocols(&self) -> Vec<&str>;
         fn accept(&self, protocol: Option<&str>, deflate: bool) -> Result<String, NotOffered>;
     }
@@ -374,6 +417,14 @@ mod tests {
     impl<R: UpgradeRequest> Read for Handshake<'_, R> {
         fn origin(&self) -> Option<&[u8]> {
             self.origin()
+        }
+
+        fn same_origin(&self) -> bool {
+            self.same_origin().is_ok()
+        }
+
+        fn allow_origins(&self, allowed: &[&str]) -> bool {
+            self.allow_origins(allowed).is_ok()
         }
 
         fn protocols(&self) -> Vec<&str> {
@@ -428,6 +479,27 @@ mod tests {
             assert_eq!(handshake.accept(None, true).as_deref(), Ok(expected), "not offered");
             assert_eq!(handshake.accept(Some("chat"), false), Err(NotOffered));
         });
+    }
+
+    #[test]
+    fn pages_of_others_are_told_from_those_of_this_server_and_from_programs() {
+        let list = ["https://one.example", "http://localhost:3000"];
+        for (origin, same, allowed) in [
+            ("", true, true),
+            ("https://example.org", true, false),
+            ("http://EXAMPLE.org:80", true, false),
+            ("http://example.org:8080", false, false),
+            ("https://one.example", false, true),
+            ("http://one.example", false, false),
+            ("http://localhost:3000", false, true),
+            ("null", false, false),
+        ] {
+            let seen = read(GET, &lines(&[("Origin", origin)]), |it| {
+                let handshake = it.expect("a good handshake");
+                (handshake.same_origin(), handshake.allow_origins(&list))
+            });
+            assert_eq!(seen, (same, allowed), "{origin}");
+        }
     }
 
     #[test]
@@ -504,12 +576,16 @@ mod tests {
             let names = match bad.status().as_u16() {
                 426 => vec!["upgrade", "connection", "sec-websocket-version"],
                 405 => vec!["allow"],
-                400 => vec![],
+                400 | 403 => vec![],
                 other => panic!("{bad}: {other}"),
             };
             assert_eq!(fields.keys().map(HeaderName::as_str).collect::<Vec<_>>(), names, "{bad}");
         }
-        assert_eq!(BadHandshake::Extensions as usize + 1, BadHandshake::ALL.len(), "the last one");
+        assert_eq!(
+            BadHandshake::ForeignOrigin as usize + 1,
+            BadHandshake::ALL.len(),
+            "the last one"
+        );
         let version: HeaderMap = BadHandshake::Version.fields().collect();
         assert_eq!(version["sec-websocket-version"], "13");
     }

@@ -125,8 +125,10 @@ pub(crate) struct Receiver {
     fin: bool,
     /// Messages may be compressed.
     deflates: bool,
-    /// The last piece was as large as the credit allowed: there may be more of it.
+    /// The last bytes that were inflated filled the room there was: there may be more of them.
     full: bool,
+    /// Enough was inflated for now: the rest needs another look, and no new bytes.
+    paused: bool,
     /// Bytes were left where they are for want of credit.
     blocked: bool,
     /// Messages go nowhere.
@@ -147,6 +149,7 @@ impl Receiver {
             assembled: Vec::new(),
             deflates: deflate.is_some(),
             full: false,
+            paused: false,
             inflater: deflate.map(|agreed| Box::new(Inflater::new(agreed))),
             mask: Mask::default(),
             utf8: Utf8::default(),
@@ -168,14 +171,29 @@ impl Receiver {
     /// peer's close. What was assembled is freed.
     pub(crate) fn discard(&mut self) {
         self.discards = true;
-        self.full = false;
+        (self.full, self.paused) = (false, false);
         self.assembled = Vec::new();
         self.inflater = None;
     }
 
-    /// Some bytes were not looked at for want of credit: they wait for the application.
+    /// Some bytes were not looked at for want of credit, or of time: they don't wait for the peer.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked
+        self.blocked || self.paused
+    }
+
+    /// Inflating goes on at the next [`Receiver::step`] that may inflate.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Bytes of the data frame that was begun which are still to be taken.
+    pub(crate) fn left_of_frame(&self) -> u64 {
+        if self.in_frame { self.left } else { 0 }
+    }
+
+    /// Messages may be compressed.
+    pub(crate) fn deflates(&self) -> bool {
+        self.deflates
     }
 
     /// Some of a message has arrived, and the rest has not.
@@ -195,7 +213,7 @@ impl Receiver {
 
     /// With credit, [`Receiver::step`] has something to give without new bytes.
     pub(crate) fn has_more(&self) -> bool {
-        self.full && self.credit > 0
+        self.paused || (self.full && self.credit > 0)
     }
 
     /// Frees what is of no use until more bytes arrive.
@@ -223,7 +241,7 @@ impl Receiver {
         whole: &mut Vec<u8>,
         budget: &mut impl Budget,
     ) -> Result<Option<Step>, Violation> {
-        self.blocked = false;
+        (self.blocked, self.paused) = (false, false);
         while !self.ended {
             let next = if self.in_frame {
                 self.payload(input, whole, budget)

@@ -3,12 +3,49 @@
 //! | room | what flows in | what flows out |
 //! |---|---|---|
 //! | `handshake` | a request | the fields of the 101, or why not |
+//! | `origin` | an `Origin`, and what may be one | whether a page may open a websocket |
 //! | `extension`, `negotiation` | `Sec-WebSocket-Extensions` | which compression both agree on |
 //! | `message` | bytes, credit | messages or pieces, pings, pongs, a close |
+//! | `ahead` | bytes that wait for the application | the pings among them |
 //! | `frame`, `mask`, `utf8`, `close` | the parts of a frame | what they mean, or a [`Violation`] |
 //! | `deflate` | compressed bytes, messages to send | inflated bytes within limits, compressed ones |
 //! | `session` | the application's actions, time | frames, pings, the close |
+//!
+//! # What guards an open websocket
+//!
+//! | the websocket | is read | pings, and the wait for the pong | `websocket_message` | `websocket_idle` |
+//! |---|---|---|---|---|
+//! | the application waits for a message | yes | run | runs once a message has begun | runs |
+//! | it does not, and fewer than `receive_buffer_limit` bytes are unread | yes | run | off | off |
+//! | it does not, and so many are unread | no | off | off | off |
+//! | bytes are unsent | as above | a ping waits until they are sent; `response` runs | as above | as above |
+//!
+//! So an application that only sends notices a peer that is gone, although a message lies there that it
+//! does not read. Everything that arrives is a sign of life, and a ping behind unread messages is
+//! answered at once, if it lies within the first `receive_buffer_limit` bytes of what is unread. A read
+//! may bring as much again: then no more than twice that is held.
+//!
+//! A peer that has sent so much has shown that it lived. From then on its pings wait, and only the
+//! system's signs remain: a reset, and TCP keepalive. An application that wants more reads its messages.
+//!
+//! # Compression
+//!
+//! It is off unless `websocket_deflate`, or the application, asks for it: a compressor takes 380 KB while
+//! it is used, and some clients are broken. A client that keeps its context although it was told not to
+//! (Safari) is closed with 1007 (`invalid_compression`). A compressed message that fits into
+//! `send_buffer_limit` leaves in one frame, since such clients inflate each frame by itself. A message
+//! whose compressed data ends within a block is never delivered: 1007 as well.
+//!
+//! A few kilobytes may inflate to megabytes. So one pull of events inflates [`INFLATED_AT_ONCE`] bytes,
+//! and the rest waits for the next one: see [`Connection::has_work`](crate::Connection::has_work).
+//!
+//! # Pages of other sites
+//!
+//! Any page in a browser can open a websocket to any server, and the browser sends the user's cookies
+//! along. A websocket for logged-in users has to ask [`Handshake::same_origin`] or
+//! [`Handshake::allow_origins`], or a page of somebody else's speaks in the user's name.
 
+pub(crate) mod ahead;
 pub(crate) mod close;
 pub(crate) mod deflate;
 pub(crate) mod extension;
@@ -17,6 +54,7 @@ pub(crate) mod handshake;
 pub(crate) mod mask;
 pub(crate) mod message;
 pub(crate) mod negotiation;
+pub(crate) mod origin;
 pub(crate) mod session;
 pub(crate) mod utf8;
 
@@ -28,6 +66,11 @@ use crate::Config;
 use core::fmt;
 use session::Session;
 
+/// Bytes that are inflated in one pull of events, or up to 16 KiB more; as many as a usual read
+/// brings. The rest stays for the next [`Connection::resume`](crate::Connection::resume), so that a
+/// message of some kilobytes that inflates to megabytes does not keep its thread from others.
+pub const INFLATED_AT_ONCE: usize = 64 * 1024;
+
 /// What an application may want otherwise for one websocket.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -35,6 +78,10 @@ pub struct Options {
     pub message_limit: Option<u64>,
     /// Messages are lent in pieces, as they arrive, instead of whole.
     pub pieces: bool,
+    /// Messages that had to be put together are handed over
+    /// ([`Event::OwnedMessage`](crate::Event::OwnedMessage)) instead of lent: an application that keeps
+    /// them need not copy them.
+    pub owned: bool,
 }
 
 impl Options {
@@ -48,12 +95,18 @@ impl Options {
 pub(crate) fn memory_bound(config: &Config) -> usize {
     let message = usize::try_from(config.websocket_message_limit()).unwrap_or(usize::MAX);
     let contexts = if config.websocket_deflate() {
-        deflate::INFLATER_MEMORY + deflate::deflater_memory(negotiation::MOST_BITS)
+        // A compressed message may go behind an output that is nearly full.
+        let message = config.send_buffer_limit() as usize;
+        deflate::INFLATER_MEMORY + deflate::deflater_memory(negotiation::MOST_BITS) + message
     } else {
         0
     };
-    // What is assembled, what was lent of it, and what is small.
-    (size_of::<Session>() + contexts + 4096).saturating_add(message.saturating_mul(2))
+    // What is assembled, what was lent of it (or waits for a handler of the adapters), what is small,
+    // and the small messages that wait for such a handler.
+    let small = 4096 + 17 * 1024;
+    // What is read ahead, beside what each connection may hold.
+    let ahead = 2 * config.receive_buffer_limit() as usize;
+    (size_of::<Session>() + contexts + small + ahead).saturating_add(message.saturating_mul(2))
 }
 
 /// What the peer did that ends a websocket: nothing that it sends afterwards is looked at.
@@ -179,6 +232,14 @@ pub(crate) trait Budget {
 
     /// So many bytes of messages arrived.
     fn earn(&mut self, bytes: u64);
+
+    /// How many bytes may still be inflated before others get their turn.
+    fn inflatable(&self) -> usize {
+        usize::MAX
+    }
+
+    /// So many bytes came out of an inflater.
+    fn inflated(&mut self, _bytes: usize) {}
 }
 
 #[cfg(test)]

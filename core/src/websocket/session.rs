@@ -12,6 +12,7 @@
 //! | `Answering` | the peer's close has come, the application may still say what it was about to | `Closed` |
 //! | `Closed` | no more is looked at or sent: the connection lingers | |
 
+use super::ahead::Ahead;
 use super::deflate::Deflater;
 use super::frame::{self, Opcode, Written};
 use super::message::{self, Limits, Receiver};
@@ -22,7 +23,7 @@ use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
 use crate::common::Common;
 use crate::event::StreamId;
 use crate::input::Input;
-use crate::protocol::Step;
+use crate::protocol::{Desk, Step};
 use crate::rate::Rate;
 use crate::time::{Tick, Timer};
 use bytes::Bytes;
@@ -57,13 +58,17 @@ pub(crate) struct Terms {
     pub(crate) stream: StreamId,
     pub(crate) limits: Limits,
     pub(crate) deflate: Option<Agreed>,
+    pub(crate) owned: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Session {
     stream: StreamId,
     state: State,
+    /// Messages that were put together become the application's own.
+    owned: bool,
     receiver: Receiver,
+    ahead: Ahead,
     deflater: Option<Box<Deflater>>,
     budget: Budget,
     /// The answer to the newest ping, for which there was no room (RFC 6455 5.5.3 allows to leave
@@ -92,7 +97,9 @@ impl Session {
         Session {
             stream: terms.stream,
             state: State::Open,
+            owned: terms.owned,
             receiver: Receiver::new(terms.limits, terms.deflate),
+            ahead: Ahead::default(),
             deflater: terms.deflate.map(|agreed| Box::new(Deflater::new(agreed))),
             budget: Budget::new(common.now),
             pong: None,
@@ -111,6 +118,10 @@ impl Session {
         self.stream
     }
 
+    pub(crate) fn hands_over(&self) -> bool {
+        self.owned
+    }
+
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
         let deflater = self.deflater.as_ref().map(|it| size_of::<Deflater>() + it.memory());
@@ -125,12 +136,16 @@ impl Session {
         &mut self,
         common: &mut Common,
         input: &mut Input<'_>,
-        whole: &mut Vec<u8>,
+        desk: &mut Desk,
     ) -> Option<Step> {
-        if take(&mut common.blocked) && !input.is_empty() {
-            // Bytes that were held for lack of credit hid what else the peer has sent: they count
-            // once as a sign of life.
-            self.heard(common);
+        let (blocked, reads_ahead) = (take(&mut common.blocked), take(&mut common.reads_ahead));
+        if blocked && !input.is_empty() {
+            let is_full = input.len() as u64 >= common.config.receive_buffer_limit();
+            if is_full || !reads_ahead {
+                // No more was read, so that bytes which were held for lack of credit hid what else
+                // the peer has sent: they count once as a sign of life.
+                self.heard(common);
+            }
         }
         self.flush_pong(common);
         loop {
@@ -150,14 +165,25 @@ impl Session {
                 input.take_all();
                 return None;
             }
-            let mut purse = Purse { budget: &mut self.budget, now: common.now, earned: 0 };
-            let taken = self.receiver.step(input, whole, &mut purse);
-            let earned = purse.earned;
+            let mut purse = Purse {
+                budget: &mut self.budget,
+                now: common.now,
+                earned: 0,
+                inflatable: desk.inflatable,
+                ahead: &mut self.ahead,
+                was_answered: false,
+            };
+            let before = input.len();
+            let taken = self.receiver.step(input, &mut desk.whole, &mut purse);
+            let Purse { earned, inflatable, was_answered, .. } = purse;
+            self.ahead.took(before - input.len());
+            desk.inflatable = inflatable;
             if earned > 0 {
                 self.upload.progress(common.config.request_body_minimum(), earned, common.now);
                 self.used = common.now;
             }
             match taken {
+                Ok(Some(message::Step::Ping(_))) if was_answered => {}
                 Ok(Some(step)) => {
                     if let Some(step) = self.take_step(common, input, step) {
                         return Some(step);
@@ -168,6 +194,8 @@ impl Session {
                 }
                 Ok(None) => {
                     common.blocked = self.receiver.is_blocked();
+                    // Not while it goes on by itself, and a close is waited for in any case.
+                    common.reads_ahead = common.blocked && !self.receiver.is_paused();
                     return None;
                 }
                 Err(violation) => {
@@ -211,6 +239,23 @@ impl Session {
         }
     }
 
+    /// More was read behind bytes that wait for the application: answers the pings among them. Only
+    /// as many bytes count as may be held, so that it makes no difference in what pieces they came.
+    #[cold]
+    pub(crate) fn look_ahead(&mut self, common: &mut Common) {
+        let most = common.config.receive_buffer_limit() as usize;
+        while self.state == State::Open {
+            let held = common.held.bytes();
+            let held = held.get(..most).unwrap_or(held);
+            let (begun, deflates) = (self.receiver.left_of_frame(), self.receiver.deflates());
+            let (budget, now) = (&mut self.budget, common.now);
+            let pays = || budget.spend(USELESS, now);
+            let Some(payload) = self.ahead.ping(held, begun, deflates, pays) else { return };
+            self.pong = Some(payload);
+            self.flush_pong(common);
+        }
+    }
+
     /// The peer's close was the answer to ours, or is to be answered.
     fn closed_by_peer(&mut self, common: &mut Common, code: Option<u16>) {
         match self.state {
@@ -240,9 +285,16 @@ impl Session {
     /// Whether [`Session::step`] has something to do without new bytes.
     pub(crate) fn has_events(&self, common: &Common) -> bool {
         let is_ending = matches!(self.state, State::Answering(_));
-        let over = common.eof && common.is_open() && !common.blocked && !is_ending;
+        // Bytes that waited for credit may be gone on with, and then the end is looked at.
+        let waits = common.blocked && !self.receiver.has_credit();
+        let over = common.eof && common.is_open() && !waits && !is_ending;
         let room = (self.cut_short || self.pong.is_some()) && self.has_room(common);
         self.reset.is_some() || room || over || (common.is_open() && self.receiver.has_more())
+    }
+
+    /// Inflating was left off, so that others get their turn.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.receiver.is_paused()
     }
 
     /// The same, of held bytes: what was left for want of credit can be gone on with. What is
@@ -292,7 +344,11 @@ impl Session {
             (false, true) => Opcode::Text,
             (false, false) => Opcode::Binary,
         };
-        let piece = data.split_to(room.min(data.len()));
+        // Some clients inflate each frame by itself: a compressed message goes whole where it fits into
+        // an empty buffer, even if it does not fit behind what is there.
+        let fits = compressed && data.len() as u64 <= common.config.send_buffer_limit();
+        let most = if fits { data.len() } else { room };
+        let piece = data.split_to(most.min(data.len()));
         let is_last = data.is_empty();
         let header = Written::new(opcode, is_last, compressed, piece.len() as u64);
         common.output.write(header.as_bytes());
@@ -390,9 +446,11 @@ impl Session {
                 return run(common, Timer::WebSocketClose, flushed.then_some(timeout));
             }
         }
-        // Bytes that wait for the application hide what else the peer has sent.
+        // Bytes that wait for the application hide what else the peer has sent, once as many are held
+        // as may be.
+        self.settle_pings(common, !common.is_held_back(), flushed);
+        // The other guards are over what the application waits for.
         let hears = nothing_held || !common.blocked;
-        self.settle_pings(common, hears, flushed);
         let idle_until = common.config.websocket_idle_timeout().map(|it| self.used.after(it));
         set(common, Timer::WebSocketIdle, idle_until.filter(|_| hears));
         let is_owed = self.receiver.awaits_more() || !nothing_held || common.has_partial_record();
@@ -569,10 +627,20 @@ struct Purse<'b> {
     now: Tick,
     /// Bytes of messages that came.
     earned: usize,
+    /// Bytes that may still be inflated in this pull of events.
+    inflatable: usize,
+    /// Pings that were answered, and paid, before their turn came.
+    ahead: &'b mut Ahead,
+    /// The ping that was paid last was one of them.
+    was_answered: bool,
 }
 
 impl super::Budget for Purse<'_> {
     fn spend(&mut self, cost: Cost) -> bool {
+        if cost == Cost::Ping && self.ahead.was_answered() {
+            self.was_answered = true;
+            return true;
+        }
         let points = match cost {
             Cost::EmptyFrame | Cost::TinyFragment | Cost::Ping | Cost::Pong => USELESS,
             // A window is cleared.
@@ -585,6 +653,14 @@ impl super::Budget for Purse<'_> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.budget.earn(bytes);
         self.earned = self.earned.saturating_add(bytes);
+    }
+
+    fn inflatable(&self) -> usize {
+        self.inflatable
+    }
+
+    fn inflated(&mut self, bytes: usize) {
+        self.inflatable = self.inflatable.saturating_sub(bytes);
     }
 }
 

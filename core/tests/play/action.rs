@@ -61,7 +61,6 @@ pub(crate) fn act(
         _ => model.known[source.below(model.known.len())],
     };
     let before = seen(connection);
-    let open = matches!(before.0, Status::Open { .. });
     let result = match choice % 20 {
         0..4 => respond(connection, source, model, now, stream),
         4..8 => send(connection, source, model, now, stream),
@@ -84,17 +83,29 @@ pub(crate) fn act(
         _ => return whole(connection, source, model, now),
     };
     model.note(result);
-    let alive = model.live.as_ref().is_some_and(|live| live.id == stream);
-    match result {
-        Ok(()) => {}
-        // A declared length above the limit is refused at the next call.
-        Err(Misuse::UnknownStream) if alive && open => {
-            let over = !matches!(connection.status(), Status::Open { .. });
-            assert!(over, "the stream lives, but is unknown");
-        }
-        Err(misuse) => assert_eq!(seen(connection), before, "{misuse:?} changed something"),
+    if let Err(misuse) = result {
+        check_misuse(connection, model, stream, misuse, before);
     }
     model.check(connection);
+}
+
+/// A call for `stream` was refused, after which nothing has changed since `before`; unless it was the
+/// first call after a request whose declared length is above the limit: the connection refuses that.
+pub(super) fn check_misuse(
+    connection: &mut Connection,
+    model: &Model,
+    stream: StreamId,
+    misuse: Misuse,
+    before: (Status, usize),
+) {
+    let alive = model.live.as_ref().is_some_and(|live| live.id == stream);
+    let open = matches!(before.0, Status::Open { .. });
+    if misuse == Misuse::UnknownStream && alive && open {
+        let over = !matches!(connection.status(), Status::Open { .. });
+        assert!(over, "the stream lives, but is unknown");
+    } else {
+        assert_eq!(seen(connection), before, "{misuse:?} changed something");
+    }
 }
 
 /// Actions on the connection as a whole.

@@ -61,7 +61,11 @@ impl Echo {
     /// Takes everything and sends it back, compressed if that may be.
     pub(crate) const PLAIN: Echo = Echo {
         terms: Terms {
-            options: portcullis::websocket::Options { message_limit: None, pieces: false },
+            options: portcullis::websocket::Options {
+                message_limit: None,
+                pieces: false,
+                owned: false,
+            },
             deflate: None,
         },
         bite: u64::MAX,
@@ -188,6 +192,11 @@ impl Eager {
                     self.ask(connection, stream);
                     self.echo(connection, stream, text, bytes);
                 }
+                Event::OwnedMessage { stream, text, bytes, .. } => {
+                    self.told.push(Told::Message { text, bytes: bytes.clone() });
+                    self.ask(connection, stream);
+                    self.echo(connection, stream, text, bytes);
+                }
                 Event::Piece { stream, text, last, data } => {
                     let mut bytes = match self.told.pop() {
                         Some(Told::Pieces { text: before, bytes, last: false }) => {
@@ -258,7 +267,7 @@ impl Eager {
             let (told, was) = (self.told.len(), connection.status());
             self.react(connection.resume(self.now));
             let stuck = told == self.told.len() && was == connection.status();
-            if stuck && !connection.status().wants_write() {
+            if stuck && !connection.status().wants_write() && !connection.has_work() {
                 return;
             }
         }

@@ -93,6 +93,7 @@ static DEFLATED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         // From here on they may refer to what came before.
         deflated(b"some text that is compressed, and some text that refers to it"),
         deflated(&[0; 4000]),
+        // More than is inflated at once.
         deflated(&vec![b'b'; 100_000]),
         deflated("h\u{e9}llo ".repeat(50).as_bytes()),
         deflated(b"not \xff text"),

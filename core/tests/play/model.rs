@@ -149,6 +149,7 @@ impl Model {
         match event {
             // These may be long.
             Event::Piece { text, last, data, .. } => self.note((text, last, &**data)),
+            Event::OwnedMessage { bytes, .. } => self.note(&**bytes),
             Event::Message { message: Message::Text(text), .. } => self.note(text),
             Event::Message { message: Message::Binary(bytes), .. } => self.note(&**bytes),
             event => self.note(format!("{event:?}")),

@@ -13,6 +13,8 @@ use std::mem::size_of;
 
 /// Steps of one session; the rest of the bytes goes unused.
 const STEPS: usize = 400;
+/// Looks in a row that bring nothing but work, at most.
+const PAUSES: usize = 10_000;
 const SECOND: u64 = 1_000_000_000;
 /// Bytes of the smallest request.
 const SMALLEST: u64 = 18;
@@ -186,14 +188,24 @@ impl Player<'_> {
 
     /// Goes on with what is held until nothing more comes, while the application only watches.
     fn pull(&mut self) -> usize {
-        let expected = self.connection.has_events();
-        let events = self.connection.resume(self.now);
-        let (source, model) = (&mut self.source, &mut self.model);
-        let pulled = run(events, source, model, self.now, 0, usize::MAX);
-        assert!(expected || pulled == 0, "events, though there are none");
-        self.model.check(&mut self.connection);
+        let mut all = 0;
+        // A pause to let others run ends by itself.
+        for look in 0.. {
+            assert!(look < PAUSES, "has_work: it never ends");
+            let expected = self.connection.has_events();
+            assert!(expected || !self.connection.has_work(), "work, but no events");
+            let events = self.connection.resume(self.now);
+            let (source, model) = (&mut self.source, &mut self.model);
+            let pulled = run(events, source, model, self.now, 0, usize::MAX);
+            assert!(expected || pulled == 0, "events, though there are none");
+            self.model.check(&mut self.connection);
+            all += pulled;
+            if !self.connection.has_work() {
+                break;
+            }
+        }
         self.model.check_waits(&mut self.connection);
-        pulled
+        all
     }
 
     /// Goes on for some events only.

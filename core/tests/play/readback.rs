@@ -100,6 +100,20 @@ pub(crate) fn read(out: &[u8]) -> Said {
     said
 }
 
+/// How many frames each of the messages in `out` has; there is no head before them.
+pub(crate) fn fragments(mut out: &[u8]) -> Vec<usize> {
+    let mut counts = Vec::new();
+    while let Some(frame) = next(&mut out) {
+        assert!(frame.whole);
+        match (frame.first & 0x0f, counts.last_mut()) {
+            (0, Some(count)) => *count += 1,
+            (1 | 2, _) => counts.push(1),
+            _ => {}
+        }
+    }
+    counts
+}
+
 /// Takes a frame off the front; `None` if its header is incomplete.
 fn next<'o>(rest: &mut &'o [u8]) -> Option<Frame<'o>> {
     let (first, short) = (*rest.first()?, *rest.get(1)?);

@@ -38,6 +38,9 @@ const NARROW: &[(&str, &str)] = &[
     ("drain_timeout", "1s"),
 ];
 
+/// Websockets may be compressed: only then are deflaters and inflaters within the bound of memory.
+const DEFLATING: &[(&str, &str)] = &[("websocket_deflate", "true")];
+
 /// Websockets on which everything is near, on top of [`TINY`].
 const TINY_SOCKET: &[(&str, &str)] = &[
     ("websocket_message_limit", "300"),
@@ -66,9 +69,10 @@ const IDLE_SOCKET: &[(&str, &str)] = &[
 ];
 
 static WEBSOCKET_PROFILES: LazyLock<[Arc<Config>; 6]> = LazyLock::new(|| {
-    let valid = |changes: &[(&str, &str)]| with(changes).expect("a valid profile");
+    let valid =
+        |changes: &[(&str, &str)]| with(&[DEFLATING, changes].concat()).expect("a valid profile");
     [
-        Arc::new(Config::default()),
+        valid(&[]),
         valid(&[TINY, TINY_SOCKET].concat()),
         valid(&[NARROW, QUIET_SOCKET].concat()),
         valid(PROBED_SOCKET),

@@ -41,10 +41,12 @@ impl Terms {
             },
         ];
         let deflate = source.one_of(&[None, Some(0), Some(1), Some(2), Some(3)]);
+        let form = source.below(6);
         Terms {
             options: Options {
                 message_limit: limit.map(|limit| limit.min(config.websocket_message_limit())),
-                pieces: source.below(3) == 0,
+                pieces: form.is_multiple_of(3),
+                owned: form > 2,
             },
             deflate: deflate.filter(|_| config.websocket_deflate()).map(|place| settings[place]),
         }
@@ -138,11 +140,13 @@ impl Socket {
                     Message::Text(text) => text.len(),
                     Message::Binary(bytes) => bytes.len(),
                 };
-                self.check_data(*stream, open);
-                assert!(!self.pieces, "whole, though pieces were asked for");
-                assert!(length as u64 <= self.limit, "{length} bytes of at most {}", self.limit);
-                let left = self.credit.checked_sub(1);
-                self.credit = left.expect("no more messages than were asked for");
+                self.check_whole(*stream, open, length);
+            }
+            Event::OwnedMessage { stream, text, bytes, .. } => {
+                assert!(!text || str::from_utf8(bytes).is_ok(), "text that is none");
+                let room = bytes.capacity() - bytes.len();
+                assert!(room <= bytes.len() / 8, "{room} bytes to spare");
+                self.check_whole(*stream, open, bytes.len());
             }
             Event::Piece { stream, text, last, data } => {
                 self.check_data(*stream, open);
@@ -181,6 +185,14 @@ impl Socket {
         }
     }
 
+    fn check_whole(&mut self, stream: StreamId, open: bool, length: usize) {
+        self.check_data(stream, open);
+        assert!(!self.pieces, "whole, though pieces were asked for");
+        assert!(length as u64 <= self.limit, "{length} bytes of at most {}", self.limit);
+        let left = self.credit.checked_sub(1);
+        self.credit = left.expect("no more messages than were asked for");
+    }
+
     fn check_data(&self, stream: StreamId, open: bool) {
         assert_eq!(stream, self.id);
         assert!(open, "a message after the end");
@@ -210,7 +222,9 @@ impl Socket {
         let ends = self.close.is_some() || self.closing.is_some() || self.drained;
         let pinged = config.websocket_ping_interval().is_some();
         let ponged = config.websocket_pong_timeout().is_some();
-        let watched = pinged && ponged || config.websocket_idle_timeout().is_some();
+        // Where bytes wait for the application, which the model cannot see, idling does not count.
+        let idles = config.websocket_idle_timeout().is_some() && self.credit > 0;
+        let watched = pinged && ponged || idles;
         let allowed = match deadline {
             None => !write && !ends && (!watched && !eof || blocked),
             Some(Timer::PeerGone) => eof && self.credit == 0 && !write && !ends,

@@ -73,7 +73,7 @@ pub(crate) fn act(
     };
     model.note(result);
     if let Err(misuse) = result {
-        assert_eq!(seen(connection), before, "{misuse:?} changed something");
+        action::check_misuse(connection, model, stream, misuse, before);
         check_misuse(model, stream, misuse, before.0);
     }
     model.check(connection);

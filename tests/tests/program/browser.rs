@@ -125,7 +125,7 @@ impl Page {
 }
 
 fn the_page_and_its_websocket_work(place: Place) {
-    let program = Program::with(place, &[]);
+    let program = Program::with(place, &["websocket_deflate=true"]);
     browse(&program, async |page| {
         assert_eq!(page.browser.title().await.expect("a title"), "portcullis");
         page.say("gr\u{fc}\u{df}e \u{20ac}").await;
@@ -170,7 +170,7 @@ fn the_page_and_its_websocket_work(place: Place) {
 
 #[test]
 fn the_websocket_works_without_compression() {
-    let program = Program::with(Place::USUAL, &["websocket_deflate=false"]);
+    let program = Program::with(Place::USUAL, &[]);
     browse(&program, async |page| {
         page.say("hello").await;
         page.wait_for("hello").await;

@@ -80,7 +80,7 @@ fn tungstenite_gets_its_messages_back(place: Place) {
 }
 
 fn yawc_gets_its_compressed_messages_back(place: Place) {
-    let program = Program::with(place, &[]);
+    let program = Program::with(place, &["websocket_deflate=on"]);
     let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let stream = Connector::to(&program).connect().await.expect("it accepts");
@@ -121,6 +121,23 @@ fn requests_that_cannot_become_websockets_are_answered() {
 }
 
 #[test]
+fn pages_of_other_sites_open_no_websocket() {
+    let program = Program::with(Place::USUAL, &[]);
+    let host = UPGRADE.lines().find_map(|line| line.strip_prefix("Host: ")).expect("a host");
+    for (origin, status) in [
+        ("http://evil.example".to_owned(), 403),
+        ("null".to_owned(), 403),
+        (format!("http://{host}:81"), 403),
+        (format!("https://{host}.evil.example"), 403),
+        (format!("https://{host}"), 101),
+    ] {
+        let mut client = program.connect();
+        client.send(UPGRADE.replace("\r\n\r\n", &format!("\r\nOrigin: {origin}\r\n\r\n")));
+        assert_eq!(client.answer().status, status, "{origin}");
+    }
+}
+
+#[test]
 fn a_message_in_the_requests_packet_is_kept() {
     let program = Program::with(Place::USUAL, &[]);
     let mut client = program.connect();
@@ -132,12 +149,12 @@ fn a_message_in_the_requests_packet_is_kept() {
 }
 
 #[test]
-fn compression_is_agreed_on_unless_it_is_switched_off() {
+fn compression_is_agreed_on_if_it_is_switched_on() {
     let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
     let request = UPGRADE.replace("\r\n\r\n", offer);
     let agreed = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
         client_no_context_takeover";
-    for (settings, expected) in [(&[][..], true), (&["websocket_deflate=off"], false)] {
+    for (settings, expected) in [(&[][..], false), (&["websocket_deflate=on"], true)] {
         let program = Program::with(Place::USUAL, settings);
         let mut client = program.connect();
         client.send(&request);
@@ -190,7 +207,8 @@ fn a_message_that_is_declared_too_large_is_refused_at_once(place: Place) {
 
 #[test]
 fn a_bomb_is_refused_after_the_limits_worth() {
-    let program = Program::with(Place::USUAL, &["websocket_message_limit=1MiB"]);
+    let settings = ["websocket_message_limit=1MiB", "websocket_deflate=on"];
+    let program = Program::with(Place::USUAL, &settings);
     let before = program.memory();
     let mut client = program.connect();
     let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
@@ -250,7 +268,7 @@ fn a_message_that_dribbles_in_is_closed(place: Place) {
 }
 
 fn who_reads_nothing_is_reset(place: Place) {
-    let program = Program::with(place, &["response_grace=1s"]);
+    let program = Program::with(place, &["response_grace=1s", "response_silence=1s"]);
     let mut client = open(&program);
     let message = [&[0x82, 0xff][..], &(1u64 << 20).to_be_bytes(), &[0; 4], &vec![0; 1 << 20]];
     let message = message.concat();
@@ -284,7 +302,8 @@ fn a_close_that_nobody_answers_ends_at_its_timeout(place: Place) {
 }
 
 fn a_shutdown_says_going_away_and_waits_for_the_answer(place: Place) {
-    let program = Program::with(place, &["websocket_close_timeout=1s"]);
+    let settings = ["websocket_close_timeout=1s", "linger_silence=500ms"];
+    let program = Program::with(place, &settings);
     let (mut polite, mut silent) = (open(&program), open(&program));
     program.signal("TERM");
     for client in [&mut polite, &mut silent] {

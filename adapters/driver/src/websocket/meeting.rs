@@ -1,7 +1,11 @@
 //! Where the driver and a websocket's handler meet, who may be on another task.
 //!
-//! In one direction a few messages wait for the handler, in the other a few for the connection; how
-//! many is bounded by their bytes.
+//! In one direction messages wait for the handler, in the other for the connection. In both that is one
+//! message at most, or a few small ones: the next message of the peer's is asked of the connection when
+//! less than 16 KiB wait, and so is the handler's next one.
+//!
+//! Messages are dropped while the place is unlocked: the owner of a [`Bytes`] may do anything then, even
+//! come back to the websocket.
 
 use super::{CloseFrame, Closed, Message};
 use crate::waiting::{Calls, Place, Waiting};
@@ -14,7 +18,7 @@ use std::task::{Context, Poll, ready};
 
 /// Bytes of messages that wait in one direction, besides the last one. A message counts for more
 /// than its bytes.
-const WAITING: usize = 16 * 1024;
+pub(super) const WAITING: usize = 16 * 1024;
 const EACH: usize = 64;
 
 #[derive(Debug, Default)]
@@ -24,24 +28,42 @@ pub(crate) struct Meeting(Place<State>);
 struct State {
     incoming: Queue,
     outgoing: Queue,
-    /// The rest of a message that did not fit, and whether it is text.
-    begun: Option<(bool, Bytes)>,
+    /// The rest of a message that did not fit.
+    begun: Option<Begun>,
+    /// The driver passes a message on just now.
+    passing: bool,
+    /// Messages that were taken to be sent, and never will be.
+    unsent: u64,
     /// The handler waits for a message.
     wanted: bool,
     /// It has one, and has not come back for another.
     busy: bool,
+    /// It has let go of the websocket, and reads no more.
+    left: bool,
     /// Messages that the connection may still deliver.
     asked: u64,
     /// The handler closes.
     close: Option<CloseFrame>,
     /// Nothing more is sent from here.
     closing: bool,
+    /// The connection sends no more messages: it drains, or has closed.
+    shut: bool,
     end: Option<Closed>,
-    /// The end was told to who reads.
+    /// The end was told to the handler when it read.
     told: bool,
     reader: Waiting,
     writer: Waiting,
     driver: Waiting,
+}
+
+/// A message on its way to the connection.
+#[derive(Debug)]
+struct Begun {
+    text: bool,
+    /// What was not taken yet.
+    data: Bytes,
+    /// What it keeps alive: the whole message, until all of it was taken.
+    size: usize,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +106,10 @@ impl Queue {
         self.first.is_none()
     }
 
+    fn count(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
     fn has_room(&self) -> bool {
         self.bytes < WAITING
     }
@@ -121,7 +147,8 @@ impl Meeting {
         self.0.visit(|state, calls| state.poll_ready(cx, calls))
     }
 
-    /// Takes the message out of its place, to be sent, as soon as there is room for it.
+    /// Takes the message out of its place as soon as there is room for it, and waits until the
+    /// connection has taken so much that there is room for the next.
     #[inline]
     pub(super) fn poll_send(
         &self,
@@ -129,12 +156,19 @@ impl Meeting {
         message: &mut Option<Message>,
     ) -> Poll<Result<(), Closed>> {
         self.0.visit(|state, calls| {
-            ready!(state.poll_ready(cx, calls))?;
+            if message.is_some() {
+                ready!(state.poll_ready(cx, calls))?;
+            }
             if let Some(message) = message.take() {
                 state.outgoing.push(message);
                 state.driver.call(cx, calls);
             }
-            Poll::Ready(Ok(()))
+            state.check_sent()?;
+            if state.has_room() {
+                return Poll::Ready(Ok(()));
+            }
+            state.writer.register(cx, calls);
+            Poll::Pending
         })
     }
 
@@ -150,11 +184,9 @@ impl Meeting {
 
     pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
         self.0.visit(|state, calls| {
+            state.check_sent()?;
             if state.is_flushed() {
                 return Poll::Ready(Ok(()));
-            }
-            if let Some(end) = state.ended() {
-                return Poll::Ready(Err(end));
             }
             state.writer.register(cx, calls);
             state.driver.call(cx, calls);
@@ -164,13 +196,15 @@ impl Meeting {
 
     /// Closes behind what waits to be sent; only the first close counts.
     pub(super) fn close(&self, frame: Option<CloseFrame>) {
-        self.0.visit(|state, calls| {
-            if !state.closing && !state.is_lost() {
-                state.closing = true;
-                let normal = CloseFrame { code: Some(1000), reason: ByteString::new() };
-                state.close = Some(frame.unwrap_or(normal));
-                state.driver.wake(calls);
-            }
+        self.0.visit(|state, calls| state.begin_close(frame, calls));
+    }
+
+    /// The handler lets go of its websocket: it closes, and nobody reads what still comes.
+    pub(super) fn leave(&self) {
+        let _unread = self.0.visit(|state, calls| {
+            state.left = true;
+            state.begin_close(None, calls);
+            take(&mut state.incoming)
         });
     }
 
@@ -182,7 +216,7 @@ impl Meeting {
     pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
         self.0.visit(|state, calls| {
             match &state.end {
-                Some(Closed::Here) => return Poll::Ready(Ok(())),
+                Some(Closed::Here) => return Poll::Ready(state.check_sent()),
                 Some(end) => return Poll::Ready(Err(end.clone())),
                 None => {}
             }
@@ -203,9 +237,16 @@ impl Meeting {
     /// Takes in a message. True if the connection may deliver another one.
     #[inline]
     pub(crate) fn receive(&self, message: Message) -> bool {
+        let mut message = Some(message);
         self.0.visit(|state, calls| {
-            state.incoming.push(message);
+            state.asked = 0;
             state.wanted = false;
+            if state.left {
+                return false;
+            }
+            if let Some(message) = message.take() {
+                state.incoming.push(message);
+            }
             state.reader.wake_from(&state.driver, calls);
             let more = state.incoming.has_room();
             state.asked = u64::from(more);
@@ -223,16 +264,20 @@ impl Meeting {
         connection: &mut Connection,
         stream: StreamId,
     ) -> bool {
-        self.0.visit(|state, calls| {
+        let (wants, next) = self.0.visit(|state, calls| {
             state.driver.register(cx, calls);
-            if state.wanted && state.asked == 0 && state.incoming.is_empty() {
-                state.asked = 1;
-                // A stream that is gone gets its end by an event.
-                let _ = connection.request_data(now, stream, 1);
-            }
-            let sent = state.send(now, connection, stream);
+            let wants = state.wanted && state.asked == 0 && state.incoming.is_empty();
+            state.asked += u64::from(wants);
+            (wants, state.next_outgoing())
+        });
+        if wants {
+            // A stream that is gone gets its end by an event.
+            let _ = connection.request_data(now, stream, 1);
+        }
+        let sent = next.is_some_and(|next| self.send(next, now, connection, stream));
+        self.0.visit(|state, calls| {
             let closed = state.close(now, connection, stream);
-            let goes_on = (sent || closed) && state.writer.is_some();
+            let goes_on = (sent && state.has_room() || closed) && state.writer.is_some();
             if goes_on {
                 state.writer.wake_from(&state.driver, calls);
             }
@@ -240,9 +285,56 @@ impl Meeting {
         })
     }
 
+    /// Sends `next` and what waits behind it, as far as there is room; true if the connection took
+    /// anything.
+    fn send(
+        &self,
+        mut next: Begun,
+        now: Tick,
+        connection: &mut Connection,
+        stream: StreamId,
+    ) -> bool {
+        let mut moved = false;
+        loop {
+            let before = next.data.len();
+            // The place is unlocked: what was sent is dropped here, and in the connection.
+            let result = connection.send_message(now, stream, next.text, &mut next.data);
+            moved |= result != Ok(false) || next.data.len() != before;
+            let following = match result {
+                Ok(true) => self.0.visit(|state, _| state.next_outgoing()),
+                Ok(false) => {
+                    self.0.visit(|state, _| {
+                        state.passing = false;
+                        state.begun = Some(next);
+                    });
+                    return moved;
+                }
+                Err(misuse) => {
+                    if misuse != Misuse::UnknownStream {
+                        tracing::error!(%misuse, "a message cannot be sent");
+                    }
+                    let _unsent = self.0.visit(|state, _| state.shut());
+                    return moved;
+                }
+            };
+            match following {
+                Some(following) => next = following,
+                None => return moved,
+            }
+        }
+    }
+
     /// Nothing is left to be passed on.
     pub(crate) fn is_settled(&self) -> bool {
         self.0.visit(|state, _| state.is_lost() || (state.is_flushed() && state.close.is_none()))
+    }
+
+    /// Bytes of messages that are held here, in both directions.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.visit(|state, _| {
+            let begun = state.begun.as_ref().map_or(0, |begun| begun.size);
+            state.incoming.bytes + state.outgoing.bytes + begun
+        })
     }
 
     /// The websocket has ended; only the first end counts.
@@ -252,48 +344,59 @@ impl Meeting {
             if state.end.is_some() {
                 return None;
             }
-            // An answer to our close is no close of the peer's. One that comes before ours is out is none,
-            // and what waits before ours still goes.
+            // After our close frame went out, the peer's is the reply. If ours is still queued, the peer
+            // closed first, and what waits before ours still goes.
             let is_out = state.closing && state.close.is_none();
             let here = is_out && matches!(end, Closed::Peer(_));
             state.end = Some(if here { Closed::Here } else { end });
             state.reader.wake(calls);
             state.writer.wake(calls);
             let is_over = state.is_lost() || here;
-            is_over.then(|| (state.driver.leave(), take(&mut state.outgoing), state.begun.take()))
+            is_over.then(|| (state.driver.leave(), state.discard()))
         });
     }
 }
 
 impl State {
-    fn next_outgoing(&mut self) -> Option<(bool, Bytes)> {
-        self.begun.take().or_else(|| {
-            self.outgoing.pop().map(|message| match message {
+    /// The next message for the connection. It counts as unflushed until the next one is asked for.
+    #[inline]
+    fn next_outgoing(&mut self) -> Option<Begun> {
+        let begun = self.begun.take();
+        let next = begun.or_else(|| {
+            let (text, data) = match self.outgoing.pop()? {
                 Message::Text(text) => (true, text.into_bytes()),
                 Message::Binary(data) => (false, data),
-            })
-        })
+            };
+            let size = EACH + data.len();
+            Some(Begun { text, data, size })
+        });
+        self.passing = next.is_some();
+        next
     }
 
-    /// Sends what waits, as far as there is room; true if a message went.
-    #[inline]
-    fn send(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
-        let mut moved = false;
-        while let Some((text, mut data)) = self.next_outgoing() {
-            match connection.send_message(now, stream, text, &mut data) {
-                Ok(true) => moved = true,
-                Ok(false) => {
-                    self.begun = Some((text, data));
-                    break;
-                }
-                Err(Misuse::UnknownStream) => break,
-                Err(misuse) => {
-                    tracing::error!(%misuse, "a message cannot be sent");
-                    break;
-                }
-            }
+    /// The connection takes no more messages, nor has it taken the one that was passed on last.
+    #[cold]
+    fn shut(&mut self) -> (Option<Begun>, Queue) {
+        self.shut = true;
+        self.unsent += u64::from(take(&mut self.passing));
+        self.discard()
+    }
+
+    /// Takes out all that will not be sent, to be dropped behind the visit.
+    #[cold]
+    fn discard(&mut self) -> (Option<Begun>, Queue) {
+        let (begun, queue) = (self.begun.take(), take(&mut self.outgoing));
+        self.unsent += u64::from(begun.is_some()) + queue.count() as u64;
+        (begun, queue)
+    }
+
+    fn begin_close(&mut self, frame: Option<CloseFrame>, calls: &mut Calls) {
+        if !self.closing && !self.is_lost() {
+            self.closing = true;
+            let normal = CloseFrame { code: Some(1000), reason: ByteString::new() };
+            self.close = Some(frame.unwrap_or(normal));
+            self.driver.wake(calls);
         }
-        moved
     }
 
     /// Closes the websocket, if it is to be and all that comes before has gone; true if it did.
@@ -313,15 +416,29 @@ impl State {
 
     /// The connection has taken all there was.
     fn is_flushed(&self) -> bool {
-        self.outgoing.is_empty() && self.begun.is_none()
+        self.outgoing.is_empty() && self.begun.is_none() && !self.passing
+    }
+
+    /// So little waits for the connection that the next message may join it.
+    fn has_room(&self) -> bool {
+        let begun = self.begun.as_ref().map_or(0, |begun| begun.data.len());
+        self.outgoing.bytes + begun < WAITING
+    }
+
+    /// Messages were taken that will not be sent.
+    fn check_sent(&self) -> Result<(), Closed> {
+        match self.unsent {
+            0 => Ok(()),
+            messages => Err(Closed::Unsent { messages }),
+        }
     }
 
     /// Why nothing can be sent any more. To a peer that has closed it can, until that is answered.
     fn ended(&self) -> Option<Closed> {
         match &self.end {
-            Some(Closed::Peer(_)) if !self.closing => None,
+            Some(Closed::Peer(_)) if !self.closing && !self.shut => None,
             Some(end) => Some(end.clone()),
-            None => self.closing.then_some(Closed::Here),
+            None => (self.closing || self.shut).then_some(Closed::Here),
         }
     }
 
@@ -346,7 +463,7 @@ impl State {
         if let Some(end) = self.ended() {
             return Poll::Ready(Err(end));
         }
-        if self.outgoing.has_room() {
+        if self.has_room() {
             return Poll::Ready(Ok(()));
         }
         self.writer.register(cx, calls);
@@ -485,6 +602,179 @@ mod tests {
         assert_eq!(sent.iter().filter(|byte| **byte == 7).count(), 200_000);
         assert!(sent.ends_with(&[0x88, 2, 3, 232]), "our close comes last");
         assert!(meeting.is_settled());
+    }
+
+    /// Lets the connection's peer take everything, and passes on what room that made, until nothing moves.
+    fn take_all(meeting: &Meeting, connection: &mut Connection, stream: StreamId) -> usize {
+        let cx = Context::from_waker(Waker::noop());
+        let mut taken = 0;
+        loop {
+            meeting.pass_wishes(&cx, Tick::ZERO, connection, stream);
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = connection.outgoing(&mut slices);
+            let bytes: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            if bytes == 0 {
+                return taken;
+            }
+            taken += bytes;
+            connection.sent(Tick::ZERO, bytes);
+        }
+    }
+
+    #[test]
+    fn a_large_message_stays_with_its_sender_until_most_of_it_is_taken() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+        let stream = open(&mut connection);
+        let meeting = Meeting::default();
+        let mut large = Some(Message::Binary(vec![7; 1 << 20].into()));
+        assert!(meeting.poll_send(&cx, &mut large).is_pending());
+        assert!(large.is_none(), "it waits for the connection");
+        let mut next = Some(text("next"));
+        assert!(meeting.poll_send(&cx, &mut next).is_pending());
+        assert!(next.is_some(), "and nothing joins it");
+        assert_eq!(meeting.memory(), (1 << 20) + EACH);
+        // The connection takes what fits; all of it is alive until the last byte is taken.
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert_eq!(meeting.memory(), (1 << 20) + EACH);
+        assert!(meeting.poll_send(&cx, &mut large).is_pending());
+        assert!(take_all(&meeting, &mut connection, stream) > 1 << 20);
+        assert_eq!(meeting.poll_send(&cx, &mut large), Poll::Ready(Ok(())));
+        assert_eq!(meeting.memory(), 0);
+        assert_eq!(meeting.poll_send(&cx, &mut next), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn the_next_message_is_asked_for_when_the_last_one_is_read() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+        let stream = open(&mut connection);
+        let meeting = Meeting::default();
+        let asked = || meeting.0.visit(|state, _| state.asked);
+        assert!(meeting.poll_next(&cx).is_pending());
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert_eq!(asked(), 1);
+        assert!(!meeting.receive(vec![0; 1 << 20].into()), "no other one beside it");
+        assert_eq!((asked(), meeting.memory()), (0, (1 << 20) + EACH));
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert_eq!(asked(), 0);
+        assert!(meeting.poll_next(&cx).is_ready());
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert_eq!(
+            (asked(), meeting.memory()),
+            (0, 0),
+            "the handler has it, and wants no other yet"
+        );
+        assert!(meeting.poll_next(&cx).is_pending());
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert_eq!(asked(), 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_handler_that_has_left() {
+        let meeting = Meeting::default();
+        meeting.receive(vec![0; 1000].into());
+        meeting.leave();
+        assert_eq!(meeting.memory(), 0);
+        assert!(!meeting.receive(vec![0; 1000].into()));
+        assert_eq!(meeting.memory(), 0);
+    }
+
+    #[test]
+    fn flushing_tells_what_was_not_sent() {
+        let cx = Context::from_waker(Waker::noop());
+        let unsent = |messages| Poll::Ready(Err(Closed::Unsent { messages }));
+        let long = || Message::Binary(vec![7; 200_000].into());
+        // The server drains: its close is out before these are.
+        let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+        let stream = open(&mut connection);
+        let meeting = Meeting::default();
+        meeting.push(text("before"));
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert_eq!(meeting.poll_flush(&cx), Poll::Ready(Ok(())));
+        connection.drain(Tick::ZERO);
+        (0..3).for_each(|_| meeting.push(text("after")));
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert_eq!(meeting.poll_flush(&cx), unsent(3));
+        assert_eq!(meeting.poll_ready(&cx), Poll::Ready(Err(Closed::Here)));
+        meeting.close(None);
+        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        assert!(meeting.is_settled());
+        let normal = CloseFrame { code: Some(1001), reason: ByteString::new() };
+        meeting.end(Closed::Peer(normal));
+        assert_eq!(meeting.poll_end(&cx), unsent(3));
+        // Some of a message was sent, and another waits behind it.
+        for is_drained in [false, true] {
+            let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+            let stream = open(&mut connection);
+            let meeting = Meeting::default();
+            meeting.push(long());
+            meeting.push(text("behind"));
+            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+            assert!(meeting.poll_flush(&cx).is_pending());
+            if is_drained {
+                connection.drain(Tick::ZERO);
+                take_all(&meeting, &mut connection, stream);
+            } else {
+                meeting.end(Closed::Reset(portcullis::ResetReason::Timeout));
+            }
+            assert_eq!(meeting.poll_flush(&cx), unsent(2));
+            assert_eq!(meeting.memory(), 0);
+        }
+    }
+
+    /// What a message's bytes belong to: it comes back to the websocket when it is dropped.
+    struct Owner(Arc<Meeting>, Arc<AtomicUsize>, Vec<u8>);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.2
+        }
+    }
+
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            let _ = self.0.closed();
+            let _ = self.0.poll_flush(&Context::from_waker(Waker::noop()));
+            self.1.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_owner_of_a_message_may_come_back_when_it_is_dropped() {
+        let cx = Context::from_waker(Waker::noop());
+        let dropped = Arc::new(AtomicUsize::new(0));
+        for length in [10, 2000, 200_000] {
+            let owned = |meeting: &Arc<Meeting>| {
+                let owner = Owner(meeting.clone(), dropped.clone(), vec![7; length]);
+                Message::Binary(Bytes::from_owner(owner))
+            };
+            // They are sent.
+            let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+            let stream = open(&mut connection);
+            let meeting = Arc::<Meeting>::default();
+            (0..3).for_each(|_| meeting.push(owned(&meeting)));
+            take_all(&meeting, &mut connection, stream);
+            assert_eq!(dropped.swap(0, Relaxed), 3, "sent");
+            // They are not, since this side has closed.
+            (0..3).for_each(|_| meeting.push(owned(&meeting)));
+            connection.drain(Tick::ZERO);
+            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+            assert_eq!(dropped.swap(0, Relaxed), 3, "not sent");
+            // They wait, some of the first is sent, and the websocket ends.
+            let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+            let stream = open(&mut connection);
+            (0..3).for_each(|_| meeting.push(owned(&meeting)));
+            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+            meeting.end(Closed::Lost);
+            drop(connection);
+            assert_eq!(dropped.swap(0, Relaxed), 3, "the end");
+            // The handler lets go of what it has not read.
+            (0..3).for_each(|_| _ = meeting.receive(owned(&meeting)));
+            meeting.leave();
+            meeting.receive(owned(&meeting));
+            assert_eq!(dropped.swap(0, Relaxed), 4, "not read");
+        }
     }
 
     /// Makes it a websocket, whose handshake has been answered.

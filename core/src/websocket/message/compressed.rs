@@ -1,17 +1,18 @@
 //! The payload of a compressed message, inflated as it arrives (RFC 7692 7.2.2).
 //!
 //! In: a frame that was begun. Out: what was assembled, or a piece. What comes out is counted as it
-//! does, so that a bomb ends at the limit.
+//! does, so that a bomb ends at the limit, and pauses in between for others.
 
 use super::super::deflate::{Inflated, Inflater};
 use super::{Begun, Next, Place, Receiver, Step, spend, to_usize};
 use crate::input::{Input, grow};
+use crate::websocket::mask::Mask;
 use crate::websocket::utf8;
 use crate::websocket::{Budget, Cost, Violation};
 
 /// The largest piece of a message.
 pub(super) const PIECE: usize = 16 * 1024;
-/// Compressed bytes that are inflated at once where what comes of them is bounded by credit.
+/// Compressed bytes that are unmasked at once: what is not taken of them has to be masked again.
 const COMPRESSED_PIECE: usize = 1024;
 
 impl Receiver {
@@ -23,43 +24,64 @@ impl Receiver {
         whole: &mut Vec<u8>,
         budget: &mut impl Budget,
     ) -> Result<Next, Violation> {
-        if self.left > 0 && input.bytes().is_empty() {
+        if self.left > 0 && !self.full && input.bytes().is_empty() {
             return Ok(Next::Wait);
         }
         let Some(mut inflater) = self.inflater.take() else { return Err(Violation::Deflated) };
-        let (bytes, _) = self.unmask(input, usize::MAX);
-        let length = bytes.len();
-        let mut rest = &*bytes;
-        loop {
-            self.make_room(rest.len());
-            let new = self.assembled.len();
-            let inflated = inflater.inflate(rest, &mut self.assembled);
-            self.check_inflated(message, new)?;
-            let Inflated { taken, final_block } = inflated?;
-            // Each block earns before it is paid for, so that cuts make no difference.
-            budget.earn(taken as u64);
-            spend(budget, final_block.then_some(Cost::FinalBlock))?;
-            rest = rest.get(taken..).unwrap_or_default();
-            let has_room = self.assembled.len() < self.assembled.capacity();
-            if rest.is_empty() && has_room {
-                break;
+        while self.left > 0 && !input.bytes().is_empty() || self.full {
+            if budget.inflatable() == 0 && !input.is_empty() {
+                // The rest is for the next look, so that others get their turn.
+                self.paused = true;
+                self.inflater = Some(inflater);
+                return Ok(Next::Wait);
             }
-            if has_room && taken == 0 {
-                return Err(Violation::Deflated);
-            }
+            self.inflate_some(input, &mut inflater, message, budget)?;
         }
-        self.take_earned(input, length);
-        while self.left == 0 && self.fin {
+        if self.left == 0 && self.fin {
             self.make_room(0);
-            let new = self.assembled.len();
-            let finished = inflater.finish(&mut self.assembled);
-            self.check_inflated(message, new)?;
-            if finished? {
-                break;
-            }
+            inflater.finish(&mut self.assembled)?;
         }
         self.inflater = Some(inflater);
         self.assembled_so_far(input, message, whole)
+    }
+
+    /// Takes the next compressed bytes, as far as their content has room.
+    fn inflate_some(
+        &mut self,
+        input: &mut Input<'_>,
+        inflater: &mut Inflater,
+        message: Begun,
+        budget: &mut impl Budget,
+    ) -> Result<(), Violation> {
+        let mask = self.mask;
+        let there = to_usize(self.left).min(input.bytes().len());
+        self.make_room(there);
+        let (bytes, _) = self.unmask(input, COMPRESSED_PIECE);
+        let there = bytes.len();
+        let new = self.assembled.len();
+        let inflated = inflater.inflate(bytes, &mut self.assembled);
+        let taken = inflated.as_ref().map_or(there, |inflated| inflated.taken);
+        self.mask_again(mask, bytes, taken);
+        budget.inflated(self.assembled.len() - new);
+        self.check_inflated(message, new)?;
+        let Inflated { taken, final_block, full } = inflated?;
+        // Each block earns before it is paid for, so that cuts make no difference.
+        self.take(input, taken, budget);
+        spend(budget, final_block.then_some(Cost::FinalBlock))?;
+        if taken == 0 && there > 0 && !full && !final_block {
+            return Err(Violation::Deflated);
+        }
+        self.full = full;
+        Ok(())
+    }
+
+    /// Leaves what was not taken of unmasked bytes as it was; `mask` is the one from before.
+    fn mask_again(&mut self, mut mask: Mask, bytes: &mut [u8], taken: usize) {
+        if let Some(rest) = bytes.get_mut(taken..) {
+            mask.skip(taken);
+            self.mask = mask;
+            mask.apply(rest);
+        }
     }
 
     /// Checks what was inflated from `new` on, in the order of its bytes: what came before a mistake
@@ -102,12 +124,17 @@ impl Receiver {
             self.blocked = true;
             return Ok(Next::Wait);
         }
+        if budget.inflatable() == 0 && !input.is_empty() {
+            self.paused = true;
+            return Ok(Next::Wait);
+        }
         let Some(mut inflater) = self.inflater.take() else { return Err(Violation::Deflated) };
         whole.clear();
         if whole.capacity() != most {
             *whole = Vec::with_capacity(most);
         }
         let inflated = self.fill(input, &mut inflater, whole, budget);
+        budget.inflated(whole.len());
         self.inflater = Some(inflater);
         self.check_piece(message, whole)?;
         let last = inflated?;
@@ -137,27 +164,28 @@ impl Receiver {
         budget: &mut impl Budget,
     ) -> Result<bool, Violation> {
         loop {
-            let mut mask = self.mask;
+            let mask = self.mask;
             let (bytes, _) = self.unmask(input, COMPRESSED_PIECE);
-            let Inflated { taken, final_block } = inflater.inflate(bytes, whole)?;
-            let all_taken = taken == bytes.len();
-            if let Some(rest) = bytes.get_mut(taken..) {
-                // What did not fit is left as it was.
-                mask.skip(taken);
-                self.mask = mask;
-                mask.apply(rest);
-            }
+            let there = bytes.len();
+            let Inflated { taken, final_block, full } = inflater.inflate(bytes, whole)?;
+            self.mask_again(mask, bytes, taken);
             self.take(input, taken, budget);
             spend(budget, final_block.then_some(Cost::FinalBlock))?;
             if whole.len() == whole.capacity() {
                 return Ok(false);
             }
-            if self.left == 0 {
-                return if self.fin { inflater.finish(whole) } else { Ok(false) };
+            if full || final_block {
+                continue;
             }
-            match (taken, all_taken) {
-                (0, true) => return Ok(false),
-                (0, false) => return Err(Violation::Deflated),
+            if self.left == 0 {
+                if self.fin {
+                    inflater.finish(whole)?;
+                }
+                return Ok(self.fin);
+            }
+            match (taken, there) {
+                (0, 0) => return Ok(false),
+                (0, _) => return Err(Violation::Deflated),
                 _ => {}
             }
         }

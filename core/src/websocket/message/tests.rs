@@ -64,6 +64,8 @@ struct Purse {
     paid: Vec<Cost>,
     earned: u64,
     most: Option<usize>,
+    /// Bytes that may still be inflated in this look, if that is bounded.
+    inflatable: Option<usize>,
 }
 
 impl Budget for Purse {
@@ -74,6 +76,14 @@ impl Budget for Purse {
 
     fn earn(&mut self, bytes: u64) {
         self.earned += bytes;
+    }
+
+    fn inflatable(&self) -> usize {
+        self.inflatable.unwrap_or(usize::MAX)
+    }
+
+    fn inflated(&mut self, bytes: usize) {
+        self.inflatable = self.inflatable.map(|left| left.saturating_sub(bytes));
     }
 }
 
@@ -139,7 +149,7 @@ impl Side {
                 break;
             }
         }
-        self.held = if self.receiver.ended { Held::default() } else { input.put_back() };
+        self.held = if self.receiver.ended { Held::default() } else { input.put_back(0) };
         self.receiver.release();
         self.memory = self.memory.max(self.receiver.memory());
     }
@@ -685,6 +695,47 @@ fn bombs_end_at_the_limit() {
 }
 
 #[test]
+fn inflating_pauses_and_loses_nothing() {
+    let text: Vec<u8> = (0..300_000u32).map(|it| b'a' + (it / 1000 % 26) as u8).collect();
+    let compressed = deflated(&text);
+    let (begin, end) = compressed.split_at(compressed.len() / 2);
+    let wire = [
+        frame(FIN | COMPRESSED | TEXT, &compressed),
+        frame(PING, "!"),
+        frame(COMPRESSED | BINARY, begin),
+        frame(FIN, end),
+        frame(FIN | TEXT, "plain"),
+    ]
+    .concat();
+    for pieces in [false, true] {
+        let mut side = Side::new(1 << 20, pieces, Some(Settings::default())).credit(ENDLESS);
+        let mut looks = 0;
+        side.purse.inflatable = Some(50_000);
+        side.feed(&wire);
+        while side.receiver.is_paused() {
+            assert!(side.receiver.has_more() && side.receiver.is_blocked());
+            side.purse.inflatable = Some(50_000);
+            side.feed(b"");
+            looks += 1;
+        }
+        assert!((8..=12).contains(&looks), "{looks} looks");
+        let message = |is_text: bool| match (pieces, is_text) {
+            (true, _) => Seen::Pieces(is_text, text.clone(), true),
+            (false, true) => Seen::Text(String::from_utf8(text.clone()).expect("text")),
+            (false, false) => Seen::Binary(text.clone()),
+        };
+        let last = match pieces {
+            true => Seen::Pieces(true, b"plain".into(), true),
+            false => Seen::Text("plain".into()),
+        };
+        let expected = [message(true), Seen::Ping(b"!".into()), message(false), last];
+        assert_eq!(side.seen, expected);
+        assert_eq!(side.receiver.memory(), size_of::<Inflater>());
+        assert!(!side.receiver.has_more() && side.held.is_empty());
+    }
+}
+
+#[test]
 fn compressed_bytes_without_end_that_inflate_to_nothing() {
     // Empty blocks: neither a length nor what comes of it would end them.
     let blocks = [0x00, 0x00, 0x00, 0xff, 0xff].repeat(300);
@@ -726,9 +777,30 @@ fn compressed_data_that_is_broken_or_ends_early() {
     for payload in [&b"\xff\xff\xff"[..], b"\x07", b"\x00\x05\x00\xfa\xfeHello"] {
         assert_eq!(with_deflate(&frame(FIN | COMPRESSED | BINARY, payload)), broken);
     }
-    for length in 1..good.len() - 1 {
-        let seen = with_deflate(&frame(FIN | COMPRESSED | BINARY, &good[..length]));
-        assert_eq!(seen, broken, "{length} of {}", good.len());
+    let stored = [&[0x00, 0x0a, 0x00, 0xf5, 0xff][..], b"abcdefghij", &[0x00]].concat();
+    assert_eq!(
+        with_deflate(&frame(FIN | COMPRESSED | BINARY, &stored)),
+        [Seen::Binary(b"abcdefghij".into())]
+    );
+    for good in [good, stored] {
+        // A zero alone is a message of nothing.
+        for length in usize::from(good[0] == 0) + 1..good.len() {
+            let cut = &good[..length];
+            let fragments =
+                [frame(COMPRESSED | BINARY, &cut[..length / 2]), frame(FIN, &cut[length / 2..])];
+            for wire in [frame(FIN | COMPRESSED | BINARY, cut), fragments.concat()] {
+                assert_eq!(with_deflate(&wire), broken, "{length} of {}", good.len());
+                for pieces in [false, true] {
+                    let settings = Settings { client_takeover: true, ..Settings::default() };
+                    for step in [1, 5, wire.len()] {
+                        let mut side = Side::new(1 << 20, pieces, Some(settings)).credit(ENDLESS);
+                        wire.chunks(step).for_each(|piece| side.feed(piece));
+                        let last = side.seen.last();
+                        assert_eq!(last, Some(&broken[0]), "{length} of {}", good.len());
+                    }
+                }
+            }
+        }
     }
     let invalid = with_deflate(&frame(FIN | COMPRESSED | TEXT, deflated(b"good, then \xff bad")));
     assert_eq!(invalid, [Seen::Ended(Violation::Utf8)]);

@@ -1,0 +1,186 @@
+//! Compressed messages through the public calls: what is refused, what leaves in one frame, and that
+//! a small message which inflates to a large one lets others run.
+
+mod play;
+
+use bytes::Bytes;
+use play::frames::{self, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, TEXT};
+use play::readback;
+use portcullis::websocket::{
+    DeflateSettings, Handshake, INFLATED_AT_ONCE, Message, Options, Violation,
+};
+use portcullis::{CloseReason, Config, Connection, Event, Events, Status, StreamId, Tick};
+use std::sync::Arc;
+
+const NOW: Tick = Tick::ZERO;
+
+/// A connection whose handshake was accepted, and an application that keeps what it is told.
+struct Side {
+    connection: Connection,
+    stream: StreamId,
+    told: Vec<Vec<u8>>,
+    out: Vec<u8>,
+}
+
+fn settings(takeover: bool) -> DeflateSettings {
+    DeflateSettings { client_takeover: takeover, least: 0, level: 6, ..DeflateSettings::default() }
+}
+
+impl Side {
+    fn new(deflate: DeflateSettings) -> Self {
+        let config = Config::builder().websocket_deflate(true).build().expect("valid");
+        let mut connection = Connection::new(Arc::new(config), NOW);
+        let mut wire = HANDSHAKE.to_vec();
+        let mut events = connection.receive(NOW, &mut wire).expect("reads");
+        let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
+        let handshake = Handshake::read(&head).expect("a good handshake");
+        let accepted = handshake.accept(None, Some(&deflate)).expect("nothing was chosen");
+        drop(events);
+        connection
+            .accept_websocket(NOW, stream, &accepted, None, Options::default())
+            .expect("it can be one");
+        connection.request_data(NOW, stream, u64::MAX).expect("it lives");
+        let mut side = Side { connection, stream, told: Vec::new(), out: Vec::new() };
+        side.take();
+        side
+    }
+
+    fn receive(&mut self, first: u8, payload: &[u8]) {
+        let mut wire = Vec::new();
+        frames::put(&mut wire, first, [1, 2, 3, 4], payload);
+        self.pull(|connection| connection.receive(NOW, &mut wire).expect("reads"));
+    }
+
+    fn pull<'i>(&mut self, events: impl FnOnce(&mut Connection) -> Events<'_, 'i>) {
+        let mut events = events(&mut self.connection);
+        while let Some((_, event)) = events.next() {
+            if let Event::Message { message, .. } = event {
+                self.told.push(match message {
+                    Message::Text(text) => text.as_bytes().to_vec(),
+                    Message::Binary(bytes) => bytes.to_vec(),
+                });
+            }
+        }
+    }
+
+    fn take(&mut self) {
+        let mut slices = [std::io::IoSlice::new(&[]); 64];
+        while self.connection.wants_write() {
+            let count = self.connection.outgoing(&mut slices);
+            let before = self.out.len();
+            slices[..count].iter().for_each(|slice| self.out.extend_from_slice(slice));
+            let bytes = self.out.len() - before;
+            slices = [std::io::IoSlice::new(&[]); 64];
+            self.connection.sent(NOW, bytes);
+        }
+    }
+
+    fn assert_broken(mut self, what: &str) {
+        assert!(self.told.is_empty(), "{what}: {:?} was delivered", self.told);
+        self.take();
+        let said = readback::read(&self.out);
+        let close = [&1007u16.to_be_bytes()[..], b"invalid_compression"].concat();
+        assert_eq!(said.close, Some(close), "{what}");
+        let _ = self.connection.receive_eof(NOW);
+        let reason = CloseReason::Violation(Violation::Deflated);
+        assert_eq!(self.connection.status(), Status::Closed(reason), "{what}");
+    }
+}
+
+#[test]
+fn a_message_that_ends_within_a_block_is_not_delivered() {
+    // A stored block of which 10 bytes are declared, and 6 are there.
+    let short = [&[0x00, 0x0a, 0x00, 0xf5, 0xff][..], b"abcdef"].concat();
+    for takeover in [false, true] {
+        let mut whole = Side::new(settings(takeover));
+        whole.receive(FIN | COMPRESSED | BINARY, &short);
+        whole.assert_broken("in one frame");
+        let mut fragments = Side::new(settings(takeover));
+        fragments.receive(COMPRESSED | BINARY, &short[..8]);
+        fragments.receive(FIN | CONTINUATION, &short[8..]);
+        fragments.assert_broken("in fragments");
+    }
+}
+
+/// As Safari does it.
+#[test]
+fn a_client_that_keeps_its_context_although_told_not_to_gets_a_clear_1007() {
+    let mut context = frames::compressor();
+    let mut side = Side::new(settings(false));
+    let first = frames::deflate(&mut context, b"the same text again and again");
+    side.receive(FIN | COMPRESSED | TEXT, &first);
+    assert_eq!(side.told, [b"the same text again and again"]);
+    side.told.clear();
+    let second = frames::deflate(&mut context, b"the same text again and again");
+    side.receive(FIN | COMPRESSED | TEXT, &second);
+    side.assert_broken("refers to the first");
+}
+
+#[test]
+fn a_compressed_message_that_fits_leaves_in_one_frame() {
+    let mut side = Side::new(settings(false));
+    let limit = side.connection.config().send_buffer_limit() as usize;
+    // Of 26 letters, without an order: each takes about five bits.
+    let mut seed = 1u32;
+    let mut text = |length: usize| -> Vec<u8> {
+        let letter = |_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b'a' + (seed >> 24) as u8 % 26
+        };
+        (0..length).map(letter).collect()
+    };
+    // Whatever lies there already.
+    for before in [0, limit / 2, limit * 7 / 8] {
+        let message = text(limit + limit / 4);
+        let mut sent = Vec::new();
+        let mut data = Bytes::from(message.clone());
+        let Side { connection, stream, .. } = &mut side;
+        if before > 0 {
+            let first = text(before * 3 / 2);
+            sent.push(first.clone());
+            let mut first = Bytes::from(first);
+            assert_eq!(connection.send_message(NOW, *stream, false, &mut first), Ok(true));
+        }
+        assert!(connection.room(*stream) <= limit - before * 3 / 4);
+        assert_eq!(connection.send_message(NOW, *stream, true, &mut data), Ok(true));
+        assert!(connection.memory() <= connection.config().websocket_memory_bound());
+        sent.push(message);
+        let start = side.out.len();
+        side.take();
+        let out = &side.out[start..];
+        let fragmented = readback::fragments(out);
+        assert_eq!(fragmented, vec![1; sent.len()], "frames of each message");
+    }
+    let said = readback::read(&side.out);
+    assert_eq!(said.messages.len(), 5);
+    // One that does not fit goes in parts.
+    let mut data = Bytes::from(text(4 * limit));
+    let Side { connection, stream, .. } = &mut side;
+    assert_eq!(connection.send_message(NOW, *stream, true, &mut data), Ok(false));
+}
+
+#[test]
+fn inflating_lets_others_run_and_loses_nothing() {
+    let mut context = frames::compressor();
+    let large = vec![b'x'; 1 << 20];
+    let mut wire = Vec::new();
+    for _ in 0..3 {
+        let payload = frames::deflate(&mut context, &large);
+        frames::put(&mut wire, FIN | COMPRESSED | TEXT, [1, 2, 3, 4], &payload);
+        frames::put(&mut wire, PING, [0; 4], b"between");
+    }
+    let mut side = Side::new(settings(true));
+    side.pull(|connection| connection.receive(NOW, &mut wire).expect("reads"));
+    let mut looks = 0;
+    while side.connection.has_work() {
+        assert!(side.connection.has_events());
+        side.pull(|connection| connection.resume(NOW));
+        looks += 1;
+    }
+    let least = 3 * large.len() / (INFLATED_AT_ONCE + 16 * 1024);
+    assert!((least..=3 * large.len() / INFLATED_AT_ONCE).contains(&looks), "{looks} looks");
+    assert_eq!(side.told, [&large[..]; 3]);
+    side.take();
+    assert_eq!(readback::read(&side.out).pongs.len(), 3);
+    assert!(!side.connection.has_events(), "nothing is left");
+}
