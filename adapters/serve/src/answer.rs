@@ -93,3 +93,12 @@ pub(crate) fn wrong_method<B>(allowed: &'static str) -> Response<AnswerBody<B>> 
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
+
+/// The answer to OPTIONS (RFC 9110 9.3.7): the methods that are allowed, and no content. Proxies ask
+/// for it to learn whether a server is there.
+pub(crate) fn options<B>(allowed: &'static str) -> Response<AnswerBody<B>> {
+    let mut response = Response::new(AnswerBody::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}

@@ -4,10 +4,11 @@
 //! backpressure reaches the file, the timer or the request's own content by itself.
 
 use crate::answer::{Later, Sleep};
-use crate::files::Reader;
+use crate::files::{Listing, Reader};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,14 +24,16 @@ enum Kind<B> {
     Whole(Bytes),
     /// So many bytes of one static block.
     Repeated(u64),
-    /// Server-sent events, without end.
-    Events(Events),
+    /// Server-sent events.
+    Events(Box<Events>),
     /// The request's content, sent back.
     Echo(B),
     /// A file, or a part of it.
     File(Box<Reader>),
-    /// Only its length is told: the answer to HEAD.
-    Omitted(u64),
+    /// A directory's page.
+    Listing(Box<Listing>),
+    /// The answer to HEAD: only its length is told, if that is known.
+    Omitted(Option<u64>),
 }
 
 impl<B> AnswerBody<B> {
@@ -42,8 +45,14 @@ impl<B> AnswerBody<B> {
         AnswerBody(Kind::Repeated(length))
     }
 
-    pub(crate) const fn events(sleep: Sleep) -> Self {
-        AnswerBody(Kind::Events(Events { next: 0, pause: None, sleep }))
+    /// Events until the future is ready, then the end.
+    pub(crate) fn events(sleep: Sleep, until: Later<()>) -> Self {
+        AnswerBody(Kind::Events(Box::new(Events {
+            next: 0,
+            pause: None,
+            sleep,
+            until: Some(until),
+        })))
     }
 
     pub(crate) const fn echo(content: B) -> Self {
@@ -51,11 +60,20 @@ impl<B> AnswerBody<B> {
     }
 
     pub(crate) const fn omitted(length: u64) -> Self {
-        AnswerBody(Kind::Omitted(length))
+        AnswerBody(Kind::Omitted(Some(length)))
+    }
+
+    /// Content that HEAD is not told the length of.
+    pub(crate) const fn unmade() -> Self {
+        AnswerBody(Kind::Omitted(None))
     }
 
     pub(crate) fn file(reader: Reader) -> Self {
         AnswerBody(Kind::File(Box::new(reader)))
+    }
+
+    pub(crate) fn listing(listing: Listing) -> Self {
+        AnswerBody(Kind::Listing(Box::new(listing)))
     }
 }
 
@@ -81,17 +99,17 @@ where
             Kind::Whole(bytes) => std::mem::take(bytes),
             Kind::Repeated(0) | Kind::Omitted(_) => return Poll::Ready(None),
             Kind::Repeated(left) => take_repeated(left),
-            Kind::Events(events) => ready!(events.poll_next(cx)),
+            Kind::Events(events) => match ready!(events.poll_next(cx)) {
+                None => return Poll::Ready(None),
+                Some(event) => event,
+            },
             Kind::Echo(content) => {
                 return Pin::new(content)
                     .poll_frame(cx)
                     .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
             }
-            Kind::File(reader) => match ready!(reader.poll_piece(cx)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                Some(Ok(piece)) => piece,
-            },
+            Kind::File(reader) => return reader.poll_piece(cx).map(as_frame),
+            Kind::Listing(listing) => return listing.poll_piece(cx).map(as_frame),
         };
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
@@ -99,8 +117,10 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_empty(),
-            Kind::Repeated(left) | Kind::Omitted(left) => *left == 0,
-            Kind::Events(_) => false,
+            Kind::Repeated(left) => *left == 0,
+            Kind::Omitted(length) => *length == Some(0),
+            Kind::Events(events) => events.until.is_none(),
+            Kind::Listing(listing) => listing.is_over(),
             Kind::Echo(content) => content.is_end_stream(),
             Kind::File(reader) => reader.left() == 0,
         }
@@ -109,8 +129,8 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Repeated(left) | Kind::Omitted(left) => SizeHint::with_exact(*left),
-            Kind::Events(_) => SizeHint::default(),
+            Kind::Repeated(left) | Kind::Omitted(Some(left)) => SizeHint::with_exact(*left),
+            Kind::Omitted(None) | Kind::Events(_) | Kind::Listing(_) => SizeHint::default(),
             Kind::Echo(content) => content.size_hint(),
             Kind::File(reader) => SizeHint::with_exact(reader.left()),
         }
@@ -125,9 +145,14 @@ impl<B> fmt::Debug for AnswerBody<B> {
             Kind::Events(_) => "Events",
             Kind::Echo(_) => "Echo",
             Kind::File(_) => "File",
+            Kind::Listing(_) => "Listing",
             Kind::Omitted(_) => "Omitted",
         })
     }
+}
+
+fn as_frame(piece: Option<io::Result<Bytes>>) -> Option<Result<Frame<Bytes>, BoxError>> {
+    piece.map(|piece| piece.map(Frame::data).map_err(Into::into))
 }
 
 /// What `Repeated` repeats; lent, never copied.
@@ -145,17 +170,25 @@ struct Events {
     next: u64,
     pause: Option<Later<()>>,
     sleep: Sleep,
+    /// What ends them; absent once it is ready.
+    until: Option<Later<()>>,
 }
 
 impl Events {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(until) = &mut self.until else { return Poll::Ready(None) };
+        if until.as_mut().poll(cx).is_ready() {
+            // The pause could wake nobody any more.
+            (self.until, self.pause) = (None, None);
+            return Poll::Ready(None);
+        }
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
         }
         self.pause = Some((self.sleep)(Duration::from_secs(1)));
         let event = format!("data: {}\n\n", self.next);
         self.next += 1;
-        Poll::Ready(event.into())
+        Poll::Ready(Some(event.into()))
     }
 }
 
@@ -166,6 +199,9 @@ mod tests {
     use futures_lite::future::block_on;
     use http::{HeaderMap, HeaderValue};
     use http_body_util::{BodyExt, Full};
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::task::Waker;
 
     fn poll<B>(body: &mut AnswerBody<B>) -> Poll<Option<Bytes>>
@@ -200,6 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn events_end_when_they_are_told_to_even_between_two() {
+        let end = Arc::new(AtomicBool::new(false));
+        let told = end.clone();
+        let until = poll_fn(move |_| match told.load(Relaxed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        let mut body = AnswerBody::<Full<Bytes>>::events(
+            |_| Box::pin(std::future::pending()),
+            Box::pin(until),
+        );
+        assert_eq!(poll(&mut body), Poll::Ready(Some("data: 0\n\n".into())));
+        assert_eq!(poll(&mut body), Poll::Pending);
+        assert!(!body.is_end_stream());
+        end.store(true, Relaxed);
+        assert_eq!(poll(&mut body), Poll::Ready(None));
+        assert!(body.is_end_stream());
+        assert_eq!(poll(&mut body), Poll::Ready(None), "the future is not polled again");
+    }
+
+    #[test]
     fn events_come_a_second_apart_and_never_end() {
         /// Pending once: the second that passes between two events.
         struct Second(bool);
@@ -209,10 +266,11 @@ mod tests {
                 if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
             }
         }
-        let mut body = AnswerBody::<Full<Bytes>>::events(|pause| {
+        let second: Sleep = |pause| {
             assert_eq!(pause, Duration::from_secs(1));
             Box::pin(Second(false))
-        });
+        };
+        let mut body = AnswerBody::<Full<Bytes>>::events(second, Box::pin(std::future::pending()));
         assert_eq!(body.size_hint().exact(), None);
         assert_eq!(poll(&mut body), Poll::Ready(Some("data: 0\n\n".into())));
         assert_eq!(poll(&mut body), Poll::Pending);

@@ -7,13 +7,14 @@
 //! | `POST /echo` | the request's content, sent back as it comes |
 //! | `POST /sink` | reads the whole content, answers its length in decimal |
 //! | `GET /bytes/N` | N bytes, as fast as they are taken, `Content-Length: N` |
-//! | `GET /events` | server-sent events: `data: K` once a second, without end |
+//! | `GET /events` | server-sent events: `data: K` once a second, until the server drains |
 //! | `GET /slow/MS` | the handler thinks for MS milliseconds, then answers 200 |
 //! | `POST /lazy/MS` | the handler waits MS milliseconds before it asks for the content, then answers its length |
 //! | `GET /status` | JSON: [`Status`] |
 //! | `GET /ws` | a websocket that sends each message back; pages of other origins get 403 |
 //!
-//! HEAD works as GET does, but for the websocket. Another method gets 405, an unknown path 404, and a number that is none 400.
+//! HEAD works as GET does, but for the websocket. OPTIONS tells the methods of a route, or with `*` of all
+//! of them. Another method gets 405, an unknown path 404, and a number that is none 400.
 
 mod route;
 
@@ -71,7 +72,11 @@ impl Demo {
             Route::Hello => answer::of_type(TEXT, AnswerBody::whole(HELLO)),
             Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
             Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
-            Route::Events => unstored(EVENT_STREAM, AnswerBody::events(self.sleep)),
+            Route::Events => {
+                let until = Box::pin(drain_begins(&request));
+                unstored(EVENT_STREAM, AnswerBody::events(self.sleep, until))
+            }
+            Route::Options(allowed) => answer::options(allowed),
             // A page of somebody else's would speak with the cookies of this server's user.
             Route::WebSocket => match Upgrade::new(&request).and_then(Upgrade::same_origin) {
                 Ok(upgrade) => upgrade.accept(send_back),
@@ -108,6 +113,11 @@ impl Service<Native> for Demo {
             _ => incoming.handle(|request| FunctionAnswer::new(self.answer(route, request))),
         }
     }
+}
+
+/// Is ready when the server drains, so that what has no end of its own may end well.
+fn drain_begins<B>(_request: &Request<B>) -> impl Future<Output = ()> + Send + use<B> {
+    std::future::pending()
 }
 
 /// An answer that is true only now.
@@ -284,12 +294,14 @@ mod tests {
     #[test]
     fn other_methods_and_paths_are_refused() {
         for (method, target, status, allow) in [
-            (Method::POST, "/hello", 405, Some("GET, HEAD")),
-            (Method::GET, "/echo", 405, Some("POST")),
-            (Method::DELETE, "/bytes/5", 405, Some("GET, HEAD")),
-            (Method::HEAD, "/sink", 405, Some("POST")),
+            (Method::POST, "/hello", 405, Some("GET, HEAD, OPTIONS")),
+            (Method::GET, "/echo", 405, Some("POST, OPTIONS")),
+            (Method::DELETE, "/bytes/5", 405, Some("GET, HEAD, OPTIONS")),
+            (Method::HEAD, "/sink", 405, Some("POST, OPTIONS")),
             (Method::GET, "/nowhere", 404, None),
-            (Method::OPTIONS, "*", 404, None),
+            (Method::OPTIONS, "*", 204, Some("GET, HEAD, POST, OPTIONS")),
+            (Method::OPTIONS, "/", 204, Some("GET, HEAD, OPTIONS")),
+            (Method::OPTIONS, "/nowhere", 404, None),
             (Method::HEAD, "/bytes/5", 200, None),
         ] {
             let response =

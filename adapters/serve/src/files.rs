@@ -1,8 +1,10 @@
 //! The files of a directory, for GET and HEAD.
 //!
-//! A path cannot leave the directory, by whatever means (see `path` and `root`). Directories give
-//! their `index.html`, or a listing; pipes, sockets and devices are refused. Conditional requests and single byte
-//! ranges are answered as RFC 9110 says, content is read piece by piece as the peer takes it.
+//! A path cannot leave the directory, by whatever means (see `path` and `root`): outside of it there is
+//! nothing. Directories give their `index.html`, or a listing; pipes, sockets and devices are refused
+//! without being opened. Names that begin with a dot are hidden, but for `/.well-known/`. Conditional
+//! requests and single byte ranges are answered as RFC 9110 says. Content is read, and a listing is made,
+//! piece by piece as the peer takes it.
 
 mod conditional;
 mod date;
@@ -12,6 +14,7 @@ mod range;
 mod reader;
 mod root;
 
+pub(crate) use listing::Listing;
 pub(crate) use reader::Reader;
 
 use crate::answer::{self, Answer, HTML};
@@ -23,9 +26,10 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use listing::Page;
 use path::Place;
 use range::Wanted;
-use root::{Found, Root};
+use root::{Found, Root, leads_out};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -44,7 +48,10 @@ const INERT: HeaderValue =
 #[derive(Clone, Debug)]
 pub struct Files {
     root: Arc<Root>,
+    dotfiles: bool,
 }
+
+const METHODS: &str = "GET, HEAD, OPTIONS";
 
 impl Files {
     /// Serves the directory at `path`, wherever that is moved.
@@ -52,7 +59,14 @@ impl Files {
     /// # Errors
     /// If it is no directory, or cannot be read.
     pub fn open(path: &Path) -> io::Result<Files> {
-        Ok(Files { root: Arc::new(Root::open(path)?) })
+        Ok(Files { root: Arc::new(Root::open(path)?), dotfiles: false })
+    }
+
+    /// Whether to serve and list names that begin with a dot, such as `.git`. They are hidden by
+    /// default, but for `/.well-known/` (RFC 8615).
+    pub fn dotfiles(mut self, serve: bool) -> Files {
+        self.dotfiles = serve;
+        self
     }
 
     /// The files as a service, for an adapter's `serve`.
@@ -65,56 +79,94 @@ impl Files {
 
     /// Answers one request; its content is not looked at.
     pub fn answer<B, C: Send + 'static>(&self, request: &Request<B>) -> Answer<C> {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return Answer::now(answer::wrong_method("GET, HEAD"));
+        match *request.method() {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return Answer::now(answer::options(METHODS)),
+            _ => return Answer::now(answer::wrong_method(METHODS)),
         }
         let Ok(place) = Place::named_by(request.uri().path()) else {
             let text = "the path can be read in two ways\n";
             return Answer::now(answer::line(StatusCode::BAD_REQUEST, text));
         };
+        if place.is_hidden() && !self.dotfiles {
+            return Answer::now(answer::not_found());
+        }
+        let asked = Asked {
+            method: request.method().clone(),
+            fields: request.headers().clone(),
+            query: request.uri().query().map(str::to_owned),
+            dotfiles: self.dotfiles,
+        };
         let root = self.root.clone();
-        let asked = Asked { method: request.method().clone(), fields: request.headers().clone() };
-        Answer::later(unblock(move || {
-            serve(&root, &place, &asked).unwrap_or_else(|error| refusal(&error))
-        }))
+        Answer::later(async move {
+            let served = match unblock(move || serve(root, place, &asked)).await {
+                Ok(Served::Answer(response)) => Ok(response),
+                Ok(Served::Listing(page)) => Listing::begin(page).await.map(page_of),
+                Err(error) => Err(error),
+            };
+            served.unwrap_or_else(|error| refusal(&error))
+        })
     }
 }
 
-/// What a request says besides its target.
+/// What a request says besides its path, and what it may see.
 struct Asked {
     method: Method,
     fields: HeaderMap,
+    query: Option<String>,
+    dotfiles: bool,
 }
 
-fn serve<C>(root: &Root, place: &Place, asked: &Asked) -> io::Result<Response<AnswerBody<C>>> {
-    match root.look_up(place.path())? {
-        Found::File(..) if place.means_directory() => Ok(answer::not_found()),
-        Found::File(file, metadata) => serve_file(file, &metadata, place.path(), asked),
-        Found::Special => Ok(answer::line(StatusCode::FORBIDDEN, "this is not a file\n")),
-        Found::Directory(_) if !place.means_directory() => Ok(redirect(&place.directory_target())),
+/// What a path leads to.
+enum Served<C> {
+    Answer(Response<AnswerBody<C>>),
+    /// A directory's page, to be made when its turn has come.
+    Listing(Page),
+}
+
+/// Finds what a request asks for. Blocks, but no longer than the file system does.
+fn serve<C>(root: Arc<Root>, place: Place, asked: &Asked) -> io::Result<Served<C>> {
+    Ok(Served::Answer(match root.look_up(place.path())? {
+        Found::File(..) if place.means_directory() => answer::not_found(),
+        Found::File(file, metadata) => serve_file(file, &metadata, place.path(), asked)?,
+        Found::Special => answer::line(StatusCode::FORBIDDEN, "this is not a file\n"),
+        Found::Directory(_) if !place.means_directory() => {
+            redirect(place.directory_target(), asked.query.as_deref())
+        }
         Found::Directory(directory) => {
             let index = place.entry(OsStr::new(INDEX));
             match root.look_up(&index) {
-                Ok(Found::File(file, metadata)) => serve_file(file, &metadata, &index, asked),
-                Ok(_) => serve_page(listing::page(root, place, &directory)?),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    serve_page(listing::page(root, place, &directory)?)
+                Ok(Found::File(file, metadata)) => serve_file(file, &metadata, &index, asked)?,
+                // One that leads out of the root is as good as none.
+                Err(error) if error.kind() != ErrorKind::NotFound && !leads_out(&error) => {
+                    return Err(error);
                 }
-                Err(error) => Err(error),
+                _ => {
+                    let page = Page::open(root, place, &directory, asked.dotfiles)?;
+                    if asked.method != Method::HEAD {
+                        return Ok(Served::Listing(page));
+                    }
+                    // Its length would be known only if it were made.
+                    page_of(AnswerBody::unmade())
+                }
             }
         }
-    }
+    }))
 }
 
-fn serve_page<C>(page: String) -> io::Result<Response<AnswerBody<C>>> {
-    let mut response = answer::of_type(HTML, AnswerBody::whole(page));
+fn page_of<C>(page: AnswerBody<C>) -> Response<AnswerBody<C>> {
+    let mut response = answer::of_type(HTML, page);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, INERT);
-    Ok(response)
+    response
 }
 
-fn redirect<C>(target: &str) -> Response<AnswerBody<C>> {
+fn redirect<C>(mut target: String, query: Option<&str>) -> Response<AnswerBody<C>> {
     let mut response = answer::line(StatusCode::PERMANENT_REDIRECT, "a directory ends in /\n");
-    // Escaped: always a value.
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    // The path is escaped, and the query as it came in a target: always a value.
     if let Ok(target) = HeaderValue::try_from(target) {
         response.headers_mut().insert(LOCATION, target);
     }
@@ -198,15 +250,16 @@ fn with_range<C>(mut response: Response<AnswerBody<C>>, range: &str) -> Response
 
 /// What the system's refusal means to the client; what is the server's fault is logged.
 fn refusal<C>(error: &io::Error) -> Response<AnswerBody<C>> {
-    let forbidden = || answer::line(StatusCode::FORBIDDEN, "this is not to be read\n");
     match Errno::from_io_error(error) {
         Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP) => {
             answer::not_found()
         }
+        // Outside of the root there is nothing, whatever the system has there.
+        _ if leads_out(error) => answer::not_found(),
         // The last two are what opening a socket, or the device of no driver, comes to.
-        Some(Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV) => forbidden(),
-        // It led out of the root: a refusal without a number of the system's.
-        None if error.kind() == ErrorKind::PermissionDenied => forbidden(),
+        Some(Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV) => {
+            answer::line(StatusCode::FORBIDDEN, "this is not to be read\n")
+        }
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => {
             // Said once for all by whoever cannot accept: a line for each request would be a flood.
             tracing::debug!(%error, "no room to serve a file");

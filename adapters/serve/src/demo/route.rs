@@ -18,6 +18,8 @@ pub(super) enum Route {
     Lazy(Duration),
     Status,
     WebSocket,
+    /// To be told the methods of a route, or of all of them.
+    Options(&'static str),
 }
 
 /// Why a request is for none.
@@ -33,10 +35,19 @@ pub(super) enum NoRoute {
 impl Route {
     /// The route of a request, whose path comes without its query.
     pub(super) fn find(method: &str, path: &str) -> Result<Route, NoRoute> {
-        let route = Route::of_path(path)?;
+        let route = match Route::of_path(path) {
+            // It asks about the server as a whole (RFC 9110 9.3.7).
+            Err(NoRoute::Unknown) if (method, path) == ("OPTIONS", "*") => {
+                return Ok(Route::Options("GET, HEAD, POST, OPTIONS"));
+            }
+            route => route?,
+        };
         let methods = route.methods();
-        let allowed = methods.split(", ").any(|it| it == method);
-        if allowed { Ok(route) } else { Err(NoRoute::BadMethod(methods)) }
+        match methods.split(", ").find(|it| *it == method) {
+            Some("OPTIONS") => Ok(Route::Options(methods)),
+            Some(_) => Ok(route),
+            None => Err(NoRoute::BadMethod(methods)),
+        }
     }
 
     fn of_path(path: &str) -> Result<Route, NoRoute> {
@@ -65,9 +76,10 @@ impl Route {
     /// The methods that the route answers, as an `Allow` field has them.
     const fn methods(self) -> &'static str {
         match self {
-            Route::Echo | Route::Sink | Route::Lazy(_) => "POST",
-            Route::WebSocket => "GET",
-            _ => "GET, HEAD",
+            Route::Echo | Route::Sink | Route::Lazy(_) => "POST, OPTIONS",
+            Route::WebSocket => "GET, OPTIONS",
+            Route::Options(methods) => methods,
+            _ => "GET, HEAD, OPTIONS",
         }
     }
 }
@@ -144,13 +156,26 @@ mod tests {
             assert!(Route::find("GET", path).is_ok() && Route::find("HEAD", path).is_ok());
             for method in ["POST", "PUT", "get", "GE", ", ", ""] {
                 let found = Route::find(method, path);
-                assert_eq!(found, Err(NoRoute::BadMethod("GET, HEAD")), "{method} {path}");
+                assert_eq!(found, Err(NoRoute::BadMethod("GET, HEAD, OPTIONS")), "{method} {path}");
             }
         }
         for path in ["/echo", "/sink", "/lazy/1"] {
             assert!(Route::find("POST", path).is_ok());
-            assert_eq!(Route::find("GET", path), Err(NoRoute::BadMethod("POST")), "{path}");
+            assert_eq!(
+                Route::find("GET", path),
+                Err(NoRoute::BadMethod("POST, OPTIONS")),
+                "{path}"
+            );
         }
-        assert_eq!(Route::find("HEAD", "/ws"), Err(NoRoute::BadMethod("GET")));
+        for (path, methods) in [
+            ("/", "GET, HEAD, OPTIONS"),
+            ("/sink", "POST, OPTIONS"),
+            ("*", "GET, HEAD, POST, OPTIONS"),
+        ] {
+            assert_eq!(Route::find("OPTIONS", path), Ok(Route::Options(methods)), "{path}");
+        }
+        assert_eq!(Route::find("OPTIONS", "/nowhere"), Err(NoRoute::Unknown));
+        assert_eq!(Route::find("GET", "*"), Err(NoRoute::Unknown));
+        assert_eq!(Route::find("HEAD", "/ws"), Err(NoRoute::BadMethod("GET, OPTIONS")));
     }
 }

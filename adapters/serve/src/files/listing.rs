@@ -1,64 +1,263 @@
 //! A directory as a page: what can be served of it, sorted, with sizes and dates.
+//!
+//! The page is made in pieces, each when it is polled for, on a thread that may block. Between two
+//! pieces it keeps some of the names at most: if the directory has more, it is read again for the next
+//! ones. So a page takes the same memory for any directory, however slowly the peer reads it.
 
 use super::date::http_date;
-use super::path::{Place, encode};
+use super::path::{Place, encode, is_dotted};
 use super::root::Root;
-use cap_std::fs::Dir;
-use std::ffi::OsString;
+use crate::answer::Later;
+use crate::body::AnswerBody;
+use blocking::unblock;
+use bytes::Bytes;
+use cap_std::fs::{Dir, Metadata};
+use rustix::fs::{Dir as Entries, DirEntry, FileType, Mode, OFlags, openat};
+use std::collections::BinaryHeap;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write};
+use std::fs::File;
 use std::io;
-use std::time::SystemTime;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec::IntoIter;
+use tokio::sync::Semaphore;
 
-/// Entries that are looked at: a page should not cost more memory than a directory of that size.
+/// Entries of a directory that are looked at: they bound the work for a piece.
 const MOST: usize = 10_000;
 
-/// One entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    name: OsString,
-    kind: Kind,
-    modified: Option<SystemTime>,
+/// Bytes of a piece. Its last row may exceed them.
+const PIECE: usize = 16 << 10;
+
+/// Bytes of memory for the names that are kept between two pieces.
+const NAMES: usize = 64 << 10;
+
+/// How many pieces this process makes at once; the others wait in order.
+static MAKERS: Semaphore = Semaphore::const_new(4);
+
+/// A page that is made while it is sent.
+#[derive(Debug)]
+pub(crate) struct Listing(State);
+
+enum State {
+    /// The first piece is made before the answer begins, so that a failure has a status.
+    Begun(Bytes, Box<Page>),
+    Resting(Box<Page>),
+    Making(Later<(Box<Page>, io::Result<Bytes>)>),
+    Over,
 }
 
-// Directories come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Directory,
-    File { length: u64 },
-}
-
-/// The page of the directory at `place`, which is open. Blocks.
-pub(super) fn page(root: &Root, place: &Place, directory: &Dir) -> io::Result<String> {
-    let (mut entries, mut all) = (Vec::new(), true);
-    for (count, entry) in directory.entries()?.enumerate() {
-        if count == MOST {
-            all = false;
-            break;
-        }
-        entries.extend(look_at(root, place, entry?.file_name()));
+impl Listing {
+    /// The page as content: whole, with its length, if it fits into one piece.
+    pub(super) async fn begin<B>(page: Page) -> io::Result<AnswerBody<B>> {
+        let (page, piece) = make(Box::new(page)).await;
+        let piece = piece?;
+        Ok(match page.progress {
+            Progress::Complete => AnswerBody::whole(piece),
+            _ => AnswerBody::listing(Listing(State::Begun(piece, page))),
+        })
     }
-    entries.sort_by(|one, other| {
-        let is_file = |entry: &Entry| entry.kind != Kind::Directory;
-        (is_file(one), &one.name).cmp(&(is_file(other), &other.name))
-    });
-    let mut page = String::new();
-    // Writing to a string never fails.
-    let _ = write(&mut page, place, &entries, all);
-    Ok(page)
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.0, State::Over)
+    }
+
+    /// The next piece.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        // Put back below, unless that was the last piece.
+        let mut making = match std::mem::replace(&mut self.0, State::Over) {
+            State::Over => return Poll::Ready(None),
+            State::Begun(piece, page) => {
+                self.0 = State::Resting(page);
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            State::Resting(page) => Box::pin(make(page)),
+            State::Making(making) => making,
+        };
+        let Poll::Ready((page, piece)) = making.as_mut().poll(cx) else {
+            self.0 = State::Making(making);
+            return Poll::Pending;
+        };
+        if piece.is_ok() && !matches!(page.progress, Progress::Complete) {
+            self.0 = State::Resting(page);
+        }
+        Poll::Ready(Some(piece))
+    }
 }
 
-/// The entry, if a request for it would get anything. A link is what it leads to.
-fn look_at(root: &Root, place: &Place, name: OsString) -> Option<Entry> {
-    let metadata = root.describe(&place.entry(&name)).ok()?;
-    let kind = if metadata.is_dir() {
-        Kind::Directory
-    } else if metadata.is_file() {
-        Kind::File { length: metadata.len() }
-    } else {
-        return None;
-    };
-    let modified = metadata.modified().ok().map(cap_std::time::SystemTime::into_std);
-    Some(Entry { name, kind, modified })
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Begun(..) => "Begun",
+            State::Resting(_) => "Resting",
+            State::Making(_) => "Making",
+            State::Over => "Over",
+        })
+    }
+}
+
+/// Makes the next piece when its turn has come.
+async fn make(mut page: Box<Page>) -> (Box<Page>, io::Result<Bytes>) {
+    let permit = MAKERS.acquire().await;
+    // The permit lasts as long as the work, even if the answer is dropped meanwhile.
+    unblock(move || {
+        let _permit = permit;
+        let piece = page.make_piece();
+        (page, piece)
+    })
+    .await
+}
+
+/// A page, from its top to its bottom.
+#[derive(Debug)]
+pub(super) struct Page {
+    root: Arc<Root>,
+    place: Place,
+    directory: Dir,
+    dotfiles: bool,
+    progress: Progress,
+}
+
+/// How much of a page was made.
+#[derive(Debug)]
+enum Progress {
+    Nothing,
+    /// The rows before these.
+    Rows(Names),
+    Complete,
+}
+
+/// The next names of a directory.
+#[derive(Debug)]
+struct Names {
+    names: IntoIter<Name>,
+    /// The last of them, if the directory has more.
+    last: Option<Name>,
+    /// The directory has more entries than are looked at.
+    cut: bool,
+}
+
+/// An entry's name, in the order of the page: directories come first. A link counts as a file, since
+/// only a look at its other end would tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    is_file: bool,
+    name: OsString,
+}
+
+impl Page {
+    /// The page of `directory`, which has to be readable, at `place`. Blocks.
+    pub(super) fn open(
+        root: Arc<Root>,
+        place: Place,
+        directory: &Dir,
+        dotfiles: bool,
+    ) -> io::Result<Page> {
+        // The directory was opened for passing through.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = File::from(openat(directory, ".", flags, Mode::empty())?);
+        let directory = Dir::from_std_file(directory);
+        Ok(Page { root, place, directory, dotfiles, progress: Progress::Nothing })
+    }
+
+    /// Makes the next piece. Blocks.
+    fn make_piece(&mut self) -> io::Result<Bytes> {
+        let mut piece = String::with_capacity(PIECE);
+        while piece.len() < PIECE && !matches!(self.progress, Progress::Complete) {
+            self.step(&mut piece)?;
+        }
+        piece.shrink_to_fit();
+        Ok(piece.into())
+    }
+
+    /// Adds a row, or gets on to the next rows.
+    fn step(&mut self, piece: &mut String) -> io::Result<()> {
+        // Writing to a string never fails.
+        match &mut self.progress {
+            Progress::Complete => {}
+            Progress::Nothing => {
+                let _ = write_top(piece, &self.place);
+                self.progress = Progress::Rows(self.read_names(None)?);
+            }
+            Progress::Rows(rows) => match rows.names.next() {
+                Some(Name { name, .. }) => {
+                    if let Some(metadata) = self.describe(&name) {
+                        let _ = write_row(piece, &name, &metadata);
+                    }
+                }
+                None => match rows.last.take() {
+                    Some(last) => self.progress = Progress::Rows(self.read_names(Some(&last))?),
+                    None => {
+                        let _ = write_bottom(piece, rows.cut);
+                        self.progress = Progress::Complete;
+                    }
+                },
+            },
+        }
+        Ok(())
+    }
+
+    /// Reads the directory for the first names `after` that one, as many as are kept.
+    fn read_names(&self, after: Option<&Name>) -> io::Result<Names> {
+        let (mut kept, mut cost) = (BinaryHeap::<Name>::new(), 0);
+        let (mut looked_at, mut cut) = (0, false);
+        // The first of those that are left for the next reading; none beyond it may be kept.
+        let mut left: Option<Name> = None;
+        for entry in Entries::read_from(&self.directory)? {
+            let entry = entry?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if looked_at == MOST {
+                cut = true;
+                break;
+            }
+            looked_at += 1;
+            let Some(name) = self.name_of(&entry) else { continue };
+            let is_done = after.is_some_and(|after| name <= *after);
+            if is_done || left.as_ref().is_some_and(|left| name > *left) {
+                continue;
+            }
+            cost += name.cost();
+            kept.push(name);
+            while cost > NAMES && kept.len() > 1 {
+                left = kept.pop();
+                cost -= left.as_ref().map_or(0, Name::cost);
+            }
+        }
+        let names = kept.into_sorted_vec();
+        let last = names.last().filter(|_| left.is_some()).cloned();
+        Ok(Names { names: names.into_iter(), last, cut })
+    }
+
+    /// The name of an entry, unless it is one that is never listed.
+    fn name_of(&self, entry: &DirEntry) -> Option<Name> {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        let is_file = match entry.file_type() {
+            FileType::Directory => false,
+            FileType::RegularFile | FileType::Symlink | FileType::Unknown => true,
+            _ => return None,
+        };
+        let is_hidden = is_dotted(name) && !self.dotfiles;
+        (!is_hidden).then(|| Name { is_file, name: name.to_owned() })
+    }
+
+    /// Describes an entry, if a request for it would get anything. A link is what it leads to.
+    fn describe(&self, name: &OsStr) -> Option<Metadata> {
+        let mut metadata = self.directory.symlink_metadata(name).ok()?;
+        if metadata.is_symlink() {
+            metadata = self.root.describe(&self.place.entry(name)).ok()?;
+        }
+        (metadata.is_dir() || metadata.is_file()).then_some(metadata)
+    }
+}
+
+impl Name {
+    /// About what it takes in memory: itself, and an allocation.
+    fn cost(&self) -> usize {
+        size_of::<Name>() + 16 + self.name.len()
+    }
 }
 
 const STYLE: &str = "\
@@ -67,39 +266,45 @@ body{font:1rem/1.6 ui-monospace,monospace;margin:2rem}\
 td{padding-right:2rem}\
 td:nth-child(2){text-align:right}";
 
-fn write(page: &mut String, place: &Place, entries: &[Entry], all: bool) -> fmt::Result {
+fn write_top(piece: &mut String, place: &Place) -> fmt::Result {
     let title = place.title();
     let title = Escaped(&title);
     write!(
-        page,
+        piece,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<table>\n"
     )?;
     if !place.is_root() {
-        page.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
+        piece.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
     }
-    for Entry { name, kind, modified } in entries {
-        let (slash, length) = match kind {
-            Kind::Directory => ("/", String::new()),
-            Kind::File { length } => ("", length.to_string()),
-        };
-        let (href, name) = (encode(name), name.to_string_lossy());
-        let name = Escaped(&name);
-        let date = modified.and_then(http_date).map(|date| date.to_string()).unwrap_or_default();
+    Ok(())
+}
+
+fn write_row(piece: &mut String, name: &OsStr, metadata: &Metadata) -> fmt::Result {
+    let (slash, length) = match metadata.is_dir() {
+        true => ("/", String::new()),
+        false => ("", metadata.len().to_string()),
+    };
+    let modified = metadata.modified().ok().and_then(|time| http_date(time.into_std()));
+    let date = modified.map(|date| date.to_string()).unwrap_or_default();
+    let (href, name) = (encode(name), name.to_string_lossy());
+    let name = Escaped(&name);
+    writeln!(
+        piece,
+        "<tr><td><a href=\"{href}{slash}\">{name}{slash}</a></td><td>{length}</td><td>{date}</td></tr>"
+    )
+}
+
+fn write_bottom(piece: &mut String, cut: bool) -> fmt::Result {
+    piece.push_str("</table>\n");
+    if cut {
         writeln!(
-            page,
-            "<tr><td><a href=\"{href}{slash}\">{name}{slash}</a></td><td>{length}</td><td>{date}</td></tr>"
-        )?;
-    }
-    page.push_str("</table>\n");
-    if !all {
-        writeln!(
-            page,
+            piece,
             "<p>The directory has more than {MOST} entries; the others are not listed.</p>"
         )?;
     }
-    page.push_str("</body>\n</html>\n");
+    piece.push_str("</body>\n</html>\n");
     Ok(())
 }
 
@@ -126,7 +331,10 @@ impl fmt::Display for Escaped<'_> {
 mod tests {
     use super::super::root::Found;
     use super::*;
-    use rustix::fs::{CWD, Mode, mkfifoat};
+    use futures_lite::future::{block_on, poll_once};
+    use http_body::Body as _;
+    use http_body_util::{BodyExt, Full};
+    use rustix::fs::{CWD, mkfifoat};
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
@@ -134,6 +342,14 @@ mod tests {
 
     /// The page of `target` below a folder that `fill` fills.
     fn page_of(target: &str, fill: impl FnOnce(&std::path::Path)) -> String {
+        let (_folder, page) = prepared(target, fill);
+        let content = block_on(Listing::begin::<Full<Bytes>>(page)).expect("a page");
+        let page = block_on(content.collect()).expect("a page").to_bytes();
+        String::from_utf8(page.to_vec()).expect("text")
+    }
+
+    /// The same page, not made yet, and its folder.
+    fn prepared(target: &str, fill: impl FnOnce(&std::path::Path)) -> (TempDir, Page) {
         let folder = TempDir::new().expect("a folder");
         fill(folder.path());
         let root = Root::open(folder.path()).expect("open");
@@ -141,7 +357,8 @@ mod tests {
         let Found::Directory(directory) = root.look_up(place.path()).expect(target) else {
             panic!("{target} is no directory")
         };
-        page(&root, &place, &directory).expect("a page")
+        let page = Page::open(Arc::new(root), place, &directory, false).expect("readable");
+        (folder, page)
     }
 
     /// The links of a page, in their order.
@@ -222,5 +439,78 @@ mod tests {
         });
         assert_eq!(links(&page).len(), MOST);
         assert!(page.contains("more than 10000 entries"), "no word of it");
+    }
+
+    /// A folder whose names are so long that they are not all kept at once.
+    fn many(folder: &std::path::Path) {
+        for number in 0..1000 {
+            let name = format!("{number:04}{}", "x".repeat(200));
+            match number % 10 {
+                0 => fs::create_dir(folder.join(name)).expect("made"),
+                _ => fs::write(folder.join(name), "").expect("written"),
+            }
+        }
+    }
+
+    #[test]
+    fn names_beyond_those_that_are_kept_come_in_order_and_once() {
+        let page = page_of("/", many);
+        let links = links(&page);
+        assert_eq!(links.len(), 1000);
+        let (directories, files) = links.split_at(100);
+        assert!(directories.is_sorted() && directories.iter().all(|link| link.ends_with('/')));
+        assert!(files.is_sorted() && !files.iter().any(|link| link.ends_with('/')));
+        assert!(page.ends_with("</body>\n</html>\n"), "{page}");
+    }
+
+    #[test]
+    fn a_long_page_comes_in_bounded_pieces_each_made_when_it_is_asked_for() {
+        let (folder, page) = prepared("/", many);
+        let mut body = block_on(Listing::begin::<Full<Bytes>>(page)).expect("begun");
+        assert_eq!(body.size_hint().exact(), None);
+        let mut pieces = Vec::new();
+        while let Some(frame) = block_on(body.frame()) {
+            let piece = frame.expect("no error").into_data().expect("data");
+            assert!((1..PIECE + 4096).contains(&piece.len()), "{}", piece.len());
+            pieces.push(piece);
+            if pieces.len() == 1 {
+                // It comes after everything that is kept.
+                fs::write(folder.path().join("zz"), "").expect("written");
+            }
+        }
+        assert!(body.is_end_stream());
+        let page = String::from_utf8(pieces.concat()).expect("text");
+        assert!(pieces.len() > 10 && links(&page).last() == Some(&"zz"), "{}", pieces.len());
+    }
+
+    #[test]
+    fn between_pieces_a_page_keeps_few_names() {
+        let (_folder, mut page) = prepared("/", many);
+        while !matches!(page.progress, Progress::Complete) {
+            page.make_piece().expect("made");
+            if let Progress::Rows(rows) = &page.progress {
+                let cost: usize = rows.names.as_slice().iter().map(Name::cost).sum();
+                assert!(cost <= NAMES, "{cost}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_pieces_are_made_at_once_and_the_others_wait() {
+        let held = block_on(MAKERS.acquire_many(4)).expect("it is open");
+        let (_folder, page) = prepared("/", |_| {});
+        let mut waiting = Box::pin(Listing::begin::<Full<Bytes>>(page));
+        assert!(block_on(poll_once(waiting.as_mut())).is_none(), "made at once");
+        drop(held);
+        assert!(block_on(waiting).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_is_an_error_before_the_answer() {
+        let (folder, page) = prepared("/", |_| {});
+        let gone = Dir::from_std_file(tempfile::tempfile().expect("a file"));
+        let Page { root, place, .. } = page;
+        assert!(Page::open(root, place, &gone, false).is_err());
+        drop(folder);
     }
 }

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// All but what RFC 3986 calls unreserved.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// What every site may have for clients that know nothing else of it (RFC 8615).
+const WELL_KNOWN: &str = ".well-known";
+
 /// A path below the root, without any `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -48,6 +51,14 @@ impl Place {
         self.path.as_os_str().is_empty()
     }
 
+    /// Whether a name in the path begins with a dot, but for `/.well-known/` (RFC 8615): those are
+    /// for the server's own use, such as `.git` and `.htpasswd`.
+    pub(super) fn is_hidden(&self) -> bool {
+        let mut names = self.path.iter();
+        let first = names.next().is_some_and(|name| is_dotted(name) && name != WELL_KNOWN);
+        first || names.any(is_dotted)
+    }
+
     pub(super) fn means_directory(&self) -> bool {
         self.directory
     }
@@ -67,6 +78,11 @@ impl Place {
     pub(super) fn title(&self) -> String {
         if self.is_root() { "/".to_owned() } else { format!("/{}/", self.path.to_string_lossy()) }
     }
+}
+
+/// Whether a name begins with a dot.
+pub(super) fn is_dotted(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
 }
 
 /// A name as a segment of a target; nothing in it needs to be escaped in HTML.
@@ -122,6 +138,18 @@ mod tests {
         assert_eq!(place("/").path(), Path::new("."));
         assert!(place("/a/").means_directory() && !place("/a/").is_root());
         assert!(!place("/a").means_directory());
+    }
+
+    #[test]
+    fn names_with_a_dot_in_front_are_hidden_but_for_what_is_well_known() {
+        for target in
+            ["/.git", "/%2Egit/config", "/a/.b/c", "/...", "/.well-known/.x", "/a/.well-known"]
+        {
+            assert!(place(target).is_hidden(), "{target}");
+        }
+        for target in ["/", "/a.b/c.", "/.well-known", "/.well-known/security.txt"] {
+            assert!(!place(target).is_hidden(), "{target}");
+        }
     }
 
     #[test]

@@ -2,29 +2,37 @@
 //!
 //! Paths are resolved by `cap-std` relative to the open directory (`openat2` with
 //! `RESOLVE_BENEATH` where the kernel has it): neither `..` nor a symbolic link leads out, and no
-//! change of the tree meanwhile does.
+//! change of the tree meanwhile does. What lies outside is not even looked at, so that neither the
+//! answer nor its time tells whether it exists.
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf, absolute};
+
+/// Symbolic links that one path may pass, as Linux has it.
+const MOST_LINKS: usize = 40;
 
 /// The directory that is served.
 #[derive(Debug)]
 pub(super) struct Root {
     directory: Dir,
-    /// Where it was found; resolves links that are absolute.
-    path: PathBuf,
+    /// Where it was found, without symbolic links and as it was named: links that are absolute may
+    /// begin with either.
+    names: [PathBuf; 2],
 }
 
 /// What a path led to.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// A regular file, open.
+    /// A regular file, open for reading.
     File(File, Metadata),
-    /// A directory, open.
+    /// A directory. It was opened for passing through: whether it can be read shows when it is.
     Directory(Dir),
     /// A pipe, a socket or a device: none of those is opened for a peer.
     Special,
@@ -32,30 +40,43 @@ pub(super) enum Found {
 
 impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Root> {
-        let path = path.canonicalize()?;
-        let directory = Dir::open_ambient_dir(&path, ambient_authority())?;
+        let names = [path.canonicalize()?, absolute(path)?];
+        let directory = Dir::open_ambient_dir(&names[0], ambient_authority())?;
         // The directory was opened for passing through: this is what tells that it can be read.
         directory.entries()?;
-        Ok(Root { directory, path })
+        Ok(Root { directory, names })
     }
 
-    /// Opens what is at `path`, which is relative to the root.
+    /// Finds what is at `path`, which is relative to the root, and opens it if it is a file.
+    ///
+    /// The path is opened in two steps, since opening a pipe or a device may wait, or do something:
+    /// first as a mere handle, and for reading only once it is known to be a file.
     pub(super) fn look_up(&self, path: &Path) -> io::Result<Found> {
         self.confined(path, |path| {
-            // Opening a pipe would wait for its other end.
-            let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-            let mut options = OpenOptions::new();
-            options.read(true).custom_flags(flags.bits().cast_signed());
-            let file = self.directory.open_with(path, &options)?.into_std();
+            let handle = self.open_with(path, HANDLE)?;
+            let metadata = handle.metadata()?;
+            if metadata.is_dir() {
+                return Ok(Found::Directory(Dir::from_std_file(handle)));
+            }
+            if !metadata.is_file() {
+                return Ok(Found::Special);
+            }
+            let file = match reopen(&handle) {
+                Ok(file) => file,
+                // Without /proc the path is opened once more. It may be another file by now, so
+                // opening must not wait, and the file is looked at again.
+                Err(Errno::NOENT | Errno::NOTSUP) => self.open_with(path, READING)?,
+                Err(error) => return Err(error.into()),
+            };
             let metadata = file.metadata()?;
-            Ok(if metadata.is_file() {
-                Found::File(file, metadata)
-            } else if metadata.is_dir() {
-                Found::Directory(Dir::from_std_file(file))
-            } else {
-                Found::Special
-            })
+            Ok(if metadata.is_file() { Found::File(file, metadata) } else { Found::Special })
         })
+    }
+
+    fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(flags.bits().cast_signed());
+        Ok(self.directory.open_with(path, &options)?.into_std())
     }
 
     /// Describes what is at `path`, without opening it.
@@ -63,22 +84,92 @@ impl Root {
         self.confined(path, |path| self.directory.metadata(path))
     }
 
-    /// Looks for `path`; if that leads out of the root, once more for what it leads to, which can be
-    /// inside again: a link may be absolute. That second path is only a hint, as confined as the first.
+    /// Looks for `path`; if an absolute link is what leads out of the root, once more for the path
+    /// below the root that the link means. That second path is only a hint, as confined as the first.
     fn confined<T>(&self, path: &Path, look: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-        look(path).or_else(|error| {
-            // The system's own refusals have a number.
-            if error.kind() != ErrorKind::PermissionDenied || error.raw_os_error().is_some() {
-                return Err(error);
-            }
-            let inside = self.path.join(path).canonicalize()?;
-            match inside.strip_prefix(&self.path) {
-                Ok(path) if path.as_os_str().is_empty() => look(Path::new(".")),
-                Ok(path) => look(path),
-                Err(_) => Err(error),
-            }
-        })
+        match look(path) {
+            Err(error) if leads_out(&error) => match self.without_absolute_links(path) {
+                Some(path) => look(&path),
+                None => Err(error),
+            },
+            looked => looked,
+        }
     }
+
+    /// The same place by a path in which no link is absolute; none if it lies outside of the root.
+    fn without_absolute_links(&self, path: &Path) -> Option<PathBuf> {
+        if path.is_absolute() {
+            return None;
+        }
+        let mut ahead = names_of(path);
+        let (mut reached, mut links) = (PathBuf::new(), 0);
+        while let Some(name) = ahead.pop_front() {
+            if name == ".." {
+                if !reached.pop() {
+                    return None;
+                }
+                continue;
+            }
+            let next = reached.join(&name);
+            // Whatever cannot be read as a link is left to the lookup to judge.
+            let Ok(target) = self.directory.read_link_contents(&next) else {
+                reached = next;
+                continue;
+            };
+            links += 1;
+            if links > MOST_LINKS {
+                return None;
+            }
+            let target = if target.is_absolute() {
+                reached.clear();
+                self.names.iter().find_map(|name| target.strip_prefix(name).ok())?
+            } else {
+                &target
+            };
+            for name in names_of(target).into_iter().rev() {
+                ahead.push_front(name);
+            }
+        }
+        Some(if reached.as_os_str().is_empty() { PathBuf::from(".") } else { reached })
+    }
+}
+
+/// Whether `error` says that a path led out of the root. The system's own refusals have a number.
+pub(super) fn leads_out(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()
+}
+
+/// The names in a path, `..` included.
+fn names_of(path: &Path) -> VecDeque<OsString> {
+    let is_name =
+        |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
+    path.components().filter(is_name).map(|part| part.as_os_str().to_owned()).collect()
+}
+
+/// Opening a pipe would wait for its other end, and a terminal could become the process's own.
+const READING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
+
+/// Elsewhere there are no handles, and a pipe or a device is opened without waiting for it.
+#[cfg(not(target_os = "linux"))]
+const HANDLE: OFlags = READING;
+
+#[cfg(not(target_os = "linux"))]
+fn reopen(handle: &File) -> Result<File, Errno> {
+    rustix::io::dup(handle).map(File::from)
+}
+
+/// A handle stands for the file and cannot do anything to it.
+#[cfg(target_os = "linux")]
+const HANDLE: OFlags = OFlags::PATH;
+
+/// Opens for reading the very file that the handle stands for.
+#[cfg(target_os = "linux")]
+fn reopen(handle: &File) -> Result<File, Errno> {
+    use rustix::fs::{Mode, openat};
+    use std::os::fd::AsRawFd;
+    let name = handle.as_raw_fd().to_string();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | READING;
+    openat(rustix_linux_procfs::proc_self_fd()?, name, flags, Mode::empty()).map(File::from)
 }
 
 #[cfg(test)]

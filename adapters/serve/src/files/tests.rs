@@ -112,7 +112,9 @@ fn directories_give_their_index_or_a_listing_and_end_in_a_slash() {
     let listing = site.get("/");
     assert!(text(&listing).contains("href=\"sub/\""), "{listing:?}");
     assert!(field(&listing, CONTENT_SECURITY_POLICY).starts_with("default-src 'none'"));
-    for (target, location) in [("/sub", "/sub/"), ("//sub?x", "/sub/"), ("/indexed", "/indexed/")] {
+    for (target, location) in
+        [("/sub", "/sub/"), ("//sub?x", "/sub/?x"), ("/indexed?a=%2F&b", "/indexed/?a=%2F&b")]
+    {
         let answer = site.get(target);
         assert_eq!((answer.status().as_u16(), field(&answer, LOCATION)), (308, location));
     }
@@ -133,7 +135,6 @@ fn nothing_leads_out_of_the_root() {
     symlink(site.folder.path().join("secret"), site.path("absolute")).expect("linked");
     symlink("..", site.path("up")).expect("linked");
     symlink("ten.txt", site.path("inside")).expect("linked");
-    symlink("../../secret", site.path("sub/index.html")).expect("linked");
     for (target, status) in [
         ("/../secret", 400),
         ("/sub/../../secret", 400),
@@ -143,17 +144,92 @@ fn nothing_leads_out_of_the_root() {
         ("/sub%00", 400),
         ("/%252e%252e/secret", 404),
         ("//etc/passwd", 404),
-        ("/out", 403),
-        ("/absolute", 403),
-        ("/up/secret", 403),
-        ("/up/", 403),
-        ("/sub/", 403),
+        ("/out", 404),
+        ("/absolute", 404),
+        ("/up/secret", 404),
+        ("/up/", 404),
         ("/inside", 200),
     ] {
         let answer = site.get(target);
         assert_eq!(answer.status(), status, "{target}");
         assert!(!text(&answer).contains("secret"), "{target}");
     }
+}
+
+#[test]
+fn what_lies_outside_looks_like_what_does_not_exist() {
+    let site = Site::new();
+    symlink("/", site.path("slash")).expect("linked");
+    symlink("..", site.path("up")).expect("linked");
+    let process = std::process::id();
+    for (there, not_there) in [
+        ("/slash/etc/passwd".to_owned(), "/slash/etc/nope"),
+        ("/slash/etc/".to_owned(), "/slash/nope/"),
+        ("/slash".to_owned(), "/nope"),
+        (format!("/slash/proc/{process}/stat"), "/slash/proc/0/stat"),
+        ("/up/secret".to_owned(), "/up/nope"),
+    ] {
+        let (there, not_there) = (site.get(&there), site.get(not_there));
+        assert_eq!((there.status(), text(&there)), (not_there.status(), text(&not_there)));
+        assert_eq!((there.status().as_u16(), there.headers()), (404, not_there.headers()));
+    }
+    // An index that leads out is as good as none.
+    symlink("../../secret", site.path("sub/index.html")).expect("linked");
+    assert!(text(&site.get("/sub/")).contains("<title>/sub/</title>"));
+}
+
+#[test]
+fn names_with_a_dot_in_front_are_there_only_if_that_is_asked_for() {
+    let mut site = Site::new();
+    fs::create_dir_all(site.path(".git/refs")).expect("made");
+    fs::create_dir_all(site.path(".well-known/.private")).expect("made");
+    for name in [".git/config", ".htpasswd", "sub/.env", ".well-known/security.txt"] {
+        fs::write(site.path(name), "content").expect("written");
+    }
+    let hidden = ["/.git", "/.git/", "/.git/config", "/%2ehtpasswd", "/sub/.env", "/.nope"];
+    for target in hidden.into_iter().chain(["/.well-known/.private/"]) {
+        let answer = site.get(target);
+        assert_eq!((answer.status().as_u16(), text(&answer)), (404, "there is nothing here\n"));
+    }
+    assert_eq!(text(&site.get("/.well-known/security.txt")), "content");
+    assert!(!text(&site.get("/")).contains("href=\"."), "listed");
+    site.files = site.files.clone().dotfiles(true);
+    assert_eq!(text(&site.get("/.git/config")), "content");
+    assert!(text(&site.get("/")).contains("href=\".git/\""), "not listed");
+}
+
+#[test]
+fn a_listing_is_not_made_for_head() {
+    let site = Site::new();
+    let head = site.ask(Method::HEAD, "/sub/", &[]);
+    assert_eq!((head.status().as_u16(), text(&head)), (200, ""));
+    let get = site.get("/sub/");
+    assert_eq!(head.headers(), get.headers());
+    let request = Request::head("/sub/").body(()).expect("a request");
+    let answer = futures_lite::future::block_on(site.files.answer::<_, Empty<Bytes>>(&request));
+    assert_eq!(answer.body().size_hint().exact(), None, "its length is not known");
+    assert_eq!(format!("{:?}", answer.body()), "Omitted");
+}
+
+#[test]
+fn a_pipe_is_not_even_opened() {
+    let site = Site::new();
+    mkfifoat(CWD, site.path("pipe"), Mode::RUSR | Mode::WUSR).expect("made");
+    let asked = || {
+        for _ in 0..50 {
+            assert_eq!(site.get("/pipe").status(), 403);
+        }
+    };
+    // Opening it to write succeeds only while somebody has it open to read.
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(asked);
+        while !asking.is_finished() {
+            let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+            let opened = rustix::fs::open(site.path("pipe"), flags, Mode::empty());
+            assert_eq!(opened.err(), Some(Errno::NXIO), "the server has opened it");
+        }
+        asking.join().expect("answered");
+    });
 }
 
 #[test]
@@ -171,11 +247,15 @@ fn what_is_no_file_is_refused_at_once() {
 }
 
 #[test]
-fn only_get_and_head_are_allowed() {
+fn only_get_and_head_are_allowed_and_options_says_so() {
     let site = Site::new();
-    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE] {
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::TRACE] {
         let answer = site.ask(method, "/ten.txt", &[]);
-        assert_eq!((answer.status().as_u16(), field(&answer, ALLOW)), (405, "GET, HEAD"));
+        assert_eq!((answer.status().as_u16(), field(&answer, ALLOW)), (405, METHODS));
+    }
+    for target in ["*", "/", "/nowhere"] {
+        let answer = site.ask(Method::OPTIONS, target, &[]);
+        assert_eq!((answer.status().as_u16(), field(&answer, ALLOW)), (204, METHODS), "{target}");
     }
 }
 
