@@ -387,6 +387,11 @@ impl Step<'_> {
         Outcome::Over
     }
 
+    fn fail_with(&mut self, why: &str, error: &BoxError) -> Outcome {
+        self.link.fail_with(why, error);
+        Outcome::Over
+    }
+
     #[cold]
     fn begin_websocket(&mut self, accepting: Accepting, parts: &mut Parts) -> Outcome {
         // Frameworks tell the length of the content, which there is not.
@@ -416,7 +421,7 @@ where
         let response = match polled {
             Poll::Pending => return Outcome::Waits,
             Poll::Ready(Ok(response)) => response,
-            Poll::Ready(Err(error)) => return step.fail("the handler failed", error),
+            Poll::Ready(Err(error)) => return step.fail_with("the handler failed", &error),
         };
         let (mut parts, body) = response.into_parts();
         if let Some(accepting) = Accepting::take(&mut parts) {
@@ -458,7 +463,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         step.link.pass_wishes(step.upload, cx);
         if let Err(error) = polled {
             // Nothing is out yet.
-            return step.fail("the answer's content failed", error);
+            return step.fail_with("the answer's content failed", &error);
         }
         let this = self.as_mut().project();
         let is_whole =
@@ -488,7 +493,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             if step.link.room() > 0
                 && let Err(error) = self.as_mut().poll_data(cx)
             {
-                return step.fail("the answer's content failed", error);
+                return step.fail_with("the answer's content failed", &error);
             }
             let this = self.as_mut().project();
             if !this.data.is_empty() {

@@ -1,12 +1,17 @@
 //! A connection at one of its streams: what the application's side does to it.
 
+use crate::body::BodyError;
 use crate::clock;
+use crate::service::BoxError;
 use crate::upload::{Pace, Upload, Wishes};
+use crate::websocket::Closed;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use portcullis::websocket::{Accepted, Options};
 use portcullis::{Begun, BodyLength, CloseReason, Connection, Misuse, Refusal, StreamId, Tick};
+use std::error::Error;
+use std::io;
 use std::task::Context;
 
 /// What a step works on.
@@ -79,9 +84,25 @@ impl Link<'_> {
         let _ = self.connection.refuse(self.now, self.stream, refusal);
     }
 
-    /// Answers with a bare 500, if no answer has begun; otherwise cuts it off.
+    /// The handler, or the content of its answer, failed with an error of its own. If that comes from
+    /// the peer, which may have ended its content early, it is nothing that the operator can mend.
+    pub(crate) fn fail_with(&mut self, why: &str, error: &BoxError) {
+        if is_of_the_peer(&**error) {
+            tracing::debug!(%error, "{why}");
+            self.cut();
+        } else {
+            self.fail(why, error);
+        }
+    }
+
+    /// Answers with a bare 500, if no answer has begun; otherwise cuts it off. That is a mistake of the
+    /// application's.
     pub(crate) fn fail(&mut self, why: &str, error: impl std::fmt::Display) {
         tracing::error!(%error, "{why}");
+        self.cut();
+    }
+
+    fn cut(&mut self) {
         let Link { now, connection, stream } = self;
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let answered = connection.respond(*now, *stream, status, None, BodyLength::Known(0));
@@ -130,6 +151,21 @@ impl Link<'_> {
     }
 }
 
+/// Whether the error, or what it stems from, is one that this crate gave to the application, since the
+/// peer reset, vanished, or broke a rule.
+fn is_of_the_peer(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<BodyError>() || error.is::<Closed>() {
+            return true;
+        }
+        // The source of an I/O error is the source of what it holds, and not that itself.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = held.map(|error| error as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    false
+}
+
 /// The answer's fields, and a `Date` if they have none (RFC 9110 6.6.1).
 struct WithDate<'d, I> {
     fields: I,
@@ -152,5 +188,36 @@ where
             }
             None => self.date.take().map(|date| (&header::DATE, date)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt;
+
+    #[derive(Debug)]
+    struct Wrapped(BoxError);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("wrapped")
+        }
+    }
+
+    impl Error for Wrapped {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_is_the_peers_if_it_stems_from_its_content() {
+        let wrapped = |error: BoxError| Wrapped(Box::new(Wrapped(error)));
+        assert!(is_of_the_peer(&BodyError::Closed));
+        assert!(is_of_the_peer(&wrapped(BodyError::Closed.into())));
+        assert!(is_of_the_peer(&wrapped(Closed::Lost.into())));
+        assert!(is_of_the_peer(&wrapped(io::Error::other(BodyError::Closed).into())));
+        assert!(!is_of_the_peer(&wrapped("the disk is full".into())));
     }
 }

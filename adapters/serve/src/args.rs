@@ -4,7 +4,7 @@ use crate::certificates::Source;
 use crate::listen::Address;
 use crate::runtime::Runtime;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 use portcullis::{Builder, Config};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -30,7 +30,10 @@ const INDENT: &str = "      ";
 )]
 pub(crate) struct Args {
     /// Address and port to listen on; port 0 takes a free one. May be given more than once
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    ///
+    /// Of a name, such as localhost:8080, all addresses are listened on. A port alone, 8080, is open to
+    /// this machine only; :8080 is open to everybody.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", verbatim_doc_comment)]
     pub(crate) listen: Vec<Address>,
 
     /// Directory whose files to serve [default: none, serve demo routes]
@@ -39,6 +42,10 @@ pub(crate) struct Args {
     /// index.html, or else a listing.
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub(crate) root: Option<PathBuf>,
+
+    /// Serve and list files whose names begin with a dot; otherwise only those in /.well-known/
+    #[arg(long, requires = "root")]
+    pub(crate) dotfiles: bool,
 
     /// Certificate for TLS: a PEM file with the chain, the server's own certificate first
     ///
@@ -63,13 +70,38 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "NAME", default_value = "tokio")]
     pub(crate) runtime: Runtime,
 
-    /// Use the tighter limits meant for the open internet
-    #[arg(long)]
-    pub(crate) strict: bool,
+    /// Limits to begin with; --set changes single ones
+    #[arg(long, value_enum, value_name = "NAME", default_value = "default")]
+    profile: Profile,
+
+    /// The same as --profile strict
+    #[arg(long, conflicts_with = "profile")]
+    strict: bool,
 
     /// Change a limit or a timeout, such as keep_alive_timeout=1s. May be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<Assignment>,
+}
+
+/// Limits that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// What a server in production wants
+    Default,
+    /// Tighter limits, for the open internet
+    Strict,
+    /// Behind nginx, HAProxy or a cloud balancer: idle connections are kept longer than they keep them
+    Proxied,
+}
+
+impl Profile {
+    fn config(self) -> Config {
+        match self {
+            Profile::Default => Config::default(),
+            Profile::Strict => Config::strict(),
+            Profile::Proxied => Config::proxied(),
+        }
+    }
 }
 
 /// A setting's new value.
@@ -100,8 +132,8 @@ impl Args {
     }
 
     fn config(&self) -> Result<Config, String> {
-        let profile = if self.strict { Config::strict() } else { Config::default() };
-        let mut builder = Builder::from(profile);
+        let profile = if self.strict { Profile::Strict } else { self.profile };
+        let mut builder = Builder::from(profile.config());
         for Assignment { name, value } in &self.set {
             builder = builder.set(name, value).map_err(|error| error.to_string())?;
         }
@@ -129,16 +161,19 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 
 /// The settings, for the long help.
 fn settings() -> String {
-    let (default, strict) = (Config::default(), Config::strict());
+    let [default, strict, proxied] =
+        [Profile::Default, Profile::Strict, Profile::Proxied].map(Profile::config);
     let mut text = String::from(
-        "Settings for --set. Times have a unit (250ms, 5s, 1m), sizes may have one (4096, 64KiB, 16MiB).\n",
+        "Settings for --set. Times have a unit (250ms, 5s, 1m), sizes may have one (4096, 64KiB, 16MiB).\n\
+         A setting is shown with its default, and where the profiles differ, with the value of each.\n",
     );
     for setting in Config::settings() {
-        let (usual, tighter) = (setting.value(&default), setting.value(&strict));
+        let [usual, strict, proxied] =
+            [&default, &strict, &proxied].map(|profile| setting.value(profile));
         // Writing to a string never fails.
         let _ = write!(text, "\n  {}={usual}", setting.name);
-        if usual != tighter {
-            let _ = write!(text, "   with --strict: {tighter}");
+        if strict != usual || proxied != usual {
+            let _ = write!(text, "   strict: {strict}   proxied: {proxied}");
         }
         text.push('\n');
         let about = setting.about.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -212,6 +247,25 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_is_what_single_settings_change() {
+        for (name, profile) in [
+            ("default", Config::default()),
+            ("strict", Config::strict()),
+            ("proxied", Config::proxied()),
+        ] {
+            let args = parse(&["--profile", name]).expect("valid");
+            assert_eq!(args.config().as_ref(), Ok(&profile));
+            let args = parse(&["--set", "drain_timeout=7s", "--profile", name]).expect("valid");
+            let changed =
+                Builder::from(profile).set("drain_timeout", "7s").and_then(Builder::build);
+            assert_eq!(args.config().ok(), changed.ok());
+        }
+        assert_eq!(parse(&["--strict"]).expect("valid").config(), Ok(Config::strict()));
+        assert!(parse(&["--strict", "--profile", "proxied"]).is_err());
+        assert!(parse(&["--dotfiles"]).is_err(), "it means files");
+    }
+
+    #[test]
     fn a_certificate_comes_with_its_key_or_is_made() {
         assert_eq!(parse(&[]).expect("valid").certificate(), None);
         let made = parse(&["--tls-self-signed"]).expect("valid");
@@ -234,11 +288,12 @@ mod tests {
         for (args, said) in [
             (["--threads", "0"], "expected a number from 1 to 1024"),
             (["--threads", "many"], "expected a number from 1 to 1024"),
-            (["--listen", "8080"], "such as 127.0.0.1:8080"),
+            (["--listen", "localhost"], "such as 127.0.0.1:8080"),
+            (["--profile", "loose"], "[possible values: default, strict, proxied]"),
             (["--runtime", "threads"], "[possible values: tokio, smol"),
             (["--set", "keep_alive_timeout"], "expected NAME=VALUE"),
             (["--set", "keep_alive_timeout=soon"], "`soon` is no value for keep_alive_timeout"),
-            (["--set", "patience=1s"], "keep_alive_timeout, request_head_timeout"),
+            (["--set", "patience=1s"], "request_head_timeout, request_body_grace"),
         ] {
             let error = parse(&args).expect_err(said).to_string();
             assert!(error.contains(said), "{args:?}: {error}");
@@ -257,6 +312,12 @@ mod tests {
         let text = settings();
         let widest = text.lines().map(str::len).max();
         assert!(widest <= Some(WIDTH), "{text}");
-        assert!(help.contains("with --strict: 8KiB"), "{help}");
+        for line in [
+            "  keep_alive_timeout=5s   strict: 5s   proxied: 1m 15s\n",
+            "  request_head_limit=16KiB   strict: 8KiB   proxied: 16KiB\n",
+            "  request_body_rate=240\n",
+        ] {
+            assert!(help.contains(line), "{line} not in {help}");
+        }
     }
 }

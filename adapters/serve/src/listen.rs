@@ -1,34 +1,57 @@
 //! Listening: from an address as it was written to a socket.
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::str::FromStr;
 
 /// Connections that wait to be accepted; the system may allow fewer. A burst should find room.
 const BACKLOG: i32 = 4096;
 
-/// Where to listen.
+/// Attempts to find a port that is free at all addresses of a name.
+const ATTEMPTS: usize = 16;
+
+/// Where to listen: one address, or all that a name or a mere port stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
     text: String,
-    /// What a name stands for; the first that works is taken.
-    candidates: Vec<SocketAddr>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            "expected an address and a port, such as 127.0.0.1:8080, [::1]:0 or localhost:80";
-        let candidates: Vec<_> =
-            text.to_socket_addrs().map_err(|error| format!("{error}; {expected}"))?.collect();
-        if candidates.is_empty() {
+        let expected = "expected an address and a port, such as 127.0.0.1:8080, [::1]:0 or localhost:80, \
+            or a port: 8080 on this machine only, :8080 for everybody";
+        let (host, port) = match text.rsplit_once(':') {
+            Some(parts) => parts,
+            None => ("localhost", text),
+        };
+        let hosts = match host {
+            "" => Some([IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()]),
+            // Whatever else the machine says of that name (RFC 6761 6.3).
+            "localhost" => Some([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+            _ => None,
+        };
+        let mut addresses: Vec<SocketAddr> = match hosts {
+            Some(hosts) => {
+                let port: u16 = port.parse().map_err(|error| format!("{error}; {expected}"))?;
+                hosts.into_iter().map(|host| (host, port).into()).collect()
+            }
+            None => {
+                text.to_socket_addrs().map_err(|error| format!("{error}; {expected}"))?.collect()
+            }
+        };
+        // Clients that know only one of them in most cases know IPv4.
+        addresses.sort();
+        addresses.dedup();
+        if addresses.is_empty() {
             return Err(format!("the name has no address; {expected}"));
         }
-        Ok(Address { text: text.to_owned(), candidates })
+        Ok(Address { text: text.to_owned(), addresses })
     }
 }
 
@@ -38,20 +61,62 @@ impl fmt::Display for Address {
     }
 }
 
-/// Listens on an address; the socket does not block.
-pub(crate) fn listen(address: &Address) -> Result<TcpListener, String> {
-    let mut failed = String::new();
-    for candidate in &address.candidates {
-        match listen_on(*candidate) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = format!("cannot listen on {address}: {error}"),
+/// Listens on all that an address stands for, on one port; the sockets do not block. Of several
+/// addresses those are left out that the machine lacks, such as all of IPv6.
+pub(crate) fn listen(address: &Address) -> Result<Vec<TcpListener>, String> {
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        match listen_on_all(&address.addresses) {
+            // A free port of one address may be taken at another one.
+            Err((at, error))
+                if at.port() == 0
+                    && error.kind() == ErrorKind::AddrInUse
+                    && attempts.next().is_some() => {}
+            done => {
+                return done.map_err(|(at, error)| match address.addresses.as_slice() {
+                    [_] => format!("cannot listen on {address}: {error}"),
+                    _ => format!("cannot listen on {address}: {at}: {error}"),
+                });
+            }
         }
     }
-    Err(failed)
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let (mut listeners, mut missing, mut free) = (Vec::new(), None, None);
+    for address in addresses {
+        let mut at = *address;
+        if let Some(port) = free.filter(|_| at.port() == 0) {
+            at.set_port(port);
+        }
+        match listen_on(at, addresses.len() > 1) {
+            Ok(listener) => {
+                free = listener.local_addr().ok().map(|address| address.port());
+                listeners.push(listener);
+            }
+            Err(error) if is_missing(&error) => missing = Some((*address, error)),
+            Err(error) => return Err((*address, error)),
+        }
+    }
+    match missing {
+        Some(missing) if listeners.is_empty() => Err(missing),
+        _ => Ok(listeners),
+    }
+}
+
+/// The machine does not have the address, or nothing of its family.
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
+}
+
+/// Listens on one address, which is one of several or stands alone.
+fn listen_on(address: SocketAddr, one_of_several: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && one_of_several {
+        // `[::]` alone takes IPv4 as well, where the system is set so.
+        socket.set_only_v6(true)?;
+    }
     // What an earlier server left in TIME_WAIT does not matter; another listener does.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -64,26 +129,63 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
 
+    fn parsed(text: &str) -> Vec<String> {
+        let address: Address = text.parse().expect(text);
+        assert_eq!(address.to_string(), text);
+        address.addresses.iter().map(SocketAddr::to_string).collect()
+    }
+
     #[test]
-    fn addresses_and_names_are_understood() {
-        for text in ["127.0.0.1:0", "[::1]:8080", "localhost:0", "0.0.0.0:80"] {
-            let address: Address = text.parse().expect(text);
-            assert_eq!(address.to_string(), text);
+    fn addresses_names_and_ports_are_understood() {
+        for text in ["127.0.0.1:0", "[::1]:8080", "0.0.0.0:80", "[::]:80"] {
+            assert_eq!(parsed(text), [text]);
         }
-        for text in ["", "8080", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", ":::1:80"] {
+        assert_eq!(parsed("localhost:80"), ["127.0.0.1:80", "[::1]:80"]);
+        assert_eq!(parsed("8080"), ["127.0.0.1:8080", "[::1]:8080"]);
+        assert_eq!(parsed(":8080"), ["0.0.0.0:8080", "[::]:8080"]);
+        for text in
+            ["", ":", "65536", ":x", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", ":::1:80"]
+        {
             let error = text.parse::<Address>().expect_err(text);
             assert!(error.contains("such as 127.0.0.1:8080"), "{text}: {error}");
         }
     }
 
+    fn ports(listeners: &[TcpListener]) -> Vec<u16> {
+        listeners.iter().map(|it| it.local_addr().expect("an address").port()).collect()
+    }
+
+    #[test]
+    fn all_addresses_of_a_name_share_a_port() {
+        for text in ["0", ":0", "localhost:0"] {
+            let listeners = listen(&text.parse().expect(text)).expect("listening");
+            let ports = ports(&listeners);
+            assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_the_machine_lacks_is_left_out_unless_it_is_the_only_one() {
+        // Set aside for documentation (RFC 5737).
+        let (lacking, there) = ("192.0.2.1:0", "127.0.0.1:0");
+        let addresses = [lacking, there].map(|it| it.parse().expect("an address"));
+        assert_eq!(listen_on_all(&addresses).expect("one is there").len(), 1);
+        let (at, error) = listen_on_all(&addresses[..1]).expect_err("there is none");
+        assert!(is_missing(&error) && at == addresses[0], "{at}: {error}");
+    }
+
     #[test]
     fn port_0_takes_a_free_one_and_a_taken_one_is_an_error() {
         let free: Address = "127.0.0.1:0".parse().expect("an address");
-        let listener = listen(&free).expect("listening");
-        let taken = listener.local_addr().expect("an address");
+        let listeners = listen(&free).expect("listening");
+        let taken = listeners[0].local_addr().expect("an address");
         assert_ne!(taken.port(), 0);
         let again: Address = taken.to_string().parse().expect("an address");
         let error = listen(&again).expect_err("taken");
         assert!(error.starts_with(&format!("cannot listen on {taken}: ")), "{error}");
+        // A name of several addresses is taken if one of them is.
+        let several: Address = taken.port().to_string().parse().expect("a port");
+        let error = listen(&several).expect_err("taken");
+        assert!(error.contains(&format!(": {taken}: ")), "{error}");
     }
 }

@@ -53,10 +53,12 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
         None => None,
         Some(root) => Some(
             Files::open(root)
+                .map(|files| files.dotfiles(args.dotfiles))
                 .map_err(|error| format!("cannot serve {}: {error}", root.display()))?,
         ),
     };
     let listeners = args.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+    let listeners: Vec<_> = listeners.into_iter().flatten().collect();
     for listener in &listeners {
         let address = listener.local_addr()?;
         tell(format_args!("listening on {scheme}://{address}"));

@@ -30,14 +30,13 @@ impl Stop {
 }
 
 /// Catches the signals from now on. `stats` tells what is open, `drain` how long a drain may take.
-/// Without `certificates`, SIGHUP does what it does by itself.
+/// SIGHUP ends nothing, whether there are `certificates` or not.
 pub(crate) fn catch(
     stats: Arc<Stats>,
     drain: Duration,
     certificates: Option<Arc<Certificates>>,
 ) -> io::Result<Stop> {
-    let hang_up = certificates.is_some().then_some(SIGHUP);
-    let signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up))?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (running, stop) = async_channel::bounded(1);
     let wait = move || wait(signals, &running, &stats, drain, certificates.as_deref());
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
@@ -72,7 +71,7 @@ fn wait(
 
 fn reload(certificates: Option<&Certificates>) {
     match certificates.map(Certificates::reload) {
-        None => {}
+        None => say("SIGHUP: without TLS there is nothing to read again"),
         Some(Ok(())) => say("SIGHUP: the certificate was read again"),
         Some(Err(error)) => say(format_args!("SIGHUP: the last certificate stays: {error}")),
     }

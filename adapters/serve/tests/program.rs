@@ -6,7 +6,7 @@ use process::{Finished, Program, RUNTIMES, get, run, wait};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -249,6 +249,82 @@ fn a_second_signal_ends_it_at_once() {
         let _ = slow.read_to_end(&mut rest);
         assert_eq!(rest, b"");
     }
+}
+
+#[test]
+fn sighup_without_tls_ends_nothing() {
+    let mut program = Program::start(&["--listen", "127.0.0.1:0"], 1);
+    program.signal(Signal::HUP);
+    assert!(get(program.address(), "/hello").ends_with("Hello, world!"));
+    program.signal(Signal::TERM);
+    let Finished { code, err, .. } = program.finish();
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        err.contains("portcullis: SIGHUP: without TLS there is nothing to read again\n"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_port_alone_is_listened_on_at_every_address_of_this_machine() {
+    for text in ["0", ":0", "localhost:0"] {
+        let program = Program::start(&["--listen", text], 1);
+        let port = program.address().rsplit_once(':').expect("a port").1;
+        assert!(get(&format!("127.0.0.1:{port}"), "/hello").ends_with("Hello, world!"), "{text}");
+        if TcpListener::bind("[::1]:0").is_ok() {
+            assert!(get(&format!("[::1]:{port}"), "/hello").ends_with("Hello, world!"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn health_checks_find_it_up() {
+    let folder = TempDir::new().expect("a folder");
+    let root = folder.path().to_str().expect("a name in UTF-8");
+    for args in [&["--listen", "127.0.0.1:0"][..], &["--listen", "127.0.0.1:0", "--root", root]] {
+        let program = Program::start(args, 1);
+        for request in [
+            "OPTIONS / HTTP/1.0\r\n\r\n",
+            "OPTIONS * HTTP/1.0\r\n\r\n",
+            "OPTIONS / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        ] {
+            let mut stream = program.connect();
+            stream.write_all(request.as_bytes()).expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{request}: {answer}");
+            assert!(answer.contains("\r\nallow: GET, HEAD, "), "{request}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn what_a_peer_does_is_no_error_of_the_servers() {
+    let mut program = Program::start(&["--listen", "127.0.0.1:0"], 1);
+    for (request, content) in [
+        // Content that ends early, while it is sent back, and while it is counted.
+        ("POST /echo", "Content-Length: 100\r\n\r\nnot all"),
+        ("POST /sink", "Content-Length: 100\r\n\r\nnot all"),
+        // Chunks that are none.
+        ("POST /echo", "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\nx"),
+        // A handshake with content, which cannot become a websocket.
+        (
+            "GET /ws",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n\r\n12",
+        ),
+    ] {
+        let mut stream = program.connect();
+        let request = format!("{request} HTTP/1.1\r\nHost: a\r\n{content}");
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream.shutdown(Shutdown::Write).expect("sent");
+        // A refusal, or an answer that is cut off.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    program.signal(Signal::TERM);
+    let err = program.finish().err;
+    assert!(!err.contains("ERROR") && !err.contains("WARN"), "{err}");
 }
 
 #[test]
