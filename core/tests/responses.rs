@@ -470,3 +470,58 @@ fn an_answer_needs_no_fields() {
     let begun = script.connection.respond(script.now, stream, StatusCode::OK, empty(), length);
     assert_eq!(begun, Ok(Begun::Open));
 }
+
+// ---- keep_alive_hint --------------------------------------------------------------------------------
+
+/// The fields about the connection in the answer to `wire`.
+fn connection_fields(config: Config, wire: &str, given: &[(&'static str, &'static str)]) -> String {
+    let mut script = Script::under(config);
+    script.send(wire);
+    let _ = script.respond_with(204, given, BodyLength::Known(0));
+    let output = script.output();
+    let lines = output.split("\r\n").skip(1).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn the_hint_is_a_second_less_than_the_connection_lives() {
+    for (timeout, hint) in [
+        ("75s", Some("74")),
+        ("5s", Some("4")),
+        ("2900ms", Some("1")),
+        ("2s", Some("1")),
+        ("1999ms", None),
+        ("1s", None),
+        ("1ms", None),
+    ] {
+        let config = with(&[("keep_alive_hint", "on"), ("keep_alive_timeout", timeout)]);
+        let expected = hint.map_or_else(String::new, |seconds| {
+            format!("connection: keep-alive, keep-alive: timeout={seconds}")
+        });
+        assert_eq!(connection_fields(config, GET, &[]), expected, "{timeout}");
+    }
+    assert_eq!(connection_fields(Config::default(), GET, &[]), "", "it is off");
+}
+
+#[test]
+fn only_an_answer_that_keeps_the_connection_has_a_hint() {
+    let on = || with(&[("keep_alive_hint", "on")]);
+    let hint = "connection: keep-alive, keep-alive: timeout=4";
+    assert_eq!(connection_fields(on(), OLD_KEPT, &[]), hint);
+    assert_eq!(connection_fields(on(), OLD, &[]), "connection: close");
+    assert_eq!(connection_fields(on(), HEAD, &[]), hint);
+    assert_eq!(connection_fields(on(), GET, &[("connection", "close")]), "connection: close");
+    // The application's own is not ours to keep.
+    assert_eq!(connection_fields(on(), GET, &[("keep-alive", "timeout=100")]), hint);
+    assert_eq!(
+        connection_fields(on(), &get_with("Connection: close\r\n"), &[]),
+        "connection: close"
+    );
+    let last = with(&[("keep_alive_hint", "on"), ("requests_per_connection", "1")]);
+    assert_eq!(connection_fields(last, GET, &[]), "connection: close");
+    let mut script = Script::under(on());
+    script.send(GET);
+    script.connection.drain(script.now);
+    let _ = script.respond(204, BodyLength::Known(0));
+    assert_eq!(script.output(), "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+}

@@ -2,10 +2,11 @@
 
 use super::Http1;
 use super::head::Kind;
-use super::response::{self, Framing};
+use super::response::{self, Framing, Kept};
 use super::state::{Receiving, Sending};
 use crate::close::{CloseReason, Misuse, Refusal};
 use crate::common::Common;
+use crate::config::Config;
 use crate::event::{Begun, BodyLength, StreamId};
 use bytes::Bytes;
 use core::mem::take;
@@ -50,10 +51,11 @@ impl Http1 {
         self.check_declared_length(common)?;
         // Who was not told to go on may send the content all the same, or the next request.
         let persist = self.keep && !common.draining && !self.continue_owed;
+        let kept = Kept { persist, announced: announced(&common.config) };
         let limit = common.config.response_head_limit();
         let output = &mut common.output;
         let written =
-            response::write_head(output, self.asked, status, fields, length, persist, limit)?;
+            response::write_head(output, self.asked, status, fields, length, kept, limit)?;
         self.keep = written.persist;
         if written.framing == Framing::None {
             self.answer_ended(common);
@@ -260,4 +262,14 @@ impl Http1 {
         }
         Ok(())
     }
+}
+
+/// The seconds that answers announce, if they do: the connection lives a second longer, so that a
+/// request which comes in time does not meet its close on the way.
+fn announced(config: &Config) -> Option<u64> {
+    if !config.keep_alive_hint() {
+        return None;
+    }
+    let seconds = config.keep_alive_timeout().as_secs();
+    (seconds >= 2).then(|| seconds - 1)
 }

@@ -46,6 +46,14 @@ pub(super) struct Written {
     pub(super) persist: bool,
 }
 
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) persist: bool,
+    /// The seconds of silence that it is told to survive, if it persists.
+    pub(super) announced: Option<u64>,
+}
+
 const CRLF: &[u8] = b"\r\n";
 /// Room that most heads get along with, so that the buffer is allocated once.
 const USUAL_HEAD: usize = 256;
@@ -115,7 +123,7 @@ pub(super) fn write_head<'f>(
     status: StatusCode,
     fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     length: BodyLength,
-    persist: bool,
+    kept: Kept,
     limit: u64,
 ) -> Result<Written, Misuse> {
     if status.is_informational() || (asked.kind == Kind::Connect && status.is_success()) {
@@ -124,7 +132,7 @@ pub(super) fn write_head<'f>(
     let mark = output.mark();
     let buffer = output.buffer(USUAL_HEAD);
     write_status(buffer, status);
-    let written = write_fields(buffer, asked, status, fields, length, persist);
+    let written = write_fields(buffer, asked, status, fields, length, kept);
     if written.is_err() {
         output.undo(mark);
     }
@@ -139,7 +147,7 @@ fn write_fields<'f>(
     status: StatusCode,
     fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     length: BodyLength,
-    mut persist: bool,
+    Kept { mut persist, announced }: Kept,
 ) -> Result<Written, Misuse> {
     // 204 has neither content nor a length of one (RFC 9110 8.6); HEAD and 304 may tell the length.
     let lengthless = status == StatusCode::NO_CONTENT;
@@ -200,12 +208,25 @@ fn write_fields<'f>(
         BodyLength::Unknown => {}
     }
     match (persist, asked.http11) {
+        (true, true) if announced.is_none() => {}
         (false, _) => write_field(buffer, "connection", b"close"),
-        (true, false) => write_field(buffer, "connection", b"keep-alive"),
-        (true, true) => {}
+        (true, _) => {
+            write_field(buffer, "connection", b"keep-alive");
+            if let Some(seconds) = announced {
+                write_hint(buffer, seconds);
+            }
+        }
     }
     buffer.extend_from_slice(CRLF);
     Ok(Written { framing, persist })
+}
+
+/// Writes how long the connection is kept in silence (RFC 2068 19.7.1.1, as Node.js and Apache do).
+#[cold]
+fn write_hint(buffer: &mut Vec<u8>, seconds: u64) {
+    buffer.extend_from_slice(b"keep-alive: timeout=");
+    let mut line = [b'\n'; 22];
+    buffer.extend_from_slice(length_line(seconds, &mut line));
 }
 
 /// Writes the options of a `Connection` field that are not ours to decide; false if one is `close`.
@@ -329,7 +350,7 @@ fn write_length(buffer: &mut Vec<u8>, length: u64) {
     buffer.extend_from_slice(length_line(length, &mut line));
 }
 
-/// The length in decimal, and CRLF.
+/// A number in decimal, and CRLF.
 #[inline]
 fn length_line(mut length: u64, line: &mut [u8; 22]) -> &[u8] {
     line[20] = b'\r';
