@@ -18,7 +18,7 @@
 
 mod route;
 
-use crate::answer::{self, Answer, HTML, Sleep, TEXT};
+use crate::answer::{self, Answer, HTML, Later, Sleep, TEXT};
 use crate::body::{AnswerBody, BoxError};
 use crate::status::Status;
 use bytes::Bytes;
@@ -27,8 +27,8 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use portcullis_driver::{
-    Body as Content, FunctionAnswer, Incoming, Native, Reply, Service, Upgrade, WebSocket,
-    refuse_upgrade,
+    Body as Content, Disconnected, FunctionAnswer, Incoming, Native, Reply, Service, Upgrade,
+    WebSocket, refuse_upgrade,
 };
 use route::{NoRoute, Route};
 use std::fmt::Display;
@@ -73,8 +73,7 @@ impl Demo {
             Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
             Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
             Route::Events => {
-                let until = Box::pin(drain_begins(&request));
-                unstored(EVENT_STREAM, AnswerBody::events(self.sleep, until))
+                unstored(EVENT_STREAM, AnswerBody::events(self.sleep, draining(&request)))
             }
             Route::Options(allowed) => answer::options(allowed),
             // A page of somebody else's would speak with the cookies of this server's user.
@@ -115,9 +114,13 @@ impl Service<Native> for Demo {
     }
 }
 
-/// Is ready when the server drains, so that what has no end of its own may end well.
-fn drain_begins<B>(_request: &Request<B>) -> impl Future<Output = ()> + Send + use<B> {
-    std::future::pending()
+/// Is ready when the server drains, so that content without an end of its own may end well; or when
+/// nobody reads it any more.
+fn draining<B>(request: &Request<B>) -> Later<()> {
+    match request.extensions().get::<Disconnected>() {
+        Some(peer) => Box::pin(peer.draining()),
+        None => Box::pin(std::future::pending()),
+    }
 }
 
 /// An answer that is true only now.

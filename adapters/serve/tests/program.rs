@@ -220,6 +220,32 @@ fn sigint_finishes_what_is_in_progress() {
 }
 
 #[test]
+fn events_come_to_their_end_when_a_drain_begins() {
+    for (runtime, version) in RUNTIMES.iter().flat_map(|it| [(it, "HTTP/1.1"), (it, "HTTP/1.0")]) {
+        let args = ["--listen", "127.0.0.1:0", "--runtime", runtime];
+        let mut program = Program::start(&args, 1);
+        let mut stream = program.connect();
+        let request = format!("GET /events {version}\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"data: 0\n\n\r\n") && !answer.ends_with(b"data: 0\n\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an event");
+            answer.push(byte[0]);
+        }
+        program.signal(Signal::TERM);
+        let mut rest = String::new();
+        // A reset would be an error.
+        stream.read_to_string(&mut rest).expect("a FIN");
+        assert_eq!(rest.ends_with("0\r\n\r\n"), version == "HTTP/1.1", "{rest:?}");
+        drop(stream);
+        let Finished { code, err, .. } = program.finish();
+        assert_eq!(code, Some(0), "{err}");
+        assert!(err.lines().last().is_some_and(|line| line.ends_with(", 0 cut")), "{err}");
+    }
+}
+
+#[test]
 fn what_does_not_finish_in_time_is_cut_and_counted() {
     for runtime in RUNTIMES {
         let args = ["--runtime", runtime, "--set", "drain_timeout=200ms"];
