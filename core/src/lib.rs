@@ -73,6 +73,7 @@
 //! | `connection` | the public calls; composes what follows |
 //! | `config` | every limit and timeout, its default and its source |
 //! | [`driving`] | how to write a driver: nothing but documentation |
+//! | [`behind_a_proxy`] | what to set behind nginx, HAProxy or a cloud balancer: nothing but documentation |
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `status` | what a driver is told |
 //! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
@@ -109,6 +110,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod behind_a_proxy;
 mod budget;
 pub mod close;
 mod common;

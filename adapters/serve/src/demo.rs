@@ -73,7 +73,11 @@ impl Demo {
             Route::Page => answer::of_type(HTML, AnswerBody::whole(PAGE)),
             Route::Bytes(count) => answer::of_type(TEXT, AnswerBody::repeated(count)),
             Route::Events => {
-                unstored(EVENT_STREAM, AnswerBody::events(self.sleep, draining(&request)))
+                let events = AnswerBody::events(self.sleep, draining(&request));
+                let mut response = unstored(EVENT_STREAM, events);
+                // nginx would pass them on in lumps.
+                response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+                response
             }
             Route::Options(allowed) => answer::options(allowed),
             // A page of somebody else's would speak with the cookies of this server's user.

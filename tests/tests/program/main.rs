@@ -12,6 +12,7 @@ mod framing;
 mod limits;
 mod newcomers;
 mod place;
+mod proxies;
 mod responses;
 mod routes;
 mod shutdown;

@@ -62,6 +62,13 @@ impl Program {
         Self::start(command)
     }
 
+    /// Starts it with a profile.
+    pub(crate) fn with_profile(place: Place, profile: &str) -> Self {
+        let mut command = command(place, &[]);
+        command.args(["--profile", profile]);
+        Self::start(command)
+    }
+
     /// Serves the files of a folder.
     pub(crate) fn with_files(place: Place, root: &Path) -> Self {
         let mut command = command(place, &[]);

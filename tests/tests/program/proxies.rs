@@ -1,0 +1,229 @@
+//! Behind nginx and HAProxy, with the configurations that the README has.
+
+use crate::place::{Place, tests};
+use crate::support::{PATIENCE, Program};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+tests! {
+    plaintext:
+        posts_through_nginx_at_odd_rhythms_are_all_answered,
+        websockets_and_content_pass_through_nginx,
+        haproxy_takes_the_program_for_healthy;
+}
+
+const README: &str = include_str!("../../../README.md");
+
+/// A proxy in front of a program, and the folder of its files.
+struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether the machine has a proxy. If not, says that the test is skipped, unless it has to run.
+fn has(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders =
+        std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    if folders.into_iter().any(|folder| folder.join(name).is_file()) {
+        return true;
+    }
+    let all = std::env::var_os("PORTCULLIS_TESTS").is_some_and(|value| value == "all");
+    assert!(!all, "PORTCULLIS_TESTS=all, but {name} is missing");
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let line =
+        format!("SKIPPED {test}: {name} is missing; to install it: apt-get install {name}\n");
+    // Not by a macro: what those print is kept back if the test passes.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    false
+}
+
+/// The README's configuration in that language, for these two addresses.
+fn configuration(language: &str, address: SocketAddr, program: SocketAddr) -> String {
+    let begin = format!("```{language}\n");
+    let block = README.split(&begin).nth(1).and_then(|rest| rest.split("```").next());
+    let block = block.expect("the README has it");
+    let mut replaced = block.to_owned();
+    let told = if language == "nginx" { "listen 80;" } else { "bind :80" };
+    let keyword = told.split(' ').next().unwrap_or_default();
+    let end = if told.ends_with(';') { ";" } else { "" };
+    for (from, to) in [
+        (told, format!("{keyword} {address}{end}")),
+        ("127.0.0.1:8080", program.to_string()),
+        (" check\n", " check inter 100ms\n".to_owned()),
+    ] {
+        assert!(language == "nginx" || replaced.contains(from), "{from}");
+        replaced = replaced.replace(from, &to);
+    }
+    replaced
+}
+
+/// Starts a proxy on a free port. It cannot say which it took, so it is given one, and another if that
+/// was taken meanwhile.
+fn start(prepare: impl Fn(&Path, SocketAddr) -> Command) -> Proxy {
+    for _ in 0..10 {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+        let address = free.expect("a free port");
+        let folder = TempDir::new().expect("a folder");
+        let mut command = prepare(folder.path(), address);
+        let mut child = command.stderr(Stdio::null()).spawn().expect("the proxy starts");
+        let begun = Instant::now();
+        while child.try_wait().expect("it is a child").is_none() {
+            if TcpStream::connect(address).is_ok() {
+                return Proxy { child, address, folder };
+            }
+            assert!(begun.elapsed() < PATIENCE, "the proxy does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    panic!("the proxy does not start");
+}
+
+fn nginx(program: SocketAddr) -> Proxy {
+    start(|folder, address| {
+        let place = folder.display();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {place}/{name};\n"))
+            .concat();
+        let text = format!(
+            "daemon off;\nmaster_process off;\npid {place}/nginx.pid;\nevents {{}}\n\
+             http {{\naccess_log off;\n{temporary}{}}}\n",
+            configuration("nginx", address, program)
+        );
+        let (file, log) = (folder.join("nginx.conf"), folder.join("error.log"));
+        std::fs::write(&file, text).expect("written");
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(folder).arg("-c").arg(file).arg("-e").arg(log);
+        command.env("PATH", path());
+        command
+    })
+}
+
+fn haproxy(program: SocketAddr) -> Proxy {
+    start(|folder, address| {
+        let text = format!(
+            "global\nstats socket {}/stats mode 600\n{}",
+            folder.display(),
+            configuration("haproxy", address, program)
+        );
+        let file = folder.join("haproxy.cfg");
+        std::fs::write(&file, text).expect("written");
+        let mut command = Command::new("haproxy");
+        command.arg("-db").arg("-f").arg(file).env("PATH", path()).stdout(Stdio::null());
+        command
+    })
+}
+
+/// Debian has them where only root looks.
+fn path() -> String {
+    format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+/// A request through the proxy on a connection of its own; the status of the answer.
+fn post(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let head = "POST /sink HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 7\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("sent");
+    stream.write_all(b"content").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+fn posts_through_nginx_at_odd_rhythms_are_all_answered(place: Place) {
+    if !has("nginx") {
+        return;
+    }
+    let program = Program::with_profile(place, "proxied");
+    let proxy = nginx(program.address);
+    // Each waits as long as the default keeps an idle connection, and a little more or less.
+    let rhythms = [0, 1, 30, 250, 4990, 5000, 5000, 5010].map(Duration::from_millis);
+    thread::scope(|scope| {
+        for pause in rhythms {
+            let address = proxy.address;
+            scope.spawn(move || {
+                let count = if pause < Duration::from_secs(1) { 20 } else { 3 };
+                for number in 0..count {
+                    if number > 0 {
+                        thread::sleep(pause);
+                    }
+                    assert_eq!(post(address), "HTTP/1.1 200 OK", "{number} after {pause:?}");
+                }
+            });
+        }
+    });
+    // nginx uses its connections again: there are about as many as requests in progress at once.
+    let status = program.status();
+    let (accepted, requests) = (status["accepted"].as_u64(), status["requests"].as_u64());
+    assert!(accepted.zip(requests).is_some_and(|(some, all)| some < all / 3), "{status:#}");
+}
+
+fn websockets_and_content_pass_through_nginx(place: Place) {
+    if !has("nginx") {
+        return;
+    }
+    let program = Program::with_profile(place, "proxied");
+    let proxy = nginx(program.address);
+    let stream = TcpStream::connect(proxy.address).expect("it listens");
+    let url = format!("ws://{}/ws", proxy.address);
+    let (mut websocket, _) = tungstenite::client(url, stream).expect("a websocket");
+    websocket.send("hello".into()).expect("sent");
+    assert_eq!(websocket.read().expect("a message"), "hello".into());
+    drop(websocket);
+    let mut stream = TcpStream::connect(proxy.address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let head = "GET /bytes/3000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    assert_eq!(answer.len() - head, 3_000_000);
+}
+
+fn haproxy_takes_the_program_for_healthy(place: Place) {
+    if !has("haproxy") {
+        return;
+    }
+    let program = Program::with_profile(place, "proxied");
+    let proxy = haproxy(program.address);
+    let begun = Instant::now();
+    // Until a check was made, a server is taken for healthy.
+    let server = loop {
+        let server = server(&proxy);
+        if server["check_code"].starts_with(|first: char| first.is_ascii_digit()) {
+            break server;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{server:?}");
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!((&*server["status"], &*server["check_status"]), ("UP", "L7OK"), "{server:?}");
+    assert_eq!(post(proxy.address), "HTTP/1.1 200 OK");
+}
+
+/// What HAProxy tells of the program.
+fn server(proxy: &Proxy) -> HashMap<String, String> {
+    let mut stats = UnixStream::connect(proxy.folder.path().join("stats")).expect("it listens");
+    stats.write_all(b"show stat\n").expect("sent");
+    let mut table = String::new();
+    stats.read_to_string(&mut table).expect("a table");
+    let row = table.lines().find(|line| line.starts_with("app,one,")).expect("the server");
+    let names = table.trim_start_matches("# ").lines().next().expect("a line of names");
+    names.split(',').map(str::to_owned).zip(row.split(',').map(str::to_owned)).collect()
+}
