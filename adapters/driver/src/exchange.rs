@@ -9,6 +9,7 @@ use crate::guard::guarded;
 use crate::incoming::{Incoming, Left, Reply};
 use crate::link::Link;
 use crate::presence::Presence;
+use crate::room;
 use crate::service::{BoxError, Service};
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
@@ -490,8 +491,9 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
                 return Outcome::Waits;
             }
             step.allowance.work(PIECE);
-            if step.link.room() > 0
-                && let Err(error) = self.as_mut().poll_data(cx)
+            let room = step.link.room();
+            if room > 0
+                && let Err(error) = room::with(room, || self.as_mut().poll_data(cx))
             {
                 return step.fail_with("the answer's content failed", &error);
             }

@@ -26,6 +26,7 @@
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
 //! | `shared` | what all connections of a server share |
 //! | `control`, `stats` | orders to all connections, counters of all connections |
+//! | `room` | how much content a connection has room for, for content that asks |
 //! | `runtime` | what a runtime has to offer |
 //! | `tcp` | what adapters tell the system about their sockets |
 //! | `async_io` | listener, socket and timer of smol and async-std; behind the feature `async-io` |
@@ -46,6 +47,7 @@ mod incoming;
 mod link;
 mod membership;
 mod presence;
+mod room;
 mod runtime;
 mod scratch;
 mod server;
@@ -66,6 +68,7 @@ pub use body::{Body, BodyError};
 pub use exchange::PeerAddress;
 pub use incoming::{Incoming, Reply};
 pub use presence::{Disconnected, Draining};
+pub use room::content_room;
 pub use runtime::{Listener, Runtime, Socket, Timer};
 pub use server::{Report, Server};
 pub use service::{BoxError, Function, FunctionAnswer, Native, Service, Tower, TowerAnswer};

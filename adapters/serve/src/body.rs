@@ -7,6 +7,7 @@ use crate::answer::{Later, Sleep};
 use crate::files::{Listing, Reader};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use portcullis_driver::content_room;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -108,7 +109,7 @@ where
                     .poll_frame(cx)
                     .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
             }
-            Kind::File(reader) => return reader.poll_piece(cx).map(as_frame),
+            Kind::File(reader) => return reader.poll_piece(cx, content_room()).map(as_frame),
             Kind::Listing(listing) => return listing.poll_piece(cx).map(as_frame),
         };
         Poll::Ready(Some(Ok(Frame::data(data))))

@@ -1,5 +1,5 @@
 //! A file's content, piece by piece: read on a thread that may block, when it is polled for, and
-//! never more than one piece ahead.
+//! about as much as the connection has room for. So for a slow peer next to nothing waits in memory.
 
 use blocking::{Task, unblock};
 use bytes::Bytes;
@@ -10,8 +10,13 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The most that is read at once, and held.
+/// The most that is read at once.
 const PIECE: u64 = 64 << 10;
+/// The least, unless the file ends: a piece costs a switch to another thread and back.
+const LEAST: u64 = 4 << 10;
+/// What is read before the answer begins. With the answers before this one that are unsent, it makes
+/// about as much as may be unsent.
+const FIRST: u64 = 32 << 10;
 
 /// Reads a range of a file.
 #[derive(Debug)]
@@ -23,25 +28,22 @@ pub(crate) struct Reader {
 
 #[derive(Debug)]
 enum State {
-    /// All that is left is here.
-    Held(Bytes),
+    /// The first piece is here.
+    Held(Bytes, File),
     Resting(File),
     Reading(Task<(File, io::Result<Bytes>)>),
     Failed,
 }
 
 impl Reader {
-    /// Prepares to read `range`; what fits into one piece is read at once. Blocks.
+    /// Prepares to read `range`, and reads its first piece. Blocks.
     pub(super) fn new(mut file: File, range: Range<u64>) -> io::Result<Reader> {
         if range.start > 0 {
             file.seek(SeekFrom::Start(range.start))?;
         }
         let left = range.end.saturating_sub(range.start);
-        let state = if left <= PIECE {
-            State::Held(read_piece(&mut file, left)?)
-        } else {
-            State::Resting(file)
-        };
+        let first = read_piece(&mut file, left.min(FIRST))?;
+        let state = State::Held(first, file);
         Ok(Reader { state, left })
     }
 
@@ -50,18 +52,26 @@ impl Reader {
         self.left
     }
 
-    /// The next piece. A file that became shorter meanwhile is an error.
-    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    /// The next piece, if the connection has that much room. A file that became shorter meanwhile is an error.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: Option<usize>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
         // Put back below, unless reading failed.
         let mut task = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Held(bytes) => return Poll::Ready(Some(Ok(self.hand_out(bytes)))),
+            State::Held(first, file) => {
+                self.state = State::Resting(file);
+                return Poll::Ready(Some(Ok(self.hand_out(first))));
+            }
             State::Failed => return Poll::Ready(None),
             State::Reading(task) => task,
             State::Resting(mut file) => {
-                let length = self.left.min(PIECE);
+                let length = room.map_or(FIRST, |room| (room as u64).clamp(LEAST, PIECE));
+                let length = length.min(self.left);
                 unblock(move || {
                     let piece = read_piece(&mut file, length);
                     (file, piece)
@@ -113,7 +123,7 @@ mod tests {
     }
 
     fn next(reader: &mut Reader) -> Option<io::Result<Bytes>> {
-        block_on(poll_fn(|cx| reader.poll_piece(cx)))
+        block_on(poll_fn(|cx| reader.poll_piece(cx, Some(usize::MAX))))
     }
 
     #[test]
@@ -127,31 +137,53 @@ mod tests {
             read.extend_from_slice(&piece);
             assert_eq!(reader.left(), 139_900 - read.len() as u64);
         }
-        assert_eq!(lengths, [65_536, 65_536, 8_828]);
+        assert_eq!(lengths, [32_768, 65_536, 41_596]);
         assert_eq!(read, content[100..140_000]);
     }
 
     #[test]
-    fn what_fits_into_one_piece_is_there_at_once() {
-        let (file, content) = file();
-        let mut reader = Reader::new(file, 0..PIECE).expect("ready");
-        let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(Some(Ok(piece))) = reader.poll_piece(&mut cx) else { panic!("not there") };
-        assert_eq!(piece, content[..PIECE as usize]);
-        assert!(matches!(reader.poll_piece(&mut cx), Poll::Ready(None)));
-        let (file, _) = self::file();
-        let mut empty = Reader::new(file, 5..5).expect("ready");
-        assert!(matches!(empty.poll_piece(&mut cx), Poll::Ready(None)));
+    fn a_piece_is_as_large_as_the_room() {
+        let (file, _) = file();
+        let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
+        let last = LENGTH as u64 - FIRST - LEAST - 10_000 - PIECE;
+        for (room, length) in [
+            (Some(1), FIRST),
+            (Some(1), LEAST),
+            (Some(10_000), 10_000),
+            (Some(usize::MAX), PIECE),
+            (Some(70_000), last),
+        ] {
+            let piece = block_on(poll_fn(|cx| reader.poll_piece(cx, room)));
+            let piece = piece.expect("a piece").expect("read");
+            assert_eq!(piece.len() as u64, length, "{room:?}");
+        }
+        assert_eq!(reader.left(), 0);
     }
 
     #[test]
-    fn nothing_is_read_before_it_is_polled_for() {
+    fn the_first_piece_is_there_at_once() {
+        let (file, content) = file();
+        let mut reader = Reader::new(file, 0..FIRST).expect("ready");
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(Ok(piece))) = reader.poll_piece(&mut cx, None) else {
+            panic!("not there")
+        };
+        assert_eq!(piece, content[..FIRST as usize]);
+        assert!(matches!(reader.poll_piece(&mut cx, None), Poll::Ready(None)));
+        let (file, _) = self::file();
+        let mut empty = Reader::new(file, 5..5).expect("ready");
+        assert!(matches!(empty.poll_piece(&mut cx, None), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn nothing_more_is_read_before_it_is_polled_for() {
         let (file, _) = file();
         let mut position = file.try_clone().expect("the same file");
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
-        assert_eq!(position.stream_position().expect("told"), 0);
         next(&mut reader).expect("a piece").expect("read");
-        assert_eq!(position.stream_position().expect("told"), PIECE);
+        assert_eq!(position.stream_position().expect("told"), FIRST);
+        next(&mut reader).expect("a piece").expect("read");
+        assert_eq!(position.stream_position().expect("told"), FIRST + PIECE);
     }
 
     #[test]
@@ -160,7 +192,7 @@ mod tests {
         let shrink = file.try_clone().expect("the same file");
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
         next(&mut reader).expect("a piece").expect("read");
-        shrink.set_len(PIECE + 10).expect("shrunk");
+        shrink.set_len(FIRST + 10).expect("shrunk");
         let error = next(&mut reader).expect("an end").expect_err("too short");
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(next(&mut reader).is_none(), "and no second one");
