@@ -26,6 +26,12 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+/// After a wave of large messages its own thread gives the memory back within ten seconds. glibc's
+/// allocator keeps what it has once had: 400 MiB after 20 websockets with messages of 16 MiB.
+#[cfg(all(feature = "jemalloc", any(target_os = "linux", target_os = "macos")))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let (args, config) = Args::read();
     log();

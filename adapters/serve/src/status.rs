@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 pub struct Status {
     stats: Arc<Stats>,
     memory_bound: usize,
+    max_connections: Option<usize>,
     since: Instant,
 }
 
@@ -17,17 +18,27 @@ impl Status {
     /// Tells of `stats`, and of the most bytes that a connection may own
     /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
-        Status { stats, memory_bound, since: Instant::now() }
+        Status { stats, memory_bound, max_connections: None, since: Instant::now() }
+    }
+
+    /// Tells also how many connections are served at once.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.max_connections = Some(limit);
+        self
     }
 
     /// The counters now, as a JSON object and a line end.
     pub(crate) fn json(&self) -> String {
-        report(&self.stats.snapshot(), self.memory_bound, self.since.elapsed())
+        let mut report = report(&self.stats.snapshot(), self.memory_bound, self.since.elapsed());
+        if let Some(limit) = self.max_connections {
+            report["max_connections"] = limit.into();
+        }
+        format!("{report:#}\n")
     }
 }
 
-fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> String {
-    let report = json!({
+fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> Value {
+    json!({
         "uptime_seconds": uptime.as_millis() as f64 / 1000.0,
         "accepted": snapshot.accepted,
         "open": snapshot.open,
@@ -36,8 +47,7 @@ fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> String 
         "requests": snapshot.requests,
         "bytes_held": snapshot.bytes_held,
         "memory_bound": memory_bound,
-    });
-    format!("{report:#}\n")
+    })
 }
 
 fn counts(counts: &[(&'static str, u64)]) -> Value {
@@ -55,7 +65,7 @@ mod tests {
     #[test]
     fn every_counter_is_told_under_its_name() {
         let stats = Arc::new(Stats::new());
-        let text = Status::new(stats.clone(), 1234).json();
+        let text = Status::new(stats.clone(), 1234).max_connections(77).json();
         let value: Value = serde_json::from_str(&text).expect("JSON");
         let snapshot = stats.snapshot();
         for (phase, count) in &snapshot.phases {
@@ -65,7 +75,7 @@ mod tests {
         for name in ["accepted", "open", "requests", "bytes_held"] {
             assert_eq!(value[name], json!(0), "{name}");
         }
-        assert_eq!(value["memory_bound"], json!(1234));
+        assert_eq!((&value["memory_bound"], &value["max_connections"]), (&json!(1234), &json!(77)));
         assert_eq!(value["closes"], json!({}));
         assert!(value["uptime_seconds"].as_f64().is_some_and(|it| it >= 0.0), "{text}");
     }
@@ -74,8 +84,7 @@ mod tests {
     fn labels_and_uptime_read_as_they_are() {
         let mut snapshot = Stats::new().snapshot();
         snapshot.closes = vec![("keep_alive", 3), ("drained", 1)];
-        let text = report(&snapshot, 0, Duration::from_millis(1500));
-        let value: Value = serde_json::from_str(&text).expect("JSON");
+        let value = report(&snapshot, 0, Duration::from_millis(1500));
         assert_eq!(value["closes"], json!({"drained": 1, "keep_alive": 3}));
         assert_eq!(value["uptime_seconds"], json!(1.5));
     }
