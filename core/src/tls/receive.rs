@@ -51,7 +51,7 @@ impl Tls {
             }
             let rest = fresh.get_mut(at..).unwrap_or_default();
             let length = record::length(rest);
-            if !self.admit(length.unwrap_or(0), 0, limit) {
+            if !self.admit(rest, length, 0, limit) {
                 break;
             }
             let Some(whole) = length.and_then(|length| rest.get_mut(..length)) else {
@@ -83,7 +83,8 @@ impl Tls {
         let transit = self.transit.get_or_insert_default();
         let before = transit.opened;
         let mut bytes = take(&mut transit.pending);
-        if !self.admit(length.unwrap_or(0), before, limit) {
+        let record = bytes.get(before..).unwrap_or_default();
+        if !self.admit(record, length, before, limit) {
             self.transit.get_or_insert_default().opened = 0;
             self.ended |= before > 0;
             return more.len();
@@ -124,21 +125,31 @@ impl Tls {
         pending.extend_from_slice(part);
     }
 
-    /// Whether a record of `length` may come; decided before any of it is waited for. In the
-    /// handshake all records count, later only those `before` it whose message is not complete.
-    fn admit(&mut self, length: usize, before: usize, limit: usize) -> bool {
-        let bytes = if self.handshaking { self.handshake as usize + length } else { before };
+    /// Whether the record that begins with `record` may come, which is `length` long if that is
+    /// known. Decided before any of it is waited for.
+    ///
+    /// In the handshake plaintext records count in full. Of encrypted ones, which may be padded, and of
+    /// all later records only those `before` it count that rustls keeps: their message is not complete.
+    fn admit(&mut self, record: &[u8], length: Option<usize>, before: usize, limit: usize) -> bool {
+        let counts = self.handshaking && !self.is_padded(record);
+        let bytes = if counts { self.handshake as usize + length.unwrap_or(0) } else { before };
         if bytes > limit {
             self.failure = Some(TlsFailure::HandshakeTooLarge);
         }
         bytes <= limit
     }
 
+    /// Whether `record` may be more than it brings (RFC 8446 5.4): it is encrypted, and a ClientHello
+    /// came before it.
+    fn is_padded(&self, record: &[u8]) -> bool {
+        record::is_protected(record) && self.handshake > 0
+    }
+
     /// Opens one record in `bytes`; the bytes `before` it are what rustls still needs of others.
     fn open(&mut self, bytes: &mut [u8], before: usize, now: Tick) -> Opened {
         let was_handshaking = self.handshaking;
         let length = bytes.len() - before;
-        if was_handshaking {
+        if was_handshaking && !self.is_padded(bytes.get(before..).unwrap_or_default()) {
             self.handshake += length as u32;
         }
         let opened = self.process(bytes);

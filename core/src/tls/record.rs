@@ -19,6 +19,12 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     Some(if is_tls && length <= LARGEST { length } else { HEADER })
 }
 
+/// Whether the record that `bytes` begin with looks like content: so do all encrypted ones of TLS 1.3,
+/// which may be padded (RFC 8446 5.2).
+pub(super) fn is_protected(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&23)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

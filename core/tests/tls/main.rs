@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `handshake` | every cut of the flights, garbage at each stage, the deadline, ALPN, resumption |
 //! | `data` | requests and answers, large ones, tiny writes, backpressure, events as in plaintext |
+//! | `padded` | handshake records with padding |
 //! | `ends` | close_notify, truncation, failures, plain HTTP |
 //! | `floods` | records that bring nothing |
 //! | `live` | records in parts: what counts as a sign of life, and what pays |
@@ -29,5 +30,6 @@ mod handshake;
 mod live;
 mod memory;
 mod mutated;
+mod padded;
 mod pair;
 mod sessions;

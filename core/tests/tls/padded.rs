@@ -1,0 +1,122 @@
+//! Handshake records that a client pads (RFC 8446 5.4): the padding is no handshake.
+
+use crate::pair::{Pair, client, client_settings, over_tls};
+use crate::provider;
+use crate::support::GET;
+use portcullis::rustls::crypto::cipher::{
+    AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter, OutboundPlainMessage,
+};
+use portcullis::rustls::crypto::tls13::OkmBlock;
+use portcullis::rustls::{ContentType, KeyLog, ProtocolVersion, version};
+use portcullis::{CloseReason, Config, TlsFailure};
+use std::sync::{Arc, Mutex};
+
+/// The most that a record brings: content, its type and padding.
+const FULL: usize = (1 << 14) + 1;
+const HANDSHAKE: u8 = 22;
+
+/// Remembers the secret under which the client sends the rest of its handshake.
+#[derive(Debug, Default)]
+struct Secret(Mutex<Vec<u8>>);
+
+impl KeyLog for Secret {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        if label == "CLIENT_HANDSHAKE_TRAFFIC_SECRET" {
+            *self.0.lock().expect("nobody panicked") = secret.to_vec();
+        }
+    }
+}
+
+/// What opens and seals records under `secret` (RFC 8446 7.3).
+fn ciphers(secret: &[u8]) -> (Box<dyn MessageDecrypter>, Box<dyn MessageEncrypter>) {
+    let suite = provider::cipher_suite::TLS13_AES_256_GCM_SHA384.tls13().expect("one of TLS 1.3");
+    let expander = suite.hkdf_provider.expander_for_okm(&OkmBlock::new(secret));
+    let expand = |label: &str, length: usize| {
+        let mut out = vec![0; length];
+        let label = format!("tls13 {label}");
+        let lengths = [&(length as u16).to_be_bytes()[..], &[label.len() as u8]].concat();
+        let info = [lengths.as_slice(), label.as_bytes(), &[0]];
+        expander.expand_slice(&info, &mut out).expect("short");
+        out
+    };
+    let key: [u8; 32] = expand("key", 32).try_into().expect("32 bytes");
+    let iv: [u8; 12] = expand("iv", 12).try_into().expect("12 bytes");
+    let aead = suite.aead_alg;
+    (
+        aead.decrypter(AeadKey::from(key), Iv::new(iv)),
+        aead.encrypter(AeadKey::from(key), Iv::new(iv)),
+    )
+}
+
+/// A pair whose server has sent its flight, the client's answer before its Finished, the content of
+/// that, and what seals records for it.
+fn before_finished(
+    config: Arc<Config>,
+) -> (Pair, Vec<u8>, Vec<u8>, impl FnMut(&[u8], usize) -> Vec<u8>) {
+    let secret = Arc::new(Secret::default());
+    let mut settings = client_settings(&version::TLS13);
+    settings.key_log = Arc::clone(&secret) as _;
+    let mut pair = Pair::with(config, client(settings));
+    let hello = pair.flight();
+    pair.deliver(&hello);
+    let answers = pair.taken();
+    pair.read(&answers);
+    let flight = pair.flight();
+    // A change of ciphers for old middleboxes, of six bytes.
+    let (before, finished) = flight.split_at(6);
+    let (mut decrypter, mut encrypter) = ciphers(&secret.0.lock().expect("nobody panicked"));
+    let mut payload = finished[5..].to_vec();
+    let opaque = InboundOpaqueMessage::new(
+        ContentType::ApplicationData,
+        ProtocolVersion::TLSv1_2,
+        &mut payload,
+    );
+    let plain = decrypter.decrypt(opaque, 0).expect("its own record").payload.to_vec();
+    let mut number = 0;
+    // The type that is appended is a zero more.
+    let seal = move |content: &[u8], length: usize| {
+        let mut inner = [content, &[HANDSHAKE]].concat();
+        inner.resize(length - 1, 0);
+        let message = OutboundPlainMessage {
+            typ: ContentType::Unknown(0),
+            version: ProtocolVersion::TLSv1_2,
+            payload: inner.as_slice().into(),
+        };
+        number += 1;
+        encrypter.encrypt(message, number - 1).expect("keys are fresh").encode()
+    };
+    (pair, before.to_vec(), plain, seal)
+}
+
+#[test]
+fn a_record_that_is_padded_as_much_as_may_be_is_no_large_handshake() {
+    for limit in [4096, 16_384] {
+        for step in [1, 1000, usize::MAX] {
+            let config = over_tls(Config::builder().tls_handshake_limit(limit));
+            let (mut pair, before, finished, mut seal) = before_finished(config);
+            let record = seal(&finished, FULL);
+            assert!(record.len() > 16_384);
+            pair.deliver_in(&[before, record].concat(), step);
+            let answers = pair.taken();
+            pair.read(&answers);
+            pair.send(GET);
+            pair.answer("padded");
+            assert!(pair.answered().ends_with("padded"), "limit {limit}, in steps of {step}");
+        }
+    }
+}
+
+#[test]
+fn a_message_in_many_padded_records_is_bounded_by_what_is_kept() {
+    let config = over_tls(Config::builder().tls_handshake_limit(4096));
+    let (mut pair, before, finished, mut seal) = before_finished(config);
+    pair.deliver(&before);
+    for byte in finished.chunks(1) {
+        if !pair.server.wants_read() {
+            break;
+        }
+        let record = seal(byte, 600);
+        pair.deliver(&record);
+    }
+    pair.closes_with(CloseReason::Tls(TlsFailure::HandshakeTooLarge));
+}
