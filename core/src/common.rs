@@ -266,7 +266,7 @@ impl Common {
 
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
-        let tls = self.tls.as_ref().map_or(0, |tls| tls.memory());
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.memory(&self.config));
         self.held.memory() + self.output.memory() + tls
     }
 

@@ -365,19 +365,23 @@ impl Config {
         Config::default().into()
     }
 
-    /// The most memory that one connection owns, in bytes: itself and its heap, after every call.
+    /// The most memory that one connection owns, in bytes: itself and its heap, after every call, and
+    /// while its events are pulled.
     ///
     /// Holds as long as the driver keeps to [`Connection::receive`]'s contract. `Bytes` that the
     /// application hands over count with their length, not with what they keep alive. What rustls
-    /// keeps counts with an estimate of 12 KiB; certificates beyond 32 KiB do not count.
+    /// keeps counts with an estimate; certificates of the server beyond 32 KiB do not count.
     pub fn memory_bound(&self) -> usize {
-        let held = self.request_head_limit.max(self.trailers_limit) + self.receive_buffer_limit;
+        let section = self.request_head_limit.max(self.trailers_limit);
         // A target that has to be encoded, while its event is lent.
         let told = crate::h1::target::longest(self);
+        let input = (section + self.receive_buffer_limit + told) as usize;
+        let lines = crate::h1::section::memory_bound(self);
         let unsent = crate::output::memory_bound(self);
         let content = crate::h1::MEMORY;
-        let input = (held + told) as usize;
-        size_of::<Connection>() + content + input + unsent + tls::memory_bound(self)
+        let tls = tls::memory_bound(self);
+        let beneath = tls.handshake.max(content + input + lines + unsent + tls.after);
+        size_of::<Connection>() + beneath
     }
 
     /// The most memory that a connection owns once it is a websocket.
@@ -385,9 +389,9 @@ impl Config {
     /// A message that is lent while events are pulled counts as well, and so does what the adapters hold
     /// for a handler: one message, and small ones of 16 KiB together. Holds for a websocket that was
     /// accepted without a larger limit of its own, and with compression only if `websocket_deflate`
-    /// is on.
+    /// is on; [`Connection::memory_bound`] holds for any.
     pub fn websocket_memory_bound(&self) -> usize {
-        self.memory_bound() + crate::websocket::memory_bound(self)
+        self.memory_bound().saturating_add(crate::websocket::memory_bound(self))
     }
 
     pub(crate) fn request_body_minimum(&self) -> MinimumRate {

@@ -249,8 +249,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`],
-    /// [`Misuse::Framing`], [`Misuse::HeadTooLarge`], and [`Misuse::Full`] if `send_buffer_limit`
-    /// bytes are unsent.
+    /// [`Misuse::Framing`], [`Misuse::HeadTooLarge`], and [`Misuse::Full`] if others are unsent and
+    /// it does not fit under `send_buffer_limit`.
     pub fn inform<'f>(
         &mut self,
         now: Tick,
@@ -660,10 +660,17 @@ impl Connection {
     }
 
     /// Memory that the connection owns, in bytes: itself and its heap. At most
-    /// [`Config::memory_bound`] after every call, or [`Config::websocket_memory_bound`] once it is a
-    /// websocket.
+    /// [`memory_bound`](Self::memory_bound) after every call. While events are pulled, they have what
+    /// was held and what they lend, and that is not told.
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.common.memory() + self.protocol.memory()
+    }
+
+    /// The most that [`memory`](Self::memory) becomes as long as the protocol stays the same, together
+    /// with what [`Events`] have: [`Config::memory_bound`], or more once it is a websocket.
+    pub fn memory_bound(&self) -> usize {
+        let config = &self.common.config;
+        config.memory_bound().saturating_add(self.protocol.memory_bound(config))
     }
 
     /// What holds for it.

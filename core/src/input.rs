@@ -202,6 +202,9 @@ impl<'i> Input<'i> {
     }
 }
 
+/// No less is allocated.
+pub(crate) const LEAST: usize = 64;
+
 /// Makes room for `more` bytes: twice the old capacity, but not more than `limit` unless needed.
 #[inline]
 pub(crate) fn grow(bytes: &mut Vec<u8>, more: usize, limit: usize) {
@@ -213,7 +216,7 @@ pub(crate) fn grow(bytes: &mut Vec<u8>, more: usize, limit: usize) {
 
 #[cold]
 fn grow_to(bytes: &mut Vec<u8>, needed: usize, limit: usize) {
-    let target = bytes.capacity().saturating_mul(2).clamp(64, limit.max(64)).max(needed);
+    let target = bytes.capacity().saturating_mul(2).clamp(LEAST, limit.max(LEAST)).max(needed);
     bytes.reserve_exact(target - bytes.len());
 }
 

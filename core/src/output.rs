@@ -2,13 +2,14 @@
 //! the application's own `Bytes`, which are never copied.
 //!
 //! In: bytes of the protocols. Out: slices, in order, for a vectored write or to be sealed by TLS.
-//! It owns no memory when it is empty, unless it was lent a buffer.
+//! It owns no memory when it is empty, unless it was lent a buffer; otherwise at most twice what is
+//! unsent, and a list of the application's pieces.
 //!
 //! What is sealed has left here and may still be unsent: how much that is in all is for `Common` to
 //! say.
 
 use crate::Config;
-use crate::input::grow;
+use crate::input::LEAST;
 use bytes::Bytes;
 use core::mem::size_of;
 use std::collections::VecDeque;
@@ -19,15 +20,34 @@ const COPIED: usize = 1024;
 /// A larger buffer is not borrowed. It stays below what a full queue may need in any configuration.
 const BORROWED: usize = 4096;
 /// What the machine itself may add to what the application sends: chunk heads, a refusal.
-pub(crate) const OWN: usize = 1024;
+pub(crate) const OWN: usize = 512;
 
-/// The most memory that [`Output`] owns under `config`: a full queue, to which a head and trailers
-/// were added, in a buffer that has twice the room it needs.
+/// The most memory that [`Output`] owns under `config`.
+///
+/// A queue is full, or an interim answer alone fills it; then a head and trailers are added. Of a
+/// buffer a quarter may be sent, and a third unused.
 pub(crate) fn memory_bound(config: &Config) -> usize {
-    let full = config.send_buffer_limit() as usize + OWN;
-    let bytes = full + 2 * config.response_head_limit() as usize;
-    let segments = (full / COPIED + 2).next_power_of_two() * size_of::<Segment>();
-    2 * bytes + segments
+    let (limit, head) = (config.send_buffer_limit(), config.response_head_limit());
+    let unsent = (limit.max(head) + 2 * head) as usize + OWN;
+    // Each but the first, of which some was sent, is longer than what is copied.
+    let segments = (limit as usize / COPIED + 2).next_power_of_two() * size_of::<Segment>();
+    2 * unsent + segments
+}
+
+/// Makes room for `more` bytes: half as much again as there was, or what is needed. All that is
+/// written to the buffer has to ask here first, since a `Vec` by itself doubles.
+#[inline]
+pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) {
+    if buffer.capacity() - buffer.len() < more {
+        extend(buffer, more);
+    }
+}
+
+#[cold]
+fn extend(buffer: &mut Vec<u8>, more: usize) {
+    let needed = buffer.len().saturating_add(more);
+    let target = (buffer.capacity() + buffer.capacity() / 2).max(needed).max(LEAST);
+    buffer.reserve_exact(target - buffer.len());
 }
 
 /// Some bytes of the buffer, then bytes of the application.
@@ -70,7 +90,7 @@ impl Output {
     /// The buffer, with room for about `bytes` more, to append to.
     #[inline]
     pub(crate) fn buffer(&mut self, bytes: usize) -> &mut Vec<u8> {
-        grow(&mut self.buffer, bytes, usize::MAX);
+        reserve(&mut self.buffer, bytes);
         &mut self.buffer
     }
 
@@ -108,6 +128,17 @@ impl Output {
         self.buffer.truncate(mark);
         if self.is_empty() {
             self.release();
+        } else {
+            self.shrink();
+        }
+    }
+
+    /// Gives up the unused part of a buffer that is more than twice as large as it need be.
+    fn shrink(&mut self) {
+        let unsent = self.buffer.len() - self.start;
+        if self.buffer.capacity() > BORROWED.max(2 * unsent) {
+            self.drop_sent();
+            self.buffer.shrink_to(BORROWED);
         }
     }
 
@@ -121,6 +152,7 @@ impl Output {
     }
 
     fn push_segment(&mut self, data: Bytes) {
+        self.shrink();
         self.lent += data.len();
         let buffered_until = self.dropped + self.buffer.len() as u64;
         self.segments.push_back(Segment { buffered_until, data });
@@ -172,12 +204,17 @@ impl Output {
                 }
             }
         }
-        if self.start > self.buffer.len() / 2 {
-            self.buffer.drain(..self.start);
-            self.dropped += self.start as u64;
-            self.start = 0;
+        if self.start > self.buffer.len() / 4 {
+            self.drop_sent();
         }
         bytes
+    }
+
+    /// Moves what is unsent to the front of the buffer.
+    fn drop_sent(&mut self) {
+        self.buffer.drain(..self.start);
+        self.dropped += self.start as u64;
+        self.start = 0;
     }
 
     /// Drops everything, sent or not.

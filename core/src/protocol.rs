@@ -2,6 +2,7 @@
 //!
 //! What both have to answer is asked here; what only one of them can do is asked of that one.
 
+use crate::Config;
 use crate::close::{CloseReason, Misuse, ResetReason};
 use crate::common::Common;
 use crate::event::StreamId;
@@ -276,6 +277,14 @@ impl Protocol {
         match self {
             Protocol::Http1(http) => http.room(common, stream),
             Protocol::WebSocket(session) => session.room(common, stream),
+        }
+    }
+
+    /// The most that [`Protocol::memory`] becomes, with what is lent.
+    pub(crate) fn memory_bound(&self, config: &Config) -> usize {
+        match self {
+            Protocol::Http1(_) => 0,
+            Protocol::WebSocket(session) => session.memory_bound(config),
         }
     }
 

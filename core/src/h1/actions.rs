@@ -27,9 +27,13 @@ impl Http1 {
         if common.is_full() {
             return Err(Misuse::Full);
         }
-        let mark = common.output.mark();
+        let (mark, before) = (common.output.mark(), common.unsent());
         let limit = common.config.response_head_limit();
         response::write_interim(&mut common.output, status, fields, limit)?;
+        if before > 0 && common.unsent() as u64 > common.config.send_buffer_limit() {
+            common.output.undo(mark);
+            return Err(Misuse::Full);
+        }
         self.continue_owed &= status != StatusCode::CONTINUE;
         if !self.asked.http11 {
             // It doesn't know them (RFC 9110 15.2).

@@ -188,6 +188,12 @@ pub(crate) struct Lines {
     count: usize,
 }
 
+/// The most memory that [`Lines`] own under `config`: a list that doubles as it grows.
+pub(crate) fn memory_bound(config: &Config) -> usize {
+    let more = (config.request_fields_limit() as usize).saturating_sub(INLINE);
+    more.next_power_of_two().max(4) * size_of::<Line>()
+}
+
 impl Lines {
     pub(crate) fn new() -> Self {
         Lines { inline: [Line::default(); INLINE], more: Vec::new(), count: 0 }

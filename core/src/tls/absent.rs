@@ -1,6 +1,6 @@
 //! TLS where it is not compiled in: there are no settings for it, and no connection has any.
 
-use super::Received;
+use super::{MemoryBound, Received};
 use crate::Config;
 use crate::close::TlsFailure;
 use crate::input::Held;
@@ -12,8 +12,8 @@ use std::io::IoSlice;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings;
 
-pub(crate) fn memory_bound(_: &Config) -> usize {
-    0
+pub(crate) fn memory_bound(_: &Config) -> MemoryBound {
+    MemoryBound::default()
 }
 
 /// Never made.
@@ -77,7 +77,7 @@ impl Tls {
         match *self {}
     }
 
-    pub(crate) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self, _: &Config) -> usize {
         match *self {}
     }
 }

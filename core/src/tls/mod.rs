@@ -44,6 +44,15 @@ pub(crate) struct Received {
     pub(crate) is_partial: bool,
 }
 
+/// The most memory that TLS adds to a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemoryBound {
+    /// Within the handshake, when there is nothing but TLS.
+    pub(crate) handshake: usize,
+    /// After it.
+    pub(crate) after: usize,
+}
+
 /// Whether a client that begins with `bytes` wants to shake hands.
 pub(crate) fn begins_handshake(bytes: &[u8]) -> bool {
     bytes.first() == Some(&22)

@@ -8,7 +8,7 @@
 
 use super::Received;
 use super::record;
-use super::session::{Tls, Transit, failure};
+use super::session::{Tls, Transit, failure, most_certificates};
 use crate::Config;
 use crate::budget::{TINY_RECORD, USELESS};
 use crate::close::TlsFailure;
@@ -58,7 +58,7 @@ impl Tls {
                 self.keep(rest, length);
                 break;
             };
-            let opened = self.open(whole, 0, now);
+            let opened = self.open(whole, 0, limit, now);
             let length = whole.len();
             if opened.done < length && self.failure.is_none() {
                 // Without plaintext: no data comes between the parts of a message.
@@ -93,7 +93,7 @@ impl Tls {
             self.transit.get_or_insert_default().pending = bytes;
             return more.len();
         }
-        let opened = self.open(&mut bytes, before, now);
+        let opened = self.open(&mut bytes, before, limit, now);
         let transit = self.transit.get_or_insert_default();
         if opened.done < bytes.len() && self.failure.is_none() {
             transit.pending = bytes.split_off(opened.done);
@@ -128,11 +128,15 @@ impl Tls {
     /// Whether the record that begins with `record` may come, which is `length` long if that is
     /// known. Decided before any of it is waited for.
     ///
-    /// In the handshake plaintext records count in full. Of encrypted ones, which may be padded, and of
-    /// all later records only those `before` it count that rustls keeps: their message is not complete.
+    /// In the handshake plaintext records count in full. Encrypted ones may be padded, and count only
+    /// together with those `before` that rustls keeps, because their message is not complete.
     fn admit(&mut self, record: &[u8], length: Option<usize>, before: usize, limit: usize) -> bool {
-        let counts = self.handshaking && !self.is_padded(record);
-        let bytes = if counts { self.handshake as usize + length.unwrap_or(0) } else { before };
+        let length = length.unwrap_or(0);
+        let bytes = match before {
+            _ if self.handshaking && !self.is_padded(record) => self.handshake as usize + length,
+            0 => 0,
+            _ => before + length,
+        };
         if bytes > limit {
             self.failure = Some(TlsFailure::HandshakeTooLarge);
         }
@@ -146,13 +150,18 @@ impl Tls {
     }
 
     /// Opens one record in `bytes`; the bytes `before` it are what rustls still needs of others.
-    fn open(&mut self, bytes: &mut [u8], before: usize, now: Tick) -> Opened {
+    fn open(&mut self, bytes: &mut [u8], before: usize, limit: usize, now: Tick) -> Opened {
         let was_handshaking = self.handshaking;
         let length = bytes.len() - before;
-        if was_handshaking && !self.is_padded(bytes.get(before..).unwrap_or_default()) {
+        if was_handshaking && self.is_padded(bytes.get(before..).unwrap_or_default()) {
+            self.protected = self.protected.saturating_add(length as u32);
+        } else if was_handshaking {
             self.handshake += length as u32;
         }
         let opened = self.process(bytes);
+        if was_handshaking && self.certificates() > most_certificates(limit) {
+            self.failure = self.failure.or(Some(TlsFailure::HandshakeTooLarge));
+        }
         if length <= record::HEADER && opened.done < bytes.len() && self.failure.is_none() {
             // A header alone that is nothing to rustls yet.
             self.failure = Some(TlsFailure::Record);
@@ -189,9 +198,11 @@ impl Tls {
                 }
                 Ok(ConnectionState::EncodeTlsData(mut message)) => {
                     let sealed = &mut self.transit.get_or_insert_default().sealed;
+                    let before = sealed.len();
                     if sealed.append(|room| message.encode(room)).is_err() {
                         self.failure = Some(TlsFailure::Unavailable);
                     }
+                    self.flight += (sealed.len() - before) as u32;
                 }
                 Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,

@@ -1,7 +1,7 @@
 //! One connection's TLS: its settings, its state, and what rustls's errors mean.
 
 use super::sealed::Sealed;
-use super::{record, seal};
+use super::{MemoryBound, record, seal};
 use crate::Config;
 use crate::budget::Budget;
 use crate::close::TlsFailure;
@@ -10,32 +10,75 @@ use crate::time::Tick;
 use core::fmt;
 use core::mem::{size_of, take};
 use rustls::server::UnbufferedServerConnection;
-use rustls::{Error, PeerMisbehaved, ServerConfig};
+use rustls::{Error, PeerMisbehaved, ProtocolVersion, ServerConfig};
 
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// What rustls keeps on the heap for a connection, at most, within the handshake. This and the next
-/// are estimates: `tests/tls/memory.rs` holds them against the allocator's count, which does not
-/// see what aws-lc allocates in C.
+/// What rustls keeps on the heap for a connection, at most, within the handshake, beside its messages.
+/// This and the next are estimates: `tests/tls/memory.rs` holds them against the allocator's count,
+/// which does not see what aws-lc allocates in C.
 const RUSTLS_HANDSHAKE: usize = 12 * 1024;
-/// The same after the handshake: two ciphers, the secrets, room for 16 spans of messages.
+/// The same after the handshake, beside the client's certificates: two ciphers, the secrets, room for
+/// 16 spans of messages.
 const RUSTLS: usize = 4 * 1024;
+/// What rustls owns for each certificate of a chain, beside its bytes: half as much in TLS 1.2. Room for
+/// them doubles.
+const CERTIFICATE: usize = 48;
+/// The most bytes of a chain that rustls takes.
+const CHAIN: usize = 64 * 1024;
+/// Certificates in a chain of usual ones.
+const CERTIFICATES: usize = 64;
+/// A session ticket without the client's certificates, and its record.
+const TICKET: usize = 512;
 
 /// The most memory that TLS adds to a connection under `config`.
-pub(crate) fn memory_bound(config: &Config) -> usize {
-    if config.tls.0.is_none() {
-        return 0;
+pub(crate) fn memory_bound(config: &Config) -> MemoryBound {
+    let Some(settings) = &config.tls.0 else { return MemoryBound::default() };
+    let limit = config.tls_handshake_limit() as usize;
+    let own = size_of::<Tls>() + size_of::<Transit>();
+    let certificates = most_certificates(limit);
+    // A client's certificates are part of its ticket, unless that is a key to what the server stores.
+    let carried = if settings.ticketer.enabled() { certificates } else { 0 };
+    let tickets = settings.send_tls13_tickets.max(1).saturating_mul(TICKET + carried);
+    let sealed = seal::memory_bound(tickets);
+    let flights = seal::flights_bound(tickets);
+    // What waits for the end of its record, or of its message.
+    let pending = limit.max(record::LARGEST);
+    let messages = Messages { plain: limit, protected: pending, flight: seal::FLIGHT };
+    MemoryBound {
+        handshake: own + RUSTLS_HANDSHAKE + messages.memory(limit) + pending + flights,
+        // A record that is completed in `pending` turns into held bytes.
+        after: own + RUSTLS + certificates + pending + record::LARGEST + sealed,
     }
-    let handshake = config.tls_handshake_limit() as usize;
-    // The record that is completed in `pending` turns into held bytes.
-    let pending = handshake + record::LARGEST;
-    size_of::<Tls>()
-        + size_of::<Transit>()
-        + RUSTLS
-        + pending
-        + record::LARGEST
-        + seal::memory_bound()
+}
+
+/// The most memory that a client's chain may take, in all.
+pub(super) fn most_certificates(limit: usize) -> usize {
+    limit + CERTIFICATES * CERTIFICATE
+}
+
+/// Bytes of records within the handshake.
+#[derive(Clone, Copy)]
+struct Messages {
+    plain: usize,
+    protected: usize,
+    flight: usize,
+}
+
+impl Messages {
+    /// What rustls owns of them at most: all messages, as long as the client has yet to prove that its
+    /// certificates are its own, and these, which may be many and empty. No message of an encrypted
+    /// record is longer than `limit`, or a record.
+    fn memory(self, limit: usize) -> usize {
+        let protected = self.protected.min(limit.max(record::LARGEST));
+        let all = 2 * (self.plain + protected + self.flight.min(seal::FLIGHT));
+        // Without a byte a certificate takes three in TLS 1.2, and half the room.
+        let (plain, protected) = (self.plain.min(CHAIN), protected.min(CHAIN));
+        let old = (plain / 3).next_power_of_two() * (CERTIFICATE / 2) + plain;
+        let new = (protected / 5).next_power_of_two() * CERTIFICATE + protected;
+        all + old.max(new)
+    }
 }
 
 /// What a configuration says of TLS: nothing, or rustls's settings.
@@ -82,8 +125,12 @@ pub(crate) struct Tls {
     pub(super) session: UnbufferedServerConnection,
     /// What is under way; nothing, most of the time.
     pub(super) transit: Option<Box<Transit>>,
-    /// Bytes of all records before the end of the handshake.
+    /// Bytes of the client's records before the end of the handshake, but for encrypted ones.
     pub(super) handshake: u32,
+    /// Bytes of the encrypted ones.
+    pub(super) protected: u32,
+    /// Bytes of what rustls had to say.
+    pub(super) flight: u32,
     pub(super) budget: Budget,
     pub(super) handshaking: bool,
     /// The peer has sent its close_notify.
@@ -103,6 +150,8 @@ impl Tls {
                 session,
                 transit: None,
                 handshake: 0,
+                protected: 0,
+                flight: 0,
                 budget: Budget::new(now),
                 handshaking: true,
                 peer_closed: false,
@@ -185,13 +234,37 @@ impl Tls {
         }
     }
 
+    /// What the client's certificates take, once it has proved that they are its own.
+    pub(super) fn certificates(&self) -> usize {
+        self.session.peer_certificates().map_or(0, |chain| {
+            let bytes: usize = chain.iter().map(|certificate| certificate.len()).sum();
+            let is_old = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+            let own = if is_old { CERTIFICATE / 2 } else { CERTIFICATE };
+            bytes + chain.len().next_power_of_two().max(4) * own
+        })
+    }
+
+    /// What rustls keeps on the heap.
+    fn rustls(&self, config: &Config) -> usize {
+        if !self.handshaking {
+            return RUSTLS + self.certificates();
+        }
+        let messages = Messages {
+            plain: self.handshake as usize,
+            protected: self.protected as usize,
+            flight: self.flight as usize,
+        };
+        // Those of a session that is resumed come from its ticket.
+        let limit = config.tls_handshake_limit() as usize;
+        RUSTLS_HANDSHAKE + messages.memory(limit).max(self.certificates())
+    }
+
     /// Bytes of heap, those of rustls estimated.
-    pub(crate) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self, config: &Config) -> usize {
         let transit = self.transit.as_ref().map_or(0, |transit| {
             size_of::<Transit>() + transit.pending.capacity() + transit.sealed.memory()
         });
-        let rustls = if self.handshaking { RUSTLS_HANDSHAKE } else { RUSTLS };
-        size_of::<Self>() + rustls + transit
+        size_of::<Self>() + self.rustls(config) + transit
     }
 }
 

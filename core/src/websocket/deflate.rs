@@ -42,6 +42,11 @@ pub(crate) const fn deflater_memory(window_bits: u8) -> usize {
     248_960 + (4 << window_bits) + size_of::<Compress>()
 }
 
+/// The most memory that compressing in both directions takes.
+pub(crate) const fn memory_bound(window_bits: u8) -> usize {
+    size_of::<Inflater>() + INFLATER_MEMORY + size_of::<Deflater>() + deflater_memory(window_bits)
+}
+
 /// Inflates messages, one after the other.
 #[derive(Debug)]
 pub(crate) struct Inflater {

@@ -17,7 +17,7 @@ use super::mask::Mask;
 use super::negotiation::Agreed;
 use super::utf8::{self, Utf8};
 use super::{Budget, Cost, Violation, close};
-use crate::input::{Input, Span};
+use crate::input::{Input, LEAST, Span};
 
 /// A fragment of fewer bytes costs more than it brings.
 pub(crate) const TINY: u64 = 64;
@@ -50,6 +50,12 @@ pub(crate) struct Limits {
     pub(crate) message: u64,
     /// Messages are lent in pieces, as they arrive.
     pub(crate) pieces: bool,
+}
+
+/// The most memory that is owned of messages: one that is assembled, and one that was assembled and is
+/// lent.
+pub(crate) fn memory_bound(limits: Limits) -> usize {
+    to_usize(limits.message).saturating_add(1).max(LEAST).saturating_mul(2)
 }
 
 /// Where something lies.
@@ -174,6 +180,10 @@ impl Receiver {
         (self.full, self.paused) = (false, false);
         self.assembled = Vec::new();
         self.inflater = None;
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Some bytes were not looked at for want of credit, or of time: they don't wait for the peer.

@@ -64,7 +64,6 @@ pub use negotiation::Settings as DeflateSettings;
 
 use crate::Config;
 use core::fmt;
-use session::Session;
 
 /// Bytes that are inflated in one pull of events, or up to 16 KiB more; as many as a usual read
 /// brings. The rest stays for the next [`Connection::resume`](crate::Connection::resume), so that a
@@ -91,22 +90,12 @@ impl Options {
     }
 }
 
-/// The most memory that a websocket adds to its connection.
+/// The most memory that a websocket adds to its connection, if it was accepted without options.
 pub(crate) fn memory_bound(config: &Config) -> usize {
-    let message = usize::try_from(config.websocket_message_limit()).unwrap_or(usize::MAX);
-    let contexts = if config.websocket_deflate() {
-        // A compressed message may go behind an output that is nearly full.
-        let message = config.send_buffer_limit() as usize;
-        deflate::INFLATER_MEMORY + deflate::deflater_memory(negotiation::MOST_BITS) + message
-    } else {
-        0
-    };
-    // What is assembled, what was lent of it (or waits for a handler of the adapters), what is small,
-    // and the small messages that wait for such a handler.
-    let small = 4096 + 17 * 1024;
-    // What is read ahead, beside what each connection may hold.
-    let ahead = 2 * config.receive_buffer_limit() as usize;
-    (size_of::<Session>() + contexts + small + ahead).saturating_add(message.saturating_mul(2))
+    let limits = Options::default().limits(config);
+    let bits = config.websocket_deflate().then_some(negotiation::MOST_BITS);
+    // The small messages that wait for a handler of the adapters.
+    session::memory_bound(config, limits, bits).saturating_add(17 * 1024)
 }
 
 /// What the peer did that ends a websocket: nothing that it sends afterwards is looked at.

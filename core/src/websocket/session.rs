@@ -13,11 +13,12 @@
 //! | `Closed` | no more is looked at or sent: the connection lingers | |
 
 use super::ahead::Ahead;
-use super::deflate::Deflater;
+use super::deflate::{self, Deflater};
 use super::frame::{self, Opcode, Written};
 use super::message::{self, Limits, Receiver};
 use super::negotiation::Agreed;
 use super::{Cost, Violation, close};
+use crate::Config;
 use crate::budget::{Budget, USELESS};
 use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
 use crate::common::Common;
@@ -59,6 +60,19 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     pub(crate) deflate: Option<Agreed>,
     pub(crate) owned: bool,
+}
+
+/// The most memory that a websocket adds which receives under `limits`, and compresses, if it does,
+/// with a window of so many bits.
+pub(crate) fn memory_bound(config: &Config, limits: Limits, window_bits: Option<u8>) -> usize {
+    // A compressed message may go behind an output that is nearly full.
+    let behind = config.send_buffer_limit() as usize;
+    let contexts = window_bits.map_or(0, |bits| deflate::memory_bound(bits) + behind);
+    // What is read ahead, beside what each connection may hold.
+    let ahead = 2 * config.receive_buffer_limit() as usize;
+    let received = message::memory_bound(limits);
+    let own = size_of::<Session>() + frame::LONGEST_CONTROL;
+    (own + contexts + ahead).saturating_add(received)
 }
 
 #[derive(Debug)]
@@ -127,6 +141,12 @@ impl Session {
         let deflater = self.deflater.as_ref().map(|it| size_of::<Deflater>() + it.memory());
         let pong = self.pong.as_ref().map_or(0, |it| it.len());
         self.receiver.memory() + deflater.unwrap_or(0) + pong
+    }
+
+    /// The most that this becomes, [`Session`] itself included.
+    pub(crate) fn memory_bound(&self, config: &Config) -> usize {
+        let bits = self.receiver.deflates().then_some(super::negotiation::MOST_BITS);
+        memory_bound(config, self.receiver.limits(), bits)
     }
 
     // ---- bytes in -------------------------------------------------------------------------------

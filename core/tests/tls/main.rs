@@ -9,10 +9,13 @@
 //! | `ends` | close_notify, truncation, failures, plain HTTP |
 //! | `floods` | records that bring nothing |
 //! | `live` | records in parts: what counts as a sign of life, and what pays |
+//! | `bounds` | the memory bound of any configuration, clients with certificates |
 //! | `memory` | what an idle connection owns, by the allocator's count |
 //! | `sessions` | arbitrary sessions with bytes changed on the way, also those of the fuzzer |
 #![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 
+#[path = "../hoard/mod.rs"]
+mod hoard;
 #[path = "../play/mod.rs"]
 mod play;
 #[path = "../support/mod.rs"]
@@ -23,6 +26,7 @@ use portcullis::rustls::crypto::aws_lc_rs as provider;
 #[cfg(not(feature = "aws-lc-rs"))]
 use portcullis::rustls::crypto::ring as provider;
 
+mod bounds;
 mod data;
 mod ends;
 mod floods;

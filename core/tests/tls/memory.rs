@@ -13,7 +13,7 @@ use portcullis::{Config, Connection};
 use std::sync::Arc;
 
 /// Bytes of heap that are freed with `owner`.
-fn heap<T>(owner: T) -> usize {
+pub(crate) fn heap<T>(owner: T) -> usize {
     measure(move || drop(owner)).bytes_current.unsigned_abs() as usize
 }
 

@@ -7,7 +7,7 @@ use portcullis::rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter, OutboundPlainMessage,
 };
 use portcullis::rustls::crypto::tls13::OkmBlock;
-use portcullis::rustls::{ContentType, KeyLog, ProtocolVersion, version};
+use portcullis::rustls::{ClientConfig, ContentType, KeyLog, ProtocolVersion, version};
 use portcullis::{CloseReason, Config, TlsFailure};
 use std::sync::{Arc, Mutex};
 
@@ -48,44 +48,61 @@ fn ciphers(secret: &[u8]) -> (Box<dyn MessageDecrypter>, Box<dyn MessageEncrypte
     )
 }
 
-/// A pair whose server has sent its flight, the client's answer before its Finished, the content of
-/// that, and what seals records for it.
-fn before_finished(
-    config: Arc<Config>,
-) -> (Pair, Vec<u8>, Vec<u8>, impl FnMut(&[u8], usize) -> Vec<u8>) {
-    let secret = Arc::new(Secret::default());
-    let mut settings = client_settings(&version::TLS13);
-    settings.key_log = Arc::clone(&secret) as _;
-    let mut pair = Pair::with(config, client(settings));
-    let hello = pair.flight();
-    pair.deliver(&hello);
-    let answers = pair.taken();
-    pair.read(&answers);
-    let flight = pair.flight();
-    // A change of ciphers for old middleboxes, of six bytes.
-    let (before, finished) = flight.split_at(6);
-    let (mut decrypter, mut encrypter) = ciphers(&secret.0.lock().expect("nobody panicked"));
-    let mut payload = finished[5..].to_vec();
-    let opaque = InboundOpaqueMessage::new(
-        ContentType::ApplicationData,
-        ProtocolVersion::TLSv1_2,
-        &mut payload,
-    );
-    let plain = decrypter.decrypt(opaque, 0).expect("its own record").payload.to_vec();
-    let mut number = 0;
-    // The type that is appended is a zero more.
-    let seal = move |content: &[u8], length: usize| {
+/// A pair whose server has sent its flight, and what the client has to answer.
+pub(crate) struct Stopped {
+    pub(crate) pair: Pair,
+    /// What comes before its encrypted records.
+    pub(crate) before: Vec<u8>,
+    /// The messages in these.
+    pub(crate) messages: Vec<u8>,
+    encrypter: Box<dyn MessageEncrypter>,
+    number: u64,
+}
+
+impl Stopped {
+    pub(crate) fn new(config: Arc<Config>, mut settings: ClientConfig) -> Stopped {
+        let secret = Arc::new(Secret::default());
+        settings.key_log = Arc::clone(&secret) as _;
+        let mut pair = Pair::with(config, client(settings));
+        let hello = pair.flight();
+        pair.deliver(&hello);
+        let answers = pair.taken();
+        let mut rest = answers.as_slice();
+        while !rest.is_empty() {
+            pair.client.read_tls(&mut rest).expect("memory gives all");
+            pair.client.process_new_packets().expect("the server's records are good");
+        }
+        let flight = pair.flight();
+        // A change of ciphers for old middleboxes, of six bytes.
+        let (before, mut rest) = flight.split_at(6);
+        let (mut decrypter, encrypter) = ciphers(&secret.0.lock().expect("nobody panicked"));
+        let (mut messages, mut number) = (Vec::new(), 0);
+        while let Some((header, after)) = rest.split_at_checked(5) {
+            let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+            let mut payload = after[..length].to_vec();
+            let (typ, version) = (ContentType::ApplicationData, ProtocolVersion::TLSv1_2);
+            let record = InboundOpaqueMessage::new(typ, version, &mut payload);
+            let plain = decrypter.decrypt(record, number).expect("its own record");
+            messages.extend_from_slice(plain.payload);
+            number += 1;
+            rest = &after[length..];
+        }
+        Stopped { pair, before: before.to_vec(), messages, encrypter, number: 0 }
+    }
+
+    /// A record of the handshake with `content`, that brings `length` bytes at least.
+    pub(crate) fn seal(&mut self, content: &[u8], length: usize) -> Vec<u8> {
         let mut inner = [content, &[HANDSHAKE]].concat();
-        inner.resize(length - 1, 0);
+        inner.resize(length.max(inner.len() + 1) - 1, 0);
         let message = OutboundPlainMessage {
+            // The type that is appended is a zero more.
             typ: ContentType::Unknown(0),
             version: ProtocolVersion::TLSv1_2,
             payload: inner.as_slice().into(),
         };
-        number += 1;
-        encrypter.encrypt(message, number - 1).expect("keys are fresh").encode()
-    };
-    (pair, before.to_vec(), plain, seal)
+        self.number += 1;
+        self.encrypter.encrypt(message, self.number - 1).expect("keys are fresh").encode()
+    }
 }
 
 #[test]
@@ -93,9 +110,11 @@ fn a_record_that_is_padded_as_much_as_may_be_is_no_large_handshake() {
     for limit in [4096, 16_384] {
         for step in [1, 1000, usize::MAX] {
             let config = over_tls(Config::builder().tls_handshake_limit(limit));
-            let (mut pair, before, finished, mut seal) = before_finished(config);
-            let record = seal(&finished, FULL);
+            let mut stopped = Stopped::new(config, client_settings(&version::TLS13));
+            let finished = stopped.messages.clone();
+            let record = stopped.seal(&finished, FULL);
             assert!(record.len() > 16_384);
+            let Stopped { mut pair, before, .. } = stopped;
             pair.deliver_in(&[before, record].concat(), step);
             let answers = pair.taken();
             pair.read(&answers);
@@ -109,14 +128,15 @@ fn a_record_that_is_padded_as_much_as_may_be_is_no_large_handshake() {
 #[test]
 fn a_message_in_many_padded_records_is_bounded_by_what_is_kept() {
     let config = over_tls(Config::builder().tls_handshake_limit(4096));
-    let (mut pair, before, finished, mut seal) = before_finished(config);
-    pair.deliver(&before);
-    for byte in finished.chunks(1) {
-        if !pair.server.wants_read() {
+    let mut stopped = Stopped::new(config, client_settings(&version::TLS13));
+    let before = stopped.before.clone();
+    stopped.pair.deliver(&before);
+    for byte in stopped.messages.clone().chunks(1) {
+        if !stopped.pair.server.wants_read() {
             break;
         }
-        let record = seal(byte, 600);
-        pair.deliver(&record);
+        let record = stopped.seal(byte, 600);
+        stopped.pair.deliver(&record);
     }
-    pair.closes_with(CloseReason::Tls(TlsFailure::HandshakeTooLarge));
+    stopped.pair.closes_with(CloseReason::Tls(TlsFailure::HandshakeTooLarge));
 }

@@ -7,6 +7,8 @@ use portcullis::rustls::crypto::cipher::OutboundPlainMessage;
 use portcullis::rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
 };
+use portcullis::rustls::server::WebPkiClientVerifier;
+use portcullis::rustls::server::danger::ClientCertVerifier;
 use portcullis::rustls::{
     AlertDescription, ClientConfig, ClientConnection, ConnectionTrafficSecrets, ContentType, Error,
     ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion, version,
@@ -24,14 +26,24 @@ static IDENTITY: LazyLock<(CertificateDer<'static>, Vec<u8>)> = LazyLock::new(||
     (made.cert.der().clone(), made.signing_key.serialize_der())
 });
 
-pub(crate) fn server_settings() -> ServerConfig {
+/// The server's certificate, and its key.
+pub(crate) fn identity() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let (certificate, key) = &*IDENTITY;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
+    (certificate.clone(), PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone())))
+}
+
+pub(crate) fn server_settings() -> ServerConfig {
+    server_settings_for(WebPkiClientVerifier::no_client_auth())
+}
+
+/// Those of a server that asks for certificates.
+pub(crate) fn server_settings_for(clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
+    let (certificate, key) = identity();
     ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider knows them")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
+        .with_client_cert_verifier(clients)
+        .with_single_cert(vec![certificate], key)
         .expect("the key is the certificate's")
 }
 
@@ -57,6 +69,26 @@ pub(crate) fn client(settings: ClientConfig) -> ClientConnection {
 pub(crate) fn over_tls(builder: Builder) -> Arc<Config> {
     static SETTINGS: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| Arc::new(server_settings()));
     Arc::new(builder.tls(Arc::clone(&SETTINGS)).build().expect("valid settings"))
+}
+
+/// What seals records of any type under the keys that `client` has after the handshake (TLS 1.3).
+pub(crate) fn sealer(
+    client: ClientConnection,
+) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
+    let secrets = client.dangerous_extract_secrets();
+    let (mut number, secrets) = secrets.expect("its settings allow it").tx;
+    let suite = provider::cipher_suite::TLS13_AES_256_GCM_SHA384;
+    let (Some(suite), ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = (suite.tls13(), secrets)
+    else {
+        panic!("not the suite that both prefer");
+    };
+    let mut encrypter = suite.aead_alg.encrypter(key, iv);
+    move |typ, plaintext| {
+        let version = ProtocolVersion::TLSv1_2;
+        let message = OutboundPlainMessage { typ, version, payload: plaintext.into() };
+        number += 1;
+        encrypter.encrypt(message, number - 1).expect("keys are fresh").encode()
+    }
 }
 
 /// Both ends, and where the script stands.
@@ -113,21 +145,7 @@ impl Pair {
     /// 1.3). The client is lost: what the server sends from now on nobody reads.
     pub(crate) fn sealer(&mut self) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
         let fresh = client(client_settings(&version::TLS13));
-        let secrets = replace(&mut self.client, fresh).dangerous_extract_secrets();
-        let (mut number, secrets) = secrets.expect("its settings allow it").tx;
-        let suite = provider::cipher_suite::TLS13_AES_256_GCM_SHA384;
-        let (Some(suite), ConnectionTrafficSecrets::Aes256Gcm { key, iv }) =
-            (suite.tls13(), secrets)
-        else {
-            panic!("not the suite that both prefer");
-        };
-        let mut encrypter = suite.aead_alg.encrypter(key, iv);
-        move |typ, plaintext| {
-            let version = ProtocolVersion::TLSv1_2;
-            let message = OutboundPlainMessage { typ, version, payload: plaintext.into() };
-            number += 1;
-            encrypter.encrypt(message, number - 1).expect("keys are fresh").encode()
-        }
+        sealer(replace(&mut self.client, fresh))
     }
 
     /// The server reads `bytes`, at once or in as many reads as it allows.

@@ -119,7 +119,9 @@ impl Receiver {
         if self.left > 0 && !self.full && input.bytes().is_empty() {
             return Ok(Next::Wait);
         }
-        let most = to_usize(self.credit).min(PIECE);
+        // One byte past the limit tells that it is exceeded.
+        let left = self.limits.message.saturating_sub(self.lent).saturating_add(1);
+        let most = to_usize(self.credit.min(left)).min(PIECE);
         if most == 0 {
             self.blocked = true;
             return Ok(Next::Wait);

@@ -1,0 +1,235 @@
+//! What the worst application does: it answers with as much as is taken, in pieces of every size, and
+//! leaves unread what it can.
+
+use super::{Kind, NOW, magnitude};
+use bytes::Bytes;
+use fastrand::Rng;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use portcullis::websocket::{DeflateSettings, Handshake, Options};
+use portcullis::{BodyLength, Config, Connection, Event, StreamId};
+
+static CONTENT: [u8; 4 << 20] = [0; 4 << 20];
+
+/// Content that belongs to nobody's heap.
+pub(crate) fn lent(length: usize) -> Bytes {
+    Bytes::from_static(&CONTENT[..length.min(CONTENT.len())])
+}
+
+/// Fields of so many bytes.
+pub(crate) fn fields(length: usize) -> HeaderMap {
+    let name = HeaderName::from_static("x-large");
+    let value = vec![b'v'; length.saturating_sub(name.as_str().len() + 4)];
+    let value = HeaderValue::from_maybe_shared(Bytes::from(value)).expect("a valid value");
+    HeaderMap::from_iter([(name, value)])
+}
+
+/// How pieces of content are long.
+#[derive(Clone, Copy)]
+enum Pieces {
+    Of(usize),
+    Any,
+}
+
+impl Pieces {
+    fn next(self, limit: usize, draw: &mut Rng) -> Bytes {
+        lent(match self {
+            Pieces::Of(length) => length,
+            Pieces::Any => magnitude(draw, 1, 2 * limit as u64) as usize,
+        })
+    }
+}
+
+pub(super) struct Application {
+    kind: Kind,
+    /// The limit of heads.
+    head: usize,
+    limit: usize,
+    /// How eager it is for content: never, sometimes, always.
+    eager: u8,
+    options: Options,
+    deflate: Option<DeflateSettings>,
+    stream: Option<StreamId>,
+    /// The answer to it was begun.
+    begun: Option<StreamId>,
+    /// What is left of a message.
+    rest: Option<Bytes>,
+    /// What compressed messages keep alive.
+    pinned: usize,
+}
+
+impl Application {
+    pub(super) fn new(kind: Kind, config: &Config, draw: &mut Rng) -> Application {
+        let limit = config.send_buffer_limit() as usize;
+        let deflate = DeflateSettings {
+            server_takeover: draw.bool(),
+            client_takeover: draw.bool(),
+            server_window_bits: draw.u8(9..=15),
+            least: draw.usize(0..3000),
+            ..DeflateSettings::default()
+        };
+        let message_limit = draw.bool().then(|| magnitude(draw, 16, 1 << 20));
+        Application {
+            kind,
+            head: config.response_head_limit() as usize,
+            limit,
+            eager: draw.u8(0..3),
+            options: Options { message_limit, pieces: draw.bool(), owned: draw.bool() },
+            deflate: draw.bool().then_some(deflate),
+            stream: None,
+            begun: None,
+            rest: None,
+            pinned: 0,
+        }
+    }
+
+    /// What it wants instead of the configured limit.
+    pub(super) fn message_limit(&self) -> Option<u64> {
+        self.options.message_limit
+    }
+
+    /// Looks at an event, and may do something; says how much is pinned.
+    pub(super) fn look(
+        &mut self,
+        connection: &mut Connection,
+        event: Event<'_>,
+        draw: &mut Rng,
+    ) -> usize {
+        if let Event::Request { stream, head } = event {
+            self.stream = Some(stream);
+            self.rest = None;
+            if self.kind == Kind::WebSocket {
+                let handshake = Handshake::read(&head).expect("a good handshake");
+                let accepted = handshake.accept(None, self.deflate.as_ref()).expect("no choice");
+                let fields = fields(draw.usize(12..self.head / 2));
+                let options = self.options;
+                let _ = connection.accept_websocket(NOW, stream, &accepted, &fields, options);
+            }
+        }
+        self.ask(connection, draw);
+        if draw.u8(0..4) == 0 {
+            self.act(connection, draw);
+        }
+        self.pinned
+    }
+
+    fn ask(&self, connection: &mut Connection, draw: &mut Rng) {
+        let Some(stream) = self.stream else { return };
+        let credit = match (self.eager, draw.u8(0..3)) {
+            (2, _) => u64::MAX,
+            (1, 0) => draw.u64(1..4),
+            (1, 1) => draw.u64(1..20_000),
+            _ => return,
+        };
+        let _ = connection.request_data(NOW, stream, credit);
+    }
+
+    /// Does something; says how many bytes more than it tells the connection may pin.
+    pub(super) fn act(&mut self, connection: &mut Connection, draw: &mut Rng) -> usize {
+        let Some(stream) = self.stream else { return 0 };
+        if self.rest.is_none() && !connection.wants_write() {
+            self.pinned = 0;
+        }
+        if draw.u8(0..8) == 0 {
+            self.ask(connection, draw);
+        }
+        match self.kind {
+            Kind::Http => self.answer(connection, stream, draw),
+            Kind::WebSocket => self.speak(connection, stream, draw),
+        }
+        self.pinned
+    }
+
+    /// Sends until no more is taken, or some pieces were; all are as long, or none like the other.
+    fn fill(&mut self, connection: &mut Connection, stream: StreamId, draw: &mut Rng) {
+        let most = if draw.bool() { 1000 } else { draw.usize(1..1000) };
+        let pieces = self.pieces(draw);
+        for _ in 0..most {
+            if connection.room(stream) == 0 {
+                break;
+            }
+            let mut data = pieces.next(self.limit, draw);
+            let _ = connection.send_data(NOW, stream, &mut data);
+        }
+    }
+
+    fn pieces(&self, draw: &mut Rng) -> Pieces {
+        let sizes = [900, 1023, 1024, 1025, 1026, 1100, 4096, self.limit / 100 + 1, self.limit];
+        match draw.usize(0..sizes.len() + 2) {
+            place if place < sizes.len() => Pieces::Of(sizes[place]),
+            _ => Pieces::Any,
+        }
+    }
+
+    fn piece(&self, draw: &mut Rng) -> Bytes {
+        self.pieces(draw).next(self.limit, draw)
+    }
+
+    /// Fields that are within the limit most of the time.
+    fn fields(&self, draw: &mut Rng) -> HeaderMap {
+        fields(match draw.u8(0..4) {
+            0 => 20,
+            1 => magnitude(draw, 16, 2 * self.head as u64) as usize,
+            // Beside them stand the status line and the framing.
+            _ => self.head - draw.usize(50..120),
+        })
+    }
+
+    /// Goes on with an answer: interim ones, a head, content, trailers.
+    fn answer(&mut self, connection: &mut Connection, stream: StreamId, draw: &mut Rng) {
+        let fields = self.fields(draw);
+        if self.begun == Some(stream) {
+            match draw.u8(0..8) {
+                0 => {
+                    let fields = (draw.u8(0..8) > 0).then_some(&fields);
+                    let _ = connection.finish(NOW, stream, fields);
+                }
+                1 => {
+                    let mut data = self.piece(draw);
+                    let _ = connection.send_data(NOW, stream, &mut data);
+                }
+                _ => self.fill(connection, stream, draw),
+            }
+            return;
+        }
+        let begun = match draw.u8(0..8) {
+            0..4 => {
+                let _ = connection.inform(NOW, stream, StatusCode::EARLY_HINTS, &fields);
+                return;
+            }
+            4 => {
+                let mut content = self.piece(draw);
+                connection.answer(NOW, stream, StatusCode::OK, &fields, &mut content)
+            }
+            5 => {
+                let length = BodyLength::Known(magnitude(draw, 1, 1 << 40));
+                connection.respond(NOW, stream, StatusCode::OK, &fields, length)
+            }
+            _ => connection.respond(NOW, stream, StatusCode::OK, &fields, BodyLength::Unknown),
+        };
+        if begun.is_ok() {
+            self.begun = Some(stream);
+        }
+    }
+
+    fn speak(&mut self, connection: &mut Connection, stream: StreamId, draw: &mut Rng) {
+        match draw.u8(0..24) {
+            0 => {
+                let _ = connection.ping(NOW, stream, &[7; 125]);
+            }
+            1 if draw.u8(0..8) == 0 => {
+                let _ = connection.close(NOW, stream, Some(1000), "over");
+            }
+            _ => {
+                let mut data = self.rest.take().unwrap_or_else(|| self.piece(draw));
+                let before = data.len();
+                let sent = connection.send_message(NOW, stream, false, &mut data);
+                if sent == Ok(false) {
+                    self.rest = Some(data);
+                }
+                // A compressed message is one allocation, of which a part may be unsent: zeros are small.
+                self.pinned += if self.deflate.is_some() { 64 + before / 100 } else { 0 };
+            }
+        }
+    }
+}
