@@ -2,6 +2,7 @@
 
 mod process;
 
+use portcullis_testing::needs;
 use process::{Finished, Program, RUNTIMES, get, run, wait};
 use rustix::process::Signal;
 use std::fs;
@@ -376,8 +377,7 @@ fn each_close_is_logged_with_its_reason_if_that_is_asked_for() {
 
 #[test]
 fn curl_gets_what_it_asks_for() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("curl is missing: not tried");
+    if !needs("curl", "apt-get install curl") {
         return;
     }
     let program = Program::start(&["--listen", "127.0.0.1:0"], 1);

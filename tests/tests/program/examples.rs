@@ -2,7 +2,9 @@
 //! simulation has to play the same for the same seed.
 
 use crate::support::{Client, PATIENCE, Program, SLACK, assert_about, example};
+use portcullis_testing::skip;
 use std::io::Read;
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tungstenite::Message;
@@ -27,9 +29,29 @@ fn epoll() {
 #[cfg(target_os = "linux")]
 #[test]
 fn uring() {
+    if !has_io_uring() {
+        return;
+    }
     serves("uring");
     gives_up("uring");
     crowd("uring");
+}
+
+/// Whether the kernel lets this process use io_uring, as many containers do not; if not, says that the
+/// test is skipped.
+#[cfg(target_os = "linux")]
+fn has_io_uring() -> bool {
+    // An address that is taken: what it says of that comes after it has made its ring.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let output = Command::new(example("uring")).arg(address).output().expect("it starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    let refused = ["PermissionDenied", "Unsupported", "OutOfMemory"];
+    let is_there = !refused.iter().any(|kind| error.contains(kind));
+    if !is_there {
+        skip("io_uring is not allowed here; to allow it: sysctl kernel.io_uring_disabled=0");
+    }
+    is_there
 }
 
 /// Does what it should for those who behave.

@@ -2,6 +2,8 @@
 
 use crate::place::{Place, Transport};
 use crate::trust;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -153,9 +155,11 @@ impl Program {
         kib * 1024
     }
 
+    /// Sends it a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(done.expect("kill runs").success());
+        let process = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        let signal: Signal = format!("SIG{name}").parse().expect("a signal");
+        kill(process, signal).expect("it runs");
     }
 
     /// Waits until it has ended by itself; its exit code.

@@ -1,8 +1,9 @@
 //! TLS: rows 31, 32 and 34 to 36 of the attack table, and what clients that nobody here wrote make of it.
 
-use crate::clients::curl;
+use crate::clients::{curl, has_curl};
 use crate::place::{Place, tests};
 use crate::support::{Client, PATIENCE, Program, SLACK, assert_about};
+use portcullis_testing::needs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,6 +26,12 @@ tests! {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Whether openssl is there; if not, says that the test is skipped.
+#[track_caller]
+fn has_openssl() -> bool {
+    needs("openssl", "apt-get install openssl")
+}
+
 /// What `openssl s_client` prints, given what it sends.
 fn s_client(program: &Program, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new("openssl")
@@ -34,7 +41,7 @@ fn s_client(program: &Program, arguments: &[&str], input: &str) -> String {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("openssl is installed");
+        .expect("openssl starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(input.as_bytes()).expect("it reads");
     // It ends when the server closes; what it still reads from here it would send.
@@ -49,6 +56,9 @@ const GET_AND_CLOSE: &str = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close
 // ---- clients ---------------------------------------------------------------------------------------
 
 fn curl_gets_and_sends_with_both_versions(place: Place) {
+    if !has_curl() {
+        return;
+    }
     let program = Program::with(place, &[]);
     let content: Vec<u8> = (0..3_000_000).map(|place| b'a' + (place % 23) as u8).collect();
     for version in ["1.2", "1.3"] {
@@ -69,6 +79,9 @@ fn curl_gets_and_sends_with_both_versions(place: Place) {
 }
 
 fn openssl_shakes_hands_and_agrees_on_the_protocol(place: Place) {
+    if !has_openssl() {
+        return;
+    }
     let program = Program::with(place, &[]);
     for (version, named) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let arguments = [version, "-alpn", "h3,http/1.1"];
@@ -84,6 +97,9 @@ fn openssl_shakes_hands_and_agrees_on_the_protocol(place: Place) {
 
 #[test]
 fn openssl_resumes_sessions() {
+    if !has_openssl() {
+        return;
+    }
     let program = Program::with(Place::USUAL.tls(), &[]);
     let folder = TempDir::new().expect("a folder");
     for version in ["-tls1_2", "-tls1_3"] {
@@ -98,6 +114,9 @@ fn openssl_resumes_sessions() {
 
 #[test]
 fn openssl_may_not_renegotiate() {
+    if !has_openssl() {
+        return;
+    }
     let program = Program::with(Place::USUAL.tls(), &["keep_alive_timeout=2s"]);
     // A line of nothing but R asks for it.
     let said = s_client(&program, &["-tls1_2"], "R\n");
