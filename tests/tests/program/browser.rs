@@ -179,7 +179,7 @@ fn the_page_and_its_websocket_work(place: Place) {
         page.wait_for("closed with 1001 ").await;
     });
     if done {
-        assert_eq!(program.wait().0, Some(0));
+        assert_eq!(program.wait(), Some(0));
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn has_curl() -> bool {
 /// What curl prints, given what it sends.
 pub(crate) fn curl(arguments: &[&str], input: &[u8]) -> String {
     let mut child = Command::new("curl")
-        .args(["-sS", "--insecure", "--max-time", "20"])
+        .args(["-sS", "--insecure", "--max-time", "600"])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

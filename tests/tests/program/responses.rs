@@ -1,9 +1,9 @@
 //! Attacks on answers: rows 25 to 30 of the attack table.
 
 use crate::place::{Place, Transport, tests};
-use crate::support::{Program, SLACK};
+use crate::support::Program;
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 tests! {
     everywhere:
@@ -19,7 +19,10 @@ tests! {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn an_answer_that_nobody_reads_is_paused_then_given_up(place: Place) {
-    let program = Program::with(place, &["response_grace=1s", "send_buffer_limit=16KiB"]);
+    let program = Program::with(
+        place,
+        &["response_grace=1s", "response_silence=1s", "send_buffer_limit=16KiB"],
+    );
     let mut client = program.connect();
     client.send("GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
     std::thread::sleep(SECOND / 2);
@@ -37,12 +40,11 @@ fn an_answer_that_is_read_too_slowly_is_given_up(place: Place) {
     // Little room in between, so that slow reading is slow taking.
     socket2::SockRef::from(&client.stream).set_recv_buffer_size(4096).expect("it can be set");
     client.send("GET /bytes/100000000 HTTP/1.1\r\nHost: a\r\n\r\n");
-    let start = Instant::now();
     client.shake_hands();
     let mut bytes = [0; 1000];
+    // Over before it has all of it, at a fifth of the rate: that would take an hour and a half.
     while client.stream.read(&mut bytes).is_ok_and(|count| count > 0) {
         std::thread::sleep(Duration::from_millis(50));
-        assert!(start.elapsed() < Duration::from_secs(15), "still served");
     }
     program.wait_for("the reason is told", |status| status["closes"]["response"] == 1);
 }
@@ -51,6 +53,7 @@ fn a_reader_that_keeps_up_gets_it_all(place: Place) {
     let program = Program::with(place, &["response_grace=500ms", "response_rate=10000"]);
     let mut client = program.connect();
     client.send("GET /bytes/3000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    // What it takes between two pauses pays for 26 seconds: it keeps up on any machine.
     for _ in 0..20 {
         std::thread::sleep(Duration::from_millis(100));
         // 64 KiB, also over TLS: with less the kernel would tell the server of it too seldom.
@@ -65,8 +68,7 @@ fn server_sent_events_live_while_there_is_nothing_to_say(place: Place) {
     let settings =
         ["response_grace=200ms", "keep_alive_timeout=200ms", "request_head_timeout=200ms"];
     let program = Program::with(place, &settings);
-    let mut client = program.connect();
-    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = program.begun("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut seen = String::new();
     while !seen.contains("data: 3\n\n") {
         seen += &client.take_line();
@@ -82,7 +84,7 @@ fn a_half_closed_client_is_answered(place: Place) {
     client.finish_sending();
     assert_eq!(client.answer().status, 200);
     assert_eq!(client.answer().text(), "Hello, world!");
-    assert!(client.closed_after() < SLACK);
+    client.wait_until_closed();
 }
 
 fn a_thinking_handler_is_waited_for(place: Place) {
@@ -93,8 +95,8 @@ fn a_thinking_handler_is_waited_for(place: Place) {
         "response_grace=200ms",
     ];
     let program = Program::with(place, &settings);
-    let mut client = program.connect();
-    assert_eq!(client.get("/slow/2000").status, 200);
+    let mut client = program.begun("GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn http_1_0_is_answered_until_close() {
     client.send("GET /bytes/10 HTTP/1.0\r\n\r\n");
     let answer = client.answer();
     assert!(answer.has_field("connection: close"));
-    assert!(client.closed_after() < SLACK);
+    client.wait_until_closed();
     let mut client = program.connect();
     client.send("GET /bytes/10 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert!(client.answer().has_field("connection: keep-alive"));

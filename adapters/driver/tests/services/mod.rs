@@ -32,8 +32,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything here should take, on a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Ends a wait for what never comes. It is no measure: whatever does come may take its time, on a
+/// machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -413,20 +414,22 @@ fn what_waits_for_the_peer_ends_on_time() {
     let stats = Arc::new(Stats::new());
     let server = server(listener, Arc::new(brief.expect("valid")), OnTheSpot);
     start_server(server.stats(stats.clone()));
-    let silent = connect(address);
-    let mut slow = connect(address);
-    slow.write_all(b"GET / HTTP/1.1\r\nHost: ").expect("it reads");
-    let mut reads_nothing = connect(address);
-    let large = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
-    reads_nothing.write_all(large.repeat(20).as_bytes()).expect("it reads");
+    let large = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
+    let requests = ["", "GET / HTTP/1.1\r\nHost: ", &large];
     let start = Instant::now();
+    let mut clients = Vec::new();
     let closes = |reason| stats.snapshot().closes.iter().any(|(label, _)| *label == reason);
     while !["keep_alive", "request_head", "response"].into_iter().all(closes) {
         assert!(start.elapsed() < PATIENCE, "{:?}", stats.snapshot());
-        thread::yield_now();
+        // On a machine that is busy a request may be sent too late: then it is the next one's turn.
+        for request in requests {
+            let mut client = connect(address);
+            let _ = client.write_all(request.as_bytes());
+            clients.push(client);
+        }
+        thread::sleep(timeout / 2);
     }
-    assert!(start.elapsed() + Duration::from_millis(50) >= timeout, "{:?}", start.elapsed());
-    drop((silent, slow, reads_nothing));
+    assert!(start.elapsed() >= timeout, "{:?}", start.elapsed());
 }
 
 #[test]
