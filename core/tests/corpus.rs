@@ -2,12 +2,14 @@
 
 mod play;
 
+use portcullis_testing::watched;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Plays each file of a target's corpus, and names those that fail.
 fn replay(target: &str, play: impl Fn(&[u8])) {
+    let _watched = watched();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let files = fs::read_dir(&folder).expect("the corpus is part of the repository");
     let (mut played, mut failed) = (0, Vec::new());

@@ -4,6 +4,7 @@ mod play;
 
 use play::{Manner, Told, compare, cuts, pure, session, settings, told};
 use portcullis::{CloseReason, Config, Connection, Event, Misuse, Refusal, Tick};
+use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -132,6 +133,7 @@ proptest! {
     /// Deadline, memory, nothing lost, reason.
     #[test]
     fn sessions_keep_the_invariants(bytes in vec(any::<u8>(), 0..400)) {
+        let _watched = watched();
         session(&bytes, None);
     }
 }
@@ -141,16 +143,19 @@ proptest! {
 
     #[test]
     fn the_same_calls_give_the_same_results(bytes in vec(any::<u8>(), 0..300)) {
+        let _watched = watched();
         pure(&bytes);
     }
 
     #[test]
     fn cuts_of_anything_make_no_difference(bytes in vec(any::<u8>(), 0..120)) {
+        let _watched = watched();
         cuts(&bytes);
     }
 
     #[test]
     fn cuts_of_nearly_valid_requests_make_no_difference(wire in nearly_valid(), seed: u8) {
+        let _watched = watched();
         compare(&Arc::new(Config::default()), Manner::PLAIN, &wire, seed);
         compare(&settings::tiny(), Manner { early: true, ..Manner::PLAIN }, &wire, seed);
     }
@@ -158,6 +163,7 @@ proptest! {
     /// Each request is delivered once, whole, and as it was meant.
     #[test]
     fn valid_requests_are_delivered(requests in vec(valid(), 1..5)) {
+        let _watched = watched();
         let mut wire = Vec::new();
         requests.iter().for_each(|request| request.write(&mut wire));
         let seen = told(&Arc::new(Config::default()), Manner::PLAIN, &wire);

@@ -11,6 +11,7 @@ use play::frames::{self, FIN, HANDSHAKE, PING};
 use play::settings;
 use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
 use portcullis::{BodyLength, CloseReason, Config, Connection, Event, Status, StreamId, Tick};
+use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::mem::size_of;
@@ -415,6 +416,7 @@ proptest! {
         chunk in proptest::option::of(1..9000_usize),
         turns in vec(turn(), 1..60),
     ) {
+        let _watched = watched();
         let config = settings::narrow();
         let limit = config.receive_buffer_limit() as usize;
         let content: Vec<u8> = (0..length).map(|place| (place % 251) as u8).collect();
@@ -637,12 +639,14 @@ proptest! {
     /// Whatever was played, the connection's figure is the allocator's.
     #[test]
     fn any_session_is_told_exactly(bytes in vec(any::<u8>(), 0..300)) {
+        let _watched = watched();
         play::session(&bytes, Some(weigh));
     }
 
     /// The same, of a websocket.
     #[test]
     fn any_session_of_a_websocket_is_told_exactly(bytes in vec(any::<u8>(), 0..300)) {
+        let _watched = watched();
         play::websocket(&bytes, Some(weigh));
     }
 }

@@ -13,6 +13,7 @@ use play::{
 };
 use portcullis::websocket::DeflateSettings;
 use portcullis::{CloseReason, Config, Timer};
+use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ proptest! {
     /// Deadline, memory, nothing lost, reason.
     #[test]
     fn sessions_keep_the_invariants(bytes in vec(any::<u8>(), 0..300)) {
+        let _watched = watched();
         websocket(&bytes, None);
     }
 }
@@ -36,11 +38,13 @@ proptest! {
 
     #[test]
     fn the_same_calls_give_the_same_results(bytes in vec(any::<u8>(), 0..300)) {
+        let _watched = watched();
         websocket_pure(&bytes);
     }
 
     #[test]
     fn cuts_of_anything_make_no_difference(bytes in vec(any::<u8>(), 0..80)) {
+        let _watched = watched();
         websocket_cuts(&bytes);
     }
 }
@@ -131,6 +135,7 @@ proptest! {
         least in prop::sample::select(&[0, 256, usize::MAX][..]),
         server_takeover: bool,
     ) {
+        let _watched = watched();
         let settings = DeflateSettings {
             client_takeover: true,
             server_takeover,
@@ -172,6 +177,7 @@ proptest! {
         pieces: bool,
         seed: u8,
     ) {
+        let _watched = watched();
         let mut wire = HANDSHAKE.to_vec();
         let mut context = compressor();
         messages.iter().for_each(|message| message.write(&mut context, &mut wire));
@@ -190,6 +196,7 @@ proptest! {
         pieces: bool,
         place: prop::sample::Index,
     ) {
+        let _watched = watched();
         let mut wire = HANDSHAKE.to_vec();
         message.write(&mut compressor(), &mut wire);
         let begun = HANDSHAKE.len() + 1 + place.index(wire.len() - HANDSHAKE.len() - 1);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use portcullis::rustls::{SupportedProtocolVersion, version};
 use portcullis::{BodyLength, Config, Event, Misuse, Status, Timer};
+use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::io::IoSlice;
@@ -317,6 +318,7 @@ proptest! {
         reads in vec(1_usize..300, 1..8),
         one_two in any::<bool>(),
     ) {
+        let _watched = watched();
         let wire = play::stream(&bytes);
         // In plaintext that is taken for a client that begins TLS.
         prop_assume!(wire.first() != Some(&22));

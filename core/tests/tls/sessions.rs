@@ -1,6 +1,7 @@
 //! Sessions with a client whose bytes are changed: arbitrary ones, and what the fuzzer kept.
 
 use crate::mutated::session;
+use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;
@@ -15,12 +16,14 @@ proptest! {
 
     #[test]
     fn changed_bytes_break_nothing(bytes in vec(any::<u8>(), 0..200)) {
+        let _watched = watched();
         session(&bytes);
     }
 }
 
 #[test]
 fn the_corpus() {
+    let _watched = watched();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tls");
     let mut played = 0;
     for file in fs::read_dir(folder).expect("the corpus is part of the repository") {

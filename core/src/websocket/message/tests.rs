@@ -832,6 +832,8 @@ fn some_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn cuts_make_no_difference(
         frames in prop::collection::vec(some_frame(), 1..8),
