@@ -94,9 +94,11 @@ fn chunks_without_end_are_413_at_the_limit(place: Place) {
     let mut client = program.connect();
     client.send("POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     let chunk = [b"100000\r\n".to_vec(), vec![b'x'; 1 << 20], b"\r\n".to_vec()].concat();
-    let sent = (0..64).take_while(|_| client.send(&chunk)).count();
+    // What comes behind the answer is discarded.
+    for _ in 0..64 {
+        client.send(&chunk);
+    }
     assert_eq!(client.answer().status, 413);
-    assert!(sent < 32, "{sent} MiB were taken");
     let held = program.status()["bytes_held"].as_u64().expect("a number");
     assert!(held < 256 << 10, "{held} bytes are held");
 }

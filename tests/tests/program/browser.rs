@@ -138,7 +138,7 @@ impl Page {
 }
 
 fn the_page_and_its_websocket_work(place: Place) {
-    let program = Program::with(place, &[]);
+    let program = Program::with(place, &["websocket_deflate=on"]);
     let done = browse(&program, async |page| {
         assert_eq!(page.browser.title().await.expect("a title"), "portcullis");
         page.say("gr\u{fc}\u{df}e \u{20ac}").await;
@@ -185,7 +185,7 @@ fn the_page_and_its_websocket_work(place: Place) {
 
 #[test]
 fn the_websocket_works_without_compression() {
-    let program = Program::with(Place::USUAL, &["websocket_deflate=false"]);
+    let program = Program::with(Place::USUAL, &[]);
     let _ = browse(&program, async |page| {
         page.say("hello").await;
         page.wait_for("hello").await;

@@ -155,7 +155,7 @@ fn compression_is_agreed_on_if_it_is_switched_on() {
     let request = UPGRADE.replace("\r\n\r\n", offer);
     let agreed = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
         client_no_context_takeover";
-    for (settings, expected) in [(&[][..], false), (&["websocket_deflate=on"], true)] {
+    for (settings, expected) in [(&["websocket_deflate=on"][..], true), (&[], false)] {
         let program = Program::with(Place::USUAL, settings);
         let mut client = program.connect();
         client.send(&request);
@@ -208,8 +208,8 @@ fn a_message_that_is_declared_too_large_is_refused_at_once(place: Place) {
 
 #[test]
 fn a_bomb_is_refused_after_the_limits_worth() {
-    let settings = ["websocket_message_limit=1MiB", "websocket_deflate=on"];
-    let program = Program::with(Place::USUAL, &settings);
+    let program =
+        Program::with(Place::USUAL, &["websocket_message_limit=1MiB", "websocket_deflate=on"]);
     let before = program.memory();
     let mut client = program.connect();
     let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
@@ -226,7 +226,7 @@ fn a_bomb_is_refused_after_the_limits_worth() {
 }
 
 fn floods_end_and_others_go_on(place: Place) {
-    let program = Program::with(place, &[]);
+    let program = Program::with(place, &["linger_timeout=1s"]);
     let mut healthy = open(&program);
     for flood in [frame(0x89, b""), frame(0x8a, b""), frame(0x00, b""), frame(0x00, b"x")] {
         let mut client = open(&program);
