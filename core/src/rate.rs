@@ -156,6 +156,11 @@ impl Rate {
         };
     }
 
+    /// Whether the peer has moved anything.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.silent_until != Tick::NEVER
+    }
+
     /// When the peer has fallen behind, if `ahead` bytes that have come are as good as content;
     /// meaningful while waiting.
     pub(crate) fn deadline(&self, minimum: MinimumRate, ahead: usize) -> Tick {

@@ -750,6 +750,18 @@ fn the_wait_for_a_close_begins_when_ours_is_flushed() {
 }
 
 #[test]
+fn what_came_with_the_beginning_of_a_message_pays_for_the_rest() {
+    let mut echo = Echo::open(without_pings());
+    // A whole fragment in one read: 2,400 bytes, which pay for ten seconds.
+    echo.receive(at(0), &frame(TEXT & 0x7f, &[b'x'; 2400]));
+    assert_eq!(echo.deadline(), Some((12_000, Timer::WebSocketMessage)));
+    // The next message has to pay for itself.
+    echo.receive(at(11_000), &frame(0x80, b""));
+    echo.receive(at(20_000), &frame(TEXT & 0x7f, b"hello"));
+    assert_eq!(echo.deadline(), Some((25_000, Timer::WebSocketMessage)));
+}
+
+#[test]
 fn a_message_that_begins_behind_a_whole_one_has_its_own_grace() {
     let mut echo = Echo::open(without_pings());
     let message = frame(TEXT, b"hello");

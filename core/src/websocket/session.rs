@@ -234,6 +234,7 @@ impl Session {
         if !self.receiver.is_in_message() {
             // What has begun behind a whole message, or a whole ping, is a wait of its own.
             common.timers.stop(Timer::WebSocketMessage);
+            self.upload = message_guard(common);
         }
         match step {
             message::Step::Message { text, at } => {
@@ -475,15 +476,14 @@ impl Session {
         set(common, Timer::WebSocketIdle, idle_until.filter(|_| hears));
         let is_owed = self.receiver.awaits_more() || !nothing_held || common.has_partial_record();
         if hears && is_owed {
-            if !common.timers.is_set(Timer::WebSocketMessage) {
-                self.upload = message_guard(common);
-                self.upload.resume(common.now);
-            }
+            // What of it came with its beginning has paid already.
+            self.upload.resume(common.now);
             let minimum = common.config.request_body_minimum();
             let deadline = self.upload.deadline(minimum, common.ahead());
             common.timers.set(Timer::WebSocketMessage, deadline);
-        } else {
+        } else if common.timers.is_set(Timer::WebSocketMessage) || self.upload.is_heard() {
             common.timers.stop(Timer::WebSocketMessage);
+            self.upload = message_guard(common);
         }
     }
 
