@@ -12,16 +12,21 @@
 //! | [`websocket`] | deadline, memory, nothing lost, reason; on a websocket, most of the time |
 //! | [`websocket_pure`] | pure |
 //! | [`websocket_cuts`] | cuts |
+//! | [`alive()`] | alive: requests and websockets, with and without TLS |
 
 // Each of the programs that include this module uses a part of it.
 #![allow(dead_code, unused_imports)]
 
 mod action;
+mod alive;
 mod answers;
+mod chance;
 mod eager;
 mod echo;
 pub(crate) mod frames;
+pub(crate) mod link;
 mod model;
+mod peer;
 mod player;
 pub(crate) mod readback;
 pub(crate) mod settings;
@@ -30,6 +35,7 @@ mod source;
 mod speak;
 mod wire;
 
+pub(crate) use alive::alive;
 pub(crate) use eager::{Manner, Told, compare, told};
 pub(crate) use echo::{Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone};
 pub(crate) use model::unsent;

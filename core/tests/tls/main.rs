@@ -11,6 +11,7 @@
 //! | `live` | records in parts: what counts as a sign of life, and what pays |
 //! | `bounds` | the memory bound of any configuration, clients with certificates |
 //! | `memory` | what an idle connection owns, by the allocator's count |
+//! | `alive`, `link` | a live peer over TLS |
 //! | `sessions` | arbitrary sessions with bytes changed on the way, also those of the fuzzer |
 #![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 
@@ -26,11 +27,12 @@ use portcullis::rustls::crypto::aws_lc_rs as provider;
 #[cfg(not(feature = "aws-lc-rs"))]
 use portcullis::rustls::crypto::ring as provider;
 
-mod bounds;
+mod alive;
 mod data;
 mod ends;
 mod floods;
 mod handshake;
+mod link;
 mod live;
 mod memory;
 mod mutated;

@@ -1,10 +1,12 @@
 //! Sessions with a client whose bytes are changed: arbitrary ones, and what the fuzzer kept.
 
+use crate::alive::life;
 use crate::mutated::session;
 use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 proptest! {
@@ -21,14 +23,39 @@ proptest! {
     }
 }
 
-#[test]
-fn the_corpus() {
+/// Plays each file of a target's corpus.
+fn replay(target: &str, play: impl Fn(&[u8])) {
     let _watched = watched();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tls");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut played = 0;
     for file in fs::read_dir(folder).expect("the corpus is part of the repository") {
-        session(&fs::read(file.expect("a readable folder").path()).expect("a readable file"));
+        play(&fs::read(file.expect("a readable folder").path()).expect("a readable file"));
         played += 1;
     }
     assert!(played >= 20, "only {played} files");
+}
+
+#[test]
+fn the_corpus() {
+    replay("tls", session);
+}
+
+#[test]
+fn the_corpus_of_live_peers() {
+    replay("alive", life);
+}
+
+/// Lives that are played.
+const LIVES: u64 = 2500;
+
+#[test]
+fn a_live_peer_is_never_closed() {
+    let _watched = watched();
+    for number in 1..=LIVES {
+        // Over TLS: whatever else the first byte says, it is odd.
+        let mut bytes = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        bytes[0] |= 1;
+        let result = catch_unwind(|| life(&bytes));
+        assert!(result.is_ok(), "in the life of {bytes:?}");
+    }
 }

@@ -1,0 +1,47 @@
+//! Choices for a long simulation: led by bytes as long as there are some, and by a generator of numbers
+//! that they have seeded afterwards.
+
+use super::source::Source;
+
+pub(crate) struct Chance<'b> {
+    source: Source<'b>,
+    state: u64,
+}
+
+impl<'b> Chance<'b> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
+        Chance { source: Source::new(bytes), state: 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    fn next(&mut self) -> u64 {
+        // splitmix64: it need not be good, but the same each time.
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15 ^ u64::from(self.source.byte()));
+        let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// One of `0..count`; 0 if there is none.
+    pub(crate) fn below(&mut self, count: u64) -> u64 {
+        self.next() % count.max(1)
+    }
+
+    /// One of `low..=high`.
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high.saturating_sub(low) + 1)
+    }
+
+    /// A size up to `most`, small ones as often as large ones.
+    pub(crate) fn size(&mut self, most: u64) -> u64 {
+        let bits = self.below(u64::from(most.max(1).ilog2()) + 2);
+        self.between(0, (1 << bits).min(most))
+    }
+
+    pub(crate) fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}

@@ -1,0 +1,493 @@
+//! A live peer: it keeps every minimum of a configuration, if only just, over a network that cuts what
+//! it sends, brings it in lumps and pauses as long as it may.
+//!
+//! In: what the connection has sent. Out: bytes for the connection, at times of its own.
+
+use super::chance::Chance;
+use super::frames::{self, BINARY, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
+use super::link::Link;
+use super::model::pattern;
+use portcullis::Config;
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+/// That nothing is going to happen.
+pub(super) const NEVER: u64 = u64::MAX;
+const SECOND: u64 = 1_000_000_000;
+/// A lump of the network.
+const LUMP: u64 = 64 << 10;
+/// More framing than there is around one unit of content.
+const FRAMING: u64 = 64;
+
+/// A minimum rate, with the grace and the silence that go with it, in nanoseconds; all of them kept
+/// with a little to spare.
+#[derive(Clone, Copy, Debug)]
+struct Minimum {
+    grace: u64,
+    silence: u64,
+    rate: u64,
+}
+
+/// What a configuration asks of a peer.
+#[derive(Clone, Copy, Debug)]
+struct Minimums {
+    handshake: u64,
+    idle: u64,
+    head: u64,
+    upload: Minimum,
+    download: Minimum,
+    ping: u64,
+    pong: u64,
+}
+
+/// Nanoseconds, with a tenth to spare.
+fn most(time: Duration) -> u64 {
+    time.as_nanos() as u64 / 10 * 9
+}
+
+impl Minimums {
+    /// With pauses of at most `haste`, which a peer may need who meets a process that stands still.
+    fn of(config: &Config, haste: u64, is_measured: bool) -> Self {
+        // Where nobody can tell what it has taken, its pauses count on either side of an answer.
+        let idle = most(config.keep_alive_timeout()) / 2;
+        let haste = if is_measured { haste } else { haste.min(idle) };
+        let most = |time: Duration| most(time).min(haste);
+        Minimums {
+            handshake: most(config.tls_handshake_timeout()),
+            idle: most(config.keep_alive_timeout()),
+            head: most(config.request_head_timeout()),
+            upload: Minimum {
+                grace: most(config.request_body_grace()),
+                silence: most(config.request_body_silence()),
+                rate: config.request_body_rate(),
+            },
+            download: Minimum {
+                grace: most(config.response_grace()),
+                silence: most(config.response_silence()),
+                rate: config.response_rate(),
+            },
+            ping: config.websocket_ping_interval().map_or(NEVER / 4, most),
+            pong: config.websocket_pong_timeout().map_or(NEVER / 4, most),
+        }
+    }
+}
+
+/// One request and its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exchange {
+    /// Bytes of content.
+    pub(super) upload: u64,
+    /// In chunks of that size, if it is not declared.
+    chunk: Option<u64>,
+    pub(super) download: u64,
+    /// The length of the answer is declared.
+    pub(super) is_declared: bool,
+    /// The answer begins before the content is complete.
+    pub(super) is_early: bool,
+    /// The request asks for a websocket, on which so many messages follow.
+    pub(super) messages: Option<u64>,
+}
+
+impl Exchange {
+    pub(super) fn choose(chance: &mut Chance<'_>, is_last: bool) -> Self {
+        let upload = if chance.one_in(3) { 0 } else { chance.size(40_000) };
+        let messages = is_last && chance.one_in(2);
+        Exchange {
+            upload: if messages { 0 } else { upload },
+            chunk: chance.one_in(2).then(|| 1 + chance.size(5_000)),
+            download: chance.size(100_000),
+            is_declared: chance.one_in(2),
+            is_early: chance.one_in(3),
+            messages: messages.then(|| chance.between(1, 12)),
+        }
+    }
+
+    /// So short that it may come byte by byte.
+    pub(super) fn is_short(&self) -> bool {
+        self.upload < 2000 && self.messages.is_none()
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let framing = match (self.messages, self.chunk, self.upload) {
+            (Some(_), ..) => return HANDSHAKE.to_vec(),
+            (_, _, 0) => return b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+            (_, Some(_), _) => "Transfer-Encoding: chunked".to_owned(),
+            (_, None, length) => format!("Content-Length: {length}"),
+        };
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n").into_bytes()
+    }
+
+    fn content(&self) -> Vec<u8> {
+        let content = pattern(0, self.upload);
+        let Some(size) = self.chunk else { return content.to_vec() };
+        let mut wire = Vec::new();
+        for chunk in content.chunks(size as usize) {
+            wire.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
+            wire.extend(chunk);
+            wire.extend(b"\r\n");
+        }
+        wire.extend(b"0\r\n\r\n");
+        wire
+    }
+}
+
+/// How a part of what it says is sent.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// Whole within this time of its first byte, in so many pieces.
+    Within(u64, u64),
+    /// At the minimum rate at least, of which so much is content.
+    Content(Minimum, u64),
+}
+
+/// A part of what it says: it becomes bytes when its turn has come.
+struct Part {
+    plaintext: Vec<u8>,
+    pace: Pace,
+    /// How long it may take to begin.
+    before: u64,
+}
+
+/// A part that is under way.
+struct Sending {
+    wire: VecDeque<u8>,
+    pace: Pace,
+    began: u64,
+    sent: u64,
+    /// Bytes per second that keep the minimum, framing included.
+    rate: u64,
+}
+
+/// Who reads: how much of what waits was taken, and since when it waits.
+struct Taking {
+    since: u64,
+    taken: u64,
+}
+
+pub(super) struct Peer<L> {
+    link: L,
+    minimums: Minimums,
+    exchanges: VecDeque<Exchange>,
+    /// Bytes that it hands to its transport at once.
+    write: usize,
+    queue: VecDeque<Part>,
+    sending: Option<Sending>,
+    taking: Option<Taking>,
+    /// What has come of the answer to the exchange at the front.
+    answer: Vec<u8>,
+    /// It has a websocket, and these messages have not come back yet.
+    echoes: Option<VecDeque<Vec<u8>>>,
+    messages: u64,
+    pub(super) send_at: u64,
+    pub(super) take_at: u64,
+}
+
+impl<L> fmt::Debug for Peer<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Peer { sending, taking, .. } = self;
+        let sending =
+            sending.as_ref().map(|it| (it.pace, it.began, it.sent, it.wire.len(), it.rate));
+        f.debug_struct("Peer")
+            .field("exchanges", &self.exchanges)
+            .field("queue", &self.queue.len())
+            .field("pace, began, sent, left, rate", &sending)
+            .field("since, taken", &taking.as_ref().map(|it| (it.since, it.taken)))
+            .field("answer", &self.answer.len())
+            .field("echoes", &self.echoes.as_ref().map(VecDeque::len))
+            .field("messages", &self.messages)
+            .field("at", &(self.send_at, self.take_at))
+            .finish()
+    }
+}
+
+impl<L: Link> Peer<L> {
+    pub(super) fn new(
+        link: L,
+        config: &Config,
+        (haste, is_measured): (u64, bool),
+        exchanges: &[Exchange],
+        chance: &mut Chance<'_>,
+    ) -> Self {
+        let mut peer = Peer {
+            link,
+            minimums: Minimums::of(config, haste, is_measured),
+            exchanges: exchanges.iter().copied().collect(),
+            // Records that bring next to nothing are a flood, at any rate.
+            write: 16 + chance.size(16_384) as usize,
+            queue: VecDeque::new(),
+            sending: None,
+            taking: None,
+            answer: Vec::new(),
+            echoes: None,
+            messages: 0,
+            send_at: NEVER,
+            take_at: NEVER,
+        };
+        peer.go_on(0, chance);
+        peer
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.exchanges.is_empty() && self.queue.is_empty() && self.sending.is_none()
+    }
+
+    /// It is between two requests, and has not begun the next one: a server may close then that has
+    /// had its answer taken by the system for long.
+    pub(super) fn is_idle(&self) -> bool {
+        self.sending.is_none() && self.echoes.is_none()
+    }
+
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.link.is_shaking_hands()
+    }
+
+    // ---- sending --------------------------------------------------------------------------------
+
+    /// Decides what is said next, if nothing is.
+    fn go_on(&mut self, now: u64, chance: &mut Chance<'_>) {
+        if self.sending.is_some() || self.send_at != NEVER {
+            return;
+        }
+        let Minimums { handshake, .. } = self.minimums;
+        let flight = self.link.flight();
+        if !flight.is_empty() {
+            let pieces = chance.between(1, 4);
+            let sending = Sending {
+                wire: flight.into(),
+                pace: Pace::Within(handshake / 4, pieces),
+                began: NEVER,
+                sent: 0,
+                rate: 0,
+            };
+            self.sending = Some(sending);
+            self.send_at = now + chance.below(handshake / 8);
+            return;
+        }
+        if self.link.is_shaking_hands() {
+            return;
+        }
+        if self.queue.is_empty() {
+            self.plan(chance);
+        }
+        if let Some(part) = self.queue.front() {
+            self.send_at = now + chance.below(part.before);
+        }
+    }
+
+    /// The part whose turn it is becomes bytes.
+    fn begin(&mut self) -> Option<Sending> {
+        let part = self.queue.pop_front()?;
+        let mut wire = Vec::new();
+        for piece in part.plaintext.chunks(self.write) {
+            wire.extend(self.link.seal(piece));
+        }
+        let rate = match part.pace {
+            Pace::Within(..) => 0,
+            Pace::Content(Minimum { rate, .. }, content) => {
+                rate * (wire.len() as u64) / content + rate / 8 + 1
+            }
+        };
+        Some(Sending { wire: wire.into(), pace: part.pace, began: NEVER, sent: 0, rate })
+    }
+
+    /// The next request, if the last one is answered; or the next message.
+    fn plan(&mut self, chance: &mut Chance<'_>) {
+        let Minimums { idle, head, upload, ping, pong, .. } = self.minimums;
+        let Some(exchange) = self.exchanges.front() else { return };
+        if let Some(echoes) = &mut self.echoes {
+            if self.messages == 0 {
+                return;
+            }
+            self.messages -= 1;
+            let message = pattern(0, 2 + chance.size(40_000)).to_vec();
+            let silence = upload.silence.min(ping + pong);
+            let pace = match message.len() as u64 {
+                length @ 200.. => Pace::Content(Minimum { silence, ..upload }, length),
+                _ => Pace::Within(upload.grace.min(silence), chance.between(1, 3)),
+            };
+            let mut plaintext = Vec::new();
+            let fragment = 1 + chance.between(message.len() as u64 / 8, 70_000) as usize;
+            let last = message.len().div_ceil(fragment) - 1;
+            for (place, payload) in message.chunks(fragment).enumerate() {
+                let first = if place == 0 { BINARY } else { CONTINUATION };
+                let fin = if place == last { FIN } else { 0 };
+                frames::put(&mut plaintext, fin | first, [1, 2, 3, 4], payload);
+            }
+            echoes.push_back(message);
+            let before = if chance.one_in(4) { 3 * ping.min(100 * SECOND) } else { SECOND / 8 };
+            self.queue.push_back(Part { plaintext, pace, before });
+        } else if self.answer.is_empty() && self.messages == 0 {
+            // Until the answer is complete nothing else is said.
+            self.messages = 1;
+            let (pieces, plaintext) = (chance.between(1, 5), exchange.head());
+            let pace = Pace::Within(head, pieces);
+            self.queue.push_back(Part { plaintext, pace, before: idle });
+            if exchange.upload > 0 {
+                let pace = Pace::Content(upload, exchange.upload);
+                let plaintext = exchange.content();
+                self.queue.push_back(Part { plaintext, pace, before: upload.grace });
+            }
+        }
+    }
+
+    /// The next bytes that the network brings to the connection.
+    pub(super) fn send(&mut self, now: u64, chance: &mut Chance<'_>) -> Vec<u8> {
+        self.send_at = NEVER;
+        if self.sending.is_none() {
+            self.sending = self.begin();
+        }
+        let Some(sending) = &mut self.sending else { return Vec::new() };
+        if sending.began == NEVER {
+            sending.began = now;
+        }
+        let left = sending.wire.len() as u64;
+        let (count, pause) = match sending.pace {
+            Pace::Within(time, pieces) => {
+                let count = (sending.sent + left).div_ceil(pieces);
+                (count, chance.below(time / pieces))
+            }
+            Pace::Content(minimum, _) => {
+                let pause = chance.size(minimum.silence);
+                // What it sends now pays for the pause behind it; what came before it was grace.
+                let time = u128::from(now - sending.began + minimum.grace + pause);
+                let owed = (time * u128::from(sending.rate) / u128::from(SECOND)) as u64;
+                let owed = (owed + FRAMING).saturating_sub(sending.sent);
+                (owed.max(chance.size(LUMP)), pause)
+            }
+        };
+        let count = count.clamp(1, left.max(1)).min(left);
+        sending.sent += count;
+        let bytes = sending.wire.drain(..count as usize).collect();
+        if sending.wire.is_empty() {
+            self.sending = None;
+            self.go_on(now, chance);
+        } else {
+            self.send_at = now + pause;
+        }
+        bytes
+    }
+
+    // ---- taking ---------------------------------------------------------------------------------
+
+    /// Something waits for it, or nothing.
+    pub(super) fn waiting(&mut self, waits: bool, now: u64, chance: &mut Chance<'_>) {
+        match (&self.taking, waits) {
+            (None, true) => {
+                self.taking = Some(Taking { since: now, taken: 0 });
+                let Minimum { grace, silence, .. } = self.minimums.download;
+                self.take_at = now + chance.size(self.patience(grace.min(silence)));
+            }
+            (Some(_), false) => (self.taking, self.take_at) = (None, NEVER),
+            _ => {}
+        }
+    }
+
+    /// How long it may take nothing: not so long that a handshake or a pong is late.
+    fn patience(&self, most: u64) -> u64 {
+        match (&self.echoes, self.link.is_shaking_hands()) {
+            (_, true) => most.min(self.minimums.handshake / 8).min(self.minimums.idle / 4),
+            (Some(_), _) => most.min(self.minimums.pong / 3),
+            _ => most,
+        }
+    }
+
+    /// How much it takes of what waits.
+    pub(super) fn take(&mut self, waits: u64, now: u64, chance: &mut Chance<'_>) -> u64 {
+        let Minimum { silence, rate, .. } = self.minimums.download;
+        let pause = chance.size(self.patience(silence));
+        let Some(taking) = &mut self.taking else { return 0 };
+        let paid_after = |taken: u64| {
+            let time = u128::from(taken) * u128::from(SECOND) / u128::from(rate);
+            taking.since.saturating_add(u64::try_from(time).unwrap_or(NEVER))
+        };
+        let time = u128::from(now + pause - taking.since);
+        let owed = (time * u128::from(rate) / u128::from(SECOND)) as u64 + 1;
+        let owed = owed.saturating_sub(taking.taken).max(chance.size(LUMP));
+        let count = owed.clamp(1, waits);
+        taking.taken += count;
+        // If there is not enough to take, it comes back the sooner.
+        let paid = paid_after(taking.taken).max(now);
+        self.take_at = (now + pause).min(paid);
+        count
+    }
+
+    /// These bytes have reached it.
+    pub(super) fn hear(&mut self, bytes: &[u8], now: u64, chance: &mut Chance<'_>) {
+        let plaintext = self.link.open(bytes);
+        self.answer.extend(plaintext);
+        while self.understand(chance) {}
+        self.go_on(now, chance);
+    }
+
+    /// Takes the next thing off what it was answered; false if it is not complete.
+    fn understand(&mut self, chance: &mut Chance<'_>) -> bool {
+        if self.echoes.is_some() {
+            return self.frame(chance);
+        }
+        let Some(exchange) = self.exchanges.front() else {
+            assert!(self.answer.is_empty(), "more than was asked for");
+            return false;
+        };
+        let Some(end) = self.answer.windows(4).position(|it| it == b"\r\n\r\n") else {
+            return false;
+        };
+        if let Some(messages) = exchange.messages {
+            assert!(self.answer.starts_with(b"HTTP/1.1 101 "));
+            self.answer.drain(..end + 4);
+            (self.echoes, self.messages) = (Some(VecDeque::new()), messages);
+            return true;
+        }
+        let content = &self.answer[end + 4..];
+        let whole = match exchange.is_declared {
+            true => content.len() as u64 == exchange.download,
+            false => content.ends_with(b"0\r\n\r\n"),
+        };
+        if whole {
+            assert!(self.answer.starts_with(b"HTTP/1.1 200 "));
+            self.answer.clear();
+            self.messages = 0;
+            self.exchanges.pop_front();
+        }
+        false
+    }
+
+    fn frame(&mut self, chance: &mut Chance<'_>) -> bool {
+        let (length, head) = match *self.answer.as_slice() {
+            [_, 126, high, low, ..] => (u16::from_be_bytes([high, low]) as usize, 4),
+            [_, length @ 0..126, ..] => (usize::from(length), 2),
+            [_, 127, _, _, _, _, a, b, c, d, ..] => (u32::from_be_bytes([a, b, c, d]) as usize, 10),
+            _ => return false,
+        };
+        if self.answer.len() < head + length {
+            return false;
+        }
+        let first = self.answer[0];
+        let payload: Vec<u8> = self.answer.drain(..head + length).skip(head).collect();
+        let echoes = self.echoes.as_mut().expect("it has a websocket");
+        if first == PING {
+            let (mut plaintext, grace) = (Vec::new(), self.minimums.upload.grace);
+            let pong = grace.min(self.minimums.pong / 4);
+            frames::put(&mut plaintext, PONG, [4, 3, 2, 1], &payload);
+            let pace = Pace::Within(pong, chance.between(1, 3));
+            self.queue.push_front(Part { plaintext, pace, before: pong });
+            if self.sending.is_none() {
+                // It goes before the message that was to come next.
+                self.send_at = NEVER;
+            }
+            return true;
+        }
+        assert!(matches!(first & 0x7f, BINARY | CONTINUATION), "a frame of {first:#x}");
+        let expected = echoes.front_mut().expect("nothing but what was sent comes back");
+        assert!(expected.starts_with(&payload), "it comes back as it was sent");
+        expected.drain(..payload.len());
+        if first & FIN != 0 {
+            assert!(expected.is_empty());
+            echoes.pop_front();
+        }
+        if echoes.is_empty() && self.messages == 0 {
+            self.exchanges.pop_front();
+        }
+        true
+    }
+}
