@@ -168,6 +168,8 @@ struct Taking {
 pub(super) struct Peer<L> {
     link: L,
     minimums: Minimums,
+    /// The server can tell what it has taken. Else it sees whole lumps go.
+    is_measured: bool,
     exchanges: VecDeque<Exchange>,
     /// Bytes that it hands to its transport at once.
     write: usize,
@@ -212,6 +214,7 @@ impl<L: Link> Peer<L> {
         let mut peer = Peer {
             link,
             minimums: Minimums::of(config, haste, is_measured),
+            is_measured,
             exchanges: exchanges.iter().copied().collect(),
             // Records that bring next to nothing are a flood, at any rate.
             write: 16 + chance.size(16_384) as usize,
@@ -404,7 +407,7 @@ impl<L: Link> Peer<L> {
         let time = u128::from(now + pause - taking.since);
         let owed = (time * u128::from(rate) / u128::from(SECOND)) as u64 + 1;
         let owed = owed.saturating_sub(taking.taken).max(chance.size(LUMP));
-        let count = owed.clamp(1, waits);
+        let count = if self.is_measured { owed.clamp(1, waits) } else { waits };
         taking.taken += count;
         // If there is not enough to take, it comes back the sooner.
         let paid = paid_after(taking.taken).max(now);
