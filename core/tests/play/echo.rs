@@ -113,7 +113,7 @@ pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Opti
 /// Plays `wire` in all the ways of [`each_cut`]. What of a message in pieces comes before a mistake
 /// does depend on the cuts, and is not compared.
 pub(crate) fn compare_websocket(config: &Arc<Config>, echo: &Echo, wire: &[u8], seed: u8) {
-    each_cut(wire, seed, 20, |next| {
+    each_cut(wire, seed, |next| {
         let mut heard = heard(config, echo, wire, next);
         if let CloseReason::Violation(_) = heard.reason {
             heard.told.retain(|told| !matches!(told, Told::Pieces { last: false, .. }));
