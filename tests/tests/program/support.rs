@@ -83,6 +83,9 @@ impl Program {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
         command.args(["-c", &script]).arg(&*BINARY).args(["--runtime", place.runtime.name()]);
+        for setting in CALM {
+            command.args(["--set", setting]);
+        }
         Self::start(command)
     }
 
