@@ -28,6 +28,7 @@ use portcullis::rustls::crypto::aws_lc_rs as provider;
 use portcullis::rustls::crypto::ring as provider;
 
 mod alive;
+mod bounds;
 mod data;
 mod ends;
 mod floods;
