@@ -252,6 +252,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Does what can be done now; true if there may be more.
+    #[inline(always)]
     fn round(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
         let mut moved = self.connection.has_events() && self.resume(cx, now);
         let reads = self.connection.wants_read();
@@ -312,6 +313,13 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         self.connection.tick(now);
         R::yield_now(cx);
         Poll::Pending
+    }
+
+    /// The same where that is rare, so that the code is not there twice.
+    #[cold]
+    #[inline(never)]
+    fn attend_again(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> Poll<()> {
+        self.attend(cx, now, scratch)
     }
 
     /// Others have their turn before this is done with what there is to do. The peer is not charged for

@@ -55,7 +55,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             self.connection.abort(now, CloseReason::MadeRoom);
         }
         loop {
-            if self.attend(cx, now, scratch).is_ready() {
+            if self.attend_again(cx, now, scratch).is_ready() {
                 return Poll::Ready(());
             }
             // A peer that does not even take the end is not waited for.
