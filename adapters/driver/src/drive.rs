@@ -252,7 +252,6 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Does what can be done now; true if there may be more.
-    #[inline(always)]
     fn round(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
         let mut moved = self.connection.has_events() && self.resume(cx, now);
         let reads = self.connection.wants_read();
@@ -278,7 +277,6 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Goes round until there is nothing left to do now.
-    #[inline(always)]
     fn attend(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> Poll<()> {
         for _ in 0..ROUNDS {
             let goes_on = self.round(cx, now, scratch);
@@ -313,13 +311,6 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         self.connection.tick(now);
         R::yield_now(cx);
         Poll::Pending
-    }
-
-    /// The same where that is rare, so that the code is not there twice.
-    #[cold]
-    #[inline(never)]
-    fn attend_again(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> Poll<()> {
-        self.attend(cx, now, scratch)
     }
 
     /// Others have their turn before this is done with what there is to do. The peer is not charged for
@@ -410,14 +401,17 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Does what there is to do, with what is the thread's.
-    #[inline(always)]
     fn take_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
         scratch::with(|scratch| {
             scratch.lend(&mut self.connection);
-            let mut polled = self.attend(cx, now, scratch);
-            if polled.is_pending() && self.shared.admission.asks() {
-                polled = self.make_room(cx, now, scratch);
-            }
+            let mut leaves = false;
+            let polled = loop {
+                let polled = self.attend(cx, now, scratch);
+                let asked = polled.is_pending() && self.shared.admission.asks();
+                if !asked || !self.make_room(now, &mut leaves) {
+                    break polled;
+                }
+            };
             scratch.take_back(&mut self.connection);
             self.count(now);
             polled
@@ -469,9 +463,14 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
         self.exchange.woken(now);
         self.drained = false;
         let this = &mut *self;
-        match guarded(|| this.take_turn(cx, now)) {
-            Some(polled) => polled,
-            None => this.recover(cx, now),
+        let mut panics = 0;
+        loop {
+            if let Some(polled) = guarded(|| this.take_turn(cx, now)) {
+                return polled;
+            }
+            if !this.recovers(now, &mut panics) {
+                return Poll::Ready(());
+            }
         }
     }
 }

@@ -1,34 +1,21 @@
 //! Getting over a panic of the application's: its request is answered for, and the connection ends.
 
 use super::Drive;
-use crate::guard::guarded;
 use crate::runtime::Runtime;
-use crate::scratch;
 use crate::service::Service;
 use portcullis::{CloseReason, Tick};
-use std::task::{Context, Poll};
 
 impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
-    /// Goes on behind a panic. What was read and not looked at is held, as behind any turn.
+    /// Whether there is a way to go on behind a panic, one of so many within a poll. What was read and
+    /// not looked at is held, as behind any turn.
     #[cold]
-    pub(super) fn recover(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
-        self.exchange.panicked(now, &mut self.connection);
-        for _ in 0..2 {
-            if let Some(polled) = guarded(|| self.take_turn_again(cx, now)) {
-                return polled;
-            }
+    pub(super) fn recovers(&mut self, now: Tick, panics: &mut u32) -> bool {
+        *panics += 1;
+        match *panics {
+            1 => self.exchange.panicked(now, &mut self.connection),
             // A second one is not answered for.
-            self.connection.abort(now, CloseReason::Aborted);
+            _ => self.connection.abort(now, CloseReason::Aborted),
         }
-        Poll::Ready(())
-    }
-
-    fn take_turn_again(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
-        scratch::with(|scratch| {
-            let polled = self.attend_again(cx, now, scratch);
-            scratch.take_back(&mut self.connection);
-            self.count(now);
-            polled
-        })
+        *panics < 3
     }
 }

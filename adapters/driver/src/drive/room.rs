@@ -3,10 +3,8 @@
 use super::Drive;
 use crate::admission::Standing;
 use crate::runtime::Runtime;
-use crate::scratch::Scratch;
 use crate::service::Service;
 use portcullis::{CloseReason, Phase, Status, Tick};
-use std::task::{Context, Poll};
 
 impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     /// What the connection would lose by leaving now; nothing is said of one that is busy.
@@ -37,29 +35,21 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         connection.is_half_closed() && self.exchange.is_busy() && !connection.wants_write()
     }
 
-    /// Leaves if it was asked to and stands so that it may.
+    /// Begins to leave if it was asked to and stands so that it may; true if it does.
     #[cold]
-    pub(super) fn make_room(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Tick,
-        scratch: &mut Scratch,
-    ) -> Poll<()> {
-        // A peer that sends something just now is not to lose its answer.
-        let silent = self.exchange.allowance.is_untouched();
-        let standing = self.standing().filter(|it| silent || *it != Standing::Lingering);
-        if !self.membership.has_to_leave(&self.shared, standing, now) {
-            return Poll::Pending;
-        }
-        if !self.connection.close_idle(now) {
-            self.connection.abort(now, CloseReason::MadeRoom);
-        }
-        loop {
-            if self.attend_again(cx, now, scratch).is_ready() {
-                return Poll::Ready(());
+    pub(super) fn make_room(&mut self, now: Tick, leaves: &mut bool) -> bool {
+        if !*leaves {
+            // A peer that sends something just now is not to lose its answer.
+            let silent = self.exchange.allowance.is_untouched();
+            let standing = self.standing().filter(|it| silent || *it != Standing::Lingering);
+            if !self.membership.has_to_leave(&self.shared, standing, now) {
+                return false;
             }
-            // A peer that does not even take the end is not waited for.
+        }
+        // A peer that does not even take the end is not waited for.
+        if std::mem::replace(leaves, true) || !self.connection.close_idle(now) {
             self.connection.abort(now, CloseReason::MadeRoom);
         }
+        true
     }
 }
