@@ -407,7 +407,9 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             let mut leaves = false;
             let polled = loop {
                 let polled = self.attend(cx, now, scratch);
-                let asked = polled.is_pending() && self.shared.admission.asks();
+                // Whoever has more to do comes again.
+                let done = polled.is_pending() && !self.exchange.allowance.is_spent();
+                let asked = done && self.shared.admission.asks();
                 if !asked || !self.make_room(now, &mut leaves) {
                     break polled;
                 }
