@@ -204,6 +204,18 @@ impl Common {
         self.timers.stop_all();
     }
 
+    /// It drains, and has begun something that `drain_timeout` ends.
+    pub(crate) fn is_timed_drain(&self) -> bool {
+        self.timers.is_set(Timer::Drain)
+    }
+
+    /// What is in progress is finished in time, and nothing else is begun.
+    #[cold]
+    pub(crate) fn begin_timed_drain(&mut self) {
+        self.draining = true;
+        self.timers.set(Timer::Drain, self.now.after(self.config.drain_timeout()));
+    }
+
     /// The peer sent `bytes` while the connection lingers.
     pub(crate) fn discard(&mut self, bytes: usize) {
         if let Life::Lingering { discard, .. } = &mut self.life

@@ -250,7 +250,7 @@ settings! {
     response_deadline: Option<Duration> = None, strict None, within Some(MILLISECOND)..=Some(DAY), from "a large download on a slow link may take hours";
     /// How long a handler may go on for a peer that has sent its FIN and takes nothing. The handler is told of the FIN at once, and dropped then.
     peer_gone_timeout: Duration = secs(60), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "Linux `tcp_fin_timeout` (60 s)";
-    /// How old a connection may become before it is drained, or none.
+    /// How old a connection may become, or none: then it drains. An idle one is kept until `keep_alive_timeout`, and answers one more request.
     connection_age_limit: Option<Duration> = None, strict Some(secs(3600)), proxied Some(secs(3600)), within Some(MILLISECOND)..=Some(DAY), from "nginx `keepalive_time` (1 h)";
     /// How long what the peer still sends is discarded after the last answer, so that no RST eats it (RFC 9112 9.6). More input does not extend it.
     linger_timeout: Duration = secs(30), strict secs(10), proxied secs(30), within MILLISECOND..=DAY, from "nginx `lingering_time` (30 s)";

@@ -600,7 +600,7 @@ impl Connection {
     fn expire(&mut self) {
         while let Some(timer) = self.common.timers.expired(self.common.now) {
             match timer {
-                Timer::ConnectionAge => begin_drain(&mut self.protocol, &mut self.common),
+                Timer::ConnectionAge => age(&mut self.protocol, &mut self.common),
                 Timer::Response if self.common.goes_on_taking() => {}
                 _ => self.protocol.expire(&mut self.common, timer),
             }
@@ -721,10 +721,19 @@ impl Connection {
 
 /// Finishes what is in progress, and begins nothing new.
 fn begin_drain(protocol: &mut Protocol, common: &mut Common) {
-    if common.is_open() && !common.draining {
-        common.draining = true;
-        common.timers.set(Timer::Drain, common.now.after(common.config.drain_timeout()));
+    if common.is_open() && !common.is_timed_drain() {
+        common.begin_timed_drain();
         protocol.drain(common);
+    }
+}
+
+/// The connection has become old. An idle one is not closed before its time for that: a proxy may be
+/// sending a request, which is then the last.
+fn age(protocol: &mut Protocol, common: &mut Common) {
+    if protocol.is_idle() {
+        common.draining = true;
+    } else {
+        begin_drain(protocol, common);
     }
 }
 

@@ -74,7 +74,7 @@ pub enum Timer {
     /// What the peer still sends after the last answer is discarded: for so long in all
     /// (`linger_timeout`), and for so long after its last byte (`linger_silence`).
     Linger,
-    /// The connection has become old (`connection_age_limit`): it is drained, and not closed.
+    /// The connection has become old (`connection_age_limit`): it drains, and is not closed at once.
     ConnectionAge,
     /// The connection was told to drain (`drain_timeout`).
     Drain,

@@ -697,8 +697,21 @@ fn an_old_connection_drains() {
     assert_eq!(idle.deadline(), Some((secs(60), Timer::ConnectionAge)));
     idle.at(secs(60));
     assert!(idle.is_open() && idle.connection.is_draining());
-    let over = secs(60) + millis(500);
-    assert_eq!(idle.closes_at(over, CloseReason::Drained), "");
+    assert_eq!(idle.closes_at(HOUR, CloseReason::Drained), "", "a proxy may be sending a request");
+
+    let mut last = aged();
+    last.at(secs(60));
+    last.send(GET);
+    assert_eq!(last.deadline(), Some((secs(90), Timer::Drain)));
+    last.answer(200, "the last");
+    let answer = last.output();
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+
+    // A drain of the server's is not put off by that.
+    let mut told = aged();
+    told.at(secs(60));
+    told.connection.drain(support::tick(secs(60)));
+    assert_eq!(told.closes_at(secs(60) + millis(500), CloseReason::Drained), "");
 
     let mut busy = aged();
     busy.send(GET);

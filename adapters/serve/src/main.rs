@@ -2,6 +2,7 @@
 
 #![deny(missing_docs)]
 
+mod allocator;
 mod args;
 mod certificates;
 mod listen;
@@ -26,13 +27,8 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// After a wave of large messages its own thread gives the memory back within ten seconds. glibc's
-/// allocator keeps what it has once had: 400 MiB after 20 websockets with messages of 16 MiB.
-#[cfg(all(feature = "jemalloc", any(target_os = "linux", target_os = "macos")))]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
+    allocator::give_memory_back();
     let (args, config) = Args::read();
     log();
     match run(args, config) {
@@ -72,6 +68,7 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
 
     let memory_bound = memory_bound(&config);
     let admission = Arc::new(Admission::new(config.max_connections()));
+    let status = Status::new(stats.clone(), memory_bound).max_connections(admission.limit());
     let plan = Plan {
         listeners,
         threads: args.threads,
@@ -83,7 +80,6 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     let drained = match files {
         Some(files) => args.runtime.serve(plan, files.service::<Body>()),
         None => {
-            let status = Status::new(stats, memory_bound);
             let demo = Demo::new(status, args.runtime.sleep());
             args.runtime.serve(plan, demo)
         }

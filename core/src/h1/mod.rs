@@ -128,7 +128,7 @@ impl Http1 {
 
     /// Nothing of a request is here: the peer has so long to begin one, from the end of the last.
     fn wait_for_request(&mut self, common: &mut Common) {
-        let timeout = if common.draining {
+        let timeout = if common.is_timed_drain() {
             common.config.drain_idle_timeout()
         } else {
             common.config.keep_alive_timeout()

@@ -145,6 +145,10 @@ impl Http1 {
         let has_content = head.framing != ContentFraming::Length(0);
         self.upload = has_content.then(|| Upload::new(common));
         common.begin_answer();
+        if common.draining && !common.is_timed_drain() {
+            // It is old: this request is the last.
+            common.begin_timed_drain();
+        }
     }
 
     /// Takes a head or a trailer section, which `read` reads and tells the length of.

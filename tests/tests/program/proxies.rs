@@ -2,6 +2,7 @@
 
 use crate::place::{Place, tests};
 use crate::support::{PATIENCE, Program};
+use portcullis_testing::needs;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -44,14 +45,7 @@ fn has(name: &str) -> bool {
     if folders.into_iter().any(|folder| folder.join(name).is_file()) {
         return true;
     }
-    let all = std::env::var_os("PORTCULLIS_TESTS").is_some_and(|value| value == "all");
-    assert!(!all, "PORTCULLIS_TESTS=all, but {name} is missing");
-    let test = thread::current().name().unwrap_or("a test").to_owned();
-    let line =
-        format!("SKIPPED {test}: {name} is missing; to install it: apt-get install {name}\n");
-    // Not by a macro: what those print is kept back if the test passes.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    false
+    needs(name, &format!("apt-get install {name}"))
 }
 
 /// The README's configuration in that language, for these two addresses.
