@@ -345,7 +345,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.activity = None;
         self.stream = None;
         if let Some(presence) = self.presence.take() {
-            presence.leave();
+            presence.end();
         }
         if let Some(upload) = self.upload.take() {
             upload.end(end);

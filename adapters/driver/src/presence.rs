@@ -18,14 +18,21 @@ pub(crate) struct Presence(Place<State>);
 struct State {
     is_gone: bool,
     is_draining: bool,
+    is_over: bool,
     /// One for each future that waits, for either of the two.
     wakers: Slab<Waker>,
 }
 
 impl Presence {
-    /// The peer has gone, or the exchange is over.
+    /// The peer sends no more, and may have gone.
     pub(crate) fn leave(&self) {
         self.change(|state| &mut state.is_gone);
+    }
+
+    /// The exchange is over.
+    pub(crate) fn end(&self) {
+        self.leave();
+        self.change(|state| &mut state.is_over);
     }
 
     /// The server drains.
@@ -128,7 +135,7 @@ impl Disconnected {
     }
 
     /// Ready when the server, or this connection, has begun to drain: what has no end of its own
-    /// should come to one. Ready also when the peer has gone.
+    /// should come to one. Ready also once the exchange is over.
     pub fn draining(&self) -> Draining {
         Draining(self.0.clone())
     }
@@ -151,7 +158,7 @@ impl Future for Draining {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(cx, |state| state.is_draining || state.is_gone)
+        self.0.poll(cx, |state| state.is_draining || state.is_over)
     }
 }
 

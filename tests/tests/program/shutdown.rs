@@ -55,8 +55,8 @@ fn what_is_in_progress_is_finished_and_the_rest_is_closed(place: Place) {
 fn what_does_not_end_is_cut_off_at_the_drain_timeout(place: Place) {
     let program = Program::with(place, &["drain_timeout=1s"]);
     let mut client = program.connect();
-    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.more();
+    client.send("GET /slow/3600000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    program.wait_for("it is busy", |status| status["phases"]["application"].as_u64() >= Some(1));
     let start = Instant::now();
     program.signal("INT");
     assert_eq!(program.wait(), Some(0));
@@ -66,10 +66,10 @@ fn what_does_not_end_is_cut_off_at_the_drain_timeout(place: Place) {
 fn a_second_signal_ends_it_at_once(place: Place) {
     let program = Program::with(place, &["drain_timeout=1h"]);
     let mut client = program.connect();
-    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.more();
+    client.send("GET /slow/3600000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    program.wait_for("it is busy", |status| status["phases"]["application"].as_u64() >= Some(1));
     program.signal("TERM");
-    assert!(client.is_quiet_for(Duration::from_millis(300)) || client.more() > 0);
+    assert!(client.is_quiet_for(Duration::from_millis(300)));
     program.signal("TERM");
     assert_ne!(program.wait(), Some(0));
 }
@@ -77,14 +77,13 @@ fn a_second_signal_ends_it_at_once(place: Place) {
 fn an_answer_that_is_cut_off_does_not_look_whole(place: Place) {
     let program = Program::with(place, &["drain_timeout=500ms"]);
     let mut client = program.connect();
-    // Its end is the connection's.
-    client.send("GET /events HTTP/1.0\r\n\r\n");
+    client.send("GET /bytes/1000000000000 HTTP/1.0\r\n\r\n");
     assert!(client.more() > 0);
     program.signal("TERM");
+    assert_eq!(program.wait(), Some(0));
     // Over TLS it is the same: below of it.
     let mut rest = Vec::new();
     let ended = client.stream.read_to_end(&mut rest);
     let error = ended.expect_err("an orderly end");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    assert_eq!(program.wait(), Some(0));
 }
