@@ -442,6 +442,7 @@ impl Common {
         }
     }
 
+    #[inline]
     pub(crate) fn status(&self) -> Status {
         let (read, write) = (self.wants_read(), !self.is_flushed());
         match self.life {
@@ -463,6 +464,7 @@ impl Common {
         3 * self.config.receive_buffer_limit() as usize
     }
 
+    #[inline]
     pub(crate) fn wants_read(&self) -> bool {
         let room = match self.life {
             Life::Open => !self.is_held_back(),

@@ -611,6 +611,7 @@ impl Connection {
     // ---- what is the case -----------------------------------------------------------------------
 
     /// What the driver should do next.
+    #[inline]
     pub fn status(&self) -> Status {
         self.common.status()
     }
@@ -635,6 +636,7 @@ impl Connection {
     }
 
     /// [`Status::wants_read`] of the status.
+    #[inline]
     pub fn wants_read(&self) -> bool {
         self.common.wants_read()
     }

@@ -191,7 +191,11 @@ impl<'e> RequestHead<'e> {
 
     /// The method; a token of at most 32 bytes (RFC 9110 9.1).
     pub fn method(&self) -> &'e str {
-        text(self.bytes, range(self.head.method))
+        match bytes_at(self.bytes, range(self.head.method)) {
+            // Nearly all: that it is text needs no look.
+            b"GET" => "GET",
+            _ => text(self.bytes, range(self.head.method)),
+        }
     }
 
     /// The request target in one of its four forms (RFC 9112 3.2): visible ASCII, without `#` and
@@ -218,7 +222,8 @@ impl<'e> RequestHead<'e> {
                 None => "",
             },
         };
-        path.split_once('?').map_or(path, |(path, _)| path)
+        let end = memchr::memchr(b'?', path.as_bytes());
+        end.and_then(|end| path.get(..end)).unwrap_or(path)
     }
 
     /// HTTP/1.0 or HTTP/1.1.

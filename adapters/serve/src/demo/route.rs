@@ -42,11 +42,11 @@ impl Route {
             }
             route => route?,
         };
-        let methods = route.methods();
-        match methods.split(", ").find(|it| *it == method) {
-            Some("OPTIONS") => Ok(Route::Options(methods)),
-            Some(_) => Ok(route),
-            None => Err(NoRoute::BadMethod(methods)),
+        let (methods, allowed) = route.methods();
+        match method {
+            "OPTIONS" => Ok(Route::Options(allowed)),
+            _ if methods.contains(&method) => Ok(route),
+            _ => Err(NoRoute::BadMethod(allowed)),
         }
     }
 
@@ -73,13 +73,13 @@ impl Route {
         }
     }
 
-    /// The methods that the route answers, as an `Allow` field has them.
-    const fn methods(self) -> &'static str {
+    /// The methods that the route answers beside OPTIONS, and all of them as an `Allow` field has them.
+    const fn methods(self) -> (&'static [&'static str], &'static str) {
         match self {
-            Route::Echo | Route::Sink | Route::Lazy(_) => "POST, OPTIONS",
-            Route::WebSocket => "GET, OPTIONS",
-            Route::Options(methods) => methods,
-            _ => "GET, HEAD, OPTIONS",
+            Route::Echo | Route::Sink | Route::Lazy(_) => (&["POST"], "POST, OPTIONS"),
+            Route::WebSocket => (&["GET"], "GET, OPTIONS"),
+            Route::Options(allowed) => (&[], allowed),
+            _ => (&["GET", "HEAD"], "GET, HEAD, OPTIONS"),
         }
     }
 }
