@@ -226,9 +226,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             }
             // A large read has brought content, all of which comes before anything else in it: what is
             // left behind a request may be held.
-            let may_stop = ends_turn(&event);
-            exchange.on_event(cx, now, connection, event, shared, *peer);
-            if may_stop && exchange.allowance.is_spent() {
+            if exchange.on_event(cx, now, connection, event, shared, *peer) {
                 break;
             }
         }
@@ -241,10 +239,8 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         let mut events = connection.resume(now);
         let mut moved = false;
         while let Some((connection, event)) = events.next() {
-            let may_stop = ends_turn(&event);
-            exchange.on_event(cx, now, connection, event, shared, *peer);
             moved = true;
-            if may_stop && exchange.allowance.is_spent() {
+            if exchange.on_event(cx, now, connection, event, shared, *peer) {
                 break;
             }
         }
@@ -354,8 +350,11 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         {
             return self.expire(cx, now, at, timer);
         }
-        let watch = is_unwatched(status).then(|| self.watched.after(WATCH));
-        let alarm = deadline.map(|(at, _)| at).into_iter().chain(watch).min();
+        let mut alarm = deadline.map(|(at, _)| at);
+        if is_unwatched(status) {
+            let watch = self.watched.after(WATCH);
+            alarm = Some(alarm.map_or(watch, |at| at.min(watch)));
+        }
         match alarm {
             Some(at) if !self.timer.wake_at(cx, now, at) => Poll::Ready(()),
             _ => Poll::Pending,
@@ -448,11 +447,6 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
 /// Whether the socket is not read though the connection is in use.
 fn is_unwatched(status: Status) -> bool {
     matches!(status, Status::Open { read: false, .. })
-}
-
-/// Whether others may get their turn behind this event: the application has worked for it.
-fn ends_turn(event: &Event<'_>) -> bool {
-    matches!(event, Event::Request { .. } | Event::Message { .. })
 }
 
 impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {

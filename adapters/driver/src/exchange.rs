@@ -6,7 +6,7 @@
 use crate::allowance::{Allowance, HANDLER, PIECE};
 use crate::body::BodyError;
 use crate::guard::guarded;
-use crate::incoming::{Incoming, Left, Reply};
+use crate::incoming::{Incoming, Reply};
 use crate::link::Link;
 use crate::presence::Presence;
 use crate::room;
@@ -133,7 +133,8 @@ impl<S: Service<K>, K> Exchange<S, K> {
     }
 
     /// Takes in an event. A handler is called, and polled for the first time, within its event; and so
-    /// is a websocket's with the last message that there is.
+    /// is a websocket's with the last message that there is. True if the application has worked for it,
+    /// and others should have their turn.
     pub(crate) fn on_event(
         &mut self,
         cx: &mut Context<'_>,
@@ -142,13 +143,17 @@ impl<S: Service<K>, K> Exchange<S, K> {
         event: Event<'_>,
         shared: &Shared<S>,
         peer: SocketAddr,
-    ) {
+    ) -> bool {
         self.due = true;
         match event {
             Event::Request { stream, head } => {
-                self.end(Err(BodyError::Closed));
+                // Without one there is nothing of an exchange.
+                if self.stream.is_some() {
+                    self.end(Err(BodyError::Closed));
+                }
                 self.begin(now, connection, stream, &head, shared, peer);
                 self.poll(cx, now, connection);
+                return self.allowance.is_spent();
             }
             Event::Data { data, .. } => {
                 if let Some(upload) = &self.upload {
@@ -173,6 +178,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 if behind == 0 {
                     self.poll(cx, now, connection);
                 }
+                return self.allowance.is_spent();
             }
             Event::OwnedMessage { text, bytes, behind, .. } => {
                 self.on_message(now, connection, Message::own(text, bytes));
@@ -188,6 +194,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
             // The poll that is due sees the room.
             _ => {}
         }
+        false
     }
 
     /// Takes in a message of the websocket.
@@ -220,22 +227,37 @@ impl<S: Service<K>, K> Exchange<S, K> {
     ) {
         // Known in case that it panics.
         self.stream = Some(stream);
-        let mut left = Left::default();
-        let link = Link { now, connection, stream };
-        let (tell_peer, answering) = (shared.tell_peer, &mut self.answering);
-        let incoming = Incoming { link, head, peer, tell_peer, left: &mut left, answering };
+        let mut left = None;
+        let Exchange { upload, presence, answering, .. } = self;
+        let incoming = Incoming {
+            link: Link { now, connection, stream },
+            head,
+            peer,
+            tell_peer: shared.tell_peer,
+            left: &mut left,
+            upload,
+            presence,
+            answering,
+        };
         // Each is made where it stays: moving a handler costs more than the branch.
         let work = match shared.service.call(incoming) {
             Reply(Some(future)) => spare::boxed(|| Work::Handling { future }),
-            Reply(None) if left.content.is_empty() => {
-                self.stream = None;
-                return;
-            }
-            Reply(None) => spare::boxed(|| Work::Finishing { content: left.content }),
+            Reply(None) => match left {
+                Some(content) => spare::boxed(|| Work::Finishing { content }),
+                None => return self.answered(),
+            },
         };
         self.activity = Some(Activity::Work(work));
-        self.upload = left.upload;
-        self.presence = left.presence;
+    }
+
+    /// The service has answered on the spot: the exchange is over.
+    #[inline]
+    fn answered(&mut self) {
+        self.stream = None;
+        if self.presence.is_some() || self.upload.is_some() {
+            // The service may have kept what it asked for: that is told.
+            self.end(Err(BodyError::Closed));
+        }
     }
 
     /// The peer sends no more, and may be gone: the handler is told.
@@ -345,7 +367,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.activity = None;
         self.stream = None;
         if let Some(presence) = self.presence.take() {
-            presence.end();
+            spare::keep_presence(presence);
         }
         if let Some(upload) = self.upload.take() {
             upload.end(end);

@@ -20,7 +20,12 @@ pub struct Incoming<'r> {
     pub(crate) head: &'r RequestHead<'r>,
     pub(crate) peer: SocketAddr,
     pub(crate) tell_peer: bool,
-    pub(crate) left: &'r mut Left,
+    /// Content of the answer for which there was no room.
+    pub(crate) left: &'r mut Option<Bytes>,
+    /// Where the request's content goes.
+    pub(crate) upload: &'r mut Option<Arc<Upload>>,
+    /// Where the handler is told of the peer's end.
+    pub(crate) presence: &'r mut Option<Arc<Presence>>,
     /// An answer is being written, with fields that the service makes on the way.
     pub(crate) answering: &'r mut bool,
 }
@@ -29,17 +34,6 @@ pub struct Incoming<'r> {
 #[derive(Debug)]
 #[must_use]
 pub struct Reply<F>(pub(crate) Option<F>);
-
-/// What the call of the service leaves for later.
-#[derive(Default)]
-pub(crate) struct Left {
-    /// Where the request's content goes.
-    pub(crate) upload: Option<Arc<Upload>>,
-    /// Content of the answer for which there was no room.
-    pub(crate) content: Bytes,
-    /// Where the handler is told of the peer's end.
-    pub(crate) presence: Option<Arc<Presence>>,
-}
 
 impl Incoming<'_> {
     /// The request's head.
@@ -54,7 +48,7 @@ impl Incoming<'_> {
 
     /// A future that is ready when the peer has gone: for what works after this call.
     pub fn disconnected(&mut self) -> Disconnected {
-        Disconnected::new(self.left.presence.get_or_insert_default().clone())
+        Disconnected::new(self.presence.get_or_insert_with(spare::presence).clone())
     }
 
     /// Answers now, with all of the content; the request's own is not read. A `Date` is added if
@@ -72,7 +66,7 @@ impl Incoming<'_> {
         let answered = self.link.answer(status, fields.into_iter(), &mut content);
         *self.answering = false;
         match answered {
-            Ok(Begun::Open) => self.left.content = content,
+            Ok(Begun::Open) => *self.left = Some(content),
             Ok(Begun::Complete) | Err(Misuse::UnknownStream) => {}
             Err(misuse) => self.link.fail("the service's answer cannot be sent", misuse),
         }
@@ -98,7 +92,7 @@ impl Incoming<'_> {
         let body = if length == Some(0) {
             Body::empty()
         } else {
-            Body::new(self.left.upload.insert(Arc::default()).clone(), length)
+            Body::new(self.upload.insert(Arc::default()).clone(), length)
         };
         let mut request = Request::new(body);
         spare::write(self.head, &mut request)?;

@@ -35,6 +35,12 @@ impl Presence {
         self.change(|state| &mut state.is_over);
     }
 
+    /// It is as new again: nobody else has it, so that nobody waits.
+    pub(crate) fn renew(&mut self) {
+        let state = self.0.get_mut();
+        (state.is_gone, state.is_draining, state.is_over) = (false, false, false);
+    }
+
     /// The server drains.
     pub(crate) fn drain(&self) {
         self.change(|state| &mut state.is_draining);

@@ -4,12 +4,14 @@
 //! The answer's map becomes the next request's, the texts of short heads are cut from one allocation
 //! after the other, and the box of an exchange that is over takes the next one.
 
+use crate::presence::Presence;
 use bytes::BytesMut;
 use http::{HeaderMap, Request};
 use portcullis::{Refusal, RequestHead};
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// Texts of a request that are kept keep so many bytes alive.
 const TEXT: usize = 2048;
@@ -32,6 +34,8 @@ thread_local! {
     static SPARE: RefCell<Spare> = RefCell::default();
     /// A [`Left`] of the type that was here last.
     static BOX: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+    /// As new, and nobody else's.
+    static PRESENCE: Cell<Option<Arc<Presence>>> = const { Cell::new(None) };
 }
 
 /// Writes `head` into a new request, with what is at hand.
@@ -67,6 +71,22 @@ pub(crate) fn boxed<T: 'static>(make: impl FnOnce() -> T) -> Slot<T> {
     }
 }
 
+/// A presence of a new exchange.
+pub(crate) fn presence() -> Arc<Presence> {
+    PRESENCE.take().unwrap_or_default()
+}
+
+/// Takes that of an exchange that is over: whoever still has it is told, and otherwise it is kept.
+pub(crate) fn keep_presence(mut left: Arc<Presence>) {
+    match Arc::get_mut(&mut left) {
+        Some(alone) => {
+            alone.renew();
+            PRESENCE.set(Some(left));
+        }
+        None => left.end(),
+    }
+}
+
 /// Takes the box of an exchange that is over.
 pub(crate) fn keep_box<T: 'static>(mut left: Slot<T>) {
     left.set(None);
@@ -79,6 +99,7 @@ pub(crate) fn keep_box<T: 'static>(mut left: Slot<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::presence::Disconnected;
     use portcullis::{Config, Connection, Event, Tick};
     use std::sync::Arc;
 
@@ -128,6 +149,21 @@ mod tests {
         keep_box(boxed(|| "another type"));
         keep_box(second);
         assert_eq!(*boxed(|| dropped.clone()), Some(dropped.clone()));
+    }
+
+    #[test]
+    fn a_presence_is_used_again_unless_somebody_has_it() {
+        let first = presence();
+        let address = Arc::as_ptr(&first);
+        first.leave();
+        keep_presence(first);
+        let again = presence();
+        assert_eq!(Arc::as_ptr(&again), address);
+        let peer = Disconnected::new(again.clone());
+        assert!(!peer.is_disconnected(), "it is as new");
+        keep_presence(again);
+        assert!(peer.is_disconnected());
+        assert_ne!(Arc::as_ptr(&presence()), address);
     }
 
     #[test]

@@ -30,6 +30,11 @@ enum Call {
 pub(crate) struct Waiting(Option<Waker>);
 
 impl<S> Place<S> {
+    /// What is shared, as long as it is not.
+    pub(crate) fn get_mut(&mut self) -> &mut S {
+        self.0.get_mut()
+    }
+
     /// Looks at what is shared, or changes it, while nobody else does; whoever is called is woken
     /// afterwards. What is changed is whole between any two statements, should one of them panic.
     #[inline]
