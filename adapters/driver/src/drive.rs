@@ -23,7 +23,7 @@ use crate::shared::Shared;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
 use portcullis::websocket::Message;
-use portcullis::{CloseReason, Connection, Event, PeerClose, Status, Tick, Timer};
+use portcullis::{CloseReason, Config, Connection, Event, PeerClose, Status, Tick, Timer};
 use std::future::Future;
 use std::io::IoSlice;
 use std::mem::replace;
@@ -53,6 +53,18 @@ const COPIED: usize = 1 << 10;
 enum Kind {
     Content,
     Message,
+}
+
+impl Kind {
+    /// How many times its own length it may keep alive. Many pieces of content may wait, but only one
+    /// message of such a length, and there is room for the longest.
+    fn most_kept(self, config: &Config) -> usize {
+        let has_room = config.websocket_message_limit() >= config.receive_buffer_limit();
+        match self {
+            Kind::Message if has_room => 4,
+            _ => 2,
+        }
+    }
 }
 
 /// One connection being served. Ends when the connection is closed.
@@ -175,11 +187,13 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
                 self.exchange.allowance.moved(bytes);
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
                 if let Some((kind, place)) = self.receive(cx, now, read) {
-                    let (bytes, kept) = scratch.share(place);
+                    let (bytes, kept) = scratch.share(place, kind.most_kept(&self.shared.config));
                     match kind {
                         Kind::Content => self.exchange.on_data(bytes, kept),
                         Kind::Message => {
-                            self.exchange.on_message(now, &mut self.connection, bytes.into());
+                            let more = kept.saturating_sub(bytes.len());
+                            let connection = &mut self.connection;
+                            self.exchange.on_message(now, connection, bytes.into(), more);
                         }
                     }
                     self.resume(cx, now);

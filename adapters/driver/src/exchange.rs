@@ -174,14 +174,14 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 }
             }
             Event::Message { message, behind, .. } => {
-                self.on_message(now, connection, message.into());
+                self.on_message(now, connection, message.into(), 0);
                 if behind == 0 {
                     self.poll(cx, now, connection);
                 }
                 return self.allowance.is_spent();
             }
             Event::OwnedMessage { text, bytes, behind, .. } => {
-                self.on_message(now, connection, Message::own(text, bytes));
+                self.on_message(now, connection, Message::own(text, bytes), 0);
                 if behind == 0 {
                     self.poll(cx, now, connection);
                 }
@@ -197,11 +197,17 @@ impl<S: Service<K>, K> Exchange<S, K> {
         false
     }
 
-    /// Takes in a message of the websocket.
-    pub(crate) fn on_message(&mut self, now: Tick, connection: &mut Connection, message: Message) {
+    /// Takes in a message of the websocket, which keeps so many bytes alive beside its own.
+    pub(crate) fn on_message(
+        &mut self,
+        now: Tick,
+        connection: &mut Connection,
+        message: Message,
+        kept: usize,
+    ) {
         self.due = true;
         if let (Some(meeting), Some(stream)) = (self.meeting(), self.stream)
-            && meeting.receive(message)
+            && meeting.receive(message, kept)
         {
             // It is alive: a message came just now.
             let _ = connection.request_data(now, stream, 1);

@@ -8,8 +8,6 @@ use std::ops::Range;
 
 /// Room that most answers' heads get along with.
 const WRITE: usize = 1024;
-/// How many times its own length what is shared may keep alive.
-const PINNED: usize = 2;
 
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -39,9 +37,9 @@ impl Scratch {
     }
 
     /// A part of what was read, and how many bytes it keeps alive. It is not copied if that is the whole
-    /// buffer, but no more than twice its own length.
-    pub(crate) fn share(&mut self, place: Range<usize>) -> (Bytes, usize) {
-        self.read[self.newest].share(place)
+    /// buffer, but no more than `most` times its own length.
+    pub(crate) fn share(&mut self, place: Range<usize>, most: usize) -> (Bytes, usize) {
+        self.read[self.newest].share(place, most)
     }
 
     /// Lets `connection` write its answers here, until [`Scratch::take_back`].
@@ -69,8 +67,8 @@ impl Buffer {
         self.bytes.get_mut(..size).unwrap_or_default()
     }
 
-    fn share(&mut self, place: Range<usize>) -> (Bytes, usize) {
-        if place.len() < self.bytes.len() / PINNED {
+    fn share(&mut self, place: Range<usize>, most: usize) -> (Bytes, usize) {
+        if place.len() < self.bytes.len() / most {
             let copy = Bytes::copy_from_slice(self.bytes.get(place).unwrap_or_default());
             let kept = copy.len();
             return (copy, kept);
@@ -110,12 +108,12 @@ mod tests {
     fn a_shared_buffer_is_used_again_when_it_is_dropped() {
         with(|scratch| {
             scratch.read(1000, false).fill(7);
-            let kept = scratch.share(10..510);
-            let dropped = scratch.share(20..30);
+            let kept = scratch.share(10..510, 2);
+            let dropped = scratch.share(20..30, 2);
             assert_eq!((&kept.0[..], kept.1), (&[7; 500][..], 1000));
             scratch.read(1000, false).fill(8);
             assert_eq!((&kept.0[..], &dropped.0[..]), (&[7; 500][..], &[7; 10][..]));
-            let (again, _) = scratch.share(0..1000);
+            let (again, _) = scratch.share(0..1000, 2);
             let address = again.as_ptr();
             drop(again);
             assert_eq!(scratch.read(1000, false).as_ptr(), address);
@@ -127,10 +125,10 @@ mod tests {
         with(|scratch| {
             let usual = scratch.read(1000, false).as_ptr() as usize;
             let large = scratch.read(4000, true).as_ptr() as usize;
-            let (part, kept) = scratch.share(0..2000);
+            let (part, kept) = scratch.share(0..2000, 2);
             assert_eq!((part.as_ptr() as usize, kept), (large, 4000));
             assert_eq!(scratch.read(1000, false).as_ptr() as usize, usual);
-            assert_eq!(scratch.share(0..600).1, 1000);
+            assert_eq!(scratch.share(0..600, 2).1, 1000);
         });
     }
 
@@ -139,7 +137,7 @@ mod tests {
         with(|scratch| {
             let address = scratch.read(1000, false).as_ptr() as usize;
             scratch.read(1000, false).fill(7);
-            let (part, kept) = scratch.share(10..509);
+            let (part, kept) = scratch.share(10..509, 2);
             scratch.read(500, false).fill(8);
             assert_eq!((&part[..], kept), (&[7; 499][..], 499));
             assert_eq!(scratch.read(1000, false).as_ptr() as usize, address);

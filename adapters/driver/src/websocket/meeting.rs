@@ -27,6 +27,8 @@ pub(crate) struct Meeting(Place<State>);
 #[derive(Debug, Default)]
 struct State {
     incoming: Queue,
+    /// Bytes that the last message of `incoming` keeps alive beside its own, as long as one is there.
+    kept: usize,
     outgoing: Queue,
     /// The rest of a message that did not fit.
     begun: Option<Begun>,
@@ -70,7 +72,9 @@ struct Begun {
 struct Queue {
     /// Most of the time there is no other.
     first: Option<Message>,
-    rest: VecDeque<Message>,
+    // Each idle websocket has two of these: a box keeps what is rare small.
+    #[allow(clippy::box_collection)]
+    rest: Option<Box<VecDeque<Message>>>,
     bytes: usize,
 }
 
@@ -79,7 +83,7 @@ impl Queue {
         self.bytes += EACH + message.len();
         match &self.first {
             None => self.first = Some(message),
-            Some(_) => self.rest.push_back(message),
+            Some(_) => self.rest.get_or_insert_default().push_back(message),
         }
     }
 
@@ -87,7 +91,7 @@ impl Queue {
     fn pop(&mut self) -> Option<Message> {
         let message = self.first.take()?;
         self.bytes -= EACH + message.len();
-        if self.rest.capacity() > 0 {
+        if self.rest.is_some() {
             self.move_up();
         }
         Some(message)
@@ -95,10 +99,12 @@ impl Queue {
 
     #[cold]
     fn move_up(&mut self) {
-        self.first = self.rest.pop_front();
-        if self.rest.is_empty() {
-            // An idle websocket keeps nothing.
-            self.rest = VecDeque::new();
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if rest.is_empty() {
+                // An idle websocket keeps nothing.
+                self.rest = None;
+            }
         }
     }
 
@@ -107,7 +113,7 @@ impl Queue {
     }
 
     fn count(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     fn has_room(&self) -> bool {
@@ -234,9 +240,10 @@ impl Meeting {
 // ---- the driver's side -----------------------------------------------------------------------------
 
 impl Meeting {
-    /// Takes in a message. True if the connection may deliver another one.
+    /// Takes in a message, which keeps so many bytes alive beside its own. True if the connection may
+    /// deliver another one; not if the message is so long that it may keep any.
     #[inline]
-    pub(crate) fn receive(&self, message: Message) -> bool {
+    pub(crate) fn receive(&self, message: Message, kept: usize) -> bool {
         let mut message = Some(message);
         self.0.visit(|state, calls| {
             state.asked = 0;
@@ -246,6 +253,7 @@ impl Meeting {
             }
             if let Some(message) = message.take() {
                 state.incoming.push(message);
+                state.kept = kept;
             }
             state.reader.wake_from(&state.driver, calls);
             let more = state.incoming.has_room();
@@ -274,19 +282,17 @@ impl Meeting {
             // A stream that is gone gets its end by an event.
             let _ = connection.request_data(now, stream, 1);
         }
-        let sent = next.is_some_and(|next| self.send(next, now, connection, stream));
-        self.0.visit(|state, calls| {
-            let closed = state.close(now, connection, stream);
-            let goes_on = (sent && state.has_room() || closed) && state.writer.is_some();
-            if goes_on {
-                state.writer.wake_from(&state.driver, calls);
-            }
-            goes_on
-        })
+        match next {
+            Some(next) => self.send(next, now, connection, stream),
+            None => self.0.visit(|state, calls| {
+                let closed = state.close(now, connection, stream);
+                state.go_on(closed, calls)
+            }),
+        }
     }
 
-    /// Sends `next` and what waits behind it, as far as there is room; true if the connection took
-    /// anything.
+    /// Sends `next` and what waits behind it, as far as there is room. True if that made room for the
+    /// handler to go on.
     fn send(
         &self,
         mut next: Begun,
@@ -300,26 +306,34 @@ impl Meeting {
             // The place is unlocked: what was sent is dropped here, and in the connection.
             let result = connection.send_message(now, stream, next.text, &mut next.data);
             moved |= result != Ok(false) || next.data.len() != before;
-            let following = match result {
-                Ok(true) => self.0.visit(|state, _| state.next_outgoing()),
-                Ok(false) => {
-                    self.0.visit(|state, _| {
-                        state.passing = false;
-                        state.begun = Some(next);
-                    });
-                    return moved;
+            if let Err(misuse) = result {
+                if misuse != Misuse::UnknownStream {
+                    tracing::error!(%misuse, "a message cannot be sent");
                 }
-                Err(misuse) => {
-                    if misuse != Misuse::UnknownStream {
-                        tracing::error!(%misuse, "a message cannot be sent");
+                let _unsent = self.0.visit(|state, _| state.shut());
+            }
+            // What was sent is let go of behind the visit.
+            let mut rest = Some(next);
+            let following = self.0.visit(|state, calls| {
+                match result {
+                    Ok(true) => {
+                        if let Some(following) = state.next_outgoing() {
+                            return Ok(following);
+                        }
                     }
-                    let _unsent = self.0.visit(|state, _| state.shut());
-                    return moved;
+                    Ok(false) => {
+                        state.passing = false;
+                        state.begun = rest.take();
+                    }
+                    Err(_) => {}
                 }
-            };
+                let closed = state.close(now, connection, stream);
+                let has_room = moved && state.has_room();
+                Err(state.go_on(has_room || closed, calls))
+            });
             match following {
-                Some(following) => next = following,
-                None => return moved,
+                Ok(following) => next = following,
+                Err(goes_on) => return goes_on,
             }
         }
     }
@@ -333,7 +347,8 @@ impl Meeting {
     pub(crate) fn memory(&self) -> usize {
         self.0.visit(|state, _| {
             let begun = state.begun.as_ref().map_or(0, |begun| begun.size);
-            state.incoming.bytes + state.outgoing.bytes + begun
+            let kept = if state.incoming.is_empty() { 0 } else { state.kept };
+            state.incoming.bytes + kept + state.outgoing.bytes + begun
         })
     }
 
@@ -397,6 +412,16 @@ impl State {
             self.close = Some(frame.unwrap_or(normal));
             self.driver.wake(calls);
         }
+    }
+
+    /// Wakes the handler if it waits to send, and `may` go on; true if it does.
+    #[inline]
+    fn go_on(&mut self, may: bool, calls: &mut Calls) -> bool {
+        let goes_on = may && self.writer.is_some();
+        if goes_on {
+            self.writer.wake_from(&self.driver, calls);
+        }
+        goes_on
     }
 
     /// Closes the websocket, if it is to be and all that comes before has gone; true if it did.
@@ -507,7 +532,7 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let meeting = Meeting::default();
         assert!(meeting.poll_next(&cx).is_pending());
-        assert!(meeting.receive(text("a")), "there is room for more");
+        assert!(meeting.receive(text("a"), 0), "there is room for more");
         assert_eq!(woken.0.load(Relaxed), 1);
         meeting.end(Closed::Reset(portcullis::ResetReason::Timeout));
         assert_eq!(meeting.poll_next(&cx), Poll::Ready(Some(Ok(text("a")))));
@@ -518,11 +543,26 @@ mod tests {
     }
 
     #[test]
+    fn a_message_counts_with_all_that_it_keeps() {
+        let cx = Context::from_waker(Waker::noop());
+        let meeting = Meeting::default();
+        meeting.receive(vec![0; 1000].into(), 0);
+        assert!(!meeting.receive(vec![0; WAITING].into(), 3 * WAITING));
+        assert_eq!(meeting.memory(), 1000 + 2 * EACH + 4 * WAITING);
+        assert!(meeting.poll_next(&cx).is_ready());
+        assert_eq!(meeting.memory(), EACH + 4 * WAITING);
+        assert!(meeting.poll_next(&cx).is_ready());
+        assert_eq!(meeting.memory(), 0);
+        meeting.receive(vec![0; 1000].into(), 0);
+        assert_eq!(meeting.memory(), 1000 + EACH);
+    }
+
+    #[test]
     fn few_messages_wait_and_none_leaves_memory_behind() {
         let cx = Context::from_waker(Waker::noop());
         let meeting = Meeting::default();
         let mut count = 1;
-        while meeting.receive(vec![0; 1000].into()) {
+        while meeting.receive(vec![0; 1000].into(), 0) {
             count += 1;
         }
         assert_eq!(count, WAITING.div_ceil(1000 + EACH));
@@ -555,7 +595,7 @@ mod tests {
     fn a_close_of_the_peers_is_answered_when_the_handler_is_done_with_what_came_before() {
         let cx = Context::from_waker(Waker::noop());
         let meeting = Meeting::default();
-        meeting.receive(text("a"));
+        meeting.receive(text("a"), 0);
         meeting.end(Closed::Peer(CloseFrame { code: Some(1000), reason: ByteString::new() }));
         let answered = || {
             meeting.0.visit(|state, _| {
@@ -654,7 +694,7 @@ mod tests {
         assert!(meeting.poll_next(&cx).is_pending());
         meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
         assert_eq!(asked(), 1);
-        assert!(!meeting.receive(vec![0; 1 << 20].into()), "no other one beside it");
+        assert!(!meeting.receive(vec![0; 1 << 20].into(), 0), "no other one beside it");
         assert_eq!((asked(), meeting.memory()), (0, (1 << 20) + EACH));
         meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
         assert_eq!(asked(), 0);
@@ -673,10 +713,10 @@ mod tests {
     #[test]
     fn nothing_is_kept_for_a_handler_that_has_left() {
         let meeting = Meeting::default();
-        meeting.receive(vec![0; 1000].into());
+        meeting.receive(vec![0; 1000].into(), 0);
         meeting.leave();
         assert_eq!(meeting.memory(), 0);
-        assert!(!meeting.receive(vec![0; 1000].into()));
+        assert!(!meeting.receive(vec![0; 1000].into(), 0));
         assert_eq!(meeting.memory(), 0);
     }
 
@@ -770,9 +810,9 @@ mod tests {
             drop(connection);
             assert_eq!(dropped.swap(0, Relaxed), 3, "the end");
             // The handler lets go of what it has not read.
-            (0..3).for_each(|_| _ = meeting.receive(owned(&meeting)));
+            (0..3).for_each(|_| _ = meeting.receive(owned(&meeting), 0));
             meeting.leave();
-            meeting.receive(owned(&meeting));
+            meeting.receive(owned(&meeting), 0);
             assert_eq!(dropped.swap(0, Relaxed), 4, "not read");
         }
     }
