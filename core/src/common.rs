@@ -54,6 +54,8 @@ pub(crate) struct Common {
     is_measured: bool,
     /// The peer sends no more.
     pub(crate) eof: bool,
+    /// It will send no more than what the system holds and nobody has read yet.
+    pub(crate) fin: bool,
     pub(crate) draining: bool,
     /// Some of an answer went out, or was to, and the rest never will.
     pub(crate) cut_off: bool,
@@ -81,6 +83,7 @@ impl Common {
             since: Tick::NEVER,
             is_measured: false,
             eof: false,
+            fin: false,
             draining: false,
             cut_off: false,
             blocked: false,
@@ -298,7 +301,7 @@ impl Common {
             Some(tls) => tls.sent(bytes, &self.output),
             None => self.output.sent(bytes),
         };
-        if self.eof {
+        if self.is_half_closed() {
             // It took something: the time for a peer that may be gone begins anew.
             self.timers.stop(Timer::PeerGone);
         }
@@ -462,6 +465,11 @@ impl Common {
     /// before the last read, which brought as many, and what was taken takes half as much.
     pub(crate) fn most_ahead(&self) -> usize {
         3 * self.config.receive_buffer_limit() as usize
+    }
+
+    /// The peer has said that it sends no more, whether or not that was read.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.eof || self.fin
     }
 
     #[inline]

@@ -226,6 +226,14 @@ impl Connection {
         self.events(now, &mut [])
     }
 
+    /// The peer's FIN has arrived behind bytes that are not to be read yet, since backpressure holds
+    /// (`POLLRDHUP` on Linux). [`is_half_closed`](Self::is_half_closed) is true from then on, and a
+    /// handler may go on for `peer_gone_timeout`. [`receive_eof`](Self::receive_eof) follows when it
+    /// was read.
+    pub fn fin_arrived(&mut self, now: Tick) {
+        self.act(now, |_, common| common.fin = true);
+    }
+
     fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
         // From here on the timers stand still, and have to be right.
         self.settle_now();
@@ -626,7 +634,7 @@ impl Connection {
     /// Whether the peer has said that it sends no more: by its FIN, or by a close_notify over TLS.
     /// It may still read. While a handler works for such a peer, `peer_gone_timeout` runs.
     pub fn is_half_closed(&self) -> bool {
-        self.common.eof
+        self.common.is_half_closed()
     }
 
     /// Whether it finishes what is in progress and then closes: it was told to

@@ -251,7 +251,8 @@
 //!
 //! While the application has the turn and backpressure holds (`read` is false), nobody reads the
 //! socket, and a reset goes unnoticed. Ask for it from time to time (`SO_ERROR`), or take the
-//! system's word (`EPOLLERR`), and [`abort`](Connection::abort). After the peer's FIN
+//! system's word (`EPOLLERR`), and [`abort`](Connection::abort). A FIN goes unnoticed likewise: ask for
+//! it as well (`POLLRDHUP`), and tell [`fin_arrived`](Connection::fin_arrived). After the peer's FIN
 //! [`is_half_closed`](Connection::is_half_closed) is true: tell the handler, which may stop; the
 //! connection ends it after `peer_gone_timeout`.
 //!

@@ -3,7 +3,7 @@
 
 mod support;
 
-use portcullis::{BodyLength, CloseReason, Event, ResetReason, Status, Timer};
+use portcullis::{BodyLength, CloseReason, Event, ResetReason, Status, Tick, Timer};
 use std::time::Duration;
 use support::{
     GET, HOUR, NANOSECOND, POST_5, POST_CHUNKED, POST_MUCH, Script, Seen, data, end, get_with,
@@ -667,6 +667,33 @@ fn a_handler_may_go_on_for_a_while_after_the_peers_fin() {
         assert_eq!(script.closes_at(secs(70), expired(Timer::PeerGone)), "");
         assert!(!script.connection.is_cut_off(), "no answer had begun");
     }
+}
+
+#[test]
+fn a_fin_behind_what_is_not_read_yet_counts_as_one() {
+    for wire in [GET.to_owned() + "G", format!("{POST_5}hello"), format!("{POST_5}he")] {
+        let mut script = Script::after(&wire);
+        script.at(secs(10));
+        script.connection.fin_arrived(Tick::ZERO.after(secs(10)));
+        assert!(script.connection.is_half_closed());
+        assert_eq!(script.deadline(), Some((secs(70), Timer::PeerGone)), "{wire:?}");
+        assert_eq!(script.closes_at(secs(70), expired(Timer::PeerGone)), "");
+    }
+}
+
+#[test]
+fn what_lies_before_a_fin_is_served() {
+    let mut script = Script::after(&format!("{GET}{GET}"));
+    script.connection.fin_arrived(Tick::ZERO);
+    script.at(secs(59));
+    script.answer(200, "first");
+    assert!(script.output().ends_with("first"));
+    script.resume();
+    assert_eq!(script.deadline(), Some((secs(119), Timer::PeerGone)), "another handler works");
+    script.answer(200, "second");
+    assert!(script.output().ends_with("second"));
+    script.eof();
+    assert!(!script.is_open());
 }
 
 #[test]

@@ -129,6 +129,10 @@ impl runtime::Socket for AsyncSocket {
     fn take_error(&self) -> Option<io::Error> {
         tcp::take_error(self.stream.get_ref())
     }
+
+    fn has_fin(&self) -> bool {
+        tcp::has_fin(self.stream.get_ref())
+    }
 }
 
 /// Arms the socket with `poll`, which at first may be ready by an event that was seen to already.

@@ -308,8 +308,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
                 return Poll::Ready(());
             }
             self.tell_handler();
-            if self.is_reset(now, status) {
-                self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
+            if self.looks(now, status) {
                 continue;
             }
             // Everything above may have moved the deadline: it is read last.
@@ -346,14 +345,22 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         }
     }
 
-    /// Whether the peer has reset a connection that is not read, since backpressure holds or its FIN
-    /// was read: nobody else would notice. Asks from time to time.
-    fn is_reset(&mut self, now: Tick, status: Status) -> bool {
+    /// Looks from time to time whether the peer has reset, or ended, a connection that is not read,
+    /// since backpressure holds or its FIN was read: nobody else would notice. True if it has.
+    fn looks(&mut self, now: Tick, status: Status) -> bool {
         if !is_unwatched(status) || self.watched.after(WATCH) > now {
             return false;
         }
         self.watched = now;
-        self.socket.take_error().is_some()
+        if self.socket.take_error().is_some() {
+            self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
+            return true;
+        }
+        let has_ended = !self.connection.is_half_closed() && self.socket.has_fin();
+        if has_ended {
+            self.connection.fin_arrived(now);
+        }
+        has_ended
     }
 
     /// Waits for the deadline, unless it has come; ready if there is more to do now.

@@ -83,6 +83,12 @@ pub trait Socket: Send + Unpin + 'static {
     fn take_error(&self) -> Option<io::Error> {
         None
     }
+
+    /// Whether the peer's FIN has arrived, also behind bytes that nobody has read. False if the system
+    /// does not tell.
+    fn has_fin(&self) -> bool {
+        false
+    }
 }
 
 /// Wakes a task once, at a moment that can be moved.

@@ -1,12 +1,14 @@
 //! What every adapter tells the system about its TCP sockets, whatever its runtime calls them.
 
 use portcullis::Config;
+#[cfg(target_os = "linux")]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(target_os = "linux")]
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 /// Bytes of an answer that the kernel takes beyond what is on its way to the peer.
@@ -178,6 +180,20 @@ where
     SockRef::from(socket).take_error().unwrap_or_else(Some)
 }
 
+/// Whether the peer's FIN has arrived, as [`Socket::has_fin`](crate::Socket::has_fin) tells. On Linux.
+#[cfg(target_os = "linux")]
+pub fn has_fin<S: AsFd>(socket: &S) -> bool {
+    let mut asked = [PollFd::new(socket, PollFlags::RDHUP)];
+    let answered = poll(&mut asked, Some(&Timespec::default()));
+    answered.is_ok() && asked.iter().any(|it| it.revents().contains(PollFlags::RDHUP))
+}
+
+/// Whether the peer's FIN has arrived: this system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn has_fin<S>(_: &S) -> bool {
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,6 +275,21 @@ mod tests {
         reset_on_close(&peer);
         drop(peer);
         while take_error(&socket).is_none() {}
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_fin_is_seen_behind_bytes_that_are_unread() {
+        let (mut socket, mut peer) = pair();
+        peer.write_all(b"xy").expect("written");
+        while !has_arrived(&socket) {}
+        assert!(!has_fin(&socket));
+        peer.shutdown(Shutdown::Write).expect("shut down");
+        while !has_fin(&socket) {}
+        let mut rest = String::new();
+        socket.read_to_string(&mut rest).expect("all of it");
+        assert_eq!(rest, "xy");
+        assert!(has_fin(&socket) && take_error(&socket).is_none());
     }
 
     #[test]

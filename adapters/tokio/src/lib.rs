@@ -167,6 +167,10 @@ impl Socket for TokioSocket {
     fn take_error(&self) -> Option<io::Error> {
         tcp::take_error(&self.0)
     }
+
+    fn has_fin(&self) -> bool {
+        tcp::has_fin(&self.0)
+    }
 }
 
 impl Timer for TokioTimer {

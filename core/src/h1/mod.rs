@@ -117,7 +117,7 @@ impl Http1 {
                 self.rest(common.now);
                 return common.run_linger();
             }
-            _ if common.eof && flushed && self.is_owed() => {
+            _ if common.is_half_closed() && flushed && self.is_owed() => {
                 Some((Timer::PeerGone, common.config.peer_gone_timeout()))
             }
             _ => None,

@@ -451,7 +451,7 @@ impl Session {
     /// Lets the timers follow the state.
     pub(crate) fn settle(&mut self, common: &mut Common) {
         let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
-        if self.state == State::Open && common.eof && common.blocked {
+        if self.state == State::Open && common.is_half_closed() && common.blocked {
             // Messages wait for the application, and nothing follows them.
             stop(common, &TIMERS);
             let gone = common.config.peer_gone_timeout();

@@ -9,6 +9,7 @@ tests! {
     everywhere:
         whoever_closes_is_gone,
         whoever_resets_is_gone,
+        a_fin_behind_what_nobody_reads_is_noticed,
         who_ends_in_the_middle_is_not_waited_for,
         who_ends_behind_a_request_gets_the_whole_answer;
 }
@@ -69,6 +70,25 @@ fn whoever_resets_is_gone(place: Place) {
         client.reset();
     }
     program.wait_for("none is left", |status| status["open"] == 1);
+}
+
+fn a_fin_behind_what_nobody_reads_is_noticed(place: Place) {
+    let program = Program::with(place, &["peer_gone_timeout=1s"]);
+    let lazy = |content: &str| {
+        let head = "POST /lazy/3600000 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+        head.to_owned() + content
+    };
+    let requests = [
+        "GET /slow/3600000 HTTP/1.1\r\nHost: a\r\n\r\nG".to_owned(),
+        lazy("some"),
+        lazy(&"x".repeat(90_000)),
+    ];
+    let mut clients = clients(&program, &requests);
+    for client in &mut clients {
+        client.finish_sending();
+    }
+    program.wait_for("none is left", |status| status["open"] == 1);
+    assert_eq!(program.status()["closes"]["peer_gone"], requests.len());
 }
 
 fn who_ends_in_the_middle_is_not_waited_for(place: Place) {
