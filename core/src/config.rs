@@ -453,13 +453,14 @@ mod tests {
             .and_then(|it| it.set("request_head_timeout", "250ms"))
             .and_then(|it| it.set("request_head_limit", "8KiB"))
             .and_then(|it| it.set("request_body_limit", "none"))
+            .and_then(|it| it.set("tcp_keepalive", "off"))
             .and_then(|it| it.set("request_body_rate", "100"))
             .and_then(Builder::build)
             .expect("valid");
         assert_eq!(config.keep_alive_timeout(), secs(1));
         assert_eq!(config.request_head_timeout(), millis(250));
         assert_eq!(config.request_head_limit(), 8 * KIB);
-        assert_eq!(config.request_body_limit(), None);
+        assert_eq!((config.request_body_limit(), config.tcp_keepalive()), (None, None));
         assert_eq!(config.request_body_rate(), 100);
     }
 

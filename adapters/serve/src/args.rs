@@ -33,14 +33,14 @@ pub(crate) struct Args {
     ///
     /// Of a name, such as localhost:8080, all addresses are listened on. A port alone, 8080, is open to
     /// this machine only; :8080 is open to everybody.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", verbatim_doc_comment)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Vec<Address>,
 
     /// Directory whose files to serve [default: none, serve demo routes]
     ///
     /// Nothing outside of it is served, whatever a path or a symbolic link says. A directory gives its
     /// index.html, or else a listing.
-    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
+    #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 
     /// Serve and list files whose names begin with a dot; otherwise only those in /.well-known/
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     ///
     /// Every address then speaks HTTPS only. SIGHUP has this file and the key's read again;
     /// connections are not disturbed.
-    #[arg(long, value_name = "FILE", requires = "tls_key", verbatim_doc_comment)]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
     /// Private key of the certificate: a PEM file

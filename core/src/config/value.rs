@@ -107,12 +107,12 @@ impl Value for ConnectionLimit {
     }
 }
 
-/// A value that may be absent.
+/// A value that may be absent: `none`, or `off`.
 impl<T: Value + PartialOrd + Copy + OrNone> Value for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED_OR_NONE;
 
     fn parse(text: &str) -> Option<Self> {
-        if text == "none" { Some(None) } else { T::parse(text).map(Some) }
+        if matches!(text, "none" | "off") { Some(None) } else { T::parse(text).map(Some) }
     }
 
     fn text(&self) -> String {
