@@ -269,6 +269,62 @@ mod tests {
     }
 
     #[test]
+    fn small_bites_of_what_is_read_ahead_do_not_copy_it_each_time() {
+        let mut rest = held(&[7; 4096]);
+        let mut moved = 0;
+        while !rest.is_empty() {
+            let mut input = Input::new(rest, &mut []);
+            input.take(1);
+            let before = input.held.start;
+            rest = input.put_back(8192);
+            if rest.start < before {
+                moved += rest.len();
+            }
+        }
+        assert!(moved <= 4096 * 3, "{moved} bytes moved");
+    }
+
+    #[test]
+    fn what_was_taken_of_what_is_read_ahead_is_given_up() {
+        let mut rest = held(&[7; 1000]);
+        for _ in 0..1000 {
+            let mut fresh = [8; 100];
+            let mut input = Input::new(rest, &mut fresh);
+            input.take(100);
+            rest = input.put_back(4096);
+            assert_eq!(rest.len(), 1000);
+            assert!(rest.memory() <= 4096, "{}", rest.memory());
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_was_taken_is_given_up_before_more_is_appended() {
+        let mut rest = held(&[7; 4096]);
+        for _ in 0..4000 {
+            let mut input = Input::new(rest, &mut []);
+            input.take(1);
+            rest = input.put_back(0);
+        }
+        rest.append(vec![8; 1000]);
+        assert_eq!((rest.len(), rest.memory()), (1096, 4096));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_is_read_ahead_has_room_for_what_is_appended() {
+        let mut rest = held(&[7; 100]);
+        let mut grown = 0;
+        for _ in 0..3000 {
+            let before = rest.memory();
+            rest.append(vec![8; 10]);
+            rest = Input::new(rest, &mut []).put_back(40_000);
+            grown += usize::from(rest.memory() > before);
+        }
+        assert!(grown <= 20 && rest.memory() <= 40_000, "{grown} times, {}", rest.memory());
+    }
+
+    #[test]
     fn small_bites_of_a_held_rest_do_not_copy_it_each_time() {
         let mut rest = held(&[7; 4096]);
         let mut moved = 0;

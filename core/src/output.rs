@@ -342,6 +342,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_in_small_steps_is_moved_seldom() {
+        for step in [1, 10, 100, 1000] {
+            let mut output = Output::default();
+            output.write(&[7; 60_000]);
+            let mut moved = 0;
+            while !output.is_empty() {
+                let before = output.dropped;
+                output.sent(step);
+                if output.dropped != before {
+                    moved += output.buffer.len();
+                }
+            }
+            // Of what is left three quarters each time: three times as much as there was.
+            assert!(moved <= 3 * 60_000, "{moved} bytes moved in steps of {step}");
+            assert_eq!(output.memory(), 0);
+        }
+    }
+
+    #[test]
+    fn the_buffer_grows_by_half_and_gives_up_what_was_sent() {
+        let mut output = Output::default();
+        let mut grown = 0;
+        for length in (10..60_000).step_by(10) {
+            let before = output.memory();
+            output.write(&[7; 10]);
+            grown += usize::from(output.memory() > before);
+            let most = LEAST.max(length + length / 2);
+            assert!(output.memory() <= most, "{} for {length} bytes", output.memory());
+        }
+        assert!(grown <= 20, "{grown} times");
+        // As much is written as is sent: no more is owned for all that was.
+        let most = output.memory();
+        for _ in 0..10_000 {
+            output.sent(100);
+            output.write(&[7; 100]);
+        }
+        assert!(output.memory() <= 2 * most, "{} of {most}", output.memory());
+    }
+
+    #[test]
     fn undo_leaves_nothing_behind() {
         let mut output = Output::default();
         let mark = output.mark();

@@ -27,9 +27,11 @@ use portcullis::rustls::crypto::aws_lc_rs as provider;
 #[cfg(not(feature = "aws-lc-rs"))]
 use portcullis::rustls::crypto::ring as provider;
 
+mod ahead;
 mod alive;
 mod bounds;
 mod data;
+mod earnings;
 mod ends;
 mod floods;
 mod handshake;

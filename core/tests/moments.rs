@@ -1,0 +1,235 @@
+//! Several calls in one moment, and calls that bring the time along: what begins in a call begins at its
+//! time, whether or not anybody looks at the deadline in between.
+
+mod support;
+
+use bytes::Bytes;
+use portcullis::{BodyLength, CloseReason, Event, StreamId, Timer};
+use std::time::Duration;
+use support::{GET, POST_CHUNKED, POST_MUCH, Script, answer, data, secs, tick, with};
+
+/// Half of a head.
+const HALF: &str = "GET / HTTP/1.1\r\n";
+/// What makes it whole.
+const REST: &str = "Host: a\r\n\r\n";
+
+/// The time of the next call, which alone tells it.
+fn later(script: &mut Script, moment: Duration) {
+    script.now = tick(moment);
+}
+
+#[test]
+fn what_a_call_begins_counts_from_it_and_not_from_the_next_call() {
+    // The next call is an action,
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    later(&mut script, secs(3));
+    assert_eq!(script.content(b"more"), Ok(4));
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    // a read,
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    later(&mut script, secs(3));
+    script.send(HALF);
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    // a look at what is due,
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    later(&mut script, secs(3));
+    script.resume();
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    // a write,
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    later(&mut script, secs(3));
+    script.take(1);
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    // and the end of input.
+    let mut script = Script::after(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    later(&mut script, secs(3));
+    script.eof();
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+}
+
+#[test]
+fn a_wait_for_content_counts_from_when_it_was_asked_for() {
+    let mut script = Script::after(POST_MUCH);
+    let (now, stream) = (script.now, script.stream());
+    script.connection.request_data(now, stream, 1).expect("it is open");
+    later(&mut script, secs(3));
+    let stream = script.stream();
+    script.connection.limit_request_body(script.now, stream, None).expect("none has come");
+    assert_eq!(script.deadline(), Some((secs(5), Timer::RequestBody)));
+    // What the application does with what came is no wait for the peer, whoever looks.
+    assert_eq!(script.send("x"), [data("x")]);
+    later(&mut script, secs(1000));
+    script.connection.request_data(script.now, stream, 1).expect("it is open");
+    later(&mut script, secs(1001));
+    script.resume();
+    assert_eq!(script.deadline(), Some((secs(1002), Timer::RequestBody)));
+}
+
+#[test]
+fn a_head_behind_one_that_is_answered_within_its_event_has_its_own_time() {
+    let mut script = Script::after(HALF);
+    script.at(secs(9));
+    let mut wire = [REST, HALF].concat().into_bytes();
+    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    while let Some((connection, event)) = events.next() {
+        if let Event::End { stream, .. } = event {
+            answer(connection, script.now, stream, 200, "ok");
+            connection.sent(script.now, usize::MAX);
+        }
+    }
+    drop(events);
+    assert_eq!(script.deadline(), Some((secs(19), Timer::RequestHead)));
+}
+
+#[test]
+fn time_that_moves_while_events_are_pulled_is_no_time_of_the_peer() {
+    let mut script = Script::new();
+    let mut wire = [GET, HALF].concat().into_bytes();
+    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    while let Some((connection, event)) = events.next() {
+        if let Event::End { stream, .. } = event {
+            // A handler that takes an hour, within the event.
+            let now = tick(secs(3600));
+            answer(connection, now, stream, 200, "ok");
+            connection.tick(now);
+            connection.sent(now, usize::MAX);
+        }
+    }
+    drop(events);
+    assert!(script.is_open());
+    assert_eq!(script.deadline(), Some((secs(3610), Timer::RequestHead)));
+}
+
+#[test]
+fn what_is_taken_at_once_pays_the_same_whether_or_not_somebody_looks() {
+    for looks in [false, true] {
+        let mut script = Script::after(POST_CHUNKED);
+        let _ = script.respond(200, BodyLength::Unknown);
+        // Of the first nothing is taken for a while.
+        script.at(secs(4));
+        script.output();
+        assert_eq!(script.content(&[b'x'; 20_000]), Ok(20_000));
+        if looks {
+            script.deadline();
+        }
+        script.take(1);
+        script.take(9_599);
+        let (at, timer) = script.deadline().expect("it waits");
+        assert_eq!(timer, Timer::Response);
+        // The answer's new wait has two seconds that nobody pays; the byte before may be one of them.
+        let paid = secs(4 + 2 + 40);
+        assert!(at + secs(1) / 100 > paid && at <= paid, "looked at first: {looks}: {at:?}");
+    }
+}
+
+#[test]
+fn the_wait_for_the_next_request_does_not_count_what_was_discarded_before() {
+    let mut script = Script::after("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    script.answer(200, "ok");
+    script.output();
+    script.at(secs(1));
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Linger)));
+    script.at(secs(4));
+    script.send("0123456789");
+    assert_eq!(script.deadline(), Some((secs(9), Timer::KeepAlive)));
+    // And the other way around: a slow wait for a request is no discarding.
+    script.at(secs(8));
+    script.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    script.answer(200, "ok");
+    script.output();
+    for second in 9..38 {
+        script.at(secs(second));
+        if second % 4 == 0 {
+            script.send("x");
+        }
+        assert!(script.is_open(), "at {second} s");
+    }
+    assert_eq!(script.closes_at(secs(38), CloseReason::UnreadContent), "");
+}
+
+#[test]
+fn a_drain_and_what_follows_in_the_same_moment() {
+    // Idle, and then a request comes at once: it is answered as the last.
+    let mut script = Script::new();
+    script.at(secs(4));
+    script.connection.drain(script.now);
+    script.send(GET);
+    assert_eq!(script.deadline(), Some((secs(34), Timer::Drain)));
+    script.answer(200, "ok");
+    assert!(script.output().contains("connection: close\r\n"));
+    script.eof();
+    script.closes_with(CloseReason::Drained);
+    // A second drain does not begin the time anew.
+    let mut script = Script::after(GET);
+    script.connection.drain(script.now);
+    script.at(secs(20));
+    script.connection.drain(script.now);
+    assert_eq!(script.deadline(), Some((secs(30), Timer::Drain)));
+}
+
+#[test]
+fn events_that_are_left_are_work_and_no_wait() {
+    let mut script = Script::new();
+    let mut wire = GET.as_bytes().to_vec();
+    drop(script.connection.receive(script.now, &mut wire).expect("it reads"));
+    assert!(script.connection.has_work() && script.connection.has_events());
+    assert_eq!(script.deadline(), None, "the application has the turn");
+    assert_eq!(script.resume().len(), 2);
+    assert!(!script.connection.has_work() && !script.connection.has_events());
+    script.answer(200, "ok");
+    script.output();
+    assert!(!script.connection.has_work() && !script.connection.has_events());
+}
+
+/// What is due without new bytes is told of before it is fetched, and not afterwards.
+#[test]
+fn has_events_says_yes_until_they_were_fetched() {
+    // A declared length that is refused, of a request that was delivered and its reset not.
+    let mut script = Script::under(with(&[("request_body_limit", "10")]));
+    let mut wire = POST_MUCH.as_bytes().to_vec();
+    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    assert!(matches!(events.next(), Some((_, Event::Request { .. }))));
+    drop(events);
+    // The end of input between two requests.
+    let mut idle = Script::new();
+    drop(idle.connection.receive_eof(idle.now));
+    // Room, and a chunk that is too large.
+    let mut full = Script::under(with(&[("send_buffer_limit", "1KiB")]));
+    full.send(GET);
+    let _ = full.respond(200, BodyLength::Unknown);
+    assert!(full.content(&[b'x'; 2000]).expect("some fits") < 2000);
+    assert!(!full.connection.has_events(), "not before there is room");
+    full.output();
+    for script in [&mut script, &mut idle, &mut full] {
+        assert!(script.connection.has_events());
+        script.resume();
+        assert!(!script.connection.has_events());
+    }
+    // The same of a chunk whose size came with what is not yet to be delivered.
+    let mut script = Script::under(with(&[("request_body_limit", "10")]));
+    script.send(format!("{POST_CHUNKED}64\r\n"));
+    assert!(!script.connection.has_events());
+}
+
+/// Nothing is done for a stream that is over, at whatever moment.
+#[test]
+fn a_call_for_what_is_over_moves_the_time_all_the_same() {
+    let mut script = Script::under(with(&[("keep_alive_timeout", "60s")]));
+    script.send(GET);
+    script.answer(200, "ok");
+    script.output();
+    let over: StreamId = script.stream();
+    later(&mut script, secs(59));
+    let late = script.connection.send_data(script.now, over, &mut Bytes::from_static(b"x"));
+    assert!(late.is_err());
+    assert_eq!(script.deadline(), Some((secs(60), Timer::KeepAlive)));
+    // Time does not go back.
+    script.now = tick(secs(1));
+    script.send(HALF);
+    assert_eq!(script.deadline(), Some((secs(69), Timer::RequestHead)));
+}
