@@ -318,6 +318,36 @@ mod tests {
     }
 
     #[test]
+    fn a_new_wait_begins_with_all_of_the_silence_and_of_the_slack() {
+        // The last byte came long before the wait ended.
+        let mut rate = waiting();
+        rate.progress(MINIMUM, 240_000, at(10_000));
+        rate.pause(at(39_000));
+        rate.resume_anew(MINIMUM, at(100_000));
+        assert_eq!(deadline(&rate), at(130_000));
+        // Nothing was paid while the peer was waited for: it starts afresh, and what it moves pays.
+        let mut rate = waiting();
+        rate.pause(at(4_000));
+        rate.resume_anew(MINIMUM, at(10_000));
+        rate.progress(MINIMUM, 2_400, at(10_000));
+        assert_eq!(deadline(&rate), at(22_000));
+    }
+
+    #[test]
+    fn a_deadline_for_the_whole_that_begins_in_a_pause_counts_from_the_next_wait() {
+        let minimum = MinimumRate { total: Some(Duration::from_secs(60)), ..MINIMUM };
+        let mut rate = Rate::new(minimum, at(0));
+        rate.restart_total(minimum, at(10_000));
+        rate.resume(at(20_000));
+        rate.progress(minimum, 240_000, at(70_000));
+        assert_eq!(rate.deadline(minimum, 0), at(80_000));
+        // Begun anew within a wait, it counts from then on; and it can be given up.
+        rate.restart_total(minimum, at(30_000));
+        assert_eq!(rate.deadline(minimum, 0), at(90_000));
+        assert_eq!(rate.without_total().deadline(minimum, 0), at(100_000), "the silence");
+    }
+
+    #[test]
     fn a_rate_is_met_by_enough_bytes() {
         assert!(MINIMUM.is_met(1200, Duration::from_secs(5)));
         assert!(!MINIMUM.is_met(1199, Duration::from_secs(5)));

@@ -2,8 +2,8 @@
 
 mod support;
 
-use portcullis::{BodyLength, CloseReason, Connection};
-use support::{GET, POST_5, Script};
+use portcullis::{BodyLength, CloseReason, Connection, Event, PeerClose};
+use support::{GET, POST_5, Script, answer};
 
 /// Whether it says that it is idle, which it has to be to make room.
 fn makes_room(script: &mut Script) -> bool {
@@ -65,6 +65,37 @@ fn events_that_were_not_looked_at_keep_it() {
     let mut wire = GET.as_bytes().to_vec();
     drop(connection.receive(portcullis::Tick::ZERO, &mut wire).expect("it reads"));
     assert!(connection.has_events() && !connection.is_idle());
+}
+
+#[test]
+fn an_end_that_was_not_looked_at_keeps_it() {
+    let mut script = Script::new();
+    drop(script.connection.receive_eof(script.now));
+    assert!(script.connection.has_events() && !makes_room(&mut script));
+    script.resume();
+    script.closes_with(CloseReason::Peer(PeerClose::Done));
+}
+
+#[test]
+fn requests_behind_the_event_that_is_looked_at_keep_it() {
+    let mut script = Script::new();
+    let mut wire = GET.repeat(2).into_bytes();
+    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    let mut requests = 0;
+    while let Some((connection, event)) = events.next() {
+        match event {
+            Event::Request { .. } => requests += 1,
+            Event::End { stream, .. } => {
+                answer(connection, script.now, stream, 200, "ok");
+                connection.sent(script.now, usize::MAX);
+                assert!(!connection.is_idle() && !connection.close_idle(script.now));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(events);
+    assert_eq!(requests, 2);
+    assert!(makes_room(&mut script));
 }
 
 #[test]

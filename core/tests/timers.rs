@@ -768,3 +768,173 @@ fn content_that_nobody_waits_for_any_more_has_no_deadline() {
     script.ask(u64::MAX);
     assert_eq!(script.closes_at(then + secs(5), expired(Timer::RequestBody)), BODY_LATE);
 }
+
+#[test]
+fn giving_up_a_wait_that_is_over_voids_nothing() {
+    let mut script = Script::after(POST_MUCH);
+    let mut waited = 0;
+    let mut now = Duration::ZERO;
+    // A byte a second: each is delivered, and then the application says that it waits no more.
+    while script.is_open() && waited < 100 {
+        script.ask(1);
+        now += secs(1);
+        waited += 1;
+        script.at(now);
+        if script.is_open() {
+            assert_eq!(script.send("x"), [data("x")]);
+            let stream = script.stream();
+            script.connection.cancel_request_data(script.now, stream).expect("it is open");
+        }
+    }
+    assert_eq!(waited, 5);
+    script.closes_with(expired(Timer::RequestBody));
+}
+
+#[test]
+fn each_answer_has_a_deadline_of_its_own() {
+    let mut script = Script::under(with(&[("response_deadline", "60s")]));
+    // The first is taken slowly; the second begins ten seconds later.
+    for begins in [0, 66] {
+        script.at(secs(begins));
+        script.send(GET);
+        let _ = script.respond(200, BodyLength::Known(50_000));
+        assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
+        for second in 1..60 {
+            script.at(secs(begins + second));
+            script.take(800);
+        }
+        assert_eq!(script.deadline(), Some((secs(begins + 60), Timer::Response)));
+        script.output();
+        script.finish().expect("it is whole");
+        if begins == 0 {
+            script.at(secs(60) + millis(1));
+            script.send(GET);
+            script.answer(200, "at once");
+            script.output();
+            script.at(secs(65));
+            script.send(GET);
+            script.answer(200, "at once");
+            script.output();
+        }
+    }
+}
+
+#[test]
+fn events_that_were_not_looked_at_are_no_peer_that_is_gone() {
+    let mut script = Script::new();
+    let mut wire = GET.as_bytes().to_vec();
+    drop(script.connection.receive(script.now, &mut wire).expect("it reads"));
+    drop(script.connection.receive_eof(script.now));
+    assert_patient(&mut script);
+    assert_eq!(script.resume().len(), 2);
+    assert_eq!(script.deadline(), Some((HOUR + secs(60), Timer::PeerGone)));
+}
+
+#[test]
+fn what_was_discarded_before_an_end_counts_towards_the_time_after_it() {
+    let mut script = Script::after(POST_CHUNKED);
+    script.answer(200, "ok");
+    script.output();
+    for second in [4, 8, 12] {
+        script.at(secs(second));
+        script.send("1\r\nx\r\n");
+    }
+    // It turns out to be broken, and the rest of the connection is discarded.
+    script.send("no chunk");
+    assert!(!script.is_open());
+    for second in [16, 20, 24, 28] {
+        assert_eq!(script.deadline(), Some((secs(second + 1), Timer::Linger)));
+        script.at(secs(second));
+        script.send("more");
+    }
+    assert_eq!(script.deadline(), Some((secs(30), Timer::Linger)), "in all");
+}
+
+// ---- what the driver tells of the peer's progress ---------------------------------------------------
+
+/// 50,000 bytes of an answer, of which the system accepted 30,000.
+fn measured() -> Script {
+    let mut script = Script::new();
+    script.acknowledged(0);
+    script.send(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
+    script.take(30_000);
+    script
+}
+
+#[test]
+fn the_driver_is_asked_four_times_within_a_silence() {
+    let mut script = measured();
+    // The first look is the grace's.
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    script.at(secs(1));
+    script.acknowledged(30_000 - 24_000);
+    assert_eq!(script.connection.unacknowledged(), 6_000);
+    // 24,000 bytes pay for 100 s, and the lump may be read for as long: asked it is much earlier.
+    let mut next = secs(1);
+    for look in 0..16 {
+        next += millis(7_500);
+        assert_eq!(script.deadline(), Some((next, Timer::Response)), "look {look}");
+        script.at(next);
+        assert!(script.is_open(), "look {look}");
+        if next > secs(90) {
+            break;
+        }
+    }
+    // Nothing more was taken: what was paid ends at the very moment.
+    let paid = secs(2) + secs(100);
+    script.at(next + millis(100));
+    assert_eq!(script.closes_at(paid, expired(Timer::Response)), "");
+}
+
+#[test]
+fn the_deadline_moves_with_what_is_reported() {
+    let mut script = measured();
+    script.at(secs(4));
+    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
+    script.acknowledged(29_000);
+    // A thousand bytes pay for a little more than four seconds.
+    let (at, _) = script.deadline().expect("it waits");
+    assert!(at > secs(6) && at < secs(7), "{at:?}");
+    // A report of nothing new moves nothing.
+    script.at(secs(5));
+    script.acknowledged(29_000);
+    assert_eq!(script.deadline().map(|it| it.0), Some(at));
+}
+
+#[test]
+fn no_more_is_unacknowledged_than_was_sent() {
+    let mut script = Script::after(GET);
+    script.acknowledged(0);
+    script.answer(200, "ok");
+    let waiting = script.waiting().len();
+    script.connection.sent(script.now, usize::MAX);
+    assert_eq!(script.connection.unacknowledged(), waiting as u64);
+    // The system may hold bytes of which the connection knows nothing.
+    script.acknowledged(1_000_000);
+    assert_eq!(script.connection.unacknowledged(), waiting as u64);
+    script.acknowledged(10);
+    assert_eq!(script.connection.unacknowledged(), 10);
+    script.acknowledged(0);
+    assert_eq!(script.connection.unacknowledged(), 0);
+}
+
+#[test]
+fn a_peer_that_still_takes_the_last_answer_is_not_silent() {
+    // 1200 bytes within the five seconds of silence are as fast as has to be.
+    for (taken, until) in [(1200, secs(9)), (1199, secs(5))] {
+        let mut script = Script::new();
+        script.acknowledged(0);
+        script.send(get_with("Connection: close\r\n"));
+        script.answer(200, &"x".repeat(50_000));
+        let all = script.output().len() as u64;
+        assert_eq!(script.deadline(), Some((secs(5), Timer::Linger)));
+        script.at(secs(4));
+        script.acknowledged(all - taken);
+        assert_eq!(script.deadline(), Some((until, Timer::Linger)), "{taken} bytes");
+        // When it has taken all, it is its turn.
+        script.acknowledged(0);
+        assert_eq!(script.deadline(), Some((until, Timer::Linger)), "{taken} bytes");
+    }
+}

@@ -54,7 +54,7 @@ impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Sealed<S> {
         count.expect("it ends")
     }
 
-    fn is_flood(mut self) {
+    fn ends_as_a_flood(&mut self) {
         let flood = CloseReason::Tls(TlsFailure::Flood);
         self.pair.closes_with(flood);
     }
@@ -76,7 +76,7 @@ fn records_that_bring_nothing_cost_64_each() {
         let mut sealed = full();
         sealed.spend_all_but(left);
         assert_eq!(sealed.count(0), paid, "{left} are left");
-        sealed.is_flood();
+        sealed.ends_as_a_flood();
     }
 }
 
@@ -86,7 +86,7 @@ fn a_record_of_content_costs_what_two_bytes_earn() {
     let mut sealed = full();
     sealed.spend_all_but(100);
     assert_eq!(sealed.count(1), 99);
-    sealed.is_flood();
+    sealed.ends_as_a_flood();
     // Two bytes go on for ever.
     let mut sealed = full();
     sealed.spend_all_but(2);
@@ -94,7 +94,7 @@ fn a_record_of_content_costs_what_two_bytes_earn() {
         assert!(sealed.bring(2));
     }
     assert_eq!(sealed.count(1), 1);
-    sealed.is_flood();
+    sealed.ends_as_a_flood();
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn content_earns_a_point_a_byte_in_records_of_any_size() {
         sealed.spend_all_but(2);
         assert!(sealed.bring(length));
         assert_eq!(sealed.count(0), length / BARREN, "{length} bytes");
-        sealed.is_flood();
+        sealed.ends_as_a_flood();
     }
     // In parts it is the same.
     let mut sealed = full();
@@ -112,7 +112,7 @@ fn content_earns_a_point_a_byte_in_records_of_any_size() {
     let record = (sealed.seal)(ContentType::ApplicationData, &[b'x'; 642]);
     sealed.pair.deliver_in(&record, 7);
     assert_eq!(sealed.count(0), 10);
-    sealed.is_flood();
+    sealed.ends_as_a_flood();
     // Padding earns nothing: the type is behind the content, and zeros follow it (RFC 8446 5.4).
     let mut sealed = full();
     sealed.spend_all_but(2);
@@ -122,7 +122,7 @@ fn content_earns_a_point_a_byte_in_records_of_any_size() {
     let record = (sealed.seal)(ContentType::Unknown(0), &padded);
     sealed.pair.deliver(&record);
     assert_eq!(sealed.count(0), 10);
-    sealed.is_flood();
+    sealed.ends_as_a_flood();
 }
 
 #[test]
@@ -143,6 +143,6 @@ fn time_brings_back_1024_points_a_second_and_no_more_than_there_were() {
             }
         }
         assert_eq!(count, paid, "after {seconds} s");
-        sealed.is_flood();
+        sealed.ends_as_a_flood();
     }
 }

@@ -279,6 +279,8 @@ fn a_handshake_that_has_not_begun_makes_room_and_one_that_has_does_not() {
     assert!(!pair.server.close_idle(pair.now));
     pair.deliver(&hello[1..]);
     assert!(!pair.server.close_idle(pair.now));
+    pair.taken();
+    assert!(!pair.server.close_idle(pair.now), "the rest of the handshake is its turn");
 
     let mut pair = Pair::new(&version::TLS13);
     assert!(pair.server.close_idle(pair.now));

@@ -35,6 +35,7 @@ mod earnings;
 mod ends;
 mod floods;
 mod handshake;
+mod leftovers;
 mod link;
 mod live;
 mod memory;
