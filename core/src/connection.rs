@@ -201,7 +201,8 @@ impl Connection {
         self.events(now, &mut [])
     }
 
-    /// Whether [`resume`](Self::resume) may bring events. If it says no, there are none.
+    /// Whether [`resume`](Self::resume) may bring events. If it says no, there are none. If it says
+    /// yes and `resume` brings none, it says no from then on, until something else happens.
     pub fn has_events(&self) -> bool {
         self.unfinished
             || self.protocol.may_go_on(&self.common)

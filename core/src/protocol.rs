@@ -153,7 +153,7 @@ impl Protocol {
     #[inline]
     pub(crate) fn may_go_on(&self, common: &Common) -> bool {
         match self {
-            Protocol::Http1(_) => !common.held.is_empty(),
+            Protocol::Http1(http) => http.may_go_on(common),
             Protocol::WebSocket(session) => session.may_go_on(common),
         }
     }

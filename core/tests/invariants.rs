@@ -2,6 +2,8 @@
 
 mod play;
 
+use bytes::Bytes;
+use http::StatusCode;
 use play::{Manner, Told, compare, cuts, pure, session, settings, told};
 use portcullis::{CloseReason, Config, Connection, Event, Misuse, Refusal, Tick};
 use portcullis_testing::watched;
@@ -193,8 +195,10 @@ fn events_within_events_take_nothing_from_them() {
     let mut connection = Connection::new(Arc::new(Config::default()), NOW);
     let mut wire = *b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut events = connection.receive(NOW, &mut wire).expect("reads");
+    let mut stream = None;
     if let Some((connection, event)) = events.next() {
-        assert!(matches!(event, Event::Request { .. }));
+        let Event::Request { stream: newest, .. } = event else { panic!("{event:?}") };
+        stream = Some(newest);
         let nested = connection.receive(NOW, &mut [b'x']).map(drop);
         assert_eq!(nested, Err(Misuse::NotReading));
         assert!(connection.resume(NOW).next().is_none());
@@ -203,7 +207,14 @@ fn events_within_events_take_nothing_from_them() {
     assert!(matches!(events.next(), Some((_, Event::End { .. }))), "the end of the request");
     assert!(events.next().is_none());
     drop(events);
+    assert!(!connection.has_events(), "the next request waits for the answer");
+    let stream = stream.expect("a request came");
+    let content = &mut Bytes::new();
+    connection.answer(NOW, stream, StatusCode::OK, [], content).expect("an answer is owed");
     assert!(connection.has_events(), "the next request is held");
+    let mut events = connection.resume(NOW);
+    let Some((_, Event::Request { head, .. })) = events.next() else { panic!("no request") };
+    assert_eq!(head.target(), "/next");
 }
 
 #[test]

@@ -69,8 +69,25 @@ impl Http1 {
     /// Whether [`Http1::step`] has something to do without new bytes.
     pub(crate) fn has_events(&self, common: &Common) -> bool {
         let too_large = self.receiving == Receiving::Body && self.is_too_large();
-        let over = common.eof && self.receiving == Receiving::Idle && common.is_open();
+        let idle = self.receiving == Receiving::Idle && common.is_open() && !common.is_full();
+        let over = common.eof && idle;
         self.reset.is_some() || (self.cut_short && self.has_room(common)) || too_large || over
+    }
+
+    /// The same, of held bytes: an incomplete head waits for the peer, content for credit, and the
+    /// next request for the end of the answer, and then for room.
+    #[inline]
+    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
+        !common.held.is_empty()
+            && match self.receiving {
+                Receiving::Idle => !common.is_full(),
+                Receiving::Body => {
+                    !self.content.is_complete()
+                        && self.upload.as_ref().is_some_and(|upload| upload.credit > 0)
+                }
+                Receiving::Discard => !self.content.is_complete(),
+                Receiving::Head | Receiving::Done | Receiving::Closed => false,
+            }
     }
 
     /// Skips empty lines; then a request begins.

@@ -309,7 +309,8 @@ impl Session {
         // Bytes that waited for credit may be gone on with, and then the end is looked at.
         let waits = common.blocked && !self.receiver.has_credit();
         let over = common.eof && common.is_open() && !waits && !is_ending;
-        let room = (self.cut_short || self.pong.is_some()) && self.has_room(common);
+        let pong = self.pong.is_some() && self.state == State::Open;
+        let room = (self.cut_short || pong) && self.has_room(common);
         self.reset.is_some() || room || over || (common.is_open() && self.receiver.has_more())
     }
 
