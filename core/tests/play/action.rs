@@ -128,7 +128,10 @@ pub(super) fn whole(
                 socket.drained |= socket.close.is_none() && socket.closing.is_none();
             }
         }
-        _ => connection.tick(now),
+        _ => {
+            connection.tick(now);
+            model.note_drain(connection);
+        }
     }
     model.check(connection);
 }

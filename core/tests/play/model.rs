@@ -112,7 +112,14 @@ pub(crate) struct Model {
     pub(crate) socket: Option<Socket>,
     /// The deadline is looked at after every call, not only before time passes.
     pub(crate) looks: bool,
+    /// Time also passes between two ticks.
+    pub(crate) restless: bool,
+    /// The connection has a buffer that the driver has lent it.
+    pub(crate) lent: bool,
 }
+
+/// The most that a lent buffer may have.
+const LENT: usize = 4096;
 
 impl Model {
     pub(crate) fn new(config: Arc<Config>, connection: &Connection) -> Self {
@@ -133,6 +140,19 @@ impl Model {
             accepted: None,
             socket: None,
             looks: true,
+            restless: false,
+            lent: false,
+        }
+    }
+
+    /// The connection may have begun to drain: it was told to, or is too old.
+    pub(crate) fn note_drain(&mut self, connection: &Connection) {
+        if !connection.is_draining() || self.draining {
+            return;
+        }
+        self.draining = true;
+        if let Some(socket) = &mut self.socket {
+            socket.drained |= socket.close.is_none() && socket.closing.is_none();
         }
     }
 
@@ -236,6 +256,7 @@ impl Model {
             Status::Closed(reason) => {
                 let heap = memory - size_of::<Connection>();
                 let least = if self.socket.is_some() { SOCKET } else { 0 };
+                let least = least + if self.lent { LENT } else { 0 };
                 assert!(heap <= least, "a closed connection owns {heap} bytes");
                 assert_eq!(connection.deadline(), None, "a closed connection waits for nothing");
                 assert!(CloseReason::all().any(|known| known == reason), "an unlisted {reason:?}");
@@ -295,6 +316,7 @@ impl Model {
                 Some(Timer::Response) => write,
                 Some(Timer::Linger) => live.is_none() && !write,
                 Some(Timer::Drain) => self.draining,
+                Some(Timer::ConnectionAge) => self.config.connection_age_limit().is_some(),
                 Some(other) => panic!("an unknown timer {other:?}"),
             };
             assert!(allowed, "deadline: {deadline:?} while {status:?} with {live:?}");

@@ -3,13 +3,14 @@
 use super::action;
 use super::frames;
 use super::model::{Model, lent, next_bytes, unsent};
-use super::settings;
+use super::settings::{self, Play};
 use super::socket::Terms;
 use super::source::Source;
 use super::{Weigh, answers, readback, speak, wire};
 use http::HeaderMap;
 use portcullis::{CloseReason, Connection, Event, Events, Misuse, Status, Tick};
 use std::mem::size_of;
+use std::sync::Arc;
 
 /// Steps of one session; the rest of the bytes goes unused.
 const STEPS: usize = 400;
@@ -31,20 +32,14 @@ struct Player<'b> {
     /// How many actions the application takes at each event, at most.
     reflexes: usize,
     scratch: Vec<u8>,
+    lends: bool,
 }
 
 /// Plays `bytes`, and returns what could be seen on the way.
 pub(super) fn play(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> {
     let mut source = Source::new(bytes);
-    let config = settings::profile(&mut source);
-    // The last centuries, in which deadlines become "never", are not played.
-    let now = Tick::from_nanos(source.size() >> 4);
-    let reflexes = source.below(4);
-    let connection = Connection::new(config.clone(), now);
-    let mut model = Model::new(config, &connection);
-    model.looks = looks;
-    let mut player =
-        Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
+    let play = settings::session(&mut source);
+    let mut player = Player::new(source, play, looks);
     player.model.check(&mut player.connection);
     player.pull();
     player.go_on(weigh)
@@ -53,16 +48,10 @@ pub(super) fn play(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> 
 /// The same for websockets: most sessions begin right behind an accepted handshake.
 pub(super) fn play_websocket(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> {
     let mut source = Source::new(bytes);
-    let config = settings::websocket_profile(&mut source);
-    let now = Tick::from_nanos(source.size() >> 4);
-    let reflexes = source.below(4);
-    let terms = Terms::choose(&mut source, &config);
-    let connection = Connection::new(config.clone(), now);
-    let mut model = Model::new(config, &connection);
-    model.terms = Some(terms);
-    model.looks = looks;
-    let mut player =
-        Player { source, connection, model, now, wire: Vec::new(), reflexes, scratch: Vec::new() };
+    let play = settings::websocket_session(&mut source);
+    let mut player = Player::new(source, play, looks);
+    let terms = Terms::choose(&mut player.source, &player.model.config);
+    player.model.terms = Some(terms);
     player.model.check(&mut player.connection);
     match player.source.below(8) {
         0 => {
@@ -81,13 +70,42 @@ fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, 
     }
 }
 
-impl Player<'_> {
+/// What may pass while things are going on, in nanoseconds.
+const MOMENTS: [u64; 8] =
+    [1, SECOND / 1000, SECOND / 100, SECOND / 3, SECOND, SECOND * 5, SECOND * 11, SECOND * 61];
+
+/// The moment of the next call: mostly the present, and in a restless session now and then a later
+/// one, without a tick in between.
+fn moment(source: &mut Source<'_>, model: &Model, now: &mut Tick) -> Tick {
+    if model.restless && source.below(4) == 0 {
+        *now = Tick::from_nanos(now.as_nanos().saturating_add(source.one_of(&MOMENTS)));
+    }
+    *now
+}
+
+impl<'b> Player<'b> {
+    fn new(mut source: Source<'b>, play: Play, looks: bool) -> Self {
+        // The last centuries, in which deadlines become "never", are not played.
+        let now = Tick::from_nanos(source.size() >> 4);
+        let reflexes = source.below(4);
+        let connection = Connection::new(Arc::clone(&play.config), now);
+        let mut model = Model::new(play.config, &connection);
+        model.looks = looks;
+        model.restless = play.restless;
+        let (wire, scratch, lends) = (Vec::new(), Vec::new(), play.lends);
+        Player { source, connection, model, now, wire, reflexes, scratch, lends }
+    }
+
     fn go_on(mut self, weigh: Option<Weigh>) -> Vec<u64> {
         for _ in 0..STEPS {
             if self.source.is_empty() {
                 break;
             }
+            let is_lent = self.lends && self.lend();
             self.step();
+            if is_lent {
+                self.take_back();
+            }
         }
         match weigh {
             Some(weigh) if self.wire.len().is_multiple_of(2) => self.weighed(weigh),
@@ -95,10 +113,40 @@ impl Player<'_> {
         }
     }
 
+    /// The driver attends to the connection with a buffer of its own, good or bad; or does not.
+    fn lend(&mut self) -> bool {
+        let capacity = self.source.one_of(&[None, Some(512), Some(4096), Some(4097), Some(0)]);
+        let Some(capacity) = capacity else { return false };
+        let before = self.connection.memory();
+        self.connection.lend_buffer(Vec::with_capacity(capacity));
+        let grown = self.connection.memory() - before;
+        assert!(grown == 0 || grown == capacity && capacity <= 4096, "{grown} of {capacity} lent");
+        self.model.lent |= grown > 0;
+        self.model.check(&mut self.connection);
+        true
+    }
+
+    /// A lent buffer comes back, unless bytes are in it: then it stays for as long as they do.
+    fn take_back(&mut self) {
+        if self.source.below(8) == 7 {
+            // The driver goes on with it.
+            return;
+        }
+        let (before, waiting) = (self.connection.memory(), unsent(&mut self.connection));
+        let buffer = self.connection.return_buffer();
+        self.model.lent = false;
+        assert!(buffer.is_empty(), "it comes back with bytes");
+        assert!(buffer.capacity() <= 4096, "another one comes back");
+        assert_eq!(self.connection.memory(), before - buffer.capacity(), "memory of a lent buffer");
+        assert_eq!(unsent(&mut self.connection), waiting, "nothing lost");
+        self.model.check(&mut self.connection);
+    }
+
     /// Shakes hands, and accepts at once or when all events were pulled.
     fn open(&mut self, at_once: bool) {
         let mut wire = frames::HANDSHAKE.to_vec();
         let Player { connection, model, now, .. } = self;
+        // Drawn limits may refuse it.
         let mut events = connection.receive(*now, &mut wire).expect("it reads");
         let mut newest = None;
         while let Some((connection, event)) = events.next() {
@@ -138,11 +186,12 @@ impl Player<'_> {
         }
     }
 
-    /// The present, or a moment before it: that has to count as no time.
+    /// The present, or a moment before it: that has to count as no time. Or a later one.
     fn moment(&mut self) -> Tick {
+        let now = moment(&mut self.source, &self.model, &mut self.now);
         match self.source.below(32) {
-            0 => Tick::from_nanos(self.now.as_nanos().saturating_sub(SECOND)),
-            _ => self.now,
+            0 => Tick::from_nanos(now.as_nanos().saturating_sub(SECOND)),
+            _ => now,
         }
     }
 
@@ -166,7 +215,7 @@ impl Player<'_> {
             Ok(pulled) => {
                 let most = if events < 200 { usize::MAX } else { usize::from(events - 200) };
                 let (source, model) = (&mut self.source, &mut self.model);
-                run(pulled, source, model, now, self.reflexes, most);
+                run(pulled, source, model, &mut self.now, self.reflexes, most);
                 None
             }
             Err(misuse) => Some(misuse),
@@ -198,7 +247,7 @@ impl Player<'_> {
             assert!(expected || !self.connection.has_work(), "work, but no events");
             let events = self.connection.resume(self.now);
             let (source, model) = (&mut self.source, &mut self.model);
-            let pulled = run(events, source, model, self.now, 0, usize::MAX);
+            let pulled = run(events, source, model, &mut self.now, 0, usize::MAX);
             assert!(expected || pulled == 0, "events, though there are none");
             self.model.check(&mut self.connection);
             all += pulled;
@@ -214,7 +263,7 @@ impl Player<'_> {
             assert!(look < IN_VAIN, "has_events: it says so for ever, and there is nothing");
             let events = self.connection.resume(self.now);
             let (source, model) = (&mut self.source, &mut self.model);
-            all += run(events, source, model, self.now, 0, usize::MAX);
+            all += run(events, source, model, &mut self.now, 0, usize::MAX);
             self.model.check(&mut self.connection);
         }
         self.model.check_waits(&mut self.connection);
@@ -224,16 +273,18 @@ impl Player<'_> {
     /// Goes on for some events only.
     fn pull_some(&mut self) {
         let most = self.source.below(4);
-        let events = self.connection.resume(self.now);
-        run(events, &mut self.source, &mut self.model, self.now, self.reflexes, most);
+        let now = moment(&mut self.source, &self.model, &mut self.now);
+        let events = self.connection.resume(now);
+        run(events, &mut self.source, &mut self.model, &mut self.now, self.reflexes, most);
         self.model.check(&mut self.connection);
     }
 
     fn end_of_input(&mut self) {
         self.model.eof = true;
         let most = if self.source.below(2) == 0 { usize::MAX } else { 0 };
-        let events = self.connection.receive_eof(self.now);
-        run(events, &mut self.source, &mut self.model, self.now, self.reflexes, most);
+        let now = moment(&mut self.source, &self.model, &mut self.now);
+        let events = self.connection.receive_eof(now);
+        run(events, &mut self.source, &mut self.model, &mut self.now, self.reflexes, most);
         self.model.check(&mut self.connection);
     }
 
@@ -259,6 +310,7 @@ impl Player<'_> {
         self.model.note(format!("{before:?}"));
         self.now = self.now.max(then);
         self.connection.tick(then);
+        self.model.note_drain(&self.connection);
         if before.1.is_none_or(|(at, _)| at > self.now) {
             let after = (self.connection.status(), self.connection.deadline());
             assert_eq!(before, after, "nothing expired, but something happened");
@@ -356,7 +408,7 @@ fn run(
     mut events: Events<'_, '_>,
     source: &mut Source<'_>,
     model: &mut Model,
-    now: Tick,
+    present: &mut Tick,
     reflexes: usize,
     most: usize,
 ) -> usize {
@@ -367,8 +419,10 @@ fn run(
         model.check(connection);
         if reflexes > 0 {
             for _ in 0..source.below(reflexes + 1) {
+                let now = moment(source, model, present);
                 act(connection, source, model, now);
             }
+            let now = *present;
             match source.below(16) {
                 0 => assert!(connection.receive(now, &mut [b'x']).is_err(), "input within events"),
                 1 => assert!(connection.resume(now).next().is_none(), "events within events"),

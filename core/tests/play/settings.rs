@@ -1,4 +1,4 @@
-//! Configurations to play with: the two profiles, and some in which every limit is near.
+//! Configurations to play with: the two profiles, some in which every limit is near, and drawn ones.
 
 use super::source::Source;
 use portcullis::{Builder, Config, ConfigError};
@@ -103,6 +103,122 @@ pub(crate) fn tiny() -> Arc<Config> {
 
 pub(crate) fn narrow() -> Arc<Config> {
     with(NARROW).expect("the narrow profile is valid")
+}
+
+/// First bytes from here on ask for a drawn configuration. A multiple of the numbers of profiles, so
+/// that a first byte below still selects the profile that it always did.
+const DRAWN: u8 = 120;
+
+/// How to write a drawn value.
+#[derive(Clone, Copy)]
+enum Unit {
+    Number,
+    /// Milliseconds.
+    Time,
+    Switch,
+}
+
+/// What is drawn: a setting, its unit, its bounds, and whether it may be absent. A setting that has
+/// to agree with another one is not here.
+const DRAWABLE: &[(&str, Unit, u64, u64, bool)] = &[
+    ("keep_alive_timeout", Unit::Time, 1, 100_000, false),
+    ("request_head_timeout", Unit::Time, 1, 100_000, false),
+    ("request_body_grace", Unit::Time, 1, 100_000, false),
+    ("request_body_silence", Unit::Time, 1, 100_000, false),
+    ("request_body_deadline", Unit::Time, 1, 1_000_000, true),
+    ("response_grace", Unit::Time, 1, 100_000, false),
+    ("response_silence", Unit::Time, 1, 100_000, false),
+    ("response_deadline", Unit::Time, 1, 1_000_000, true),
+    ("peer_gone_timeout", Unit::Time, 1, 100_000, false),
+    ("connection_age_limit", Unit::Time, 1, 1_000_000, true),
+    ("linger_timeout", Unit::Time, 1, 100_000, false),
+    ("linger_silence", Unit::Time, 1, 100_000, false),
+    ("drain_timeout", Unit::Time, 1, 100_000, false),
+    ("drain_idle_timeout", Unit::Time, 1, 100_000, false),
+    ("websocket_ping_interval", Unit::Time, 1, 100_000, true),
+    ("websocket_pong_timeout", Unit::Time, 1, 100_000, true),
+    ("websocket_close_timeout", Unit::Time, 1, 100_000, false),
+    ("websocket_idle_timeout", Unit::Time, 1, 100_000, true),
+    ("request_body_rate", Unit::Number, 1, 1 << 40, false),
+    ("response_rate", Unit::Number, 1, 1 << 40, false),
+    ("request_head_limit", Unit::Number, 64, 64 << 10, false),
+    ("request_fields_limit", Unit::Number, 1, 256, false),
+    ("request_target_limit", Unit::Number, 1, 64 << 10, false),
+    ("request_body_limit", Unit::Number, 0, 1 << 20, true),
+    ("trailers_limit", Unit::Number, 64, 64 << 10, false),
+    ("requests_per_connection", Unit::Number, 1, 1000, false),
+    ("send_buffer_limit", Unit::Number, 1024, 256 << 10, false),
+    ("receive_buffer_limit", Unit::Number, 1024, 256 << 10, false),
+    ("response_head_limit", Unit::Number, 1024, 64 << 10, false),
+    ("linger_limit", Unit::Number, 0, 1 << 20, true),
+    ("websocket_message_limit", Unit::Number, 1, 1 << 20, false),
+    ("websocket_deflate", Unit::Switch, 0, 1, false),
+    ("keep_alive_hint", Unit::Switch, 0, 1, false),
+];
+
+/// One of `low..=high`, as often between 1 and 2 as between 1000 and 2000 above `low`.
+fn log_uniform(byte: u8, low: u64, high: u64) -> u64 {
+    // Quarters of a power of two.
+    let quarters = u64::from(high - low).max(1).ilog2() * 4 + 8;
+    let place = u32::from(byte) * quarters / 256;
+    let above = (u64::from(4 + place % 4) << (place / 4) >> 2).saturating_sub(1);
+    low + above.min(high - low)
+}
+
+/// A profile of which some settings are drawn anew.
+fn draw(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Arc<Config> {
+    let base = &profiles[source.below(profiles.len())];
+    let mut builder = Builder::from(Config::clone(base));
+    for _ in 0..source.below(16) {
+        let choice = source.below(DRAWABLE.len() + 1);
+        let byte = source.byte();
+        let Some((name, unit, low, high, may_be_absent)) = DRAWABLE.get(choice) else {
+            // All extensions together have as much room as those of one chunk, or more.
+            let one = log_uniform(byte, 0, 64 << 10);
+            let all = (one << (byte % 5)).min(1 << 20);
+            builder = builder.chunk_extension_limit(one).chunk_extensions_limit(all);
+            continue;
+        };
+        let value = log_uniform(byte, *low, *high);
+        let text = match unit {
+            _ if *may_be_absent && byte == u8::MAX => "none".to_owned(),
+            Unit::Number => value.to_string(),
+            Unit::Time => format!("{value}ms"),
+            Unit::Switch => if byte % 2 == 0 { "off" } else { "on" }.to_owned(),
+        };
+        builder = builder.set(name, &text).expect("a value of its kind");
+    }
+    Arc::new(builder.build().expect("in range, and without contradiction"))
+}
+
+/// What a session is played with.
+pub(crate) struct Play {
+    pub(crate) config: Arc<Config>,
+    /// Time also passes in the middle of things: calls are made at later moments than the last tick.
+    pub(crate) restless: bool,
+    /// The driver now and then lends a buffer.
+    pub(crate) lends: bool,
+}
+
+/// For a session: one of the configurations, or a drawn one with a driver of more habits.
+fn play(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Play {
+    let first = source.byte();
+    if first < DRAWN {
+        let config = Arc::clone(&profiles[usize::from(first) % profiles.len()]);
+        return Play { config, restless: false, lends: false };
+    }
+    let config = draw(source, profiles);
+    Play { config, restless: first & 1 != 0, lends: first & 2 != 0 }
+}
+
+/// For a session of HTTP.
+pub(crate) fn session(source: &mut Source<'_>) -> Play {
+    play(source, &*PROFILES)
+}
+
+/// For a session of websockets.
+pub(crate) fn websocket_session(source: &mut Source<'_>) -> Play {
+    play(source, &*WEBSOCKET_PROFILES)
 }
 
 /// One of the configurations.

@@ -230,6 +230,7 @@ impl Socket {
             Some(Timer::PeerGone) => eof && self.credit == 0 && !write && !ends,
             Some(Timer::Response) => write,
             Some(Timer::Drain) => draining,
+            Some(Timer::ConnectionAge) => config.connection_age_limit().is_some(),
             Some(Timer::WebSocketPing) => pinged && !write && !blocked && !ends,
             Some(Timer::WebSocketPong) => pinged && ponged && !blocked && !ends,
             Some(Timer::WebSocketMessage) => !blocked && !ends,
