@@ -34,13 +34,17 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(bounded(60))]
+    #![proptest_config(bounded(400))]
 
     #[test]
     fn the_same_calls_give_the_same_results(bytes in vec(any::<u8>(), 0..300)) {
         let _watched = watched();
         websocket_pure(&bytes);
     }
+}
+
+proptest! {
+    #![proptest_config(bounded(60))]
 
     #[test]
     fn cuts_of_anything_make_no_difference(bytes in vec(any::<u8>(), 0..80)) {

@@ -1,5 +1,5 @@
 //! A session of a websocket, in any order: deadline, memory, nothing lost, reason, and what the
-//! allocator says.
+//! allocator says. Now and then also pure.
 #![no_main]
 
 #[path = "../../core/tests/play/mod.rs"]
@@ -7,7 +7,13 @@ mod play;
 
 use portcullis::Connection;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| play::websocket(bytes, Some(weigh)));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    play::websocket(bytes, Some(weigh));
+    // Twice more is dear, so not each time.
+    if bytes.len().is_multiple_of(8) {
+        play::websocket_pure(bytes);
+    }
+});
 
 fn weigh(connection: Connection) -> usize {
     let freed = allocation_counter::measure(move || drop(connection)).bytes_current;
