@@ -1,7 +1,10 @@
-//! A session over TLS with a real client, whose bytes are cut and changed on the way.
+//! A session over TLS with a real client, whose bytes are cut and changed on the way; or are only cut,
+//! and give what they give in plaintext, for HTTP and websockets.
 #![no_main]
 #![allow(dead_code)]
 
+#[path = "../../core/tests/tls/link.rs"]
+mod link;
 #[path = "../../core/tests/tls/mutated.rs"]
 mod mutated;
 #[path = "../../core/tests/tls/pair.rs"]

@@ -1,6 +1,7 @@
 //! An application that acts within events, so that what comes out depends on the input alone:
 //! it shows that cuts make no difference.
 
+use super::link::{Link, Plain};
 use super::model::{next_bytes, pattern};
 use super::source::Source;
 use bytes::Bytes;
@@ -66,7 +67,7 @@ impl Manner {
 
 /// What the application is told of `wire`, which arrives in one piece and then ends.
 pub(crate) fn told(config: &Arc<Config>, manner: Manner, wire: &[u8]) -> Seen {
-    run(config, manner, wire, &mut |left| left)
+    run(config, manner, wire, &mut Plain, &mut |left| left)
 }
 
 /// Places at which one input is cut in two. Other inputs, and other seeds, cut at others: a sample of
@@ -75,7 +76,7 @@ const PLACES: usize = 6;
 
 /// Plays `wire` whole, byte by byte, cut in two at a few places, and in pieces of many sizes.
 pub(crate) fn compare(config: &Arc<Config>, manner: Manner, wire: &[u8], seed: u8) {
-    each_cut(wire, seed, |next| run(config, manner, wire, next));
+    each_cut(wire, seed, |next| run(config, manner, wire, &mut Plain, next));
 }
 
 /// The same for any player of `wire`, which asks before each read how much of what is left comes.
@@ -95,49 +96,77 @@ pub(super) fn each_cut<S: PartialEq + Debug>(
         let mut first = Some(place);
         check(&format!("two pieces at {place}"), &mut |left| first.take().unwrap_or(left));
     }
-    let mut state = u64::from(seed) | 1;
-    check("pieces", &mut |_| {
-        // A generator of numbers need not be good, but the same each time.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-        1 + (state >> 33) as usize % 23
-    });
+    check("pieces", &mut pieces(seed, 23));
 }
 
-struct Eager {
+/// Pieces of many sizes.
+pub(super) fn pieces(seed: u8, most: usize) -> impl FnMut(usize) -> usize {
+    let mut state = u64::from(seed) | 1;
+    move |_| {
+        // A generator of numbers need not be good, but the same each time.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        1 + (state >> 33) as usize % most
+    }
+}
+
+struct Eager<'l> {
     manner: Manner,
+    link: &'l mut dyn Link,
     told: Vec<Told>,
     out: Vec<u8>,
     now: Tick,
 }
 
-fn run(
+/// What the application is told of `wire`, which goes over `link`, arrives in pieces as long as `next`
+/// says, and then ends.
+pub(crate) fn run(
     config: &Arc<Config>,
     manner: Manner,
     wire: &[u8],
+    link: &mut dyn Link,
     next: &mut dyn FnMut(usize) -> usize,
 ) -> Seen {
     let now = Tick::from_nanos(1);
     let mut connection = Connection::new(Arc::clone(config), now);
-    let mut eager = Eager { manner, told: Vec::new(), out: Vec::new(), now };
-    let mut wire = wire.to_vec();
-    let mut rest = wire.as_mut_slice();
-    while !rest.is_empty() && connection.status().wants_read() {
-        let most = rest.len().min(connection.receive_limit());
-        let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
-        rest = behind;
-        let events = connection.receive(now, piece).expect("it wants to read");
-        eager.react(events);
-        eager.settle(&mut connection);
+    let mut eager = Eager { manner, link, told: Vec::new(), out: Vec::new(), now };
+    // As many flights as a handshake may have, and more.
+    for _ in 0..HANDSHAKE {
+        let flight = eager.link.flight();
+        eager.feed(&mut connection, flight, next);
+        eager.take(&mut connection);
+    }
+    for sealed in [eager.link.seal(wire), eager.link.close()] {
+        eager.feed(&mut connection, sealed, next);
     }
     if connection.status().wants_read() {
-        assert!(rest.is_empty());
         eager.react(connection.receive_eof(now));
         eager.settle(&mut connection);
     }
     eager.close(connection)
 }
 
-impl Eager {
+/// Flights of a client until it may send, at most.
+pub(super) const HANDSHAKE: usize = 4;
+
+impl Eager<'_> {
+    /// The peer sends `wire`, as long as it is read.
+    fn feed(
+        &mut self,
+        connection: &mut Connection,
+        mut wire: Vec<u8>,
+        next: &mut dyn FnMut(usize) -> usize,
+    ) {
+        let mut rest = wire.as_mut_slice();
+        while !rest.is_empty() && connection.status().wants_read() {
+            let most = rest.len().min(connection.receive_limit());
+            let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
+            rest = behind;
+            let events = connection.receive(self.now, piece).expect("it wants to read");
+            self.react(events);
+            self.settle(connection);
+        }
+    }
+
     fn react(&mut self, mut events: Events<'_, '_>) {
         while let Some((connection, event)) = events.next() {
             match event {
@@ -215,7 +244,7 @@ impl Eager {
 
     fn take(&mut self, connection: &mut Connection) {
         let taken = next_bytes(connection, usize::MAX);
-        self.out.extend_from_slice(&taken);
+        self.out.extend(self.link.open(&taken));
         connection.sent(self.now, taken.len());
     }
 

@@ -1,7 +1,8 @@
 //! An application that takes websockets and acts within events, so that what comes out depends on
 //! the input alone: it shows that cuts make no difference.
 
-use super::eager::each_cut;
+use super::eager::{HANDSHAKE, each_cut};
+use super::link::{Link, Plain};
 use super::model::next_bytes;
 use super::socket::Terms;
 use super::source::Source;
@@ -57,6 +58,15 @@ pub(crate) struct Heard {
     pub(crate) reason: CloseReason,
 }
 
+impl Heard {
+    /// What of a message in pieces comes before a mistake depends on the cuts.
+    pub(crate) fn forget_pieces(&mut self) {
+        if let CloseReason::Violation(_) = self.reason {
+            self.told.retain(|told| !matches!(told, Told::Pieces { last: false, .. }));
+        }
+    }
+}
+
 impl Echo {
     /// Takes everything and sends it back, compressed if that may be.
     pub(crate) const PLAIN: Echo = Echo {
@@ -91,8 +101,27 @@ pub(crate) fn heard(
     wire: &[u8],
     next: &mut dyn FnMut(usize) -> usize,
 ) -> Heard {
-    let (mut eager, mut connection) = Eager::new(config, echo);
-    let left = eager.feed(&mut connection, wire, next);
+    heard_over(config, echo, wire, &mut Plain, next)
+}
+
+/// The same, over `link`.
+pub(crate) fn heard_over(
+    config: &Arc<Config>,
+    echo: &Echo,
+    wire: &[u8],
+    link: &mut dyn Link,
+    next: &mut dyn FnMut(usize) -> usize,
+) -> Heard {
+    let (mut eager, mut connection) = Eager::new(config, echo, link);
+    for _ in 0..HANDSHAKE {
+        let flight = eager.link.flight();
+        eager.feed(&mut connection, &flight, next);
+        eager.take(&mut connection);
+    }
+    let mut left = 0;
+    for sealed in [eager.link.seal(wire), eager.link.close()] {
+        left += eager.feed(&mut connection, &sealed, next);
+    }
     if connection.status().wants_read() {
         assert_eq!(left, 0);
         eager.react(connection.receive_eof(eager.now));
@@ -104,7 +133,8 @@ pub(crate) fn heard(
 /// Why the connection closes when the peer takes everything, but sends nothing behind `wire`; or
 /// `None` if it waits for nothing.
 pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Option<CloseReason> {
-    let (mut eager, mut connection) = Eager::new(config, echo);
+    let link = &mut Plain;
+    let (mut eager, mut connection) = Eager::new(config, echo, link);
     eager.feed(&mut connection, wire, &mut |left| left);
     connection.deadline()?;
     Some(eager.close(connection).reason)
@@ -115,25 +145,24 @@ pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Opti
 pub(crate) fn compare_websocket(config: &Arc<Config>, echo: &Echo, wire: &[u8], seed: u8) {
     each_cut(wire, seed, |next| {
         let mut heard = heard(config, echo, wire, next);
-        if let CloseReason::Violation(_) = heard.reason {
-            heard.told.retain(|told| !matches!(told, Told::Pieces { last: false, .. }));
-        }
+        heard.forget_pieces();
         heard
     });
 }
 
-struct Eager {
+struct Eager<'l> {
     echo: Echo,
+    link: &'l mut dyn Link,
     told: Vec<Told>,
     out: Vec<u8>,
     now: Tick,
 }
 
-impl Eager {
-    fn new(config: &Arc<Config>, echo: &Echo) -> (Self, Connection) {
+impl<'l> Eager<'l> {
+    fn new(config: &Arc<Config>, echo: &Echo, link: &'l mut dyn Link) -> (Self, Connection) {
         let now = Tick::from_nanos(1);
         let connection = Connection::new(Arc::clone(config), now);
-        (Eager { echo: *echo, told: Vec::new(), out: Vec::new(), now }, connection)
+        (Eager { echo: *echo, link, told: Vec::new(), out: Vec::new(), now }, connection)
     }
 
     /// Feeds `wire` as long as it is read; says how much is left.
@@ -256,7 +285,7 @@ impl Eager {
 
     fn take(&mut self, connection: &mut Connection) {
         let taken = next_bytes(connection, usize::MAX);
-        self.out.extend_from_slice(&taken);
+        self.out.extend(self.link.open(&taken));
         connection.sent(self.now, taken.len());
     }
 

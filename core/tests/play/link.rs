@@ -10,6 +10,8 @@ pub(crate) trait Link {
     fn flight(&mut self) -> Vec<u8>;
     /// Plaintext cannot be sent yet.
     fn is_shaking_hands(&self) -> bool;
+    /// What has to go over the wire to say that no more follows.
+    fn close(&mut self) -> Vec<u8>;
 }
 
 /// Without TLS.
@@ -30,5 +32,9 @@ impl Link for Plain {
 
     fn is_shaking_hands(&self) -> bool {
         false
+    }
+
+    fn close(&mut self) -> Vec<u8> {
+        Vec::new()
     }
 }

@@ -12,6 +12,7 @@
 //! | [`websocket`] | deadline, memory, nothing lost, reason; on a websocket, most of the time |
 //! | [`websocket_pure`] | pure |
 //! | [`websocket_cuts`] | cuts |
+//! | [`same`] | cuts, between plaintext and TLS |
 //! | [`alive()`] | alive: requests and websockets, with and without TLS |
 
 // Each of the programs that include this module uses a part of it.
@@ -42,7 +43,8 @@ pub(crate) use model::unsent;
 
 pub(crate) use source::Source;
 
-use portcullis::Connection;
+use portcullis::{Builder, Config, Connection};
+use std::sync::Arc;
 
 /// Drops a connection, and says how many bytes of heap that freed.
 pub(crate) type Weigh = fn(Connection) -> usize;
@@ -77,12 +79,57 @@ pub(crate) fn stream(bytes: &[u8]) -> Vec<u8> {
 /// The first bytes say how the application behaves, the rest is input: what comes out does not
 /// depend on how the input is cut.
 pub(crate) fn cuts(bytes: &[u8]) {
-    let mut source = Source::new(bytes);
+    let Talk { config, manner, wire, seed } = talk(Source::new(bytes));
+    compare(&config, manner, &wire, seed);
+}
+
+/// All of an attacker's input, and what it meets.
+struct Talk<M> {
+    config: Arc<Config>,
+    manner: M,
+    wire: Vec<u8>,
+    seed: u8,
+}
+
+fn talk(mut source: Source<'_>) -> Talk<Manner> {
     let config = settings::profile(&mut source);
     let manner = Manner::choose(&mut source);
     let seed = source.byte();
     let wire = stream(source.rest());
-    compare(&config, manner, &wire, seed);
+    Talk { config, manner, wire, seed }
+}
+
+/// The first byte of TLS, which no plaintext begins with.
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// What comes over `link`, of which `transport` makes the server's side, gives what it gives in
+/// plaintext: content, answers, messages, and the reason of the end.
+pub(crate) fn same<L: link::Link>(
+    bytes: &[u8],
+    mut link: L,
+    transport: impl FnOnce(Builder) -> Arc<Config>,
+) {
+    let mut source = Source::new(bytes);
+    let is_websocket = source.below(2) == 0;
+    let sealed = |config: &Arc<Config>| transport(Config::clone(config).into());
+    if is_websocket {
+        let Talk { config, manner, wire, seed } = websocket_talk(source);
+        let next = &mut eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
+        let mut plain = heard(&config, &manner, &wire, &mut |left| left);
+        let mut over = echo::heard_over(&sealed(&config), &manner, &wire, &mut link, next);
+        plain.forget_pieces();
+        over.forget_pieces();
+        assert_eq!(over, plain, "as in plaintext: {:?}", wire.escape_ascii().to_string());
+        return;
+    }
+    let Talk { config, manner, wire, seed } = talk(source);
+    if wire.first() == Some(&HANDSHAKE_RECORD) {
+        return;
+    }
+    let next = &mut eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
+    let plain = told(&config, manner, &wire);
+    let over = eager::run(&sealed(&config), manner, &wire, &mut link, next);
+    assert_eq!(over, plain, "as in plaintext: {:?}", wire.escape_ascii().to_string());
 }
 
 /// As [`session`], with a request that became a websocket; or may become one.
@@ -102,14 +149,18 @@ pub(crate) fn websocket_pure(bytes: &[u8]) {
 /// As [`cuts`], for a websocket: the first bytes say how the application behaves, the rest is a
 /// handshake, good most of the time, and what follows it.
 pub(crate) fn websocket_cuts(bytes: &[u8]) {
-    let mut source = Source::new(bytes);
+    let Talk { config, manner, wire, seed } = websocket_talk(Source::new(bytes));
+    compare_websocket(&config, &manner, &wire, seed);
+}
+
+fn websocket_talk(mut source: Source<'_>) -> Talk<Echo> {
     let config = settings::websocket_profile(&mut source);
-    let echo = Echo::choose(&mut source, &config);
+    let manner = Echo::choose(&mut source, &config);
     let seed = source.byte();
     let place = source.below(3 * frames::HANDSHAKES.len());
     let mut wire = frames::HANDSHAKES.get(place).unwrap_or(&frames::HANDSHAKE).to_vec();
     while !source.is_empty() && wire.len() < 2048 {
         frames::write(&mut source, &mut wire);
     }
-    compare_websocket(&config, &echo, &wire, seed);
+    Talk { config, manner, wire, seed }
 }

@@ -37,4 +37,9 @@ impl Link for ClientConnection {
     fn is_shaking_hands(&self) -> bool {
         self.is_handshaking()
     }
+
+    fn close(&mut self) -> Vec<u8> {
+        self.send_close_notify();
+        self.flight()
+    }
 }

@@ -1,10 +1,13 @@
 //! A session over TLS with a real client whose bytes are cut, changed, repeated, left out or added
 //! to, in any order with actions and time. What holds after every call is asserted.
 //!
+//! Other sessions arrive as they were sent, of HTTP or of a websocket, and are compared with the same
+//! in plaintext.
+//!
 //! Property tests, the fuzz target `tls` and its corpus all call [`session`].
 
 use crate::pair::{VERSIONS, client, client_settings, over_tls};
-use crate::play::{Source, stream, unsent};
+use crate::play::{Source, same, stream, unsent};
 use bytes::Bytes;
 use http::StatusCode;
 use portcullis::rustls::ClientConnection;
@@ -30,8 +33,25 @@ struct Session<'b> {
     now: Tick,
 }
 
-/// Plays `bytes`. At its end only time passes, until the connection has closed.
+/// First bytes from here on: nothing is changed on the way, and TLS makes no difference. An even
+/// number, so that a first byte below still selects the version that it always did.
+const SAME: u8 = 192;
+
+/// Plays `bytes`: a session that is held against the same one in plaintext, or one whose bytes are
+/// changed. At the end of that only time passes, until the connection has closed.
 pub(crate) fn session(bytes: &[u8]) {
+    match bytes.split_first() {
+        Some((first, rest)) if *first >= SAME => {
+            let mut settings = client_settings(VERSIONS[usize::from(*first) % 2]);
+            let most = usize::from(*first - SAME) / 2 % 4;
+            settings.max_fragment_size = [None, Some(40), Some(300), Some(3000)][most];
+            same(rest, client(settings), over_tls);
+        }
+        _ => changed(bytes),
+    }
+}
+
+fn changed(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let version = VERSIONS[source.below(2)];
     let builder = Config::builder();

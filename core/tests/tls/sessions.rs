@@ -23,6 +23,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 250,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn it_is_as_in_plaintext(first in 192..=255_u8, bytes in vec(any::<u8>(), 0..120)) {
+        let _watched = watched();
+        session(&[&[first], bytes.as_slice()].concat());
+    }
+}
+
 /// Plays each file of a target's corpus.
 fn replay(target: &str, play: impl Fn(&[u8])) {
     let _watched = watched();
