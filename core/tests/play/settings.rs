@@ -159,7 +159,7 @@ const DRAWABLE: &[(&str, Unit, u64, u64, bool)] = &[
 /// One of `low..=high`, as often between 1 and 2 as between 1000 and 2000 above `low`.
 fn log_uniform(byte: u8, low: u64, high: u64) -> u64 {
     // Quarters of a power of two.
-    let quarters = u64::from(high - low).max(1).ilog2() * 4 + 8;
+    let quarters = (high - low).max(1).ilog2() * 4 + 8;
     let place = u32::from(byte) * quarters / 256;
     let above = (u64::from(4 + place % 4) << (place / 4) >> 2).saturating_sub(1);
     low + above.min(high - low)
@@ -184,7 +184,7 @@ fn draw(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Arc<Config> {
             _ if *may_be_absent && byte == u8::MAX => "none".to_owned(),
             Unit::Number => value.to_string(),
             Unit::Time => format!("{value}ms"),
-            Unit::Switch => if byte % 2 == 0 { "off" } else { "on" }.to_owned(),
+            Unit::Switch => if byte.is_multiple_of(2) { "off" } else { "on" }.to_owned(),
         };
         builder = builder.set(name, &text).expect("a value of its kind");
     }
