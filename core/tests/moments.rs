@@ -4,9 +4,11 @@
 mod support;
 
 use bytes::Bytes;
-use portcullis::{BodyLength, CloseReason, Event, StreamId, Timer};
+use portcullis::{
+    BodyLength, CloseReason, Event, PeerClose, Refusal, ResetReason, StreamId, Timer,
+};
 use std::time::Duration;
-use support::{GET, POST_CHUNKED, POST_MUCH, Script, answer, data, millis, secs, tick, with};
+use support::{GET, POST_CHUNKED, POST_MUCH, Script, Seen, answer, data, millis, secs, tick, with};
 
 /// Half of a head.
 const HALF: &str = "GET / HTTP/1.1\r\n";
@@ -211,10 +213,30 @@ fn has_events_says_yes_until_they_were_fetched() {
         script.resume();
         assert!(!script.connection.has_events());
     }
-    // The same of a chunk whose size came with what is not yet to be delivered.
-    let mut script = Script::under(with(&[("request_body_limit", "10")]));
-    script.send(format!("{POST_CHUNKED}64\r\n"));
+    // A limit that is lowered when all that came was looked at.
+    let mut script = Script::after(POST_MUCH);
     assert!(!script.connection.has_events());
+    let (now, stream) = (script.now, script.stream());
+    script.connection.limit_request_body(now, stream, Some(1)).expect("none was delivered");
+    assert!(script.connection.has_events());
+    let refused = ResetReason::Refused(Refusal::ContentTooLarge);
+    assert_eq!(script.resume(), [Seen::Reset(refused)]);
+    // An end that was read while there was no room for an answer to what might have come before it.
+    let mut script = Script::under(with(&[("send_buffer_limit", "1KiB")]));
+    script.send(GET);
+    let _ = script.respond(200, BodyLength::Known(900));
+    let head = script.output().len();
+    let _ = script.content(&[b'x'; 900]);
+    script.finish().expect("it is whole");
+    script.output();
+    script.send(GET);
+    script.answer(200, &"x".repeat(1024 - head));
+    assert_eq!(script.waiting().len(), 1024);
+    script.eof();
+    script.output();
+    assert!(script.is_open() && script.connection.has_events());
+    script.resume();
+    script.closes_with(CloseReason::Peer(PeerClose::Done));
 }
 
 /// Nothing is done for a stream that is over, at whatever moment.

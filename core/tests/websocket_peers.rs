@@ -169,6 +169,41 @@ fn a_half_closed_peer_that_takes_what_is_sent_is_not_gone() {
     assert!(!socket.is_open());
 }
 
+#[test]
+fn no_other_wait_goes_on_when_the_peers_fin_comes_with_what_nobody_reads() {
+    let config = Config::builder().websocket_idle_timeout(Some(secs(30)));
+    let mut socket = Socket::plain(config);
+    socket.ask(1);
+    assert_eq!(socket.deadline(), Some((secs(20), Timer::WebSocketPing)));
+    socket.at(secs(15));
+    let mut wire = data(5).repeat(2);
+    let mut events = socket.connection.receive(socket.now, &mut wire).expect("it reads");
+    let (connection, _) = events.next().expect("the first message");
+    drop(connection.receive_eof(socket.now));
+    assert!(events.next().is_none(), "the second one has to wait");
+    drop(events);
+    assert_eq!(socket.deadline(), Some((secs(75), Timer::PeerGone)));
+    socket.at(secs(75) - Duration::from_nanos(1));
+    assert!(socket.is_open());
+}
+
+#[test]
+fn a_half_closed_peer_that_has_much_to_read_gets_the_time_for_that() {
+    let mut socket = Socket::plain(Config::builder());
+    socket.receive(&data(5));
+    drop(socket.connection.receive_eof(socket.now));
+    socket.resume();
+    socket.send(50_000);
+    socket.connection.sent(socket.now, 24_000);
+    // Two seconds nobody pays, and 24,000 bytes pay for a hundred; a few came before.
+    let (until, timer) = socket.deadline().expect("it waits");
+    assert!(timer == Timer::Response && until >= secs(102) && until < secs(103), "{until:?}");
+    socket.at(secs(101));
+    assert!(socket.is_open());
+    socket.taken();
+    assert_eq!(socket.deadline(), Some((secs(161), Timer::PeerGone)));
+}
+
 // ---- what is read ahead ------------------------------------------------------------------------------
 
 #[test]
