@@ -11,8 +11,8 @@ use portcullis::websocket::{DeflateSettings, Handshake, Options, Violation};
 use portcullis::{CloseReason, Config, Connection, Event, Events, Status, StreamId, Tick};
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Duration;
 
-const NOW: Tick = Tick::ZERO;
 /// What a fresh budget pays for.
 const PINGS: usize = 1024;
 /// The price of a ping, in bytes of a message.
@@ -21,31 +21,36 @@ const PING_COSTS: usize = 16;
 struct Socket {
     connection: Connection,
     stream: StreamId,
+    now: Tick,
     /// Messages, and last pieces.
     messages: usize,
 }
 
 impl Socket {
-    fn new(options: Options, deflate: bool) -> Socket {
+    fn new(now: Tick, options: Options, deflate: bool) -> Socket {
         let config = Config::builder().websocket_deflate(deflate).websocket_ping_interval(None);
-        let mut connection = Connection::new(Arc::new(config.build().expect("valid")), NOW);
+        let mut connection = Connection::new(Arc::new(config.build().expect("valid")), now);
         let mut wire = HANDSHAKE.to_vec();
-        let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+        let mut events = connection.receive(now, &mut wire).expect("it reads");
         let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
         let settings = deflate.then(DeflateSettings::default);
         let handshake = Handshake::read(&head).expect("a good handshake");
         let accepted = handshake.accept(None, settings.as_ref()).expect("nothing was chosen");
         drop(events);
-        connection.accept_websocket(NOW, stream, &accepted, None, options).expect("it may be one");
-        let mut socket = Socket { connection, stream, messages: 0 };
+        connection.accept_websocket(now, stream, &accepted, None, options).expect("it may be one");
+        let mut socket = Socket { connection, stream, now, messages: 0 };
         socket.sent();
         socket
     }
 
     /// One whose application asks for all messages.
     fn eager(options: Options, deflate: bool) -> Socket {
-        let mut socket = Socket::new(options, deflate);
-        socket.connection.request_data(NOW, socket.stream, u64::MAX).expect("it lives");
+        Socket::eager_at(Tick::ZERO, options, deflate)
+    }
+
+    fn eager_at(now: Tick, options: Options, deflate: bool) -> Socket {
+        let mut socket = Socket::new(now, options, deflate);
+        socket.connection.request_data(socket.now, socket.stream, u64::MAX).expect("it lives");
         socket
     }
 
@@ -65,10 +70,10 @@ impl Socket {
         for piece in wire.chunks(60_000) {
             if self.connection.wants_read() {
                 let mut piece = piece.to_vec();
-                let events = self.connection.receive(NOW, &mut piece).expect("it reads");
+                let events = self.connection.receive(self.now, &mut piece).expect("it reads");
                 self.messages += pull(events);
                 while self.connection.has_work() {
-                    self.messages += pull(self.connection.resume(NOW));
+                    self.messages += pull(self.connection.resume(self.now));
                 }
                 self.sent();
             }
@@ -84,7 +89,7 @@ impl Socket {
             let before = out.len();
             slices[..count].iter().for_each(|slice| out.extend_from_slice(slice));
             let bytes = out.len() - before;
-            self.connection.sent(NOW, bytes);
+            self.connection.sent(self.now, bytes);
         }
         out
     }
@@ -95,7 +100,7 @@ impl Socket {
             self.receive(frame);
             !self.is_open()
         });
-        drop(self.connection.receive_eof(NOW));
+        drop(self.connection.receive_eof(self.now));
         let reason = CloseReason::Violation(Violation::Costly);
         assert_eq!(self.connection.status(), Status::Closed(reason));
         count.expect("it ends")
@@ -250,38 +255,53 @@ fn a_final_block_costs_as_much_as_sixteen_pings() {
 
 #[test]
 fn pings_that_are_read_ahead_are_paid_once_and_in_full() {
-    let mut socket = Socket::new(WHOLE, false);
+    let mut socket = Socket::new(Tick::ZERO, WHOLE, false);
     // A message that nobody asks for, and pings behind it.
     let message = frame(FIN | BINARY, &[7; 32]);
     socket.receive(&message);
     let mut wire = control(PING).repeat(PINGS + 10);
-    drop(socket.connection.receive(NOW, &mut wire).expect("it reads"));
+    drop(socket.connection.receive(socket.now, &mut wire).expect("it reads"));
     let pongs = |out: &[u8]| out.chunks(2).filter(|frame| *frame == [PONG, 0]).count();
-    while socket.connection.resume(NOW).next().is_some() {}
+    while socket.connection.resume(socket.now).next().is_some() {}
     assert_eq!(pongs(&socket.sent()), PINGS, "what the budget pays for is answered at once");
     assert!(socket.is_open());
     // The message pays for two of those whose turn comes now, and no more.
-    socket.connection.request_data(NOW, socket.stream, 1).expect("it lives");
-    socket.messages += pull(socket.connection.resume(NOW));
+    socket.connection.request_data(socket.now, socket.stream, 1).expect("it lives");
+    socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!(socket.messages, 1);
     let out = socket.sent();
     assert_eq!(pongs(&out[..4]), 2, "{out:?}");
     assert!(!socket.is_open(), "and the others are a flood");
     // Those that were answered cost nothing at their turn.
-    let mut socket = Socket::new(WHOLE, false);
+    let mut socket = Socket::new(Tick::ZERO, WHOLE, false);
     socket.receive(&message);
     socket.receive(&control(PING).repeat(PINGS));
-    socket.connection.request_data(NOW, socket.stream, u64::MAX).expect("it lives");
-    socket.messages += pull(socket.connection.resume(NOW));
+    socket.connection.request_data(socket.now, socket.stream, u64::MAX).expect("it lives");
+    socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!((socket.messages, socket.is_open(), socket.sent().len()), (1, true, 0));
     assert_eq!(socket.until_costly(&control(PING)), 32 / PING_COSTS);
+}
+
+#[test]
+fn time_brings_back_64_pings_a_second_from_when_it_was_accepted() {
+    // An hour before brings nothing.
+    let hour = Tick::ZERO.after(Duration::from_secs(3600));
+    let mut socket = Socket::eager_at(hour, WHOLE, false);
+    socket.receive(&control(PING).repeat(PINGS));
+    assert!(socket.is_open());
+    assert_eq!(socket.until_costly(&control(PING)), 0);
+    for (milliseconds, paid) in [(15, 0), (1000, 64), (1500, 96), (3_600_000, PINGS)] {
+        let mut socket = Socket::poor(WHOLE, false);
+        socket.now = Tick::ZERO.after(Duration::from_millis(milliseconds));
+        assert_eq!(socket.until_costly(&control(PING)), paid, "after {milliseconds} ms");
+    }
 }
 
 #[test]
 fn what_we_send_earns_the_peer_nothing() {
     let mut socket = Socket::poor(WHOLE, false);
     let mut data = Bytes::from(vec![1; 10_000]);
-    let sent = socket.connection.send_message(NOW, socket.stream, false, &mut data);
+    let sent = socket.connection.send_message(socket.now, socket.stream, false, &mut data);
     assert_eq!(sent, Ok(true));
     socket.sent();
     assert_eq!(socket.until_costly(&control(PING)), 0);

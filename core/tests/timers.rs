@@ -938,3 +938,27 @@ fn a_peer_that_still_takes_the_last_answer_is_not_silent() {
         assert_eq!(script.deadline(), Some((until, Timer::Linger)), "{taken} bytes");
     }
 }
+
+#[test]
+fn an_end_that_was_not_looked_at_ends_the_wait_for_content() {
+    let mut script = Script::after(POST_MUCH);
+    script.ask(5);
+    script.at(secs(1));
+    drop(script.connection.receive_eof(script.now));
+    assert_eq!(script.deadline(), Some((secs(61), Timer::PeerGone)), "no content is to come");
+    assert_eq!(script.resume(), [Seen::Reset(ResetReason::Truncated)]);
+}
+
+#[test]
+fn what_the_application_does_puts_off_no_look_at_the_peers_progress() {
+    let mut script = measured();
+    script.at(secs(1));
+    script.acknowledged(6_000);
+    let look = secs(1) + millis(7_500);
+    for second in 2..8 {
+        script.at(secs(second));
+        assert_eq!(script.content(b"more"), Ok(4));
+        script.take(1);
+        assert_eq!(script.deadline(), Some((look, Timer::Response)), "at {second} s");
+    }
+}

@@ -468,3 +468,76 @@ fn deadlines_for_the_whole_of_something_are_none_of_a_websockets() {
         assert!(socket.connection.wants_write());
     }
 }
+
+#[test]
+fn nothing_but_lingering_is_waited_for_after_the_end() {
+    let config = Config::builder().websocket_idle_timeout(Some(secs(4)));
+    let mut socket = Socket::plain(config);
+    socket.ask(u64::MAX);
+    socket.receive(&frame(BINARY, &[7; 100]));
+    assert_eq!(socket.deadline(), Some((secs(4), Timer::WebSocketIdle)));
+    socket.at(secs(1));
+    // A message within another one.
+    assert_eq!(socket.receive(&data(5)), 1, "a reset");
+    socket.taken();
+    assert!(!socket.is_open());
+    assert_eq!(socket.deadline(), Some((secs(6), Timer::Linger)));
+    socket.at(secs(6) - Duration::from_nanos(1));
+    assert!(!socket.connection.has_events());
+    assert!(matches!(socket.connection.status(), Status::Lingering { .. }));
+}
+
+#[test]
+fn nobody_is_pinged_behind_what_is_not_taken() {
+    let mut socket = Socket::plain(Config::builder());
+    socket.ask(u64::MAX);
+    socket.send(50_000);
+    socket.connection.sent(socket.now, 24_000);
+    let (until, timer) = socket.deadline().expect("it waits");
+    assert!(timer == Timer::Response && until >= secs(102), "{until:?} for {timer:?}");
+    socket.at(secs(50));
+    socket.taken();
+    assert_eq!(socket.deadline(), Some((secs(20), Timer::WebSocketPing)), "it is overdue");
+}
+
+#[test]
+fn where_no_pong_is_waited_for_one_ping_is_enough() {
+    let mut socket = Socket::plain(Config::builder().websocket_pong_timeout(None));
+    socket.ask(u64::MAX);
+    socket.at(secs(20));
+    assert_eq!(socket.taken(), [PING, 0]);
+    assert_eq!(socket.deadline(), None);
+    socket.at(secs(3600));
+    assert!(!socket.connection.wants_write());
+    socket.receive(&frame(PONG, b""));
+    assert_eq!(socket.deadline(), Some((secs(3620), Timer::WebSocketPing)));
+}
+
+#[test]
+fn messages_that_nobody_reads_are_no_idling_of_the_peer() {
+    let mut socket = Socket::plain(without_pings().websocket_idle_timeout(Some(secs(30))));
+    assert_eq!(socket.deadline(), Some((secs(30), Timer::WebSocketIdle)));
+    socket.at(secs(10));
+    socket.receive(&data(5));
+    assert_eq!(socket.deadline(), None, "it is the application's turn");
+    socket.at(secs(3600));
+    socket.ask(1);
+    assert_eq!(socket.resume(), 1);
+    assert_eq!(socket.deadline(), Some((secs(3630), Timer::WebSocketIdle)));
+}
+
+#[test]
+fn each_part_of_a_message_is_use() {
+    let mut socket = Socket::plain(without_pings().websocket_idle_timeout(Some(secs(6))));
+    socket.ask(1);
+    for (count, part) in data(20_000).chunks(1000).enumerate() {
+        let moment = 4 * count as u64;
+        socket.at(secs(moment));
+        socket.receive(part);
+        assert!(socket.is_open(), "part {count}");
+        if count < 20 {
+            let until = socket.deadline().map(|(until, _)| until);
+            assert!(until.is_some_and(|until| until <= secs(moment + 6)), "{until:?}");
+        }
+    }
+}

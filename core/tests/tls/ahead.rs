@@ -100,6 +100,11 @@ fn a_whole_record_that_brings_no_content_is_no_sign_of_life() {
     let more = pair.records(b"\r\n");
     pair.deliver(&more[..9]);
     assert_eq!(deadline(&mut pair), Some((secs(40), Timer::RequestBody)));
+    // So is the first part of the next record, in the same read as a whole one.
+    pass(&mut pair, secs(12));
+    let next = pair.records(b"xxxxx");
+    pair.deliver(&[&more[9..], &next[..9]].concat());
+    assert_eq!(deadline(&mut pair), Some((secs(42), Timer::RequestBody)));
 }
 
 #[test]
