@@ -220,6 +220,8 @@ impl Connection {
     /// The peer sends no more (its FIN). It ends input only: what was received before is still
     /// delivered, and answered.
     pub fn receive_eof(&mut self, now: Tick) -> Events<'_, 'static> {
+        // What was the case before has its timers from before.
+        self.advance(now);
         if self.common.is_handshaking() {
             self.common.close(CloseReason::Tls(TlsFailure::Abandoned));
         }
