@@ -3,7 +3,10 @@
 
 mod support;
 
-use portcullis::{BodyLength, CloseReason, Event, ResetReason, Status, Tick, Timer};
+use portcullis::{
+    BodyLength, CloseReason, Config, Connection, Event, ResetReason, Status, Tick, Timer,
+};
+use std::sync::Arc;
 use std::time::Duration;
 use support::{
     GET, HOUR, NANOSECOND, POST_5, POST_CHUNKED, POST_MUCH, Script, Seen, data, end, get_with,
@@ -960,5 +963,23 @@ fn what_the_application_does_puts_off_no_look_at_the_peers_progress() {
         assert_eq!(script.content(b"more"), Ok(4));
         script.take(1);
         assert_eq!(script.deadline(), Some((look, Timer::Response)), "at {second} s");
+    }
+}
+
+#[test]
+fn the_wait_for_a_peer_that_may_be_gone_begins_at_its_fin_though_nobody_looks_before() {
+    let at = |seconds| Tick::ZERO.after(secs(seconds));
+    for looks in [true, false] {
+        let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
+        let mut wire = GET.as_bytes().to_vec();
+        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+        while events.next().is_some() {}
+        drop(events);
+        connection.sent(Tick::ZERO, 0);
+        if looks {
+            assert_eq!(connection.deadline(), None);
+        }
+        drop(connection.receive_eof(at(7)));
+        assert_eq!(connection.deadline(), Some((at(67), Timer::PeerGone)), "looks: {looks}");
     }
 }

@@ -241,6 +241,9 @@ impl Session<'_> {
 
     /// Only time passes; the application gives up on what it owes.
     fn left_alone(&mut self) {
+        // A record that turned out empty was no request: the wait for that goes on from its beginning,
+        // and may be over.
+        self.server.tick(self.now);
         for _ in 0..4000 {
             react(self.server.resume(self.now), self.now, &mut self.stream, usize::MAX);
             self.check();
