@@ -24,7 +24,9 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     #[inline]
     pub(super) fn stand(&mut self, phase: Phase, requests: bool, now: Tick) {
         if phase != Phase::Idle || !self.membership.is_idle(requests, now) {
-            let standing = self.standing();
+            // Nearly all websockets: what they would lose needs no closer look.
+            let is_busy = phase == Phase::WebSocket && !self.connection.is_half_closed();
+            let standing = if is_busy { None } else { self.standing() };
             self.membership.stand(&self.shared, standing, now);
         }
     }

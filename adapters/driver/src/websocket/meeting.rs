@@ -79,12 +79,18 @@ struct Queue {
 }
 
 impl Queue {
+    #[inline]
     fn push(&mut self, message: Message) {
         self.bytes += EACH + message.len();
         match &self.first {
             None => self.first = Some(message),
-            Some(_) => self.rest.get_or_insert_default().push_back(message),
+            Some(_) => self.push_behind(message),
         }
+    }
+
+    #[cold]
+    fn push_behind(&mut self, message: Message) {
+        self.rest.get_or_insert_default().push_back(message);
     }
 
     #[inline]
@@ -427,6 +433,12 @@ impl State {
     /// Closes the websocket, if it is to be and all that comes before has gone; true if it did.
     #[inline]
     fn close(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
+        let is_open = self.close.is_none() && self.end.is_none();
+        !is_open && self.close_now(now, connection, stream)
+    }
+
+    #[cold]
+    fn close_now(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
         self.answer_close();
         if self.close.is_none() || !self.is_flushed() {
             return false;
