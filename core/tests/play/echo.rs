@@ -59,6 +59,29 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
+    /// Older pongs may be left out where there is no room for them (RFC 6455 5.5.3), and records take
+    /// room of their own.
+    pub(crate) fn forget_pongs(&mut self) {
+        let head = self.out.windows(4).position(|end| end == b"\r\n\r\n");
+        let Some(mut at) = head.map(|head| head + 4).filter(|_| self.told.contains(&Told::Opened))
+        else {
+            return;
+        };
+        while let [first, length, rest @ ..] = &self.out[at..] {
+            let (more, length) = match (length, rest) {
+                (126, [high, low, ..]) => (2, usize::from(u16::from_be_bytes([*high, *low]))),
+                (..126, _) => (0, usize::from(*length)),
+                _ => break,
+            };
+            let end = (at + 2 + more + length).min(self.out.len());
+            if *first == 0x8a {
+                self.out.drain(at..end);
+            } else {
+                at = end;
+            }
+        }
+    }
+
     /// What of a message in pieces comes before a mistake depends on the cuts.
     pub(crate) fn forget_pieces(&mut self) {
         if let CloseReason::Violation(_) = self.reason {

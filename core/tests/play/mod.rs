@@ -117,8 +117,10 @@ pub(crate) fn same<L: link::Link>(
         let next = &mut eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
         let mut plain = heard(&config, &manner, &wire, &mut |left| left);
         let mut over = echo::heard_over(&sealed(&config), &manner, &wire, &mut link, next);
-        plain.forget_pieces();
-        over.forget_pieces();
+        for heard in [&mut plain, &mut over] {
+            heard.forget_pieces();
+            heard.forget_pongs();
+        }
         assert_eq!(over, plain, "as in plaintext: {:?}", wire.escape_ascii().to_string());
         return;
     }
