@@ -174,17 +174,10 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 }
             }
             Event::Message { message, behind, .. } => {
-                self.on_message(now, connection, message.into(), 0);
-                if behind == 0 {
-                    self.poll(cx, now, connection);
-                }
-                return self.allowance.is_spent();
+                return self.deliver(cx, now, connection, message.into(), behind);
             }
             Event::OwnedMessage { text, bytes, behind, .. } => {
-                self.on_message(now, connection, Message::own(text, bytes), 0);
-                if behind == 0 {
-                    self.poll(cx, now, connection);
-                }
+                return self.deliver(cx, now, connection, Message::own(text, bytes), behind);
             }
             Event::Closing { code, reason, .. } => {
                 if let Some(meeting) = self.meeting() {
@@ -195,6 +188,23 @@ impl<S: Service<K>, K> Exchange<S, K> {
             _ => {}
         }
         false
+    }
+
+    /// Takes in a message that an event brought, and polls the application when no byte is at
+    /// hand `behind` it. Says whether the turn is over.
+    fn deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Tick,
+        connection: &mut Connection,
+        message: Message,
+        behind: usize,
+    ) -> bool {
+        self.on_message(now, connection, message, 0);
+        if behind == 0 {
+            self.poll(cx, now, connection);
+        }
+        self.allowance.is_spent()
     }
 
     /// Takes in a message of the websocket, which keeps so many bytes alive beside its own.
