@@ -260,29 +260,13 @@ fn descriptors() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::Ordering::Relaxed;
-    use std::task::Wake;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// A task that counts its wake-ups.
-    fn task() -> (Arc<Count>, Waker) {
-        let count = Arc::new(Count::default());
-        (count.clone(), count.into())
-    }
+    use crate::counted::Counted;
 
     /// Idle members, as many as there may be, and their counts.
-    fn full(most: u64) -> (Arc<Admission>, Vec<Arc<Count>>) {
+    fn full(most: u64) -> (Arc<Admission>, Vec<Arc<Counted>>) {
         let admission = Arc::new(Admission::new(ConnectionLimit::Count(most)));
         let members = (0..most as usize).map(|place| {
-            let (count, waker) = task();
+            let (count, waker) = Counted::task();
             assert_eq!(admission.try_enter(), Some(place));
             admission.moved(place, &waker);
             admission.stand(place, IDLE, Tick::ZERO);
@@ -295,14 +279,14 @@ mod tests {
 
     const IDLE: Option<(Standing, Tick)> = Some((Standing::Idle, Tick::ZERO));
 
-    fn woken(members: &[Arc<Count>]) -> Vec<usize> {
-        members.iter().map(|count| count.0.load(Relaxed)).collect()
+    fn woken(members: &[Arc<Counted>]) -> Vec<usize> {
+        members.iter().map(|count| count.times_woken()).collect()
     }
 
     #[test]
     fn one_idle_member_leaves_for_one_newcomer() {
         let (admission, members) = full(3);
-        let (server, waker) = task();
+        let (server, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let mut door = Door::new(admission.clone());
         for _ in 0..3 {
@@ -312,7 +296,7 @@ mod tests {
         assert_eq!(admission.judge(1, true, Tick::ZERO), Verdict::Unasked);
         assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Leave);
         admission.leave(0);
-        assert_eq!(server.0.load(Relaxed), 1);
+        assert_eq!(server.times_woken(), 1);
         assert_eq!(door.enter(&cx, Tick::ZERO), Ok(0));
         assert!(!admission.asks());
         assert_eq!(woken(&members), [1, 0, 0]);
@@ -321,7 +305,7 @@ mod tests {
     #[test]
     fn a_member_that_is_busy_again_stays_and_another_is_asked() {
         let (admission, members) = full(2);
-        let (_, waker) = task();
+        let (_, waker) = Counted::task();
         let mut door = Door::new(admission.clone());
         let cx = Context::from_waker(&waker);
         assert!(door.enter(&cx, Tick::ZERO).is_err());
@@ -337,7 +321,7 @@ mod tests {
     #[test]
     fn whoever_is_asked_stays_if_another_has_left_or_the_newcomer_has() {
         let (admission, _) = full(2);
-        let (_, waker) = task();
+        let (_, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let mut door = Door::new(admission.clone());
         assert!(door.enter(&cx, Tick::ZERO).is_err());
@@ -355,7 +339,7 @@ mod tests {
     #[test]
     fn two_servers_share_the_places() {
         let (admission, members) = full(2);
-        let (_, waker) = task();
+        let (_, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let mut doors = [(); 2].map(|()| Door::new(admission.clone()));
         for door in &mut doors {
@@ -370,14 +354,14 @@ mod tests {
     #[test]
     fn a_newcomer_knows_when_it_is_worth_another_try() {
         let (admission, members) = full(1);
-        let (server, waker) = task();
+        let (server, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let until = Tick::ZERO.after(std::time::Duration::from_millis(500));
         admission.stand(0, None, Tick::ZERO);
         let mut door = Door::new(admission.clone());
         assert_eq!(door.enter(&cx, Tick::ZERO), Err(None));
         admission.stand(0, Some((Standing::Fresh, until)), Tick::ZERO);
-        assert_eq!(server.0.load(Relaxed), 1, "it is told that there is a moment");
+        assert_eq!(server.times_woken(), 1, "it is told that there is a moment");
         let Err(Some(at)) = door.enter(&cx, Tick::ZERO) else { panic!("it is known") };
         assert!(at.as_nanos().abs_diff(until.as_nanos()) < 2_000_000, "{at:?}");
         assert_eq!(woken(&members), [0]);

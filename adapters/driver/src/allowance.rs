@@ -61,6 +61,11 @@ impl Allowance {
         }
     }
 
+    /// A handler has worked at a stretch: whether it took long is looked at now.
+    pub(crate) fn stretch(&mut self) {
+        self.work(LOOK);
+    }
+
     #[cold]
     fn look(&mut self) {
         // A clock is not looked at for small requests, one by one.

@@ -84,26 +84,13 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counted::Counted;
     use portcullis::ConnectionLimit;
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::{Wake, Waker};
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-
     #[test]
     fn an_order_wakes_everybody_once_and_the_last_one_wakes_the_server() {
         let control = Control::default();
-        let count = Arc::new(Count::default());
-        let server = Arc::new(Count::default());
-        let waker = Waker::from(count.clone());
+        let (member, waker) = Counted::task();
+        let (server, server_waker) = Counted::task();
         let admission = Admission::new(ConnectionLimit::Count(2));
         for _ in 0..2 {
             control.join();
@@ -112,14 +99,13 @@ mod tests {
         }
         control.give(Order::Drain, &admission);
         control.give(Order::Drain, &admission);
-        assert_eq!((control.order(), count.0.load(SeqCst)), (Order::Drain, 2));
-        let server_waker = Waker::from(server.clone());
+        assert_eq!((control.order(), member.times_woken()), (Order::Drain, 2));
         let cx = Context::from_waker(&server_waker);
         assert_eq!(control.all_left(&cx), None);
         control.leave(false);
-        assert_eq!(server.0.load(SeqCst), 0);
+        assert_eq!(server.times_woken(), 0);
         control.leave(true);
-        assert_eq!(server.0.load(SeqCst), 1);
+        assert_eq!(server.times_woken(), 1);
         assert_eq!(control.all_left(&cx), Some((1, 1)));
     }
 }

@@ -322,10 +322,12 @@ impl<S: Service<K>, K> Exchange<S, K> {
                 let step = Step { link, upload, allowance };
                 work.poll_work(cx, step)
             }
-            Some(Activity::Messaging(messaging)) => match messaging.poll(cx, &mut link) {
-                true => Outcome::Over,
-                false => Outcome::Waits,
-            },
+            Some(Activity::Messaging(messaging)) => {
+                match messaging.poll(cx, &mut link, &mut self.allowance) {
+                    true => Outcome::Over,
+                    false => Outcome::Waits,
+                }
+            }
             None => Outcome::Waits,
         };
         match outcome {

@@ -40,6 +40,8 @@ mod async_io;
 mod body;
 mod clock;
 mod control;
+#[cfg(test)]
+mod counted;
 mod drive;
 mod exchange;
 mod guard;

@@ -171,23 +171,12 @@ impl Future for Draining {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::task::Wake;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
+    use crate::counted::Counted;
 
     #[test]
     fn each_future_is_woken_once_and_leaves_nothing_behind() {
         let presence = Arc::<Presence>::default();
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(woken.clone());
+        let (woken, waker) = Counted::task();
         let mut cx = Context::from_waker(&waker);
         let mut gone = Disconnected::new(presence.clone());
         let mut other = gone.clone();
@@ -200,13 +189,13 @@ mod tests {
         assert_eq!(presence.0.visit(|state, _| state.wakers.len()), 3);
         presence.drain();
         presence.drain();
-        assert_eq!(woken.0.load(Relaxed), 3);
+        assert_eq!(woken.times_woken(), 3);
         assert!(Pin::new(&mut draining).poll(&mut cx).is_ready());
         assert!(Pin::new(&mut gone).poll(&mut cx).is_pending() && !gone.is_disconnected());
         drop(other);
         presence.leave();
         assert!(Pin::new(&mut gone).poll(&mut cx).is_ready() && gone.is_disconnected());
-        assert_eq!(woken.0.load(Relaxed), 5);
+        assert_eq!(woken.times_woken(), 5);
         drop((gone, draining));
         assert_eq!(presence.0.visit(|state, _| state.wakers.len()), 0);
     }

@@ -85,6 +85,11 @@ impl Waiting {
         }
     }
 
+    /// Whether the current task waits.
+    pub(crate) fn is(&self, cx: &Context<'_>) -> bool {
+        self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
     /// Whether anybody waits.
     pub(crate) fn is_some(&self) -> bool {
         self.0.is_some()
@@ -126,25 +131,15 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counted::Counted;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::task::Wake;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
 
     #[test]
     fn a_task_is_not_woken_by_itself() {
-        let tasks = [Arc::new(Woken::default()), Arc::new(Woken::default())];
-        let wakers = tasks.clone().map(Waker::from);
-        let [here, there] = [0, 1].map(|task| Context::from_waker(&wakers[task]));
-        let woken = || [0, 1].map(|task| tasks[task].0.load(Relaxed));
+        let tasks = [Counted::task(), Counted::task()];
+        let [here, there] = [0, 1].map(|task| Context::from_waker(&tasks[task].1));
+        let woken = || [0, 1].map(|task| tasks[task].0.times_woken());
         let sides = Place::<(Waiting, Waiting)>::default();
         sides.visit(|(driver, _), calls| driver.register(&here, calls));
 

@@ -24,6 +24,8 @@ const SECOND: u64 = 1_000_000_000;
 const LATE: u64 = SECOND;
 /// Things that happen in one life, at most.
 const STEPS: usize = 100_000;
+/// The least that a system holds for a peer: byte by byte, an answer would take too many steps.
+const SYSTEM: u64 = 512;
 
 /// The settings that a peer has to keep to.
 fn settings(chance: &mut Chance<'_>, is_measured: bool) -> Builder {
@@ -124,11 +126,11 @@ pub(crate) fn alive<L: Link>(
         let lump = 1 + chance.size(64 << 10);
         // While the process stands still, the peer lives on what the system holds.
         let least = if is_prompt { config.response_rate() * 50 } else { 0 };
-        (lump + least + chance.size(500_000), lump)
+        (lump + SYSTEM + least + chance.size(500_000), lump)
     } else {
         // Who cannot ask learns of lumps alone, and knows nothing of those that take too long.
         let least = config.response_rate() * config.response_silence().as_millis() as u64 / 2000;
-        let lump = 1 + chance.below(least.min(64 << 10));
+        let lump = chance.between(SYSTEM / 8, least.min(64 << 10));
         (lump, lump)
     };
     let world = World {

@@ -147,6 +147,14 @@ struct Part {
     pace: Pace,
     /// How long it may take to begin.
     before: u64,
+    /// When it begins, once its turn has come.
+    at: u64,
+}
+
+impl Part {
+    fn new(plaintext: Vec<u8>, pace: Pace, before: u64) -> Self {
+        Part { plaintext, pace, before, at: NEVER }
+    }
 }
 
 /// A part that is under way.
@@ -174,6 +182,9 @@ pub(super) struct Peer<L> {
     /// Bytes that it hands to its transport at once.
     write: usize,
     queue: VecDeque<Part>,
+    /// The answer to the newest ping, which goes before the queue. It stands for those to earlier ones
+    /// that have not begun (RFC 6455 section 5.5.3).
+    pong: Option<Part>,
     sending: Option<Sending>,
     taking: Option<Taking>,
     /// What has come of the answer to the exchange at the front.
@@ -219,6 +230,7 @@ impl<L: Link> Peer<L> {
             // Records that bring next to nothing are a flood, at any rate.
             write: 16 + chance.size(16_384) as usize,
             queue: VecDeque::new(),
+            pong: None,
             sending: None,
             taking: None,
             answer: Vec::new(),
@@ -232,7 +244,8 @@ impl<L: Link> Peer<L> {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.exchanges.is_empty() && self.queue.is_empty() && self.sending.is_none()
+        let says_nothing = self.queue.is_empty() && self.pong.is_none() && self.sending.is_none();
+        self.exchanges.is_empty() && says_nothing
     }
 
     /// It is between two requests, and has not begun the next one: a server may close then that has
@@ -273,14 +286,17 @@ impl<L: Link> Peer<L> {
         if self.queue.is_empty() {
             self.plan(chance);
         }
-        if let Some(part) = self.queue.front() {
-            self.send_at = now + chance.below(part.before);
+        if let Some(part) = self.pong.as_mut().or(self.queue.front_mut()) {
+            if part.at == NEVER {
+                part.at = now + chance.below(part.before);
+            }
+            self.send_at = part.at.max(now);
         }
     }
 
     /// The part whose turn it is becomes bytes.
     fn begin(&mut self) -> Option<Sending> {
-        let part = self.queue.pop_front()?;
+        let part = self.pong.take().or_else(|| self.queue.pop_front())?;
         let mut wire = Vec::new();
         for piece in part.plaintext.chunks(self.write) {
             wire.extend(self.link.seal(piece));
@@ -319,17 +335,17 @@ impl<L: Link> Peer<L> {
             }
             echoes.push_back(message);
             let before = if chance.one_in(4) { 3 * ping.min(100 * SECOND) } else { SECOND / 8 };
-            self.queue.push_back(Part { plaintext, pace, before });
+            self.queue.push_back(Part::new(plaintext, pace, before));
         } else if self.answer.is_empty() && self.messages == 0 {
             // Until the answer is complete nothing else is said.
             self.messages = 1;
             let (pieces, plaintext) = (chance.between(1, 5), exchange.head());
             let pace = Pace::Within(head, pieces);
-            self.queue.push_back(Part { plaintext, pace, before: idle });
+            self.queue.push_back(Part::new(plaintext, pace, idle));
             if exchange.upload > 0 {
                 let pace = Pace::Content(upload, exchange.upload);
                 let plaintext = exchange.content();
-                self.queue.push_back(Part { plaintext, pace, before: upload.grace });
+                self.queue.push_back(Part::new(plaintext, pace, upload.grace));
             }
         }
     }
@@ -473,7 +489,10 @@ impl<L: Link> Peer<L> {
             let pong = grace.min(self.minimums.pong / 4);
             frames::put(&mut plaintext, PONG, [4, 3, 2, 1], &payload);
             let pace = Pace::Within(pong, chance.between(1, 3));
-            self.queue.push_front(Part { plaintext, pace, before: pong });
+            match &mut self.pong {
+                Some(pong) => pong.plaintext = plaintext,
+                None => self.pong = Some(Part::new(plaintext, pace, pong)),
+            }
             if self.sending.is_none() {
                 // It goes before the message that was to come next.
                 self.send_at = NEVER;

@@ -20,6 +20,8 @@ use std::task::{Context, Poll, ready};
 /// than its bytes.
 pub(super) const WAITING: usize = 16 * 1024;
 const EACH: usize = 64;
+/// Messages that a handler takes and sends at a stretch, before others on its thread may have their turn.
+const STRETCH: u8 = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Meeting(Place<State>);
@@ -42,6 +44,10 @@ struct State {
     busy: bool,
     /// It has let go of the websocket, and reads no more.
     left: bool,
+    /// Messages that it has taken and sent at a stretch.
+    stretch: u8,
+    /// It was made to pause, and is to be polled again.
+    pauses: bool,
     /// Messages that the connection may still deliver.
     asked: u64,
     /// The handler closes.
@@ -133,6 +139,9 @@ impl Meeting {
     #[inline]
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Message, Closed>>> {
         self.0.visit(|state, calls| {
+            if !state.incoming.is_empty() && state.makes_pause(cx, calls) {
+                return Poll::Pending;
+            }
             if let Some(message) = state.incoming.pop() {
                 state.busy = true;
                 return Poll::Ready(Some(Ok(message)));
@@ -176,11 +185,11 @@ impl Meeting {
                 state.driver.call(cx, calls);
             }
             state.check_sent()?;
-            if state.has_room() {
-                return Poll::Ready(Ok(()));
+            if !state.has_room() {
+                state.writer.register(cx, calls);
+                return Poll::Pending;
             }
-            state.writer.register(cx, calls);
-            Poll::Pending
+            if state.makes_pause(cx, calls) { Poll::Pending } else { Poll::Ready(Ok(())) }
         })
     }
 
@@ -268,8 +277,8 @@ impl Meeting {
         })
     }
 
-    /// Passes the handler's wishes on to the connection. True if that made room for the handler to
-    /// go on.
+    /// Passes the handler's wishes on to the connection. True if the handler may go on: that made room
+    /// for it, or it made a pause.
     #[inline]
     pub(crate) fn pass_wishes(
         &self,
@@ -278,23 +287,26 @@ impl Meeting {
         connection: &mut Connection,
         stream: StreamId,
     ) -> bool {
-        let (wants, next) = self.0.visit(|state, calls| {
+        let (wants, next, paused) = self.0.visit(|state, calls| {
             state.driver.register(cx, calls);
+            state.stretch = 0;
+            let paused = take(&mut state.pauses);
             let wants = state.wanted && state.asked == 0 && state.incoming.is_empty();
             state.asked += u64::from(wants);
-            (wants, state.next_outgoing())
+            (wants, state.next_outgoing(), paused)
         });
         if wants {
             // A stream that is gone gets its end by an event.
             let _ = connection.request_data(now, stream, 1);
         }
-        match next {
+        let goes_on = match next {
             Some(next) => self.send(next, now, connection, stream),
             None => self.0.visit(|state, calls| {
                 let closed = state.close(now, connection, stream);
                 state.go_on(closed, calls)
             }),
-        }
+        };
+        goes_on || paused
     }
 
     /// Sends `next` and what waits behind it, as far as there is room. True if that made room for the
@@ -379,6 +391,24 @@ impl Meeting {
 }
 
 impl State {
+    /// Counts a message that the handler takes or sends. True if it has to let others have their turn
+    /// first; then it is polled again: by the driver, if that is the same task.
+    #[inline]
+    fn makes_pause(&mut self, cx: &Context<'_>, calls: &mut Calls) -> bool {
+        self.stretch += 1;
+        self.stretch > STRETCH && self.pause(cx, calls)
+    }
+
+    #[cold]
+    fn pause(&mut self, cx: &Context<'_>, calls: &mut Calls) -> bool {
+        self.stretch = 0;
+        self.pauses = self.driver.is(cx);
+        if !self.pauses {
+            calls.wake(cx.waker().clone());
+        }
+        true
+    }
+
     /// The next message for the connection. It counts as unflushed until the next one is asked for.
     #[inline]
     fn next_outgoing(&mut self) -> Option<Begun> {
@@ -512,27 +542,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counted::Counted;
     use portcullis::Event;
     use portcullis::websocket::{Handshake, Options};
     use std::io::IoSlice;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::task::{Wake, Waker};
-
-    /// Counts how often a task is woken.
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn task() -> (Arc<Woken>, Waker) {
-        let woken = Arc::new(Woken::default());
-        (woken.clone(), woken.into())
-    }
+    use std::task::Waker;
 
     fn text(text: &str) -> Message {
         Message::Text(text.into())
@@ -540,12 +556,12 @@ mod tests {
 
     #[test]
     fn messages_wake_who_waits_and_come_before_the_end() {
-        let (woken, waker) = task();
+        let (woken, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let meeting = Meeting::default();
         assert!(meeting.poll_next(&cx).is_pending());
         assert!(meeting.receive(text("a"), 0), "there is room for more");
-        assert_eq!(woken.0.load(Relaxed), 1);
+        assert_eq!(woken.times_woken(), 1);
         meeting.end(Closed::Reset(portcullis::ResetReason::Timeout));
         assert_eq!(meeting.poll_next(&cx), Poll::Ready(Some(Ok(text("a")))));
         let end = Closed::Reset(portcullis::ResetReason::Timeout);
@@ -578,16 +594,48 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, WAITING.div_ceil(1000 + EACH));
-        while meeting.poll_next(&cx).is_ready() {
-            count -= 1;
+        while count > 0 {
+            // It makes a pause now and then.
+            count -= usize::from(meeting.poll_next(&cx).is_ready());
         }
-        assert_eq!(count, 0);
+        assert!(meeting.poll_next(&cx).is_pending());
         assert_eq!(meeting.0.visit(|state, _| state.incoming.bytes), 0);
     }
 
     #[test]
+    fn a_handler_makes_pauses_and_loses_nothing_by_them() {
+        let mut connection = Connection::new(Arc::default(), Tick::ZERO);
+        let stream = open(&mut connection);
+        let [(driver, own), (other, foreign)] = [Counted::task(), Counted::task()];
+        let [own, foreign] = [&own, &foreign].map(Context::from_waker);
+        let meeting = Meeting::default();
+        let mut pass_wishes = || meeting.pass_wishes(&own, Tick::ZERO, &mut connection, stream);
+        assert!(!pass_wishes());
+        (0..40).for_each(|_| assert!(meeting.receive(text("a"), 0)));
+        // On the driver's task the driver looks after it.
+        for _ in 0..STRETCH {
+            assert!(meeting.poll_next(&own).is_ready());
+        }
+        assert!(meeting.poll_next(&own).is_pending());
+        assert!(pass_wishes() && !pass_wishes(), "it goes on, once");
+        assert_eq!(driver.times_woken(), 0);
+        // On another task it comes again by itself.
+        let stretch = |cx| (0..).take_while(|_| meeting.poll_next(cx).is_ready()).count();
+        assert_eq!((stretch(&foreign), other.times_woken()), (STRETCH.into(), 1));
+        assert!(!pass_wishes());
+        // What is sent counts as well, and is taken all the same.
+        let mut count = 0;
+        let pause = (1..).find(|_| {
+            count += 1;
+            meeting.poll_send(&own, &mut Some(text("b"))).is_pending()
+        });
+        assert_eq!(pause, Some(STRETCH + 1));
+        assert_eq!(meeting.0.visit(|state, _| state.outgoing.count()), count);
+    }
+
+    #[test]
     fn sending_waits_for_room_and_the_driver_is_called_from_another_task() {
-        let (driver, waker) = task();
+        let (driver, waker) = Counted::task();
         let meeting = Meeting::default();
         let own = Context::from_waker(&waker);
         meeting.0.visit(|state, calls| state.driver.register(&own, calls));
@@ -595,12 +643,12 @@ mod tests {
         while meeting.poll_ready(&cx).is_ready() {
             meeting.push(Message::Binary(Bytes::from_static(&[0; 1000])));
         }
-        assert_eq!(driver.0.load(Relaxed), 1);
+        assert_eq!(driver.times_woken(), 1);
         assert!(meeting.poll_flush(&cx).is_pending());
-        assert_eq!(driver.0.load(Relaxed), 2);
+        assert_eq!(driver.times_woken(), 2);
         // On the driver's own task there is nobody to call.
         assert!(meeting.poll_flush(&own).is_pending());
-        assert_eq!(driver.0.load(Relaxed), 2);
+        assert_eq!(driver.times_woken(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A websocket in the driver's hands: what the handler made of it, polled on the connection's own task.
 
 use super::{Accepting, Closed, Meeting, Running, WebSocket};
+use crate::allowance::Allowance;
 use crate::guard::guarded;
 use crate::link::Link;
 use http::HeaderMap;
@@ -47,8 +48,13 @@ impl Messaging {
         self.meeting.fail();
     }
 
-    /// Lets it work as far as it can; true if it is over.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, link: &mut Link<'_>) -> bool {
+    /// Lets it work as far as it can in this turn; true if it is over.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut Link<'_>,
+        allowance: &mut Allowance,
+    ) -> bool {
         let Messaging { running, meeting } = self;
         let Link { now, connection, stream } = link;
         loop {
@@ -63,6 +69,11 @@ impl Messaging {
                 return true;
             }
             if !goes_on {
+                return false;
+            }
+            allowance.stretch();
+            if allowance.is_spent() {
+                // The task comes again at once.
                 return false;
             }
         }

@@ -322,6 +322,7 @@ fn who_has_nothing_to_say_is_asked_once_a_poll() {
     exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let [polls, reads, writes, _] = COUNTS.take();
     assert!(writes > LARGE.len() as u64 / (128 << 10), "it takes many rounds: {writes} writes");
-    // Once a poll, and once more in those in which a request came.
-    assert!(reads <= polls + 2, "{reads} reads in {polls} polls");
+    // Once a poll, and once more in those in which a request came; and the poll of the first answer may
+    // still have had one read to do when its counts were taken.
+    assert!(reads <= polls + 3, "{reads} reads in {polls} polls");
 }

@@ -1,15 +1,15 @@
 //! Connections take turns on a thread: one that has much to do does not keep it.
 
 use super::counted::{self, REQUESTS};
-use super::{ask, connect, start};
+use super::{GET, UPGRADE, ask, connect, frame, start};
 use crate::adapter;
-use adapter::Body;
+use adapter::{Body, Upgrade};
 use axum::body::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,32 +23,70 @@ fn many_requests_at_once_take_many_turns() {
 
 #[test]
 fn a_request_is_answered_beside_many_that_take_their_time() {
-    const MANY: usize = 300;
-    let calls = Arc::new(AtomicUsize::new(0));
+    let request = "GET /bully HTTP/1.1\r\nHost: a\r\n\r\n";
+    beside_a_bully(request.repeat(MANY).as_bytes());
+}
+
+#[test]
+fn a_request_is_answered_beside_many_messages_that_take_their_time() {
+    let whole = frame(0x82, b"ab");
+    beside_a_bully(&[UPGRADE.as_bytes(), &whole.repeat(MANY)].concat());
+}
+
+#[test]
+fn a_request_is_answered_beside_many_assembled_messages_that_take_their_time() {
+    let fragments = [frame(0x02, b"a"), frame(0x80, b"b")].concat();
+    beside_a_bully(&[UPGRADE.as_bytes(), &fragments.repeat(MANY)].concat());
+}
+
+/// What the bully sends at once.
+const MANY: usize = 300;
+
+/// What takes its time for the bully.
+struct Work {
+    calls: AtomicUsize,
+    begun: Sender<()>,
+    goes_on: Mutex<Receiver<()>>,
+}
+
+impl Work {
+    fn call(&self) {
+        // The first one keeps the thread until the other request is there.
+        if self.calls.fetch_add(1, SeqCst) == 0 {
+            self.begun.send(()).expect("the test waits");
+            _ = self.goes_on.lock().expect("no panic").recv();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// One connection sends `wire`, which is much work; another one is answered before all of it is done.
+fn beside_a_bully(wire: &[u8]) {
     let (begun, begins) = channel();
     let (sent, goes_on) = channel::<()>();
-    let goes_on = Arc::new(Mutex::new(goes_on));
-    let counted = calls.clone();
+    let work = Arc::new(Work { calls: AtomicUsize::new(0), begun, goes_on: Mutex::new(goes_on) });
     let service = move |request: Request<Body>| {
-        let (counted, begun, goes_on) = (counted.clone(), begun.clone(), goes_on.clone());
+        let work = work.clone();
         async move {
-            if request.uri().path() == "/bully" {
-                // The first one keeps the thread until the other request is there.
-                if counted.fetch_add(1, SeqCst) == 0 {
-                    begun.send(()).expect("the test waits");
-                    _ = goes_on.lock().expect("no panic").recv();
+            match request.uri().path() {
+                "/bully" => work.call(),
+                "/ws" => {
+                    let upgrade = Upgrade::new(&request).expect("it asks well");
+                    return upgrade.accept(async move |mut websocket| {
+                        while let Some(Ok(_)) = websocket.receive().await {
+                            work.call();
+                        }
+                    });
                 }
-                thread::sleep(Duration::from_millis(1));
+                _ => {}
             }
-            Response::new(Full::<Bytes>::from(counted.load(SeqCst).to_string()))
+            Response::new(Full::<Bytes>::from(work.calls.load(SeqCst).to_string()))
         }
     };
     let address = start(service);
     let mut bully = connect(address);
     let mut other = connect(address);
-    bully
-        .write_all("GET /bully HTTP/1.1\r\nHost: a\r\n\r\n".repeat(MANY).as_bytes())
-        .expect("it reads");
+    bully.write_all(wire).expect("it reads");
     begins.recv().expect("it begins");
     other
         .write_all(b"GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -60,5 +98,5 @@ fn a_request_is_answered_beside_many_that_take_their_time() {
         answer.rsplit("\r\n").next().and_then(|it| it.parse().ok()).expect("a number");
     assert!(before < MANY, "all were called before");
     drop(bully);
-    assert!(ask(address, super::GET).starts_with("HTTP/1.1 200 "));
+    assert!(ask(address, GET).starts_with("HTTP/1.1 200 "));
 }
