@@ -81,27 +81,24 @@ impl Incoming<'_> {
 
     /// Hands the request to `handler` in the ecosystem's types, to be answered by its future.
     pub fn handle<F>(mut self, handler: impl FnOnce(Request<Body>) -> F) -> Reply<F> {
-        match self.make_request() {
-            Ok(request) => Reply(Some(handler(request))),
-            Err(refusal) => self.refuse(refusal),
+        // Made where it stays: it is too large to be moved for nothing.
+        let mut request = Request::new(self.body());
+        if let Err(refusal) = spare::write(self.head, &mut request) {
+            return self.refuse(refusal);
         }
-    }
-
-    fn make_request(&mut self) -> Result<Request<Body>, Refusal> {
-        let length = self.head.content_length();
-        let body = if length == Some(0) {
-            Body::empty()
-        } else {
-            Body::new(self.upload.insert(Arc::default()).clone(), length)
-        };
-        let mut request = Request::new(body);
-        spare::write(self.head, &mut request)?;
         if self.tell_peer {
             request.extensions_mut().insert(PeerAddress(self.peer));
         }
         let disconnected = self.disconnected();
         request.extensions_mut().insert(disconnected);
-        Ok(request)
+        Reply(Some(handler(request)))
+    }
+
+    fn body(&mut self) -> Body {
+        match self.head.content_length() {
+            Some(0) => Body::empty(),
+            length => Body::new(self.upload.insert(Arc::default()).clone(), length),
+        }
     }
 }
 
