@@ -485,8 +485,10 @@ impl<L: Link> Peer<L> {
         let payload: Vec<u8> = self.answer.drain(..head + length).skip(head).collect();
         let echoes = self.echoes.as_mut().expect("it has a websocket");
         if first == PING {
-            let (mut plaintext, grace) = (Vec::new(), self.minimums.upload.grace);
-            let pong = grace.min(self.minimums.pong / 4);
+            let (mut plaintext, Minimum { grace, silence, .. }) =
+                (Vec::new(), self.minimums.upload);
+            // Once it has begun, it is a message like others.
+            let pong = grace.min(silence).min(self.minimums.pong / 4);
             frames::put(&mut plaintext, PONG, [4, 3, 2, 1], &payload);
             let pace = Pace::Within(pong, chance.between(1, 3));
             match &mut self.pong {
