@@ -110,7 +110,7 @@ fn a_first_line_in_one_long_target() {
     assert_refused(&config, &(filled("GET /", "x", longest + 1) + "\r\n"), Refusal::TargetTooLong);
     // Nothing tells a method from a target that never comes.
     assert_waits(&config, &"M".repeat(longest));
-    assert_refused(&config, &"M".repeat(longest + 2), Refusal::TargetTooLong);
+    assert_refused(&config, &"M".repeat(longest + 2), Refusal::Method);
 }
 
 #[test]

@@ -81,9 +81,22 @@ pub(crate) fn line<B>(status: StatusCode, text: impl Into<Bytes>) -> Response<An
     response
 }
 
+/// The methods of RFC 9110 9.3 and RFC 5789, without CONNECT: this program is no proxy.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"];
+
+/// Whether the program knows the method, for one resource or another.
+pub(crate) fn knows(method: &str) -> bool {
+    METHODS.contains(&method)
+}
+
 /// 404, whatever is missing.
 pub(crate) fn not_found<B>() -> Response<AnswerBody<B>> {
     line(StatusCode::NOT_FOUND, "there is nothing here\n")
+}
+
+/// 501, for a method that the program does not know for any resource (RFC 9110 9.1).
+pub(crate) fn unknown_method<B>() -> Response<AnswerBody<B>> {
+    line(StatusCode::NOT_IMPLEMENTED, "this method is not implemented here\n")
 }
 
 /// 405, with the methods that are allowed (RFC 9110 15.5.6).

@@ -13,8 +13,9 @@
 //! | `GET /status` | JSON: [`Status`] |
 //! | `GET /ws` | a websocket that sends each message back; pages of other origins get 403 |
 //!
-//! HEAD works as GET does, but for the websocket. OPTIONS tells the methods of a route, or with `*` of all
-//! of them. Another method gets 405, an unknown path 404, and a number that is none 400.
+//! HEAD works as GET does, except for the websocket. OPTIONS tells the methods of a route, or with `*` the
+//! methods of all routes. Another method gets 405, and a method that the program does not know gets 501.
+//! An unknown path gets 404, and a malformed number 400.
 
 mod route;
 
@@ -63,6 +64,7 @@ impl Demo {
         let route = match route {
             Ok(route) => route,
             Err(NoRoute::Unknown) => return Answer::now(answer::not_found()),
+            Err(NoRoute::UnknownMethod) => return Answer::now(answer::unknown_method()),
             Err(NoRoute::BadMethod(allowed)) => return Answer::now(answer::wrong_method(allowed)),
             Err(NoRoute::BadNumber(expected)) => {
                 return Answer::now(answer::line(StatusCode::BAD_REQUEST, expected));
@@ -306,6 +308,10 @@ mod tests {
             (Method::DELETE, "/bytes/5", 405, Some("GET, HEAD, OPTIONS")),
             (Method::HEAD, "/sink", 405, Some("POST, OPTIONS")),
             (Method::GET, "/nowhere", 404, None),
+            (Method::CONNECT, "example.com:443", 501, None),
+            (Method::CONNECT, "/hello", 501, None),
+            (Method::from_bytes(b"XGET").expect("a token"), "/hello", 501, None),
+            (Method::from_bytes(b"XGET").expect("a token"), "/nowhere", 501, None),
             (Method::OPTIONS, "*", 204, Some("GET, HEAD, POST, OPTIONS")),
             (Method::OPTIONS, "/", 204, Some("GET, HEAD, OPTIONS")),
             (Method::OPTIONS, "/nowhere", 404, None),

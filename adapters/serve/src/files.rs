@@ -82,6 +82,9 @@ impl Files {
         match *request.method() {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => return Answer::now(answer::options(METHODS)),
+            ref other if !answer::knows(other.as_str()) => {
+                return Answer::now(answer::unknown_method());
+            }
             _ => return Answer::now(answer::wrong_method(METHODS)),
         }
         let Ok(place) = Place::named_by(request.uri().path()) else {

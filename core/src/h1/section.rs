@@ -73,7 +73,7 @@ impl Scan {
         let mut rest = seen.get(self.line_start as usize..).unwrap_or_default();
         let mut known = (self.scanned - self.line_start) as usize;
         while let Some((line, after)) = split_line(rest, known) {
-            self.check_first_line(line.len().saturating_sub(1), limits)?;
+            self.check_first_line(line, limits)?;
             let [line @ .., b'\r'] = line else { return Err(Refusal::BareCrOrLf) };
             if line.is_empty() {
                 return Ok(Some(seen.len() - after.len()));
@@ -87,18 +87,20 @@ impl Scan {
         self.line_start = (seen.len() - rest.len()) as u32;
         self.scanned = seen.len() as u32;
         // A CR at the end may belong to the line's end: it does not count yet.
-        self.check_first_line(rest.len().saturating_sub(1), limits)?;
+        self.check_first_line(rest, limits)?;
         if seen.len() >= limits.bytes.0 {
             return Err(limits.bytes.1);
         }
         Ok(None)
     }
 
-    fn check_first_line(&self, length: usize, limits: &Limits) -> Result<(), Refusal> {
-        if self.lines == 0 && length > limits.first_line.0 {
-            return Err(limits.first_line.1);
+    /// `line` is the first line, or its beginning. Its last byte may be the CR of its end.
+    fn check_first_line(&self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
+        if self.lines > 0 || line.len().saturating_sub(1) <= limits.first_line.0 {
+            return Ok(());
         }
-        Ok(())
+        let method = line.get(..=LONGEST_METHOD).unwrap_or(line);
+        if method.contains(&b' ') { Err(limits.first_line.1) } else { Err(Refusal::Method) }
     }
 }
 

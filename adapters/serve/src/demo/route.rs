@@ -1,5 +1,6 @@
 //! What a request's target names: one of the demo routes, with its number.
 
+use crate::answer;
 use std::time::Duration;
 
 /// The longest that a handler can be told to take its time.
@@ -26,6 +27,8 @@ pub(super) enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoute {
     Unknown,
+    /// No route has such a method.
+    UnknownMethod,
     /// The route is there, but not its number: what was expected.
     BadNumber(&'static str),
     /// The route is there, for other methods: as an `Allow` field has them.
@@ -35,6 +38,9 @@ pub(super) enum NoRoute {
 impl Route {
     /// The route of a request, whose path comes without its query.
     pub(super) fn find(method: &str, path: &str) -> Result<Route, NoRoute> {
+        if !answer::knows(method) {
+            return Err(NoRoute::UnknownMethod);
+        }
         let route = match Route::of_path(path) {
             // It asks about the server as a whole (RFC 9110 9.3.7).
             Err(NoRoute::Unknown) if (method, path) == ("OPTIONS", "*") => {
@@ -154,9 +160,13 @@ mod tests {
     fn each_route_has_its_methods() {
         for path in ["/", "/hello", "/bytes/1", "/events", "/slow/1", "/status"] {
             assert!(Route::find("GET", path).is_ok() && Route::find("HEAD", path).is_ok());
-            for method in ["POST", "PUT", "get", "GE", ", ", ""] {
+            for method in ["POST", "PUT", "TRACE"] {
                 let found = Route::find(method, path);
                 assert_eq!(found, Err(NoRoute::BadMethod("GET, HEAD, OPTIONS")), "{method} {path}");
+            }
+            for method in ["CONNECT", "get", "GE", ", ", ""] {
+                let found = Route::find(method, path);
+                assert_eq!(found, Err(NoRoute::UnknownMethod), "{method} {path}");
             }
         }
         for path in ["/echo", "/sink", "/lazy/1"] {

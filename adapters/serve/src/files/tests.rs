@@ -253,6 +253,10 @@ fn only_get_and_head_are_allowed_and_options_says_so() {
         let answer = site.ask(method, "/ten.txt", &[]);
         assert_eq!((answer.status().as_u16(), field(&answer, ALLOW)), (405, METHODS));
     }
+    for method in [Method::CONNECT, Method::from_bytes(b"XGET").expect("a token")] {
+        let answer = site.ask(method, "/ten.txt", &[]);
+        assert_eq!((answer.status().as_u16(), answer.headers().get(ALLOW)), (501, None));
+    }
     for target in ["*", "/", "/nowhere"] {
         let answer = site.ask(Method::OPTIONS, target, &[]);
         assert_eq!((answer.status().as_u16(), field(&answer, ALLOW)), (204, METHODS), "{target}");
