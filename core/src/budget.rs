@@ -10,6 +10,11 @@
 
 use crate::time::Tick;
 
+/// Bytes that are inflated in one pull of events, or up to 16 KiB more; as many as a usual read
+/// brings. The rest stays for the next [`Connection::resume`](crate::Connection::resume), so that a
+/// message of some kilobytes that inflates to megabytes does not keep its thread from others.
+pub const INFLATED_AT_ONCE: usize = 64 * 1024;
+
 /// What a peer may spend at once. A thousand pings cost about a millisecond of work.
 const MOST: u32 = 1024 * USELESS;
 /// Points come back with time: 1024 a second, 64 of the useless.

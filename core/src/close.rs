@@ -74,10 +74,19 @@
 //! | `application` | | | the application gave up on an answer that it had begun |
 //! | `aborted` | | | the driver gave up on the connection |
 
+pub(crate) mod code;
+mod misuse;
+mod refusal;
+mod tls;
+mod violation;
+
 use crate::time::Timer;
-use crate::websocket::{Violation, close};
 use core::fmt;
 use http::StatusCode;
+pub use misuse::Misuse;
+pub use refusal::Refusal;
+pub use tls::TlsFailure;
+pub use violation::Violation;
 
 /// How the peer ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,10 +220,10 @@ impl CloseReason {
     /// without a close frame, and where the side that closed has chosen the code.
     pub const fn close_code(self) -> Option<u16> {
         match self {
-            CloseReason::Expired(Timer::WebSocketPong) => Some(close::INTERNAL_ERROR),
-            CloseReason::Expired(Timer::WebSocketMessage) => Some(close::POLICY),
+            CloseReason::Expired(Timer::WebSocketPong) => Some(code::INTERNAL_ERROR),
+            CloseReason::Expired(Timer::WebSocketMessage) => Some(code::POLICY),
             CloseReason::Expired(Timer::WebSocketIdle) | CloseReason::Drained => {
-                Some(close::GOING_AWAY)
+                Some(code::GOING_AWAY)
             }
             CloseReason::Violation(violation) => Some(violation.close_code()),
             _ => None,
@@ -227,213 +236,6 @@ impl fmt::Display for CloseReason {
         f.write_str(self.label())
     }
 }
-
-/// What TLS failed for. The [table](crate::close) tells what each means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // The module's table has a row for each.
-pub enum TlsFailure {
-    Unavailable,
-    Handshake,
-    Abandoned,
-    HandshakeTooLarge,
-    Record,
-    Alert,
-    Flood,
-    Exhausted,
-    PlainHttp,
-    OnPlainPort,
-}
-
-impl TlsFailure {
-    /// Every failure there is.
-    pub const ALL: [TlsFailure; 10] = [
-        TlsFailure::Unavailable,
-        TlsFailure::Handshake,
-        TlsFailure::Abandoned,
-        TlsFailure::HandshakeTooLarge,
-        TlsFailure::Record,
-        TlsFailure::Alert,
-        TlsFailure::Flood,
-        TlsFailure::Exhausted,
-        TlsFailure::PlainHttp,
-        TlsFailure::OnPlainPort,
-    ];
-
-    /// The failure's name in metrics and logs.
-    pub const fn label(self) -> &'static str {
-        match self {
-            TlsFailure::Unavailable => "tls_unavailable",
-            TlsFailure::Handshake => "tls_handshake_failed",
-            TlsFailure::Abandoned => "tls_handshake_abandoned",
-            TlsFailure::HandshakeTooLarge => "tls_handshake_too_large",
-            TlsFailure::Record => "tls_bad_record",
-            TlsFailure::Alert => "tls_alert",
-            TlsFailure::Flood => "tls_flood",
-            TlsFailure::Exhausted => "tls_exhausted",
-            TlsFailure::PlainHttp => "plain_http_on_tls_port",
-            TlsFailure::OnPlainPort => "tls_on_plain_port",
-        }
-    }
-}
-
-impl fmt::Display for TlsFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
-
-/// What a request was refused for. The [table](crate::close) tells what each means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // The module's table has a row for each.
-pub enum Refusal {
-    RequestLine,
-    Field,
-    BareCrOrLf,
-    BlankLines,
-    Target,
-    Host,
-    ContentLength,
-    TransferEncoding,
-    ConflictingFraming,
-    Chunk,
-    ChunkExtensions,
-    Trailers,
-    ContentTooLarge,
-    TargetTooLong,
-    Expectation,
-    HeadTooLarge,
-    TooManyFields,
-    Method,
-    Coding,
-    Unavailable,
-    Version,
-}
-
-impl Refusal {
-    /// Every refusal there is.
-    pub const ALL: [Refusal; 21] = [
-        Refusal::RequestLine,
-        Refusal::Field,
-        Refusal::BareCrOrLf,
-        Refusal::BlankLines,
-        Refusal::Target,
-        Refusal::Host,
-        Refusal::ContentLength,
-        Refusal::TransferEncoding,
-        Refusal::ConflictingFraming,
-        Refusal::Chunk,
-        Refusal::ChunkExtensions,
-        Refusal::Trailers,
-        Refusal::ContentTooLarge,
-        Refusal::TargetTooLong,
-        Refusal::Expectation,
-        Refusal::HeadTooLarge,
-        Refusal::TooManyFields,
-        Refusal::Method,
-        Refusal::Coding,
-        Refusal::Unavailable,
-        Refusal::Version,
-    ];
-
-    /// The refusal's name in metrics and logs; also in the text that the peer is sent.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Refusal::RequestLine => "malformed_request_line",
-            Refusal::Field => "malformed_field",
-            Refusal::BareCrOrLf => "bare_cr_or_lf",
-            Refusal::BlankLines => "blank_lines",
-            Refusal::Target => "bad_target",
-            Refusal::Host => "bad_host",
-            Refusal::ContentLength => "bad_content_length",
-            Refusal::TransferEncoding => "bad_transfer_encoding",
-            Refusal::ConflictingFraming => "conflicting_framing",
-            Refusal::Chunk => "bad_chunk",
-            Refusal::ChunkExtensions => "chunk_extensions",
-            Refusal::Trailers => "trailers",
-            Refusal::ContentTooLarge => "content_too_large",
-            Refusal::TargetTooLong => "target_too_long",
-            Refusal::Expectation => "unknown_expectation",
-            Refusal::HeadTooLarge => "head_too_large",
-            Refusal::TooManyFields => "too_many_fields",
-            Refusal::Method => "unknown_method",
-            Refusal::Coding => "unknown_coding",
-            Refusal::Unavailable => "unavailable",
-            Refusal::Version => "unknown_version",
-        }
-    }
-
-    /// What the peer is told of it, for people, beside the label.
-    pub const fn explanation(self) -> &'static str {
-        match self {
-            Refusal::RequestLine => {
-                "the request line is not a method, a target and a version with single spaces"
-            }
-            Refusal::Field => "a field line is malformed",
-            Refusal::BareCrOrLf => "a line does not end in CR and LF",
-            Refusal::BlankLines => "too many empty lines precede the request",
-            Refusal::Target => "the request target is malformed, or does not fit the method",
-            Refusal::Host => {
-                "the Host field is missing, repeated or malformed, or names another host than the target"
-            }
-            Refusal::ContentLength => "the Content-Length field is repeated or malformed",
-            Refusal::TransferEncoding => {
-                "the Transfer-Encoding field is repeated or malformed, or does not end in chunked"
-            }
-            Refusal::ConflictingFraming => {
-                "the request has both Transfer-Encoding and Content-Length, or content that it may not have"
-            }
-            Refusal::Chunk => "a chunk has a malformed size, extension or end",
-            Refusal::ChunkExtensions => "the extensions of chunks are too long",
-            Refusal::Trailers => {
-                "the trailers are malformed or too long, or contain a field that is not allowed there"
-            }
-            Refusal::ContentTooLarge => "the content of the request is too large",
-            Refusal::TargetTooLong => "the request target is too long",
-            Refusal::Expectation => "the Expect field is not 100-continue",
-            Refusal::HeadTooLarge => "the head of the request is too large",
-            Refusal::TooManyFields => "the request has too many fields",
-            Refusal::Method => "the method is longer than any known one",
-            Refusal::Coding => "the content has a transfer coding other than chunked",
-            Refusal::Unavailable => "the server has no room for this request at the moment",
-            Refusal::Version => "the server speaks HTTP/1.0 and HTTP/1.1 only",
-        }
-    }
-
-    /// The status that the peer is told.
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Refusal::RequestLine
-            | Refusal::Field
-            | Refusal::BareCrOrLf
-            | Refusal::BlankLines
-            | Refusal::Target
-            | Refusal::Host
-            | Refusal::ContentLength
-            | Refusal::TransferEncoding
-            | Refusal::ConflictingFraming
-            | Refusal::Chunk
-            | Refusal::ChunkExtensions
-            | Refusal::Trailers => StatusCode::BAD_REQUEST,
-            Refusal::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
-            Refusal::HeadTooLarge | Refusal::TooManyFields => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
-            Refusal::Method | Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
-            Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// Why a request that was delivered ended before its content did. The peer has been answered
 /// already, as far as it can be; nothing more can be sent on the stream.
@@ -464,82 +266,6 @@ impl fmt::Display for ResetReason {
     }
 }
 
-/// The caller's mistake: the call did nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Misuse {
-    /// There is no such stream, or it has ended: answered whole, reset, or closed with its connection.
-    UnknownStream,
-    /// The stream has its response head already.
-    AlreadyAnswered,
-    /// The stream has no response head yet.
-    NotAnswered,
-    /// More content than the declared length.
-    TooLong {
-        /// How many bytes were still to come.
-        left: u64,
-    },
-    /// Less content than the declared length.
-    TooShort {
-        /// How many bytes are missing.
-        missing: u64,
-    },
-    /// The head or the trailers exceed `response_head_limit`.
-    HeadTooLarge {
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The fields frame the content in a way that contradicts the call: `Transfer-Encoding`, or a
-    /// `Content-Length` that is malformed or another than the one given.
-    Framing,
-    /// A 1xx status where a final one belongs, a final one where 1xx belongs, 101 (an upgrade is not
-    /// a plain answer), or 2xx to CONNECT (a tunnel is not an answer).
-    Status,
-    /// Some of the content was delivered already: its limit is settled.
-    ContentBegun,
-    /// As much is unsent as may be; ask again later.
-    Full,
-    /// The stream is a websocket: requests and answers are over.
-    IsWebSocket,
-    /// The stream is not a websocket.
-    NotWebSocket,
-    /// The request cannot become a websocket: it has content, or is no HTTP/1.1 request.
-    NotUpgradable,
-    /// A close code that must not be sent (RFC 6455 7.4).
-    CloseCode,
-    /// Reading is not wanted at the moment: `Connection::status` says so.
-    NotReading,
-    /// More bytes at once than `Connection::receive_limit`.
-    Overfed {
-        /// The limit in bytes.
-        limit: u64,
-    },
-}
-
-impl fmt::Display for Misuse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Misuse::UnknownStream => f.write_str("no such stream, or it has ended"),
-            Misuse::AlreadyAnswered => f.write_str("the stream has a response head already"),
-            Misuse::NotAnswered => f.write_str("the stream has no response head yet"),
-            Misuse::TooLong { left } => write!(f, "content is too long: {left} bytes were left"),
-            Misuse::TooShort { missing } => write!(f, "content is {missing} bytes short"),
-            Misuse::HeadTooLarge { limit } => write!(f, "more than {limit} bytes of fields"),
-            Misuse::Framing => f.write_str("fields contradict the content's framing"),
-            Misuse::Status => f.write_str("the status is not one for this call"),
-            Misuse::ContentBegun => f.write_str("some of the content was delivered already"),
-            Misuse::Full => f.write_str("too much is unsent"),
-            Misuse::IsWebSocket => f.write_str("the stream is a websocket"),
-            Misuse::NotWebSocket => f.write_str("the stream is not a websocket"),
-            Misuse::NotUpgradable => f.write_str("the request cannot become a websocket"),
-            Misuse::CloseCode => f.write_str("the close code must not be sent"),
-            Misuse::NotReading => f.write_str("nothing is to be read at the moment"),
-            Misuse::Overfed { limit } => write!(f, "more than {limit} bytes at once"),
-        }
-    }
-}
-
-impl std::error::Error for Misuse {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -568,20 +294,8 @@ mod tests {
             let status = reason.status().map(|it| it.as_u16());
             assert_eq!(status.is_some(), !reason.explanation().is_empty(), "{reason:?}");
             assert_eq!(row, (status, reason.close_code()), "{reason:?}");
-            assert!(reason.close_code().is_none_or(close::may_be_sent), "{reason:?}");
+            assert!(reason.close_code().is_none_or(code::may_be_sent), "{reason:?}");
         }
         assert!(rows.is_empty(), "rows of no reason: {rows:?}");
-    }
-
-    #[test]
-    fn all_refusals_and_failures_are_listed_once() {
-        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
-            assert_eq!(refusal as usize, place, "{refusal:?}");
-        }
-        assert_eq!(Refusal::Version as usize + 1, Refusal::ALL.len(), "the last one");
-        for (place, failure) in TlsFailure::ALL.into_iter().enumerate() {
-            assert_eq!(failure as usize, place, "{failure:?}");
-        }
-        assert_eq!(TlsFailure::OnPlainPort as usize + 1, TlsFailure::ALL.len(), "the last one");
     }
 }

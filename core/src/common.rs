@@ -4,8 +4,8 @@
 //! A protocol is handed `&mut Common` in each call. Its guard over the peer's reading lives here,
 //! since it is the same for all: it runs while there are unsent bytes.
 
-use crate::Config;
 use crate::close::{CloseReason, PeerClose, TlsFailure};
+use crate::config::Config;
 use crate::input::Held;
 use crate::output::Output;
 use crate::rate::Rate;

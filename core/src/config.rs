@@ -3,16 +3,22 @@
 //! The table at the end of [`settings!`] is the one place where a setting is declared; the fields,
 //! the getters, the builder and the settings by name (`keep_alive_timeout=1s`) all come from it.
 
+#[cfg(feature = "tls")]
+mod tls;
 mod value;
 
-use crate::Connection;
 use crate::rate::MinimumRate;
-use crate::tls;
 use core::fmt;
-use core::mem::size_of;
 use core::time::Duration;
+#[cfg(feature = "tls")]
+use tls::TlsSettings;
 pub use value::ConnectionLimit;
 use value::Value;
+
+/// TLS is not compiled in: nothing can be said of it.
+#[cfg(not(feature = "tls"))]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TlsSettings;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
@@ -114,19 +120,19 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Config {
             $($name: $kind,)+
-            pub(crate) tls: tls::Settings,
+            pub(crate) tls: TlsSettings,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Config { $($name: $default,)+ tls: tls::Settings::default() }
+                Config { $($name: $default,)+ tls: TlsSettings::default() }
             }
         }
 
         impl Config {
             /// The tighter profile, for servers on the open internet.
             pub fn strict() -> Self {
-                Config { $($name: $strict,)+ tls: tls::Settings::default() }
+                Config { $($name: $strict,)+ tls: TlsSettings::default() }
             }
 
             /// The profile for servers behind nginx, HAProxy or a cloud balancer: those keep idle
@@ -134,7 +140,7 @@ macro_rules! settings {
             pub fn proxied() -> Self {
                 Config {
                     $($name: settings!(@or $default $(, $proxied)?),)+
-                    tls: tls::Settings::default(),
+                    tls: TlsSettings::default(),
                 }
             }
 
@@ -338,7 +344,7 @@ impl Builder {
     /// run to run, since rustls draws random numbers; events do not.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: std::sync::Arc<rustls::ServerConfig>) -> Self {
-        self.config.tls = tls::Settings::new(&config);
+        self.config.tls = TlsSettings::new(&config);
         self
     }
 
@@ -363,35 +369,6 @@ impl Config {
     /// Starts from the defaults.
     pub fn builder() -> Builder {
         Config::default().into()
-    }
-
-    /// The most memory that one connection owns, in bytes: itself and its heap, after every call, and
-    /// while its events are pulled.
-    ///
-    /// Holds as long as the driver keeps to [`Connection::receive`]'s contract. `Bytes` that the
-    /// application hands over count with their length, not with what they keep alive. What rustls
-    /// keeps counts with an estimate; certificates of the server beyond 32 KiB do not count.
-    pub fn memory_bound(&self) -> usize {
-        let section = self.request_head_limit.max(self.trailers_limit);
-        // A target that has to be encoded, while its event is lent.
-        let told = crate::h1::target::longest(self);
-        let input = (section + self.receive_buffer_limit + told) as usize;
-        let lines = crate::h1::section::memory_bound(self);
-        let unsent = crate::output::memory_bound(self);
-        let content = crate::h1::MEMORY;
-        let tls = tls::memory_bound(self);
-        let beneath = tls.handshake.max(content + input + lines + unsent + tls.after);
-        size_of::<Connection>() + beneath
-    }
-
-    /// The most memory that a connection owns once it is a websocket.
-    ///
-    /// A message that is lent while events are pulled counts as well, and so does what the adapters hold
-    /// for a handler: one message, and small ones of 16 KiB together. Holds for a websocket that was
-    /// accepted without a larger limit of its own, and with compression only if `websocket_deflate`
-    /// is on; [`Connection::memory_bound`] holds for any.
-    pub fn websocket_memory_bound(&self) -> usize {
-        self.memory_bound().saturating_add(crate::websocket::memory_bound(self))
     }
 
     pub(crate) fn request_body_minimum(&self) -> MinimumRate {

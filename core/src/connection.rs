@@ -1,19 +1,21 @@
 //! The connection: composes what the protocols share with the protocol in use, and offers the public
 //! calls. It has no rule of a protocol of its own.
 
-use crate::Config;
 use crate::close::{CloseReason, Misuse, Refusal, TlsFailure};
 use crate::common::Common;
-use crate::event::{self, Begun, BodyLength, Event, RequestHead, StreamId, Trailers};
+use crate::config::Config;
+use crate::event::{Begun, BodyLength, Event};
 use crate::h1::Http1;
+use crate::head::{self, RequestHead, Trailers};
 use crate::input::Input;
-use crate::protocol::{Desk, Protocol, Step};
+use crate::protocol::Protocol;
 use crate::status::{Phase, Status};
+use crate::step::{Desk, Place, Step};
+use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::tls;
-use crate::websocket::message::Place;
 use crate::websocket::session::{Session, Terms};
-use crate::websocket::{self, Accepted, Message};
+use crate::websocket::{self, Accepted, message};
 use bytes::Bytes;
 use core::fmt;
 use core::mem::{replace, size_of, take};
@@ -797,7 +799,7 @@ impl<'i> Events<'_, 'i> {
                 let behind = self.input.len();
                 self.last = behind == 0;
                 let bytes = lend(&mut self.input, &mut self.desk.whole, at);
-                match Message::new(text, bytes) {
+                match message::lend(text, bytes) {
                     Ok(message) => Event::Message { stream, message, behind },
                     Err(violation) => {
                         let reason = protocol.violated(common, violation);
@@ -810,7 +812,7 @@ impl<'i> Events<'_, 'i> {
                 Event::Piece { stream, text, last, data }
             }
             Step::Closing { code, reason } => {
-                let reason = event::text(self.input.span(reason), 0..reason.len());
+                let reason = head::text(self.input.span(reason), 0..reason.len());
                 Event::Closing { stream, code, reason }
             }
         };

@@ -111,6 +111,7 @@
 #![deny(missing_docs)]
 
 pub mod behind_a_proxy;
+mod bound;
 mod budget;
 pub mod close;
 mod common;
@@ -119,11 +120,14 @@ mod connection;
 pub mod driving;
 mod event;
 mod h1;
+mod head;
 mod input;
 mod output;
 mod protocol;
 mod rate;
 mod status;
+mod step;
+mod stream;
 mod time;
 mod tls;
 pub mod websocket;
@@ -131,9 +135,11 @@ pub mod websocket;
 pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
 pub use config::{Builder, Config, ConfigError, ConnectionLimit, Setting};
 pub use connection::{Connection, Events};
-pub use event::{Begun, BodyLength, Event, FieldLines, RequestHead, StreamId, Trailers};
+pub use event::{Begun, BodyLength, Event};
+pub use head::{FieldLines, RequestHead, Trailers};
 /// The version that [`Builder::tls`] takes.
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use status::{Phase, Status};
+pub use stream::StreamId;
 pub use time::{Tick, Timer};

@@ -8,7 +8,7 @@
 //! What is sealed has left here and may still be unsent: how much that is in all is for `Common` to
 //! say.
 
-use crate::Config;
+use crate::config::Config;
 use crate::input::LEAST;
 use bytes::Bytes;
 use core::mem::size_of;

@@ -2,63 +2,15 @@
 //!
 //! What both have to answer is asked here; what only one of them can do is asked of that one.
 
-use crate::Config;
-use crate::close::{CloseReason, Misuse, ResetReason};
+use crate::close::{CloseReason, Misuse, ResetReason, Violation};
 use crate::common::Common;
-use crate::event::StreamId;
+use crate::config::Config;
 use crate::h1::Http1;
-use crate::h1::head::Head;
-use crate::h1::section::Lines;
-use crate::input::{Input, Span};
+use crate::input::Input;
+use crate::step::{Desk, Step};
+use crate::stream::StreamId;
 use crate::time::Timer;
-use crate::websocket::message::Place;
 use crate::websocket::session::Session;
-use crate::websocket::{self, Violation};
-
-/// What happened, as places in the input.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// Its head was read.
-    Request(Span),
-    Data(Span),
-    End(Span),
-    Writable,
-    Reset(ResetReason),
-    Message {
-        text: bool,
-        at: Place,
-    },
-    Piece {
-        text: bool,
-        last: bool,
-        at: Place,
-    },
-    /// The peer closes its websocket.
-    Closing {
-        code: Option<u16>,
-        reason: Span,
-    },
-}
-
-/// Where a step leaves what does not lie in the input; each is of use to one protocol.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    pub(crate) lines: Lines,
-    /// What the newest request's head says.
-    pub(crate) head: Head,
-    /// A message that was put together; or the newest request's target, if that is told in another form
-    /// than it was sent in.
-    pub(crate) whole: Vec<u8>,
-    /// Bytes that may still be inflated in this pull of events.
-    pub(crate) inflatable: usize,
-}
-
-impl Desk {
-    pub(crate) fn new() -> Self {
-        let inflatable = websocket::INFLATED_AT_ONCE;
-        Desk { lines: Lines::new(), head: Head::default(), whole: Vec::new(), inflatable }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) enum Protocol {

@@ -1,13 +1,14 @@
 //! Actions of the application: what it answers, and what it asks for.
 
 use super::Http1;
-use super::head::Kind;
 use super::response::{self, Framing, Kept};
 use super::state::{Receiving, Sending};
 use crate::close::{CloseReason, Misuse, Refusal};
 use crate::common::Common;
 use crate::config::Config;
-use crate::event::{Begun, BodyLength, StreamId};
+use crate::event::{Begun, BodyLength};
+use crate::head::MethodKind;
+use crate::stream::StreamId;
 use bytes::Bytes;
 use core::mem::take;
 use http::header::{HeaderName, HeaderValue};
@@ -79,7 +80,7 @@ impl Http1 {
     ) -> Result<(), Misuse> {
         self.check_owed(common, stream)?;
         let is_whole = self.content.is_complete() && !self.content.has_trailers();
-        if !self.asked.http11 || self.asked.kind != Kind::Plain || !is_whole {
+        if !self.asked.http11 || self.asked.kind != MethodKind::Plain || !is_whole {
             return Err(Misuse::NotUpgradable);
         }
         let limit = common.config.response_head_limit();

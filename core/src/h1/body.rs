@@ -5,9 +5,9 @@
 //! so that content in tiny chunks does not become tiny events.
 
 use super::grammar;
-use super::head::Framing;
-use crate::Config;
 use crate::close::Refusal;
+use crate::config::Config;
+use crate::head::ContentFraming;
 
 /// Content in pieces of at least this length is lent as it lies; smaller ones are gathered.
 const GATHERED: usize = 1024;
@@ -96,10 +96,10 @@ pub(crate) struct Decoded {
 }
 
 impl Content {
-    pub(crate) fn new(framing: Framing) -> Self {
+    pub(crate) fn new(framing: ContentFraming) -> Self {
         match framing {
-            Framing::Length(length) => Content::Length(length),
-            Framing::Chunked => {
+            ContentFraming::Length(length) => Content::Length(length),
+            ContentFraming::Chunked => {
                 Content::Chunked(Chunked { at: At::Size(0), left: 0, extension: 0, extensions: 0 })
             }
         }
@@ -355,7 +355,7 @@ mod tests {
 
     /// Feeds `wire` in pieces of `step`; what is complete, what was content, what is left over.
     fn run(wire: &[u8], step: usize, config: &Config) -> Result<(bool, Vec<u8>, usize), Refusal> {
-        let mut content = Content::new(Framing::Chunked);
+        let mut content = Content::new(ContentFraming::Chunked);
         let mut got = Vec::new();
         let mut used = 0;
         for piece in wire.chunks(step) {
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn tiny_chunks_make_one_piece() {
         let mut wire = b"1\r\nx\r\n".repeat(1000);
-        let mut content = Content::new(Framing::Chunked);
+        let mut content = Content::new(ContentFraming::Chunked);
         let seen = content.decode(&mut wire, 900, 1000, &Config::default()).expect("valid");
         assert_eq!((seen.start, seen.length), (3, 900));
         assert!(wire[3..903].iter().all(|byte| *byte == b'x'));
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn no_more_than_asked_for_but_all_of_the_framing() {
         let mut wire = *b"4\r\nabcd\r\n0\r\n\r\n";
-        let mut content = Content::new(Framing::Chunked);
+        let mut content = Content::new(ContentFraming::Chunked);
         let config = Config::default();
         assert_eq!(content.decode(&mut wire, 0, 9, &config).expect("valid").taken, 3);
         assert_eq!(content.decode(&mut wire[3..], 3, 9, &config).expect("valid").length, 3);
@@ -603,8 +603,10 @@ mod tests {
     fn content_at_the_limit_and_one_past_it() {
         let config = Config::default();
         let mut wire = *b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n";
-        assert!(Content::new(Framing::Chunked).decode(&mut wire.clone(), 99, 7, &config).is_ok());
-        let mut content = Content::new(Framing::Chunked);
+        assert!(
+            Content::new(ContentFraming::Chunked).decode(&mut wire.clone(), 99, 7, &config).is_ok()
+        );
+        let mut content = Content::new(ContentFraming::Chunked);
         let first = content.decode(&mut wire, 99, 6, &config).expect("the first chunk");
         assert_eq!(first.length, 3, "what came before is given");
         let second = content.decode(&mut wire[first.taken..], 99, 3, &config);
@@ -615,7 +617,7 @@ mod tests {
     fn content_before_a_mistake_is_given_first() {
         let config = Config::default();
         let mut wire = *b"3\r\nabc\r\nx";
-        let mut content = Content::new(Framing::Chunked);
+        let mut content = Content::new(ContentFraming::Chunked);
         let first = content.decode(&mut wire, 99, 99, &config).expect("the chunk");
         assert_eq!((first.length, first.taken), (3, 8));
         let second = content.decode(&mut wire[8..], 99, 96, &config);
@@ -624,7 +626,7 @@ mod tests {
 
     #[test]
     fn a_length_is_counted() {
-        let mut content = Content::new(Framing::Length(5));
+        let mut content = Content::new(ContentFraming::Length(5));
         let mut wire = *b"abcdefg";
         let config = Config::default();
         assert_eq!(content.decode(&mut wire, 3, 5, &config).expect("valid").length, 3);

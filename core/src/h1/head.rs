@@ -4,59 +4,11 @@
 //! Whatever two parsers could read differently is refused; nothing is repaired.
 
 use super::grammar::{self, decimal};
-use super::section::{LONGEST_METHOD, Lines};
+use super::section::{LONGEST_METHOD, read_fields};
 use super::target::{self, Form};
-use crate::Config;
 use crate::close::Refusal;
-use core::ops::Range;
-
-/// A part of a head: first byte, and the byte behind the last.
-pub(crate) type Place = (u16, u16);
-
-pub(crate) fn range((start, end): Place) -> Range<usize> {
-    usize::from(start)..usize::from(end)
-}
-
-/// How a request's content is framed (RFC 9112 6.3). Without framing fields there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    Length(u64),
-    Chunked,
-}
-
-impl Default for Framing {
-    fn default() -> Self {
-        Framing::Length(0)
-    }
-}
-
-/// What a head says, as offsets into it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Head {
-    pub(crate) method: Place,
-    pub(crate) target: Place,
-    /// The target is told in another form than it was sent in, and not as it stands in the head.
-    pub(crate) told: bool,
-    /// HTTP/1.1, not HTTP/1.0.
-    pub(crate) http11: bool,
-    pub(crate) framing: Framing,
-    /// The peer would keep the connection (RFC 9112 9.3).
-    pub(crate) persist: bool,
-    /// `Expect: 100-continue`, with content to come.
-    pub(crate) expects_continue: bool,
-    pub(crate) kind: Kind,
-}
-
-/// Methods that change how an answer is framed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
-    #[default]
-    Plain,
-    /// HEAD: the answer has no content (RFC 9110 9.3.2).
-    Head,
-    /// CONNECT: a 2xx answer would be a tunnel (RFC 9110 9.3.6).
-    Connect,
-}
+use crate::config::Config;
+use crate::head::{ContentFraming, Head, Lines, MethodKind};
 
 /// Reads the head that `section` begins with, and leaves in `lines` where its fields stand; in `told` the
 /// target, if the application is told of it in another form. Says how long it is.
@@ -75,14 +27,14 @@ pub(super) fn read(
         return Err(Refusal::TargetTooLong);
     }
     let kind = match method {
-        b"HEAD" => Kind::Head,
-        b"CONNECT" => Kind::Connect,
-        _ => Kind::Plain,
+        b"HEAD" => MethodKind::Head,
+        b"CONNECT" => MethodKind::Connect,
+        _ => MethodKind::Plain,
     };
     let mut seen = Seen::default();
     let most = config.request_fields_limit() as usize;
-    let length = lines.read(section, rest, most, |name, value| seen.look(name, value))?;
-    let is_plain = encoded && target.starts_with(b"/") && kind != Kind::Connect;
+    let length = read_fields(lines, section, rest, most, |name, value| seen.look(name, value))?;
+    let is_plain = encoded && target.starts_with(b"/") && kind != MethodKind::Connect;
     let is_told = !is_plain && other_target(section, kind, seen.host, config, told)?;
     seen.check_host(http11)?;
     let framing = seen.framing(http11, kind)?;
@@ -94,7 +46,7 @@ pub(super) fn read(
         http11,
         framing,
         persist: if http11 { !seen.close } else { seen.keep_alive && !seen.close },
-        expects_continue: seen.expects_continue && http11 && framing != Framing::Length(0),
+        expects_continue: seen.expects_continue && http11 && framing != ContentFraming::Length(0),
         kind,
     };
     Ok(length)
@@ -105,7 +57,7 @@ pub(super) fn read(
 #[cold]
 fn other_target(
     section: &[u8],
-    kind: Kind,
+    kind: MethodKind,
     host: Option<&[u8]>,
     config: &Config,
     told: &mut Vec<u8>,
@@ -249,20 +201,22 @@ impl<'h> Seen<'h> {
     }
 
     #[inline(always)]
-    fn framing(&self, http11: bool, kind: Kind) -> Result<Framing, Refusal> {
+    fn framing(&self, http11: bool, kind: MethodKind) -> Result<ContentFraming, Refusal> {
         match (self.transfer_encoding, self.content_length) {
             (Some(_), Some(_)) => Err(Refusal::ConflictingFraming),
             // CONNECT has no content, so that what follows could be read in two ways.
-            (Some(_), None) | (None, Some(_)) if kind == Kind::Connect => {
+            (Some(_), None) | (None, Some(_)) if kind == MethodKind::Connect => {
                 Err(Refusal::ConflictingFraming)
             }
             (Some(_), None) if !http11 => Err(Refusal::TransferEncoding),
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => {
+                Ok(ContentFraming::Chunked)
+            }
             (Some(codings), None) => Err(other_coding(codings)),
             (None, Some(length)) => {
-                decimal(length).map(Framing::Length).ok_or(Refusal::ContentLength)
+                decimal(length).map(ContentFraming::Length).ok_or(Refusal::ContentLength)
             }
-            (None, None) => Ok(Framing::Length(0)),
+            (None, None) => Ok(ContentFraming::Length(0)),
         }
     }
 }

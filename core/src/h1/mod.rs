@@ -1,6 +1,6 @@
 //! HTTP/1.1: one exchange after the other on a connection (RFC 9112).
 //!
-//! In: bytes, as [`Step`](crate::protocol::Step)s are asked for, and actions of the application. Out: steps, which
+//! In: bytes, as [`Step`](crate::step::Step)s are asked for, and actions of the application. Out: steps, which
 //! `connection.rs` turns into events, and bytes in the output. Which timers run follows from the
 //! states alone, in [`Http1::settle`]. `receive` is what the bytes do to the states, `actions` what the
 //! application does; both end in what is here.
@@ -19,7 +19,7 @@ mod upload;
 
 use crate::close::{CloseReason, ResetReason};
 use crate::common::Common;
-use crate::event::StreamId;
+use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use body::Content;
 use response::{Asked, Framing};

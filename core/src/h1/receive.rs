@@ -1,18 +1,19 @@
 //! Bytes in: from the input to [`Step`]s, one request after the other.
 
 use super::body::Content;
-use super::head::{self, Framing as ContentFraming, Head, Kind};
+use super::head;
 use super::response::Asked;
 use super::section::{Limits, Scan};
 use super::state::{Receiving, Sending};
 use super::trailers;
 use super::upload::Upload;
 use super::{Http1, most_discarded};
-use crate::Config;
 use crate::close::{CloseReason, PeerClose, Refusal};
 use crate::common::Common;
+use crate::config::Config;
+use crate::head::{ContentFraming, Head, MethodKind};
 use crate::input::{Input, Span};
-use crate::protocol::{Desk, Step};
+use crate::step::{Desk, Step};
 
 /// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).
 const BLANK: u8 = 8;
@@ -155,7 +156,7 @@ impl Http1 {
         self.discarded = 0;
         self.keep = head.persist && self.requests < common.config.requests_per_connection();
         // What follows may be meant for the tunnel that the application refuses.
-        self.keep &= head.kind != Kind::Connect;
+        self.keep &= head.kind != MethodKind::Connect;
         self.continue_owed = head.expects_continue;
         self.content_begun = false;
         self.cut_short = false;

@@ -4,10 +4,10 @@
 //! frame the message and keep or close the connection are written here, and nowhere else.
 
 use super::grammar::decimal;
-use super::head::Kind;
 use super::trailers;
 use crate::close::{CloseReason, Misuse};
 use crate::event::BodyLength;
+use crate::head::MethodKind;
 use crate::output::{Output, reserve};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -18,13 +18,13 @@ use std::time::SystemTime;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) http11: bool,
-    pub(super) kind: Kind,
+    pub(super) kind: MethodKind,
 }
 
 impl Default for Asked {
     /// As long as no request was read.
     fn default() -> Self {
-        Asked { http11: true, kind: Kind::Plain }
+        Asked { http11: true, kind: MethodKind::Plain }
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) fn write_head<'f>(
     kept: Kept,
     limit: u64,
 ) -> Result<Written, Misuse> {
-    if status.is_informational() || (asked.kind == Kind::Connect && status.is_success()) {
+    if status.is_informational() || (asked.kind == MethodKind::Connect && status.is_success()) {
         return Err(Misuse::Status);
     }
     let mark = output.mark();
@@ -151,7 +151,8 @@ fn write_fields<'f>(
 ) -> Result<Written, Misuse> {
     // 204 has neither content nor a length of one (RFC 9110 8.6); HEAD and 304 may tell the length.
     let lengthless = status == StatusCode::NO_CONTENT;
-    let contentless = lengthless || status == StatusCode::NOT_MODIFIED || asked.kind == Kind::Head;
+    let contentless =
+        lengthless || status == StatusCode::NOT_MODIFIED || asked.kind == MethodKind::Head;
     let mut told = None;
     for (name, value) in fields {
         if *name == header::DATE
@@ -263,7 +264,7 @@ pub(super) fn write_refusal(
     buffer.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
     write_length(buffer, length as u64);
     buffer.extend_from_slice(b"connection: close\r\n\r\n");
-    if asked.kind != Kind::Head {
+    if asked.kind != MethodKind::Head {
         content.iter().for_each(|text| buffer.extend_from_slice(text.as_bytes()));
     }
 }

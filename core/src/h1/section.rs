@@ -6,9 +6,9 @@
 //! bytes: is it incomplete, or larger than allowed? The search goes on where it stopped.
 
 use super::grammar;
-use crate::Config;
 use crate::close::Refusal;
-use core::ops::Range;
+use crate::config::Config;
+use crate::head::{Line, Lines};
 
 /// Longer methods are unknown ones.
 pub(super) const LONGEST_METHOD: usize = 32;
@@ -111,26 +111,6 @@ fn split_line(bytes: &[u8], known: usize) -> Option<(&[u8], &[u8])> {
     Some((line, rest.get(1..)?))
 }
 
-/// Where the name and the value of a field line stand in their section, which is at most 64 KiB
-/// long.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Line {
-    start: u16,
-    name_end: u16,
-    value_start: u16,
-    end: u16,
-}
-
-impl Line {
-    pub(crate) fn name(self) -> Range<usize> {
-        usize::from(self.start)..usize::from(self.name_end)
-    }
-
-    pub(crate) fn value(self) -> Range<usize> {
-        usize::from(self.value_start)..usize::from(self.end)
-    }
-}
-
 /// A field line, split up.
 struct Field<'s> {
     name: &'s [u8],
@@ -180,86 +160,34 @@ fn without_space_behind(mut value: &[u8]) -> &[u8] {
     value
 }
 
-const INLINE: usize = 16;
-
-/// The field lines of one section; as many as most requests have stand inline.
-#[derive(Debug)]
-pub(crate) struct Lines {
-    inline: [Line; INLINE],
-    more: Vec<Line>,
-    count: usize,
-}
-
-/// The most memory that [`Lines`] own under `config`: a list that doubles as it grows.
-pub(crate) fn memory_bound(config: &Config) -> usize {
-    let more = (config.request_fields_limit() as usize).saturating_sub(INLINE);
-    more.next_power_of_two().max(4) * size_of::<Line>()
-}
-
-impl Lines {
-    pub(crate) fn new() -> Self {
-        Lines { inline: [Line::default(); INLINE], more: Vec::new(), count: 0 }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.more.clear();
-        self.count = 0;
-    }
-
-    #[inline(always)]
-    fn push(&mut self, line: Line) {
-        match self.inline.get_mut(self.count) {
-            Some(free) => *free = line,
-            None => self.more.push(line),
+/// Reads the field lines that `rest`, the end of `section`, begins with, and the empty line
+/// behind them. Shows each to `look`, and says where the section ends.
+///
+/// # Errors
+/// Also for a section that is incomplete, or has more than `most` fields.
+#[inline(always)]
+pub(super) fn read_fields<'s>(
+    lines: &mut Lines,
+    section: &'s [u8],
+    mut rest: &'s [u8],
+    most: usize,
+    mut look: impl FnMut(&'s [u8], &'s [u8]) -> Result<(), Refusal>,
+) -> Result<usize, Refusal> {
+    lines.clear();
+    loop {
+        let start = section.len() - rest.len();
+        if let [b'\r', b'\n', ..] = rest {
+            return Ok(start + 2);
         }
-        self.count += 1;
-    }
-
-    /// Reads the field lines that `rest`, the end of `section`, begins with, and the empty line
-    /// behind them. Shows each to `look`, and says where the section ends.
-    ///
-    /// # Errors
-    /// Also for a section that is incomplete, or has more than `most` fields.
-    #[inline(always)]
-    pub(super) fn read<'s>(
-        &mut self,
-        section: &'s [u8],
-        mut rest: &'s [u8],
-        most: usize,
-        mut look: impl FnMut(&'s [u8], &'s [u8]) -> Result<(), Refusal>,
-    ) -> Result<usize, Refusal> {
-        self.clear();
-        loop {
-            let start = section.len() - rest.len();
-            if let [b'\r', b'\n', ..] = rest {
-                return Ok(start + 2);
-            }
-            let field = Field::read(rest).ok_or(Refusal::Field)?;
-            if self.count == most {
-                return Err(Refusal::TooManyFields);
-            }
-            let name_end = start + field.name.len();
-            let value_start = name_end + 1 + field.before;
-            self.push(Line {
-                start: start as u16,
-                name_end: name_end as u16,
-                value_start: value_start as u16,
-                end: (value_start + field.value.len()) as u16,
-            });
-            look(field.name, field.value)?;
-            rest = field.rest;
+        let field = Field::read(rest).ok_or(Refusal::Field)?;
+        if lines.count() == most {
+            return Err(Refusal::TooManyFields);
         }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The field line at that place.
-    pub(crate) fn get(&self, place: usize) -> Option<Line> {
-        match self.inline.get(..self.count.min(INLINE)).and_then(|inline| inline.get(place)) {
-            Some(line) => Some(*line),
-            None => self.more.get(place.checked_sub(INLINE)?).copied(),
-        }
+        let name_end = start + field.name.len();
+        let value_start = name_end + 1 + field.before;
+        let end = value_start + field.value.len();
+        lines.push(Line::new(start, name_end, value_start, end));
+        look(field.name, field.value)?;
+        rest = field.rest;
     }
 }

@@ -8,9 +8,9 @@
 //! it without a change.
 
 use super::grammar::{self, decimal};
-use super::head::Kind;
-use crate::Config;
 use crate::close::Refusal;
+use crate::config::Config;
+use crate::head::MethodKind;
 use core::net::Ipv6Addr;
 
 /// The longest target that `http::Uri` holds.
@@ -65,8 +65,8 @@ impl Scheme {
 }
 
 impl<'h> Form<'h> {
-    pub(super) fn of(target: &'h [u8], method: &[u8], kind: Kind) -> Result<Self, Refusal> {
-        if kind == Kind::Connect {
+    pub(super) fn of(target: &'h [u8], method: &[u8], kind: MethodKind) -> Result<Self, Refusal> {
+        if kind == MethodKind::Connect {
             let (_, port) = split_port(target);
             let has_port = port.is_some_and(|port| !port.is_empty());
             let is_place = has_port && is_plain_authority(target);

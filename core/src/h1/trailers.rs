@@ -1,8 +1,9 @@
 //! The trailer section behind the last chunk (RFC 9112 7.1.2), and what may not stand in it.
 
-use super::section::Lines;
-use crate::Config;
+use super::section::read_fields;
 use crate::close::Refusal;
+use crate::config::Config;
+use crate::head::Lines;
 
 /// Fields that frame a message, route it, control the connection, say who asks, or say what the
 /// content is (RFC 9110 6.5.1).
@@ -33,7 +34,7 @@ pub(super) fn is_forbidden(name: &[u8]) -> bool {
 /// Says how long they are.
 pub(super) fn read(section: &[u8], config: &Config, lines: &mut Lines) -> Result<usize, Refusal> {
     let most = config.request_fields_limit() as usize;
-    let read = lines.read(section, section, most, |name, _| {
+    let read = read_fields(lines, section, section, most, |name, _| {
         if is_forbidden(name) { Err(Refusal::Trailers) } else { Ok(()) }
     });
     read.map_err(|_| Refusal::Trailers)

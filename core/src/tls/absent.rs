@@ -1,16 +1,12 @@
 //! TLS where it is not compiled in: there are no settings for it, and no connection has any.
 
 use super::{MemoryBound, Received};
-use crate::Config;
 use crate::close::TlsFailure;
+use crate::config::Config;
 use crate::input::Held;
 use crate::output::Output;
 use crate::time::Tick;
 use std::io::IoSlice;
-
-/// None.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settings;
 
 pub(crate) fn memory_bound(_: &Config) -> MemoryBound {
     MemoryBound::default()

@@ -6,7 +6,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `session` | the settings, the state of one connection, what rustls's errors mean |
+//! | `session` | the state of one connection, what rustls's errors mean |
 //! | `receive` | opens records; what has to wait for the rest of one |
 //! | `seal`, `sealed` | makes records, and the buffer that they wait in |
 //! | `record` | reads a record's header |
@@ -31,9 +31,9 @@ mod sealed;
 mod session;
 
 #[cfg(not(feature = "tls"))]
-pub(crate) use absent::{Settings, Tls, memory_bound};
+pub(crate) use absent::{Tls, memory_bound};
 #[cfg(feature = "tls")]
-pub(crate) use session::{Settings, Tls, memory_bound};
+pub(crate) use session::{Tls, memory_bound};
 
 /// What came of a read.
 #[derive(Debug, Default)]

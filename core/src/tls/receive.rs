@@ -9,9 +9,9 @@
 use super::Received;
 use super::record;
 use super::session::{Tls, Transit, failure, most_certificates};
-use crate::Config;
 use crate::budget::{TINY_RECORD, USELESS};
 use crate::close::TlsFailure;
+use crate::config::Config;
 use crate::input::{Held, grow};
 use crate::time::Tick;
 use core::mem::take;

@@ -2,18 +2,16 @@
 
 use super::sealed::Sealed;
 use super::{MemoryBound, record, seal};
-use crate::Config;
 use crate::budget::Budget;
 use crate::close::TlsFailure;
+use crate::config::Config;
 use crate::output::Output;
 use crate::time::Tick;
 use core::fmt;
 use core::mem::{size_of, take};
 use rustls::server::UnbufferedServerConnection;
-use rustls::{Error, PeerMisbehaved, ProtocolVersion, ServerConfig};
-
+use rustls::{Error, PeerMisbehaved, ProtocolVersion};
 use std::io::IoSlice;
-use std::sync::Arc;
 
 /// What rustls keeps on the heap for a connection, at most, within the handshake, beside its messages.
 /// This and the next are estimates: `tests/tls/memory.rs` holds them against the allocator's count,
@@ -78,35 +76,6 @@ impl Messages {
         let old = (plain / 3).next_power_of_two() * (CERTIFICATE / 2) + plain;
         let new = (protected / 5).next_power_of_two() * CERTIFICATE + protected;
         all + old.max(new)
-    }
-}
-
-/// What a configuration says of TLS: nothing, or rustls's settings.
-#[derive(Clone, Default)]
-pub(crate) struct Settings(Option<Arc<ServerConfig>>);
-
-impl Settings {
-    /// The caller's, but for this: ALPN offers what is spoken, and there is no early data, which
-    /// could be replayed (RFC 8446 8).
-    pub(crate) fn new(config: &ServerConfig) -> Self {
-        let mut config = config.clone();
-        config.alpn_protocols = [&b"http/1.1"[..], b"http/1.0"].map(<[u8]>::to_vec).into();
-        config.max_early_data_size = 0;
-        Settings(Some(Arc::new(config)))
-    }
-}
-
-impl PartialEq for Settings {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
-    }
-}
-
-impl Eq for Settings {}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "given" } else { "none" })
     }
 }
 

@@ -1,32 +1,11 @@
-//! Close codes and the payload of a close frame (RFC 6455 5.5.1, 7.4).
+//! The payload of a close frame (RFC 6455 5.5.1, 7.4).
 //!
 //! In: a payload. Out: its code, if it has one, and its reason. The other way round for our own.
 
-use super::Violation;
 use super::frame::{self, Opcode};
 use super::utf8;
-
-/// The server goes down.
-pub(crate) const GOING_AWAY: u16 = 1001;
-/// The peer broke the protocol.
-pub(crate) const PROTOCOL_ERROR: u16 = 1002;
-/// Data that is not what it says: text that is not UTF-8.
-pub(crate) const INVALID_PAYLOAD: u16 = 1007;
-/// What no other code says.
-pub(crate) const POLICY: u16 = 1008;
-/// A message that is too large.
-pub(crate) const TOO_BIG: u16 = 1009;
-/// Something is wrong on our side, or the peer does not answer.
-pub(crate) const INTERNAL_ERROR: u16 = 1011;
-
-/// Bytes that a reason may have.
-pub(crate) const LONGEST_REASON: usize = frame::LONGEST_CONTROL - 2;
-
-/// Whether a close frame may have that code: those that are defined, but for 1004 to 1006 and 1015,
-/// and those for libraries and applications.
-pub(crate) const fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
+use crate::close::Violation;
+use crate::close::code::{LONGEST_REASON, may_be_sent};
 
 /// Reads the payload of a close frame, which may be empty. The reason is what follows the code.
 pub(crate) fn read(payload: &[u8]) -> Result<Option<(u16, &str)>, Violation> {

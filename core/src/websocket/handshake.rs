@@ -6,7 +6,7 @@
 use super::extension::{self, Malformed};
 use super::negotiation::{Agreed, Negotiation, Settings};
 use super::origin;
-use crate::event::RequestHead;
+use crate::head::RequestHead;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};

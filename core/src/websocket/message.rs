@@ -1,6 +1,6 @@
 //! What the frames of a client add up to (RFC 6455 5.4, 5.5).
 //!
-//! In: the bytes at hand, and credit for messages. Out: one [`Step`] after the other, as places; or
+//! In: the bytes at hand, and credit for messages. Out: one [`Arrival`] after the other, as places; or
 //! the [`Violation`] after which nothing more is looked at.
 //!
 //! A message in one frame that lies whole in the bytes at hand is unmasked there and lent as it
@@ -17,29 +17,21 @@ use super::mask::Mask;
 use super::negotiation::Agreed;
 use super::utf8::{self, Utf8};
 use super::{Budget, Cost, Violation, close};
+use crate::event::Message;
 use crate::input::{Input, LEAST, Span};
+use crate::step::Place;
 
 /// A fragment of fewer bytes costs more than it brings.
 pub(crate) const TINY: u64 = 64;
-/// A whole message, lent.
-#[derive(Debug)]
-pub enum Message<'m> {
-    /// Text (RFC 6455 5.6).
-    Text(&'m str),
-    /// Bytes; they may be changed in place.
-    Binary(&'m mut [u8]),
-}
 
-impl<'m> Message<'m> {
-    /// The message that a [`Step::Message`] stands for. Text is checked here, where it becomes a
-    /// `str`, so that it is checked once.
-    #[inline]
-    pub(crate) fn new(text: bool, bytes: &'m mut [u8]) -> Result<Self, Violation> {
-        if text {
-            utf8::text(bytes).map(Message::Text).map_err(|utf8::Invalid| Violation::Utf8)
-        } else {
-            Ok(Message::Binary(bytes))
-        }
+/// The message that lies in `bytes`. Text is checked here, where it becomes a
+/// `str`, so that it is checked once.
+#[inline]
+pub(crate) fn lend(text: bool, bytes: &mut [u8]) -> Result<Message<'_>, Violation> {
+    if text {
+        utf8::text(bytes).map(Message::Text).map_err(|utf8::Invalid| Violation::Utf8)
+    } else {
+        Ok(Message::Binary(bytes))
     }
 }
 
@@ -58,18 +50,9 @@ pub(crate) fn memory_bound(limits: Limits) -> usize {
     to_usize(limits.message).saturating_add(1).max(LEAST).saturating_mul(2)
 }
 
-/// Where something lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// In the bytes at hand.
-    Input(Span),
-    /// It is all of what was put into `whole`.
-    Whole,
-}
-
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Arrival {
     /// A whole message, to be made a [`Message`] of.
     Message {
         text: bool,
@@ -94,7 +77,7 @@ pub(crate) enum Step {
 
 /// What [`Receiver::step`] does next.
 enum Next {
-    Step(Step),
+    Step(Arrival),
     Again,
     Wait,
 }
@@ -250,7 +233,7 @@ impl Receiver {
         input: &mut Input<'_>,
         whole: &mut Vec<u8>,
         budget: &mut impl Budget,
-    ) -> Result<Option<Step>, Violation> {
+    ) -> Result<Option<Arrival>, Violation> {
         (self.blocked, self.paused) = (false, false);
         while !self.ended {
             let next = if self.in_frame {
@@ -312,7 +295,7 @@ impl Receiver {
         input: &mut Input<'_>,
         header: &Header,
         budget: &mut impl Budget,
-    ) -> Option<Step> {
+    ) -> Option<Arrival> {
         let is_whole = header.fin && header.opcode != Opcode::Continuation;
         let is_plain = !header.compressed && !self.limits.pieces && !self.discards;
         let length = header.size.saturating_add(to_usize(header.length));
@@ -324,7 +307,7 @@ impl Receiver {
         Mask::new(header.key).apply(input.span(span));
         budget.earn(header.length);
         self.credit = self.credit.saturating_sub(1);
-        Some(Step::Message { text: header.opcode == Opcode::Text, at: Place::Input(span) })
+        Some(Arrival::Message { text: header.opcode == Opcode::Text, at: Place::Input(span) })
     }
 
     #[inline]
@@ -402,17 +385,17 @@ impl Receiver {
         let step = match header.opcode {
             Opcode::Ping => {
                 spend(budget, Some(Cost::Ping))?;
-                Step::Ping(payload)
+                Arrival::Ping(payload)
             }
             Opcode::Pong => {
                 spend(budget, Some(Cost::Pong))?;
-                Step::Pong(payload)
+                Arrival::Pong(payload)
             }
             _ => {
                 let code = close::read(input.span(payload))?.map(|(code, _)| code);
                 self.ended = true;
                 self.discard();
-                Step::Close { code, reason: payload.skip(2) }
+                Arrival::Close { code, reason: payload.skip(2) }
             }
         };
         Ok(Next::Step(step))

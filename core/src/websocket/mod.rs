@@ -58,17 +58,13 @@ pub(crate) mod origin;
 pub(crate) mod session;
 pub(crate) mod utf8;
 
+pub use crate::budget::INFLATED_AT_ONCE;
+pub use crate::close::Violation;
+pub use crate::event::Message;
 pub use handshake::{Accepted, BadHandshake, Handshake, NotOffered, UpgradeRequest, is_asked};
-pub use message::Message;
 pub use negotiation::Settings as DeflateSettings;
 
-use crate::Config;
-use core::fmt;
-
-/// Bytes that are inflated in one pull of events, or up to 16 KiB more; as many as a usual read
-/// brings. The rest stays for the next [`Connection::resume`](crate::Connection::resume), so that a
-/// message of some kilobytes that inflates to megabytes does not keep its thread from others.
-pub const INFLATED_AT_ONCE: usize = 64 * 1024;
+use crate::config::Config;
 
 /// What an application may want otherwise for one websocket.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,107 +93,6 @@ pub(crate) fn memory_bound(config: &Config) -> usize {
     // The small messages that wait for a handler of the adapters.
     session::memory_bound(config, limits, bits).saturating_add(17 * 1024)
 }
-
-/// What the peer did that ends a websocket: nothing that it sends afterwards is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Violation {
-    /// A reserved bit is set that no extension gave a meaning (RFC 6455 5.2), or the bit of
-    /// compression anywhere but in the first frame of a message (RFC 7692 6).
-    ReservedBits,
-    /// An opcode that means nothing (RFC 6455 5.2).
-    ReservedOpcode,
-    /// A frame that is not masked (RFC 6455 5.1).
-    Unmasked,
-    /// A length in more bytes than it needs, or of more than 63 bits (RFC 6455 5.2).
-    Length,
-    /// A control frame in fragments (RFC 6455 5.5).
-    ControlFragmented,
-    /// A control frame of more than 125 bytes (RFC 6455 5.5).
-    ControlTooLong,
-    /// A continuation of nothing (RFC 6455 5.4).
-    Continuation,
-    /// A message within another one's fragments (RFC 6455 5.4).
-    Interleaved,
-    /// A close frame with a single byte (RFC 6455 5.5.1).
-    ClosePayload,
-    /// A close code that must not be sent, or that nobody has defined (RFC 6455 7.4).
-    CloseCode,
-    /// Text, or the reason of a close, that is not UTF-8 (RFC 6455 8.1).
-    Utf8,
-    /// Compressed data that cannot be inflated, or that ends in the middle (RFC 7692 7.2.2).
-    Deflated,
-    /// A message beyond the limit, declared or inflated.
-    TooLarge,
-    /// More than the budget pays for of what costs us and brings nothing.
-    Costly,
-}
-
-impl Violation {
-    /// Every violation there is.
-    pub const ALL: [Violation; 14] = [
-        Violation::ReservedBits,
-        Violation::ReservedOpcode,
-        Violation::Unmasked,
-        Violation::Length,
-        Violation::ControlFragmented,
-        Violation::ControlTooLong,
-        Violation::Continuation,
-        Violation::Interleaved,
-        Violation::ClosePayload,
-        Violation::CloseCode,
-        Violation::Utf8,
-        Violation::Deflated,
-        Violation::TooLarge,
-        Violation::Costly,
-    ];
-
-    /// The close code that the peer is told (RFC 6455 7.4.1).
-    pub const fn close_code(self) -> u16 {
-        match self {
-            Violation::ReservedBits
-            | Violation::ReservedOpcode
-            | Violation::Unmasked
-            | Violation::Length
-            | Violation::ControlFragmented
-            | Violation::ControlTooLong
-            | Violation::Continuation
-            | Violation::Interleaved
-            | Violation::ClosePayload
-            | Violation::CloseCode => close::PROTOCOL_ERROR,
-            Violation::Utf8 | Violation::Deflated => close::INVALID_PAYLOAD,
-            Violation::TooLarge => close::TOO_BIG,
-            Violation::Costly => close::POLICY,
-        }
-    }
-
-    /// The name in metrics and logs; also the reason that the peer is sent.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Violation::ReservedBits => "reserved_bits",
-            Violation::ReservedOpcode => "reserved_opcode",
-            Violation::Unmasked => "unmasked_frame",
-            Violation::Length => "bad_frame_length",
-            Violation::ControlFragmented => "fragmented_control_frame",
-            Violation::ControlTooLong => "long_control_frame",
-            Violation::Continuation => "unexpected_continuation",
-            Violation::Interleaved => "interleaved_messages",
-            Violation::ClosePayload => "bad_close_payload",
-            Violation::CloseCode => "bad_close_code",
-            Violation::Utf8 => "invalid_utf8",
-            Violation::Deflated => "invalid_compression",
-            Violation::TooLarge => "message_too_large",
-            Violation::Costly => "too_many_useless_frames",
-        }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
-
-impl std::error::Error for Violation {}
 
 /// What costs us and brings nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -229,22 +124,4 @@ pub(crate) trait Budget {
 
     /// So many bytes came out of an inflater.
     fn inflated(&mut self, _bytes: usize) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn all_violations_are_listed_once_and_have_codes_that_may_be_sent() {
-        for (place, violation) in Violation::ALL.into_iter().enumerate() {
-            assert_eq!(violation as usize, place, "{violation:?}");
-            assert!(close::may_be_sent(violation.close_code()), "{violation:?}");
-            assert!(violation.label().len() <= close::LONGEST_REASON);
-        }
-        assert_eq!(Violation::Costly as usize + 1, Violation::ALL.len(), "the last one");
-        let labels: BTreeSet<_> = Violation::ALL.iter().map(|it| it.to_string()).collect();
-        assert_eq!(labels.len(), Violation::ALL.len());
-    }
 }

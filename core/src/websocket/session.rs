@@ -15,17 +15,18 @@
 use super::ahead::Ahead;
 use super::deflate::{self, Deflater};
 use super::frame::{self, Opcode, Written};
-use super::message::{self, Limits, Receiver};
+use super::message::{self, Arrival, Limits, Receiver};
 use super::negotiation::Agreed;
 use super::{Cost, Violation, close};
-use crate::Config;
 use crate::budget::{Budget, USELESS};
+use crate::close::code::may_be_sent;
 use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
 use crate::common::Common;
-use crate::event::StreamId;
+use crate::config::Config;
 use crate::input::Input;
-use crate::protocol::{Desk, Step};
 use crate::rate::Rate;
+use crate::step::{Desk, Step};
+use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use bytes::Bytes;
 use core::mem::take;
@@ -203,7 +204,7 @@ impl Session {
                 self.used = common.now;
             }
             match taken {
-                Ok(Some(message::Step::Ping(_))) if was_answered => {}
+                Ok(Some(Arrival::Ping(_))) if was_answered => {}
                 Ok(Some(step)) => {
                     if let Some(step) = self.take_step(common, input, step) {
                         return Some(step);
@@ -229,7 +230,7 @@ impl Session {
         &mut self,
         common: &mut Common,
         input: &mut Input<'_>,
-        step: message::Step,
+        step: Arrival,
     ) -> Option<Step> {
         if !self.receiver.is_in_message() {
             // What has begun behind a whole message, or a whole ping, is a wait of its own.
@@ -237,23 +238,23 @@ impl Session {
             self.upload = message_guard(common);
         }
         match step {
-            message::Step::Message { text, at } => {
+            Arrival::Message { text, at } => {
                 self.used = common.now;
                 Some(Step::Message { text, at })
             }
-            message::Step::Piece { text, last, at } => {
+            Arrival::Piece { text, last, at } => {
                 self.used = common.now;
                 Some(Step::Piece { text, last, at })
             }
-            message::Step::Ping(payload) => {
+            Arrival::Ping(payload) => {
                 if self.state == State::Open {
                     self.pong = Some(input.span(payload).to_vec().into_boxed_slice());
                     self.flush_pong(common);
                 }
                 None
             }
-            message::Step::Pong(_) => None,
-            message::Step::Close { code, reason } => {
+            Arrival::Pong(_) => None,
+            Arrival::Close { code, reason } => {
                 self.closed_by_peer(common, code);
                 Some(Step::Closing { code, reason })
             }
@@ -406,7 +407,7 @@ impl Session {
         reason: &str,
     ) -> Result<(), Misuse> {
         self.check(common, stream)?;
-        if code.is_some_and(|code| !close::may_be_sent(code)) {
+        if code.is_some_and(|code| !may_be_sent(code)) {
             return Err(Misuse::CloseCode);
         }
         match self.state {

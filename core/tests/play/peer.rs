@@ -404,9 +404,12 @@ impl<L: Link> Peer<L> {
 
     /// How long it may take nothing: not so long that a handshake or a pong is late.
     fn patience(&self, most: u64) -> u64 {
-        match (&self.echoes, self.link.is_shaking_hands()) {
-            (_, true) => most.min(self.minimums.handshake / 8).min(self.minimums.idle / 4),
-            (Some(_), _) => most.min(self.minimums.pong / 3),
+        if self.link.is_shaking_hands() {
+            return most.min(self.minimums.handshake / 8).min(self.minimums.idle / 4);
+        }
+        // The first ping may follow the 101, before any of that was taken.
+        match self.exchanges.front() {
+            Some(Exchange { messages: Some(_), .. }) => most.min(self.minimums.pong / 3),
             _ => most,
         }
     }

@@ -4,8 +4,9 @@
 //! does, so that a bomb ends at the limit, and pauses in between for others.
 
 use super::super::deflate::{Inflated, Inflater};
-use super::{Begun, Next, Place, Receiver, Step, spend, to_usize};
+use super::{Arrival, Begun, Next, Receiver, spend, to_usize};
 use crate::input::{Input, grow};
+use crate::step::Place;
 use crate::websocket::mask::Mask;
 use crate::websocket::utf8;
 use crate::websocket::{Budget, Cost, Violation};
@@ -152,7 +153,7 @@ impl Receiver {
             self.end_frame();
         }
         if last || length > 0 {
-            return Ok(Next::Step(Step::Piece { text: message.text, last, at: Place::Whole }));
+            return Ok(Next::Step(Arrival::Piece { text: message.text, last, at: Place::Whole }));
         }
         Ok(if is_over { Next::Again } else { Next::Wait })
     }

@@ -2,8 +2,9 @@
 //!
 //! In: a frame that was begun. Out: its message where it lies, what was assembled, or a piece.
 
-use super::{Begun, Next, Place, Receiver, Step, to_usize};
+use super::{Arrival, Begun, Next, Receiver, to_usize};
 use crate::input::{Input, Span, grow};
+use crate::step::Place;
 use crate::websocket::utf8;
 use crate::websocket::{Budget, Violation};
 
@@ -35,11 +36,11 @@ impl Receiver {
 
     /// Lends a message as it lies.
     #[inline]
-    fn lend(&mut self, input: &mut Input<'_>, message: Begun, budget: &mut impl Budget) -> Step {
+    fn lend(&mut self, input: &mut Input<'_>, message: Begun, budget: &mut impl Budget) -> Arrival {
         let span = self.take(input, to_usize(self.left), budget);
         self.mask.apply(input.span(span));
         self.end_frame();
-        Step::Message { text: message.text, at: Place::Input(span) }
+        Arrival::Message { text: message.text, at: Place::Input(span) }
     }
 
     /// Takes what there is of a frame, and appends it to the message.
@@ -79,7 +80,7 @@ impl Receiver {
         }
         self.finish_text(message)?;
         *whole = core::mem::take(&mut self.assembled);
-        Ok(Next::Step(Step::Message { text: message.text, at: Place::Whole }))
+        Ok(Next::Step(Arrival::Message { text: message.text, at: Place::Whole }))
     }
 
     /// Lends what there is of a frame, within the credit.
@@ -105,7 +106,7 @@ impl Receiver {
             self.finish_text(message)?;
         }
         let is_something = last || length > 0;
-        let piece = Step::Piece { text: message.text, last, at };
+        let piece = Arrival::Piece { text: message.text, last, at };
         Ok(if is_something { Next::Step(piece) } else { Next::Again })
     }
 

@@ -154,9 +154,9 @@ impl Side {
         self.memory = self.memory.max(self.receiver.memory());
     }
 
-    fn look(&mut self, step: Step, input: &mut Input<'_>, whole: &mut [u8]) -> bool {
+    fn look(&mut self, step: Arrival, input: &mut Input<'_>, whole: &mut [u8]) -> bool {
         let seen = match step {
-            Step::Message { text, at } => match Message::new(text, self.lent(at, input, whole)) {
+            Arrival::Message { text, at } => match lend(text, self.lent(at, input, whole)) {
                 Ok(Message::Text(text)) => Seen::Text(text.into()),
                 Ok(Message::Binary(bytes)) => Seen::Binary(bytes.to_vec()),
                 Err(violation) => {
@@ -165,7 +165,7 @@ impl Side {
                     return false;
                 }
             },
-            Step::Piece { text, last, at } => {
+            Arrival::Piece { text, last, at } => {
                 let bytes = self.lent(at, input, whole).to_vec();
                 self.piece = self.piece.max(bytes.len());
                 match self.seen.last_mut() {
@@ -178,9 +178,9 @@ impl Side {
                     _ => Seen::Pieces(text, bytes, last),
                 }
             }
-            Step::Ping(span) => Seen::Ping(input.span(span).to_vec()),
-            Step::Pong(span) => Seen::Pong(input.span(span).to_vec()),
-            Step::Close { code, reason } => {
+            Arrival::Ping(span) => Seen::Ping(input.span(span).to_vec()),
+            Arrival::Pong(span) => Seen::Pong(input.span(span).to_vec()),
+            Arrival::Close { code, reason } => {
                 let reason = core::str::from_utf8(input.span(reason)).expect("checked");
                 Seen::Close(code, reason.into())
             }

@@ -1,0 +1,34 @@
+//! What a configuration says of TLS.
+
+use core::fmt;
+use rustls::ServerConfig;
+use std::sync::Arc;
+
+/// What a configuration says of TLS: nothing, or rustls's settings.
+#[derive(Clone, Default)]
+pub(crate) struct TlsSettings(pub(crate) Option<Arc<ServerConfig>>);
+
+impl TlsSettings {
+    /// The caller's, but for this: ALPN offers what is spoken, and there is no early data, which
+    /// could be replayed (RFC 8446 8).
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let mut config = config.clone();
+        config.alpn_protocols = [&b"http/1.1"[..], b"http/1.0"].map(<[u8]>::to_vec).into();
+        config.max_early_data_size = 0;
+        TlsSettings(Some(Arc::new(config)))
+    }
+}
+
+impl PartialEq for TlsSettings {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
+    }
+}
+
+impl Eq for TlsSettings {}
+
+impl fmt::Debug for TlsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "given" } else { "none" })
+    }
+}

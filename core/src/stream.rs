@@ -1,0 +1,23 @@
+//! The numbers of streams: one for each exchange of a request and its answer.
+
+use core::fmt;
+
+/// One exchange of a request and its answer.
+///
+/// On an HTTP/1.1 connection they are numbered from 1 in the order of the requests, and only the
+/// newest is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub(crate) u64);
+
+impl StreamId {
+    /// The number.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
