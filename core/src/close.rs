@@ -2,77 +2,87 @@
 //! ([`Misuse`]). All are closed enumerations.
 //!
 //! Each close reason has a label for metrics and logs, and the HTTP status or the close code of a
-//! websocket (RFC 6455 7.4) that the peer was told, if it was told one. This is the whole table; a test holds the code to it.
+//! websocket (RFC 6455 7.4) that the peer was told, if it was told one. The ending says what is still sent and
+//! read:
 //!
-//! | label | HTTP status | close code | when |
+//! | ending | what is still sent | what is still read | until |
 //! |---|---|---|---|
-//! | `peer_done` | | | the peer ended the connection between two requests |
-//! | `peer_unannounced` | | | the same over TLS, but without a close_notify (RFC 8446 6.1): anybody may have cut the connection |
-//! | `peer_truncated` | 400 | | the peer ended the connection within a head or a content (RFC 9112 8) |
-//! | `peer_reset` | | | reading or writing failed: the peer is gone |
-//! | `tls_handshake` | | | the TLS handshake was not complete within `tls_handshake_timeout` |
-//! | `keep_alive` | | | nothing of a request arrived for `keep_alive_timeout` |
-//! | `request_head` | 408 | | a head was not complete within `request_head_timeout` |
-//! | `request_body` | 408 | | content came more slowly than `request_body_rate`, paused for `request_body_silence`, or was not complete within `request_body_deadline` |
-//! | `response` | | | the peer took our bytes more slowly than `response_rate`, paused for `response_silence`, or had not taken all within `response_deadline` |
-//! | `peer_gone` | | | the peer sent its FIN while a handler worked, and took nothing for `peer_gone_timeout` |
-//! | `drain` | | | `drain_timeout` passed with a request in progress |
-//! | `malformed_request_line` | 400 | | RFC 9112 3 |
-//! | `malformed_field` | 400 | | RFC 9112 5: name, colon, value, obs-fold |
-//! | `bare_cr_or_lf` | 400 | | a line that ends in anything but CRLF (RFC 9112 2.2) |
-//! | `blank_lines` | 400 | | too many empty lines before a request (RFC 9112 2.2) |
-//! | `bad_target` | 400 | | a request target in none of the four forms (RFC 9112 3.2), or with bytes that are no UTF-8 |
-//! | `bad_host` | 400 | | `Host` missing or empty with HTTP/1.1, repeated, malformed, or unlike an absolute target (RFC 9112 3.2); a port that is missing is the scheme's |
-//! | `bad_content_length` | 400 | | repeated or malformed `Content-Length` (RFC 9112 6.3) |
-//! | `bad_transfer_encoding` | 400 | | repeated, with HTTP/1.0, or not exactly `chunked` (RFC 9112 6.1) |
-//! | `conflicting_framing` | 400 | | both `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1) |
-//! | `bad_chunk` | 400 | | a malformed chunk size, extension or end (RFC 9112 7.1); an extension's open quote |
-//! | `chunk_extensions` | 400 | | `chunk_extension_limit` or `chunk_extensions_limit`, which also count digits of a size beyond 16 |
-//! | `trailers` | 400 | | `trailers_limit`, or a field that no trailer may carry (RFC 9110 6.5.1) |
-//! | `content_too_large` | 413 | | `request_body_limit` |
-//! | `target_too_long` | 414 | | `request_target_limit`, also once the target is percent-encoded |
-//! | `unknown_expectation` | 417 | | `Expect` other than `100-continue` (RFC 9110 10.1.1) |
-//! | `head_too_large` | 431 | | `request_head_limit` |
-//! | `too_many_fields` | 431 | | `request_fields_limit` |
-//! | `unknown_method` | 501 | | a method of more than 32 bytes (RFC 9110 9.1) |
-//! | `unknown_coding` | 501 | | a transfer coding before `chunked` (RFC 9112 6.1) |
-//! | `unavailable` | 503 | | the driver has no room for the request |
-//! | `unknown_version` | 505 | | neither HTTP/1.0 nor HTTP/1.1 |
-//! | `websocket_pong` | | 1011 | nothing came for `websocket_pong_timeout` after a ping |
-//! | `websocket_message` | | 1008 | a message that had begun came more slowly than `request_body_rate` |
-//! | `websocket_idle` | | 1001 | no message passed for `websocket_idle_timeout` |
-//! | `websocket_close` | | | the peer did not answer our close within `websocket_close_timeout` |
-//! | `reserved_bits` | | 1002 | a bit without a meaning (RFC 6455 5.2) |
-//! | `reserved_opcode` | | 1002 | RFC 6455 5.2 |
-//! | `unmasked_frame` | | 1002 | RFC 6455 5.1 |
-//! | `bad_frame_length` | | 1002 | a length in more bytes than it needs, or of more than 63 bits (RFC 6455 5.2) |
-//! | `fragmented_control_frame` | | 1002 | RFC 6455 5.5 |
-//! | `long_control_frame` | | 1002 | RFC 6455 5.5 |
-//! | `unexpected_continuation` | | 1002 | RFC 6455 5.4 |
-//! | `interleaved_messages` | | 1002 | RFC 6455 5.4 |
-//! | `bad_close_payload` | | 1002 | a single byte (RFC 6455 5.5.1) |
-//! | `bad_close_code` | | 1002 | RFC 6455 7.4 |
-//! | `invalid_utf8` | | 1007 | text, or the reason of a close (RFC 6455 8.1) |
-//! | `invalid_compression` | | 1007 | RFC 7692 7.2.2 |
-//! | `message_too_large` | | 1009 | `websocket_message_limit` |
-//! | `too_many_useless_frames` | | 1008 | pings, pongs, empty frames and tiny fragments beyond the budget |
-//! | `tls_unavailable` | | | rustls refused the configuration, or failed in a way that it should not |
-//! | `tls_handshake_failed` | | | nothing in common, or a malformed message; the peer is sent an alert |
-//! | `tls_handshake_abandoned` | | | the peer ended the connection within the handshake |
-//! | `tls_handshake_too_large` | | | `tls_handshake_limit` |
-//! | `tls_bad_record` | | | a record that is malformed, or was not sealed by the peer; the peer is sent an alert |
-//! | `tls_alert` | | | the peer sent a fatal alert |
-//! | `tls_flood` | | | more empty or tiny records, key updates or warnings than any peer needs |
-//! | `tls_exhausted` | | | the keys have sealed as much as they may, and cannot be renewed (TLS 1.2) |
-//! | `plain_http_on_tls_port` | 400 | | the client speaks HTTP without TLS; it is told so without TLS |
-//! | `tls_on_plain_port` | | | the client begins a TLS handshake where there is no TLS |
-//! | `completed` | | | one side said `Connection: close`, or HTTP/1.0; a websocket was closed by either side, with a code of its own |
-//! | `request_limit` | | | `requests_per_connection` |
-//! | `unread_content` | | | answered with too much of the request's content unread to keep the connection |
-//! | `drained` | | 1001 | the connection was told to drain, and did |
-//! | `made_room` | | | the connection was idle, and another needed its place (`max_connections`) |
-//! | `application` | | | the application gave up on an answer that it had begun |
-//! | `aborted` | | | the driver gave up on the connection |
+//! | `finish` | what is unsent, then a FIN; on a websocket first a close frame | it is discarded; of a websocket its close | the peer's FIN, or `linger_timeout`, `linger_silence`, `linger_limit` |
+//! | `refuse` | first an answer, a close frame or an alert, then as `finish` | as `finish` | as `finish` |
+//! | `leave` | what is unsent, and over TLS a close_notify | nothing | that is sent |
+//! | `cut` | nothing; the socket is reset if an answer had begun | nothing | at once |
+//!
+//! This is the whole table of reasons; a test holds the code to it.
+//!
+//! | label | HTTP status | close code | ending | when |
+//! |---|---|---|---|---|
+//! | `peer_done` | | | `leave` | the peer ended the connection between two requests |
+//! | `peer_unannounced` | | | `leave` | the same over TLS, but without a close_notify (RFC 8446 6.1): anybody may have cut the connection |
+//! | `peer_truncated` | 400 | | `refuse` | the peer ended the connection within a head or a content (RFC 9112 8) |
+//! | `peer_reset` | | | `cut` | reading or writing failed: the peer is gone |
+//! | `tls_handshake` | | | `cut` | the TLS handshake was not complete within `tls_handshake_timeout` |
+//! | `keep_alive` | | | `leave` | nothing of a request arrived for `keep_alive_timeout` |
+//! | `request_head` | 408 | | `refuse` | a head was not complete within `request_head_timeout` |
+//! | `request_body` | 408 | | `refuse` | content came more slowly than `request_body_rate`, paused for `request_body_silence`, or was not complete within `request_body_deadline` |
+//! | `response` | | | `cut` | the peer took our bytes more slowly than `response_rate`, paused for `response_silence`, or had not taken all within `response_deadline` |
+//! | `peer_gone` | | | `cut` | the peer sent its FIN while a handler worked, and took nothing for `peer_gone_timeout` |
+//! | `drain` | | | `cut` | `drain_timeout` passed with a request in progress |
+//! | `malformed_request_line` | 400 | | `refuse` | RFC 9112 3 |
+//! | `malformed_field` | 400 | | `refuse` | RFC 9112 5: name, colon, value, obs-fold |
+//! | `bare_cr_or_lf` | 400 | | `refuse` | a line that ends in anything but CRLF (RFC 9112 2.2) |
+//! | `blank_lines` | 400 | | `refuse` | too many empty lines before a request (RFC 9112 2.2) |
+//! | `bad_target` | 400 | | `refuse` | a request target in none of the four forms (RFC 9112 3.2), or with bytes that are no UTF-8 |
+//! | `bad_host` | 400 | | `refuse` | `Host` missing or empty with HTTP/1.1, repeated, malformed, or unlike an absolute target (RFC 9112 3.2); a port that is missing is the scheme's |
+//! | `bad_content_length` | 400 | | `refuse` | repeated or malformed `Content-Length` (RFC 9112 6.3) |
+//! | `bad_transfer_encoding` | 400 | | `refuse` | repeated, with HTTP/1.0, or not exactly `chunked` (RFC 9112 6.1) |
+//! | `conflicting_framing` | 400 | | `refuse` | both `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1) |
+//! | `bad_chunk` | 400 | | `refuse` | a malformed chunk size, extension or end (RFC 9112 7.1); an extension's open quote |
+//! | `chunk_extensions` | 400 | | `refuse` | `chunk_extension_limit` or `chunk_extensions_limit`, which also count digits of a size beyond 16 |
+//! | `trailers` | 400 | | `refuse` | `trailers_limit`, or a field that no trailer may carry (RFC 9110 6.5.1) |
+//! | `content_too_large` | 413 | | `refuse` | `request_body_limit` |
+//! | `target_too_long` | 414 | | `refuse` | `request_target_limit`, also once the target is percent-encoded |
+//! | `unknown_expectation` | 417 | | `refuse` | `Expect` other than `100-continue` (RFC 9110 10.1.1) |
+//! | `head_too_large` | 431 | | `refuse` | `request_head_limit` |
+//! | `too_many_fields` | 431 | | `refuse` | `request_fields_limit` |
+//! | `unknown_method` | 501 | | `refuse` | a method of more than 32 bytes (RFC 9110 9.1) |
+//! | `unknown_coding` | 501 | | `refuse` | a transfer coding before `chunked` (RFC 9112 6.1) |
+//! | `unavailable` | 503 | | `refuse` | the driver has no room for the request |
+//! | `unknown_version` | 505 | | `refuse` | neither HTTP/1.0 nor HTTP/1.1 |
+//! | `websocket_pong` | | 1011 | `refuse` | nothing came for `websocket_pong_timeout` after a ping |
+//! | `websocket_message` | | 1008 | `refuse` | a message that had begun came more slowly than `request_body_rate` |
+//! | `websocket_idle` | | 1001 | `finish` | no message passed for `websocket_idle_timeout` |
+//! | `websocket_close` | | | `cut` | the peer did not answer our close within `websocket_close_timeout` |
+//! | `reserved_bits` | | 1002 | `refuse` | a bit without a meaning (RFC 6455 5.2) |
+//! | `reserved_opcode` | | 1002 | `refuse` | RFC 6455 5.2 |
+//! | `unmasked_frame` | | 1002 | `refuse` | RFC 6455 5.1 |
+//! | `bad_frame_length` | | 1002 | `refuse` | a length in more bytes than it needs, or of more than 63 bits (RFC 6455 5.2) |
+//! | `fragmented_control_frame` | | 1002 | `refuse` | RFC 6455 5.5 |
+//! | `long_control_frame` | | 1002 | `refuse` | RFC 6455 5.5 |
+//! | `unexpected_continuation` | | 1002 | `refuse` | RFC 6455 5.4 |
+//! | `interleaved_messages` | | 1002 | `refuse` | RFC 6455 5.4 |
+//! | `bad_close_payload` | | 1002 | `refuse` | a single byte (RFC 6455 5.5.1) |
+//! | `bad_close_code` | | 1002 | `refuse` | RFC 6455 7.4 |
+//! | `invalid_utf8` | | 1007 | `refuse` | text, or the reason of a close (RFC 6455 8.1) |
+//! | `invalid_compression` | | 1007 | `refuse` | RFC 7692 7.2.2 |
+//! | `message_too_large` | | 1009 | `refuse` | `websocket_message_limit` |
+//! | `too_many_useless_frames` | | 1008 | `refuse` | pings, pongs, empty frames and tiny fragments beyond the budget |
+//! | `tls_unavailable` | | | `cut` | rustls refused the configuration, or failed in a way that it should not |
+//! | `tls_handshake_failed` | | | `refuse` | nothing in common, or a malformed message; the peer is sent an alert |
+//! | `tls_handshake_abandoned` | | | `cut` | the peer ended the connection within the handshake |
+//! | `tls_handshake_too_large` | | | `refuse` | `tls_handshake_limit` |
+//! | `tls_bad_record` | | | `refuse` | a record that is malformed, or was not sealed by the peer; the peer is sent an alert |
+//! | `tls_alert` | | | `refuse` | the peer sent a fatal alert |
+//! | `tls_flood` | | | `refuse` | more empty or tiny records, key updates or warnings than any peer needs |
+//! | `tls_exhausted` | | | `refuse` | the keys have sealed as much as they may, and cannot be renewed (TLS 1.2) |
+//! | `plain_http_on_tls_port` | 400 | | `refuse` | the client speaks HTTP without TLS; it is told so without TLS |
+//! | `tls_on_plain_port` | | | `cut` | the client begins a TLS handshake where there is no TLS |
+//! | `completed` | | | `finish` | one side said `Connection: close`, or HTTP/1.0; a websocket was closed by either side, with a code of its own |
+//! | `request_limit` | | | `finish` | `requests_per_connection` |
+//! | `unread_content` | | | `finish` | answered with too much of the request's content unread to keep the connection |
+//! | `drained` | | 1001 | `finish` | the connection was told to drain, and did |
+//! | `made_room` | | | `leave` | the connection was idle, and another needed its place (`max_connections`) |
+//! | `application` | | | `cut` | the application gave up on an answer that it had begun |
+//! | `aborted` | | | `cut` | the driver gave up on the connection |
 
 pub(crate) mod code;
 mod misuse;
@@ -269,18 +279,23 @@ impl fmt::Display for ResetReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endings::Ending;
     use std::collections::BTreeMap;
 
-    /// The rows of the module's table: label, status and close code.
-    fn documented() -> BTreeMap<&'static str, (Option<u16>, Option<u16>)> {
+    /// The rows of the module's table: label, status, close code and ending.
+    fn documented() -> BTreeMap<&'static str, (Option<u16>, Option<u16>, &'static str)> {
         include_str!("close.rs")
+            .split("//! | label |")
+            .nth(1)
+            .expect("the table")
             .lines()
             .filter_map(|line| line.strip_prefix("//! | `"))
             .map(|row| {
                 let mut cells = row.split('|').map(str::trim);
                 let label = cells.next().and_then(|cell| cell.strip_suffix('`')).expect("label");
                 let mut number = || cells.next().expect("a cell").parse().ok();
-                (label, (number(), number()))
+                let (status, code) = (number(), number());
+                (label, (status, code, cells.next().expect("an ending").trim_matches('`')))
             })
             .collect()
     }
@@ -293,7 +308,8 @@ mod tests {
             let row = row.unwrap_or_else(|| panic!("{reason:?} is undocumented, or stands twice"));
             let status = reason.status().map(|it| it.as_u16());
             assert_eq!(status.is_some(), !reason.explanation().is_empty(), "{reason:?}");
-            assert_eq!(row, (status, reason.close_code()), "{reason:?}");
+            let ending = Ending::of(reason).label();
+            assert_eq!(row, (status, reason.close_code(), ending), "{reason:?}");
             assert!(reason.close_code().is_none_or(code::may_be_sent), "{reason:?}");
         }
         assert!(rows.is_empty(), "rows of no reason: {rows:?}");

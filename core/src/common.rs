@@ -9,9 +9,10 @@ use crate::config::Config;
 use crate::input::Held;
 use crate::output::Output;
 use crate::rate::Rate;
-use crate::status::{Phase, Status};
+use crate::status::{Party, Phase, Status};
 use crate::time::{Tick, Timer, Timers, nanos};
 use crate::tls::Tls;
+use crate::waits::{Row, Start, Wait};
 use core::num::NonZeroU64;
 use core::time::Duration;
 use std::io::IoSlice;
@@ -50,6 +51,8 @@ pub(crate) struct Common {
     /// When the wait for a request, or the discarding of unwanted input, began; [`Tick::NEVER`]
     /// while there is neither.
     since: Tick,
+    /// The row of the table of waits that the connection stands in.
+    wait: Wait,
     /// The driver tells what the peer has taken: what the system accepts is not taken yet.
     is_measured: bool,
     /// The peer sends no more.
@@ -81,6 +84,7 @@ impl Common {
             response,
             untaken: 0,
             since: Tick::NEVER,
+            wait: Wait::Request,
             is_measured: false,
             eof: false,
             fin: false,
@@ -105,7 +109,7 @@ impl Common {
             Ok(tls) => {
                 self.tls = Some(tls);
                 let deadline = self.now.after(self.config.tls_handshake_timeout());
-                self.timers.set(Timer::TlsHandshake, deadline);
+                self.wait(Wait::Handshake, deadline);
             }
             Err(failure) => self.close(CloseReason::Tls(failure)),
         }
@@ -216,6 +220,8 @@ impl Common {
     #[cold]
     pub(crate) fn begin_timed_drain(&mut self) {
         self.draining = true;
+        // Old or not, it ends.
+        self.timers.stop(Timer::ConnectionAge);
         self.timers.set(Timer::Drain, self.now.after(self.config.drain_timeout()));
     }
 
@@ -234,24 +240,50 @@ impl Common {
         self.timers.stop(Timer::Linger);
     }
 
-    /// Lets the time run in which unwanted input is discarded: the silence, but no longer than what
-    /// is allowed in all.
-    pub(crate) fn run_linger(&mut self) {
-        let silent_until = match self.timers.get(Timer::Linger) {
-            Tick::NEVER => self.now.after(self.config.linger_silence()),
-            at => at,
+    /// The connection stands in that row of the table of waits: its timer runs, and no other of the
+    /// table. `guarded` is the deadline of a row whose time a guard tells.
+    #[inline]
+    pub(crate) fn wait(&mut self, wait: Wait, guarded: Tick) {
+        self.wait = wait;
+        let Row { timer, start, .. } = wait.row();
+        let Some(timer) = timer else { return self.timers.stop_waits() };
+        let at = match start {
+            Start::Entry => self.running(timer, self.time_of(timer)),
+            Start::FirstEntry => self.since_first_entry(timer),
+            Start::Guard | Start::Elsewhere => guarded,
         };
-        self.run_since(Timer::Linger, self.config.linger_timeout());
-        let until = self.timers.get(Timer::Linger);
-        self.timers.set(Timer::Linger, until.min(silent_until));
+        self.timers.stop_waits();
+        self.timers.set(timer, at);
     }
 
-    /// Of the timers that wait for the peer's bytes lets this one run, for so long from the
-    /// beginning of the wait, whatever other timer had its slot in between.
-    pub(crate) fn run_since(&mut self, timer: Timer, delay: Duration) {
+    /// The deadline of a timer that runs, or else of one that begins now.
+    fn running(&self, timer: Timer, time: Duration) -> Tick {
+        match self.timers.get(timer) {
+            Tick::NEVER => self.now.after(time),
+            at => at,
+        }
+    }
+
+    /// The deadline from the beginning of the wait, whatever came in between. Unwanted input also has
+    /// to go on coming.
+    fn since_first_entry(&mut self, timer: Timer) -> Tick {
         self.since = self.since.min(self.now);
-        self.timers.stop_request();
-        self.timers.set(timer, self.since.after(delay));
+        let until = self.since.after(self.time_of(timer));
+        if timer != Timer::Linger {
+            return until;
+        }
+        until.min(self.running(timer, self.config.linger_silence()))
+    }
+
+    /// How long a row of the table of waits lasts.
+    fn time_of(&self, timer: Timer) -> Duration {
+        match timer {
+            Timer::KeepAlive if self.is_timed_drain() => self.config.drain_idle_timeout(),
+            Timer::KeepAlive => self.config.keep_alive_timeout(),
+            Timer::RequestHead => self.config.request_head_timeout(),
+            Timer::PeerGone => self.config.peer_gone_timeout(),
+            _ => self.config.linger_timeout(),
+        }
     }
 
     /// The wait is over.
@@ -396,25 +428,12 @@ impl Common {
         self.response.restart_total(self.config.response_minimum(), self.now);
     }
 
-    /// Of the timers that wait for the peer's bytes lets this one run, from the moment at which it
-    /// was first asked for, and no other.
-    pub(crate) fn run_request_timer(&mut self, wait: Option<(Timer, Duration)>) {
-        let Some((timer, delay)) = wait else { return self.timers.stop_request() };
-        let at = match self.timers.get(timer) {
-            Tick::NEVER => self.now.after(delay),
-            at => at,
-        };
-        self.timers.stop_request();
-        self.timers.set(timer, at);
-    }
-
     /// Lets the shared timers follow the state.
     pub(crate) fn settle(&mut self) {
         if self.is_handshaking() {
             // One deadline for all of it, whatever is waited for.
             return;
         }
-        self.timers.stop(Timer::TlsHandshake);
         if let (Some(tls), Life::Lingering { .. }) = (&mut self.tls, self.life) {
             tls.end(&self.output);
         }
@@ -436,9 +455,9 @@ impl Common {
         self.held = Held::default();
         let flushed = self.is_flushed();
         if flushed {
-            self.run_linger();
+            self.wait(Wait::UnreadContent, Tick::NEVER);
         } else {
-            self.timers.stop_request();
+            self.timers.stop_waits();
         }
         if flushed && (self.eof || discard == 0) {
             self.close(reason);
@@ -482,17 +501,20 @@ impl Common {
         room && !self.eof
     }
 
+    /// Who has to act next.
+    pub(crate) fn party(&self) -> Party {
+        match self.life {
+            Life::Open if !self.timers.is_set(Timer::Response) => self.wait.row().party,
+            Life::Open | Life::Lingering { .. } | Life::Closed(_) => Party::Peer,
+        }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.life {
             Life::Closed(_) => Phase::Closed,
             Life::Lingering { .. } => Phase::Lingering,
-            Life::Open if self.is_handshaking() => Phase::Handshake,
             Life::Open if self.timers.is_set(Timer::Response) => Phase::Response,
-            Life::Open if self.timers.is_set(Timer::RequestBody) => Phase::RequestBody,
-            Life::Open if self.timers.is_set(Timer::RequestHead) => Phase::RequestHead,
-            Life::Open if self.timers.is_set(Timer::KeepAlive) => Phase::Idle,
-            Life::Open if self.timers.is_set(Timer::Linger) => Phase::Lingering,
-            Life::Open => Phase::Application,
+            Life::Open => self.wait.row().phase,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::h1::Http1;
 use crate::head::{self, RequestHead, Trailers};
 use crate::input::Input;
 use crate::protocol::Protocol;
-use crate::status::{Phase, Status};
+use crate::status::{Party, Phase, Status};
 use crate::step::{Desk, Place, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
@@ -160,13 +160,13 @@ impl Connection {
         self.begun |= !fresh.is_empty();
         let Some(tls) = &self.common.tls else {
             if first && tls::begins_handshake(fresh) {
-                self.common.close(CloseReason::Tls(TlsFailure::OnPlainPort));
+                self.protocol.end(&mut self.common, CloseReason::Tls(TlsFailure::OnPlainPort));
             }
             return fresh.len();
         };
         if tls.is_untouched() && tls::begins_plain_http(fresh) {
             self.common.tls = None;
-            self.protocol.fail(&mut self.common, CloseReason::Tls(TlsFailure::PlainHttp));
+            self.protocol.end(&mut self.common, CloseReason::Tls(TlsFailure::PlainHttp));
         }
         if !self.common.is_open() {
             // While the connection lingers nothing is worth opening.
@@ -191,7 +191,7 @@ impl Connection {
 
     #[cold]
     fn fail_tls(&mut self, failure: TlsFailure) {
-        self.protocol.fail(&mut self.common, CloseReason::Tls(failure));
+        self.protocol.end(&mut self.common, CloseReason::Tls(failure));
         // None of it can be sealed behind an alert.
         self.common.cut_off |= !self.common.output.is_empty();
         self.common.output.release();
@@ -225,7 +225,7 @@ impl Connection {
         // What was the case before has its timers from before.
         self.advance(now);
         if self.common.is_handshaking() {
-            self.common.close(CloseReason::Tls(TlsFailure::Abandoned));
+            self.protocol.end(&mut self.common, CloseReason::Tls(TlsFailure::Abandoned));
         }
         self.common.eof = true;
         self.events(now, &mut [])
@@ -513,14 +513,14 @@ impl Connection {
     pub fn close_idle(&mut self, now: Tick) -> bool {
         let idle = self.is_idle();
         if idle {
-            self.act(now, |protocol, common| protocol.make_room(common));
+            self.act(now, |protocol, common| protocol.end(common, CloseReason::MadeRoom));
         }
         idle
     }
 
     /// Closes at once, with the driver's reason; does nothing if it is closed already.
     pub fn abort(&mut self, now: Tick, reason: CloseReason) {
-        self.act(now, |protocol, common| protocol.close(common, reason));
+        self.act(now, |protocol, common| protocol.cut(common, reason));
     }
 
     fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Protocol, &mut Common) -> T) -> T {
@@ -662,10 +662,14 @@ impl Connection {
     /// What the connection is at, for metrics.
     pub fn phase(&mut self) -> Phase {
         self.settle_now();
-        match (self.common.phase(), &self.protocol) {
-            (Phase::Application, Protocol::WebSocket(_)) => Phase::WebSocket,
-            (phase, _) => phase,
-        }
+        self.common.phase()
+    }
+
+    /// Which party has to act next: the column of the [table of waits](crate#the-table-of-waits).
+    /// While bytes wait that the peer does not take, that is the peer.
+    pub fn waits_for(&mut self) -> Party {
+        self.settle_now();
+        self.common.party()
     }
 
     /// Whether it waits for a request, or for a TLS handshake, of which nothing has arrived, and owes
@@ -840,7 +844,7 @@ impl Drop for Events<'_, '_> {
                 let most = if common.reads_ahead { common.most_ahead() } else { 0 };
                 common.held = self.input.put_back(most);
             } else {
-                connection.protocol.close(common, CloseReason::Aborted);
+                connection.protocol.end(common, CloseReason::Aborted);
             }
         }
         // Who stops early has to come back before more can be read.

@@ -13,6 +13,23 @@
 //!
 //! So a slow application never gets a connection killed, and a slow peer never holds one.
 //!
+//! # The table of waits
+//!
+//! | it waits for | who has to act | timer | from | phase |
+//! |---|---|---|---|---|
+//! | the rest of a TLS handshake | the peer | `tls_handshake` |  | `handshake` |
+//! | a request of which nothing has arrived | the peer | `keep_alive` | its first beginning | `idle` |
+//! | the rest of a head, or of the record that carries it | the peer | `request_head` | its beginning | `request_head` |
+//! | content that the application asked for | the peer | `request_body` | as progress pays | `request_body` |
+//! | the application: an answer, or that it asks for content | the application |  |  | `application` |
+//! | the application, although the peer has sent its FIN | the application | `peer_gone` | its beginning | `application` |
+//! | the rest of the content of a request that is answered | the peer | `linger` | its first beginning | `lingering` |
+//! | messages of a websocket, in either direction | either |  |  | `websocket` |
+//!
+//! Beside the row, `response` runs while the peer does not take what was sent, `drain` while the connection
+//! is told to finish, and `connection_age` if it is set. A websocket has timers of its own: see
+//! [`websocket`].
+//!
 //! # Driving it
 //!
 //! There is no I/O here, and no clock. Whoever has a socket passes in what was read, writes what is
@@ -75,9 +92,12 @@
 //! | [`driving`] | how to write a driver: nothing but documentation |
 //! | [`behind_a_proxy`] | what to set behind nginx, HAProxy or a cloud balancer: nothing but documentation |
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
-//! | `event`, `status` | what a driver is told |
+//! | `event`, `head`, `stream`, `status` | what a driver is told |
 //! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
 //! | `protocol` | HTTP/1.1 or WebSocket: what both have to answer |
+//! | `step` | what a protocol has found, as places in the input |
+//! | `waits`, `endings` | the two tables: what is waited for, and how a connection ends |
+//! | `bound` | the most memory that a connection owns |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
 //! | `tls` | records to plaintext and back, by rustls: `session`, `receive`, `seal`, `record` |
 //! | `common` | what all protocols share; how a connection ends |
@@ -118,6 +138,7 @@ mod common;
 mod config;
 mod connection;
 pub mod driving;
+mod endings;
 mod event;
 mod h1;
 mod head;
@@ -130,6 +151,7 @@ mod step;
 mod stream;
 mod time;
 mod tls;
+mod waits;
 pub mod websocket;
 
 pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
@@ -140,6 +162,6 @@ pub use head::{FieldLines, RequestHead, Trailers};
 /// The version that [`Builder::tls`] takes.
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use status::{Phase, Status};
+pub use status::{Party, Phase, Status};
 pub use stream::StreamId;
 pub use time::{Tick, Timer};

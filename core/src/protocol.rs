@@ -162,21 +162,12 @@ impl Protocol {
         }
     }
 
-    /// Ends an idle connection, whose place another needs.
+    /// Ends the connection for `reason`, as the table of endings says.
     #[cold]
-    pub(crate) fn make_room(&mut self, common: &mut Common) {
+    pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
         match self {
-            Protocol::Http1(http) => http.make_room(common),
-            Protocol::WebSocket(_) => {}
-        }
-    }
-
-    /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
-    #[cold]
-    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
-        match self {
-            Protocol::Http1(http) => http.fail(common, reason),
-            Protocol::WebSocket(session) => session.fail(common, reason),
+            Protocol::Http1(http) => http.end(common, reason),
+            Protocol::WebSocket(session) => session.end(common, reason),
         }
     }
 
@@ -207,9 +198,9 @@ impl Protocol {
 
     /// Ends the connection at once, whatever it is at.
     #[cold]
-    pub(crate) fn close(&mut self, common: &mut Common, reason: CloseReason) {
+    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
         match self {
-            Protocol::Http1(http) => http.close(common, reason),
+            Protocol::Http1(http) => http.cut(common, reason),
             Protocol::WebSocket(session) => session.cut(common, reason),
         }
     }

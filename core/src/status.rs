@@ -43,6 +43,17 @@ impl Status {
     }
 }
 
+/// Which party has to act next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// The peer: a deadline runs.
+    Peer,
+    /// The application: it computes, or has not asked for content. No deadline of the peer's runs.
+    Application,
+    /// Either: a websocket is open, on which both may say something.
+    Either,
+}
+
 /// What a connection is at: the row of the table of waits that it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {

@@ -132,49 +132,66 @@ impl Timer {
     }
 }
 
-/// When each timer expires. Timers of which no two run at a time share a slot.
+/// When each timer expires. Timers of which no two run at a time share a slot; setting one of them while
+/// another runs is a mistake, since that would stop the other without a word.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timers {
-    at: [Tick; SLOTS.len()],
-    /// The timer that has the first slot.
-    first: Timer,
-    /// The timer that has the third: a connection ages until it drains.
-    third: Timer,
+    at: [Tick; SLOTS],
+    /// The timer that has each slot.
+    has: [Timer; SLOTS],
 }
 
-/// The timer of each slot. The first is shared by the timers that wait for the peer's next input,
-/// the third by [`Timer::Drain`] and [`Timer::ConnectionAge`].
-const SLOTS: [Timer; 5] = [
-    Timer::KeepAlive,
-    Timer::Response,
-    Timer::Drain,
-    Timer::WebSocketMessage,
-    Timer::WebSocketIdle,
-];
+const SLOTS: usize = 5;
+
+/// The slot of a timer.
+const fn slot(timer: Timer) -> usize {
+    match timer {
+        // The connection waits for one of these at a time: see the table of waits.
+        Timer::TlsHandshake
+        | Timer::KeepAlive
+        | Timer::RequestHead
+        | Timer::PeerGone
+        | Timer::Linger
+        | Timer::WebSocketPing
+        | Timer::WebSocketPong
+        | Timer::WebSocketClose => 0,
+        Timer::Response => 1,
+        // A connection ages until it drains.
+        Timer::Drain | Timer::ConnectionAge => 2,
+        // The content of a stream: of a request, or of a websocket.
+        Timer::RequestBody | Timer::WebSocketMessage => 3,
+        Timer::WebSocketIdle => 4,
+    }
+}
 
 impl Timers {
     pub(crate) const fn new() -> Self {
-        Timers { at: [Tick::NEVER; SLOTS.len()], first: Timer::KeepAlive, third: Timer::Drain }
+        Timers {
+            at: [Tick::NEVER; SLOTS],
+            has: [
+                Timer::KeepAlive,
+                Timer::Response,
+                Timer::Drain,
+                Timer::RequestBody,
+                Timer::WebSocketIdle,
+            ],
+        }
     }
 
-    /// Lets it run until `at`. The one that had its slot runs no more.
+    /// Lets it run until `at`. Nothing else may run in its slot.
+    #[inline]
     pub(crate) fn set(&mut self, timer: Timer, at: Tick) {
-        let [first, response, third, message, idle] = &mut self.at;
-        *match timer {
-            Timer::Response => response,
-            Timer::Drain | Timer::ConnectionAge => {
-                self.third = timer;
-                third
-            }
-            Timer::WebSocketMessage => message,
-            Timer::WebSocketIdle => idle,
-            _ => {
-                self.first = timer;
-                first
-            }
-        } = at;
+        let slot = slot(timer);
+        if let (Some(place), Some(has)) = (self.at.get_mut(slot), self.has.get_mut(slot)) {
+            debug_assert!(
+                *place == Tick::NEVER || *has == timer,
+                "{timer:?} would stop {has:?} without a word"
+            );
+            (*place, *has) = (at, timer);
+        }
     }
 
+    #[inline]
     pub(crate) fn stop(&mut self, timer: Timer) {
         if self.is_set(timer) {
             self.set(timer, Tick::NEVER);
@@ -185,48 +202,47 @@ impl Timers {
         *self = Self::new();
     }
 
-    /// Stops the timers that wait for a request.
-    pub(crate) fn stop_request(&mut self) {
+    /// Stops the timers of the table of waits.
+    #[inline]
+    pub(crate) fn stop_waits(&mut self) {
+        let [next, _, _, content, _] = &mut self.at;
+        let [has_next, _, _, has_content, _] = self.has;
         if matches!(
-            self.first,
-            Timer::KeepAlive
+            has_next,
+            Timer::TlsHandshake
+                | Timer::KeepAlive
                 | Timer::RequestHead
-                | Timer::RequestBody
                 | Timer::PeerGone
                 | Timer::Linger
         ) {
-            self.set(self.first, Tick::NEVER);
+            *next = Tick::NEVER;
+        }
+        if has_content == Timer::RequestBody {
+            *content = Tick::NEVER;
         }
     }
 
     /// [`Tick::NEVER`] if it does not run.
+    #[inline]
     pub(crate) fn get(&self, timer: Timer) -> Tick {
-        let [first, response, third, message, idle] = self.at;
-        match timer {
-            Timer::Response => response,
-            Timer::Drain | Timer::ConnectionAge if timer == self.third => third,
-            Timer::Drain | Timer::ConnectionAge => Tick::NEVER,
-            Timer::WebSocketMessage => message,
-            Timer::WebSocketIdle => idle,
-            _ if timer == self.first => first,
+        let slot = slot(timer);
+        match (self.at.get(slot), self.has.get(slot)) {
+            (Some(at), Some(has)) if *has == timer => *at,
             _ => Tick::NEVER,
         }
     }
 
+    #[inline]
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
         self.get(timer) != Tick::NEVER
     }
 
     /// The earliest deadline, with its reason; of equal ones the first in the table.
     pub(crate) fn next(&self) -> Option<(Tick, Timer)> {
-        let mut next = (Tick::NEVER, self.first);
-        for (at, timer) in self.at.into_iter().zip(SLOTS) {
-            if at < next.0 {
-                next = match timer {
-                    Timer::KeepAlive => (at, self.first),
-                    Timer::Drain => (at, self.third),
-                    _ => (at, timer),
-                };
+        let mut next = (Tick::NEVER, Timer::KeepAlive);
+        for (at, timer) in self.at.into_iter().zip(self.has) {
+            if at < next.0 || at == next.0 && (timer as u8) < next.1 as u8 {
+                next = (at, timer);
             }
         }
         (next.0 != Tick::NEVER).then_some(next)
@@ -276,28 +292,34 @@ mod tests {
     }
 
     #[test]
-    fn timers_that_share_a_slot_give_way_to_each_other_and_to_no_other() {
+    fn a_timer_runs_beside_those_of_other_slots() {
         let mut timers = Timers::new();
         for timer in Timer::ALL {
             timers.set(timer, Tick(5));
             assert_eq!((timers.get(timer), timers.is_set(timer)), (Tick(5), true), "{timer:?}");
+            let running = Timer::ALL.into_iter().filter(|other| timers.is_set(*other));
+            assert_eq!(running.collect::<Vec<_>>(), [timer]);
+            timers.stop(timer);
+            assert_eq!(timers.next(), None);
         }
-        let running: Vec<_> =
-            Timer::ALL.into_iter().filter(|timer| timers.is_set(*timer)).collect();
-        let last = Timer::WebSocketClose;
-        let expected =
-            [Timer::Response, Timer::Drain, Timer::WebSocketMessage, Timer::WebSocketIdle, last];
-        assert_eq!(running, expected);
-        timers.stop(Timer::KeepAlive);
-        timers.stop_request();
-        assert!(timers.is_set(last), "it has the slot");
-        timers.set(Timer::RequestHead, Tick(4));
-        assert_eq!(
-            (timers.is_set(last), timers.next()),
-            (false, Some((Tick(4), Timer::RequestHead)))
-        );
-        timers.stop_request();
-        assert_eq!(timers.next(), Some((Tick(5), Timer::Response)));
+        timers.set(Timer::RequestHead, Tick(5));
+        timers.set(Timer::RequestBody, Tick(6));
+        timers.set(Timer::Response, Tick(7));
+        assert!(timers.is_set(Timer::RequestHead), "a head may follow while content is awaited");
+        timers.stop_waits();
+        assert_eq!(timers.next(), Some((Tick(7), Timer::Response)));
+        timers.set(Timer::WebSocketMessage, Tick(5));
+        timers.set(Timer::WebSocketPing, Tick(6));
+        timers.stop_waits();
+        assert!(timers.is_set(Timer::WebSocketMessage) && timers.is_set(Timer::WebSocketPing));
+    }
+
+    #[test]
+    #[should_panic(expected = "RequestHead would stop KeepAlive without a word")]
+    fn no_timer_stops_another_without_a_word() {
+        let mut timers = Timers::new();
+        timers.set(Timer::KeepAlive, Tick(5));
+        timers.set(Timer::RequestHead, Tick(5));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 11] = [
     &["stream", "time", "input"],
     &["budget", "close", "rate"],
-    &["config", "status"],
-    &["head", "output"],
+    &["config", "endings", "status"],
+    &["head", "output", "waits"],
     &["event", "step", "tls"],
     &["common"],
     &["h1", "websocket"],

@@ -210,7 +210,7 @@ impl Http1 {
     ) -> Result<(), Misuse> {
         self.check(common, stream)?;
         let answered = self.sending != Sending::Owed;
-        self.fail(common, reason);
+        self.end(common, reason);
         // Who gives up knows that the request is gone.
         self.reset = None;
         if answered || reason.status().is_none() {
@@ -262,7 +262,7 @@ impl Http1 {
         let left = self.content.left().unwrap_or(0);
         let exceeds = self.upload.as_ref().is_some_and(|upload| left > upload.limit);
         if self.receiving == Receiving::Body && exceeds {
-            self.fail(common, CloseReason::Refused(Refusal::ContentTooLarge));
+            self.end(common, CloseReason::Refused(Refusal::ContentTooLarge));
             return Err(Misuse::UnknownStream);
         }
         Ok(())

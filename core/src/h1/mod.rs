@@ -19,8 +19,10 @@ mod upload;
 
 use crate::close::{CloseReason, ResetReason};
 use crate::common::Common;
+use crate::endings::Ending;
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
+use crate::waits::Wait;
 use body::Content;
 use response::{Asked, Framing};
 use section::Scan;
@@ -99,61 +101,39 @@ impl Http1 {
 
     /// Lets the timers follow the states.
     pub(crate) fn settle(&mut self, common: &mut Common) {
-        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
-        let head_timeout = common.config.request_head_timeout();
-        let wait = match self.receiving {
-            // A record that has begun may carry a head. One that turns out empty is no request: the
-            // wait for that goes on from its beginning.
-            Receiving::Idle if common.has_partial_record() => {
-                Some((Timer::RequestHead, head_timeout))
-            }
-            Receiving::Idle if nothing_held && flushed => return self.wait_for_request(common),
-            Receiving::Head => Some((Timer::RequestHead, head_timeout)),
-            // While bytes are held that the application may have, nobody waits for the peer.
-            Receiving::Body if self.awaited && (nothing_held || !common.blocked) && !common.eof => {
-                return self.wait_for_content(common);
-            }
-            Receiving::Discard if flushed => {
-                self.rest(common.now);
-                return common.run_linger();
-            }
-            _ if common.is_half_closed() && flushed && self.is_owed() => {
-                Some((Timer::PeerGone, common.config.peer_gone_timeout()))
-            }
-            _ => None,
-        };
-        self.rest(common.now);
-        common.run_request_timer(wait);
-    }
-
-    /// Nothing of a request is here: the peer has so long to begin one, from the end of the last.
-    fn wait_for_request(&mut self, common: &mut Common) {
-        let timeout = if common.is_timed_drain() {
-            common.config.drain_idle_timeout()
-        } else {
-            common.config.keep_alive_timeout()
-        };
-        common.run_since(Timer::KeepAlive, timeout);
-    }
-
-    /// Nobody waits for content.
-    fn rest(&mut self, now: Tick) {
+        let wait = self.waits_for(common);
+        let mut guarded = Tick::NEVER;
         if let Some(upload) = &mut self.upload {
-            upload.rest(now);
+            match wait {
+                Wait::RequestBody => guarded = upload.wait(common),
+                _ => upload.rest(common.now),
+            }
+        }
+        common.wait(wait, guarded);
+    }
+
+    /// The row of the table of waits that the states stand in.
+    fn waits_for(&self, common: &Common) -> Wait {
+        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
+        match self.receiving {
+            // A record that has begun may carry a head. An empty record is no request: the wait for a
+            // request then goes on from its beginning.
+            Receiving::Idle if common.has_partial_record() => Wait::RequestHead,
+            Receiving::Idle if nothing_held && flushed => Wait::Request,
+            Receiving::Head => Wait::RequestHead,
+            // Bytes that are held and that the application may have are not the peer's to send.
+            Receiving::Body if self.awaited && (nothing_held || !common.blocked) && !common.eof => {
+                Wait::RequestBody
+            }
+            Receiving::Discard if flushed => Wait::UnreadContent,
+            _ if common.is_half_closed() && flushed && self.is_owed() => Wait::GonePeer,
+            _ => Wait::Application,
         }
     }
 
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
         if self.upload.is_some() { size_of::<Upload>() } else { 0 }
-    }
-
-    /// The application waits for content.
-    fn wait_for_content(&mut self, common: &mut Common) {
-        let Some(upload) = &mut self.upload else { return };
-        let deadline = upload.wait(common);
-        common.timers.stop_request();
-        common.timers.set(Timer::RequestBody, deadline);
     }
 
     /// The application owes an answer, or the rest of one.
@@ -175,13 +155,11 @@ impl Http1 {
     /// A timer has expired.
     #[cold]
     pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
-        let reason = CloseReason::Expired(timer);
         match timer {
             Timer::KeepAlive if common.draining => self.leave(common, CloseReason::Drained),
-            Timer::KeepAlive => self.leave(common, reason),
-            Timer::RequestHead | Timer::RequestBody => self.fail(common, reason),
-            Timer::Linger => self.close(common, CloseReason::UnreadContent),
-            _ => self.close(common, reason),
+            // The peer goes on sending what nobody wants, or has stopped in the middle of it.
+            Timer::Linger => self.cut(common, CloseReason::UnreadContent),
+            _ => self.end(common, CloseReason::Expired(timer)),
         }
     }
 
@@ -210,14 +188,14 @@ impl Http1 {
         } else {
             let reason =
                 if self.keep { CloseReason::UnreadContent } else { self.end_reason(common) };
-            self.fail(common, reason);
+            self.end(common, reason);
         }
     }
 
     fn exchange_ended(&mut self, common: &mut Common) {
         if !self.keep {
             let reason = self.end_reason(common);
-            return self.fail(common, reason);
+            return self.end(common, reason);
         }
         self.discarded = 0;
         self.upload = None;
@@ -244,14 +222,16 @@ impl Http1 {
         self.receiving == Receiving::Idle
     }
 
-    /// Ends an idle connection, whose place another needs.
+    /// Ends the connection for `reason`, as the table of endings says.
     #[cold]
-    pub(crate) fn make_room(&mut self, common: &mut Common) {
-        if common.is_handshaking() {
-            // Nothing was said yet, so there is nothing to end in good order.
-            return self.close(common, CloseReason::MadeRoom);
+    pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
+        match Ending::of(reason) {
+            Ending::Finish | Ending::Refuse => self.fail(common, reason),
+            // Within a handshake nothing was said yet that could be ended in good order.
+            Ending::Leave if common.is_handshaking() => self.cut(common, reason),
+            Ending::Leave => self.leave(common, reason),
+            Ending::Cut => self.cut(common, reason),
         }
-        self.leave(common, CloseReason::MadeRoom);
     }
 
     /// Ends an idle connection: nothing is left to discard, so it is over once our close_notify, if
@@ -267,7 +247,7 @@ impl Http1 {
 
     /// Ends the connection at once, whatever it is at.
     #[cold]
-    pub(crate) fn close(&mut self, common: &mut Common, reason: CloseReason) {
+    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
         common.cut_off |= common.is_open() && matches!(self.sending, Sending::Content(_));
         self.upload = None;
         common.close(reason);
@@ -275,7 +255,7 @@ impl Http1 {
 
     /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
     #[cold]
-    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+    fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
             let date = common.wall_clock();
             response::write_refusal(&mut common.output, self.asked, status, reason, date);

@@ -50,7 +50,7 @@ impl Http1 {
                 Receiving::Idle => self.begin(common, input, desk),
                 Receiving::Head => self.head(common, input, desk),
                 Receiving::Body | Receiving::Discard if self.content.is_complete() => {
-                    self.end(common, input, desk)
+                    self.content_end(common, input, desk)
                 }
                 Receiving::Body => self.body(common, input),
                 Receiving::Discard => self.discard(common, input),
@@ -118,7 +118,7 @@ impl Http1 {
                 }
                 None => {
                     if common.eof {
-                        common.linger(CloseReason::Peer(common.peer_close()), 0);
+                        self.end(common, CloseReason::Peer(common.peer_close()));
                     }
                     return Next::Wait;
                 }
@@ -143,7 +143,7 @@ impl Http1 {
 
     fn begin_exchange(&mut self, common: &mut Common, head: &Head) {
         // The wait for it is over; one like it that follows begins anew.
-        common.timers.stop_request();
+        common.timers.stop_waits();
         common.end_since();
         self.receiving.become_next(Receiving::Body);
         self.sending.become_next(Sending::Owed);
@@ -213,7 +213,7 @@ impl Http1 {
             }
         }
         if common.eof {
-            self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+            self.end(common, CloseReason::Peer(PeerClose::Truncated));
         }
         Ok(None)
     }
@@ -230,7 +230,7 @@ impl Http1 {
         let bytes = input.bytes();
         if bytes.is_empty() {
             if common.eof {
-                self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+                self.end(common, CloseReason::Peer(PeerClose::Truncated));
                 return Next::Again;
             }
             if let Some(upload) = self.upload.as_mut().filter(|_| !self.awaited) {
@@ -265,7 +265,7 @@ impl Http1 {
         let bytes = input.bytes();
         if bytes.is_empty() {
             if common.eof {
-                self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+                self.end(common, CloseReason::Peer(PeerClose::Truncated));
             }
             return Next::Wait;
         }
@@ -276,17 +276,17 @@ impl Http1 {
                 self.discarded += decoded.taken as u64;
                 common.renew_linger();
                 if self.discarded > most_discarded(common) {
-                    self.fail(common, CloseReason::UnreadContent);
+                    self.end(common, CloseReason::UnreadContent);
                 }
             }
-            Err(_) => self.fail(common, CloseReason::UnreadContent),
+            Err(_) => self.end(common, CloseReason::UnreadContent),
         }
         Next::Again
     }
 
     /// The content was taken; what is left is the trailer section of chunked content. It is checked
     /// also if it goes nowhere: what another parser takes for a request must not pass for a trailer.
-    fn end(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
+    fn content_end(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
         let lines = &mut desk.lines;
         let taken = if self.content.has_trailers() {
             self.section(common, input, Limits::of_trailers, |section, config| {
@@ -313,7 +313,7 @@ impl Http1 {
 
     #[cold]
     fn refuse(&mut self, common: &mut Common, refusal: Refusal) -> Next {
-        self.fail(common, CloseReason::Refused(refusal));
+        self.end(common, CloseReason::Refused(refusal));
         Next::Again
     }
 }

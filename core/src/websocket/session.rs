@@ -23,11 +23,13 @@ use crate::close::code::may_be_sent;
 use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
 use crate::common::Common;
 use crate::config::Config;
+use crate::endings::Ending;
 use crate::input::Input;
 use crate::rate::Rate;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
+use crate::waits::Wait;
 use bytes::Bytes;
 use core::mem::take;
 use core::time::Duration;
@@ -281,7 +283,7 @@ impl Session {
     /// The peer's close was the answer to ours, or is to be answered.
     fn closed_by_peer(&mut self, common: &mut Common, code: Option<u16>) {
         match self.state {
-            State::Closing(reason) => self.end(common, reason),
+            State::Closing(reason) => self.linger(common, reason),
             State::Open => {
                 self.state = State::Answering(code);
                 stop(common, &TIMERS);
@@ -294,7 +296,7 @@ impl Session {
     /// 5.5.1, 7.1.1).
     fn answer_close(&mut self, common: &mut Common, code: Option<u16>) {
         close::write(common.output.buffer(LONGEST_CLOSE), code, "");
-        self.end(common, CloseReason::Completed);
+        self.linger(common, CloseReason::Completed);
     }
 
     /// What was to be lent as text is none: the caller tells the application.
@@ -419,8 +421,7 @@ impl Session {
 
     pub(crate) fn drain(&mut self, common: &mut Common) {
         if self.state == State::Open {
-            let reason = CloseReason::Drained;
-            self.begin_close(common, reason, reason.close_code(), "");
+            self.end(common, CloseReason::Drained);
         }
     }
 
@@ -456,10 +457,10 @@ impl Session {
         if self.state == State::Open && common.is_half_closed() && common.blocked {
             // Messages wait for the application, and nothing follows them.
             stop(common, &TIMERS);
-            let gone = common.config.peer_gone_timeout();
-            return run(common, Timer::PeerGone, flushed.then_some(gone));
+            let wait = if flushed { Wait::GonePeer } else { Wait::WebSocket };
+            return common.wait(wait, Tick::NEVER);
         }
-        common.timers.stop_request();
+        common.wait(Wait::WebSocket, Tick::NEVER);
         let timeout = common.config.websocket_close_timeout();
         match self.state {
             State::Open | State::Closed => {}
@@ -495,10 +496,20 @@ impl Session {
     fn settle_pings(&mut self, common: &mut Common, hears: bool, flushed: bool) {
         let silent_until = common.config.websocket_ping_interval().map(|it| self.heard.after(it));
         let silent_until = silent_until.filter(|_| hears && flushed && !self.pinged);
-        set(common, Timer::WebSocketPing, silent_until);
         let is_out = hears && self.ping_sent != Tick::NEVER;
         let pong = common.config.websocket_pong_timeout().map(|it| self.ping_sent.after(it));
-        set(common, Timer::WebSocketPong, pong.filter(|_| is_out));
+        let pong_until = pong.filter(|_| is_out);
+        // At most one of the two runs.
+        match (silent_until, pong_until) {
+            (_, Some(at)) => {
+                common.timers.stop(Timer::WebSocketPing);
+                common.timers.set(Timer::WebSocketPong, at);
+            }
+            (at, None) => {
+                common.timers.stop(Timer::WebSocketPong);
+                set(common, Timer::WebSocketPing, at);
+            }
+        }
     }
 
     /// Bytes of an incomplete TLS record arrived: the peer is not silent.
@@ -538,19 +549,30 @@ impl Session {
         match timer {
             Timer::WebSocketClose => match self.state {
                 State::Answering(code) => self.answer_close(common, code),
-                _ => self.cut(common, reason),
+                _ => self.end(common, reason),
             },
             Timer::WebSocketPing => {
                 frame::write_control(common.output.buffer(2), Opcode::Ping, &[]);
                 self.pinged = true;
             }
-            Timer::WebSocketPong | Timer::WebSocketMessage => self.fail(common, reason),
-            Timer::WebSocketIdle => self.begin_close(common, reason, reason.close_code(), "idle"),
-            _ => self.cut(common, reason),
+            _ => self.end(common, reason),
         }
     }
 
     // ---- the ends of things ---------------------------------------------------------------------
+
+    /// Ends the websocket for `reason`, as the table of endings says.
+    #[cold]
+    pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
+        match (Ending::of(reason), reason) {
+            (Ending::Finish, CloseReason::Expired(_)) => {
+                self.begin_close(common, reason, reason.close_code(), "idle");
+            }
+            (Ending::Finish, _) => self.begin_close(common, reason, reason.close_code(), ""),
+            (Ending::Refuse, _) => self.fail(common, reason),
+            (Ending::Leave | Ending::Cut, _) => self.cut(common, reason),
+        }
+    }
 
     /// Sends our close, and waits for the peer's.
     fn begin_close(
@@ -579,7 +601,7 @@ impl Session {
 
     /// The websocket is at its end for `reason`; the peer is told, if there is a code for that.
     #[cold]
-    pub(crate) fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+    fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         if let (State::Open, Some(code)) = (self.state, reason.close_code()) {
             close::write(common.output.buffer(LONGEST_CLOSE), Some(code), reason.label());
         }
@@ -592,10 +614,10 @@ impl Session {
             State::Closing(first) => first,
             State::Open | State::Answering(_) | State::Closed => reason,
         };
-        self.end(common, reason);
+        self.linger(common, reason);
     }
 
-    fn end(&mut self, common: &mut Common, reason: CloseReason) {
+    fn linger(&mut self, common: &mut Common, reason: CloseReason) {
         self.state = State::Closed;
         self.silence();
         self.receiver.discard();

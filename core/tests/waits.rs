@@ -1,0 +1,88 @@
+//! The rows of the table of waits, one after the other: which party has to act, which timer runs.
+
+use bytes::Bytes;
+use http::StatusCode;
+use portcullis::websocket::{Handshake, Options};
+use portcullis::{BodyLength, Config, Connection, Event, Party, Phase, StreamId, Tick, Timer};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+const NOW: Tick = Tick::ZERO;
+
+struct Row(Party, Option<Timer>, Phase);
+
+fn connection() -> Connection {
+    Connection::new(Arc::new(Config::default()), NOW)
+}
+
+/// Passes in bytes; the stream of the request that was among them.
+fn receive(connection: &mut Connection, bytes: &str) -> Option<StreamId> {
+    let mut wire = bytes.as_bytes().to_vec();
+    let mut stream = None;
+    let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+    while let Some((_, event)) = events.next() {
+        if let Event::Request { stream: newest, .. } = event {
+            stream = Some(newest);
+        }
+    }
+    stream
+}
+
+fn write_all(connection: &mut Connection) {
+    let mut slices = [IoSlice::new(&[]); 16];
+    let count = connection.outgoing(&mut slices);
+    let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
+    connection.sent(NOW, bytes);
+}
+
+#[track_caller]
+fn stands_in(connection: &mut Connection, Row(party, timer, phase): Row) {
+    let deadline = connection.deadline().map(|(_, timer)| timer);
+    assert_eq!((connection.waits_for(), deadline, connection.phase()), (party, timer, phase));
+}
+
+#[test]
+fn one_request_from_row_to_row() {
+    let connection = &mut connection();
+    stands_in(connection, Row(Party::Peer, Some(Timer::KeepAlive), Phase::Idle));
+    assert_eq!(receive(connection, "POST / HTTP/1.1\r\n"), None);
+    stands_in(connection, Row(Party::Peer, Some(Timer::RequestHead), Phase::RequestHead));
+    let stream = receive(connection, "Host: a\r\nContent-Length: 9\r\n\r\n").expect("a request");
+    stands_in(connection, Row(Party::Application, None, Phase::Application));
+    connection.request_data(NOW, stream, 9).expect("it is there");
+    stands_in(connection, Row(Party::Peer, Some(Timer::RequestBody), Phase::RequestBody));
+    receive(connection, "content");
+    stands_in(connection, Row(Party::Application, None, Phase::Application));
+    let begun = connection.respond(NOW, stream, StatusCode::OK, [], BodyLength::Known(2));
+    assert!(begun.is_ok());
+    stands_in(connection, Row(Party::Peer, Some(Timer::Response), Phase::Response));
+    write_all(connection);
+    stands_in(connection, Row(Party::Application, None, Phase::Application));
+    connection.send_data(NOW, stream, &mut Bytes::from_static(b"ok")).expect("there is room");
+    connection.finish(NOW, stream, None).expect("it is whole");
+    write_all(connection);
+    stands_in(connection, Row(Party::Peer, Some(Timer::Linger), Phase::Lingering));
+    receive(connection, "..");
+    stands_in(connection, Row(Party::Peer, Some(Timer::KeepAlive), Phase::Idle));
+    let stream = receive(connection, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(stream.is_some());
+    drop(connection.receive_eof(NOW));
+    stands_in(connection, Row(Party::Application, Some(Timer::PeerGone), Phase::Application));
+}
+
+#[test]
+fn a_websocket_waits_for_either() {
+    let mut connection = connection();
+    let mut wire = *b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+    while let Some((connection, event)) = events.next() {
+        let Event::Request { stream, head } = event else { panic!("{event:?}") };
+        let accepted = Handshake::read(&head).expect("it asks well");
+        let accepted = accepted.accept(None, None).expect("nothing was chosen");
+        connection.accept_websocket(NOW, stream, &accepted, [], Options::default()).expect("fits");
+    }
+    drop(events);
+    write_all(&mut connection);
+    stands_in(&mut connection, Row(Party::Either, Some(Timer::WebSocketPing), Phase::WebSocket));
+}
