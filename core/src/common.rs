@@ -340,7 +340,13 @@ impl Common {
         if self.is_measured {
             self.untaken = self.untaken.saturating_add(was_sent as u64);
         } else {
-            self.response.progress(self.config.response_minimum(), was_sent, self.now);
+            let minimum = self.config.response_minimum();
+            if !self.timers.is_set(Timer::Response) {
+                // The bytes were written at this very tick, and no timer followed yet: the wait for
+                // the peer begins before its progress counts.
+                self.response.resume_anew(minimum, self.now);
+            }
+            self.response.progress(minimum, was_sent, self.now);
         }
         if self.is_flushed() {
             self.end_response();

@@ -86,3 +86,34 @@ fn a_websocket_waits_for_either() {
     write_all(&mut connection);
     stands_in(&mut connection, Row(Party::Either, Some(Timer::WebSocketPing), Phase::WebSocket));
 }
+
+/// The deadline for the rest of an answer of which a part was taken at the tick at which it was written,
+/// after a peer that let another answer wait.
+fn deadline_of_the_rest(looks: bool) -> Option<(Tick, Timer)> {
+    let connection = &mut connection();
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut now = NOW;
+    for content in [&[b'a'; 100][..], &[b'b'; 2000]] {
+        let stream = receive(connection, get).expect("a request");
+        let mut content = Bytes::from_static(content);
+        let answered = connection.answer(now, stream, StatusCode::OK, [], &mut content);
+        assert!(answered.is_ok() && content.is_empty());
+        if looks {
+            connection.deadline();
+        }
+        if now == NOW {
+            now = Tick::from_nanos(4_000_000_000);
+            connection.tick(now);
+            connection.sent(now, usize::MAX);
+        }
+    }
+    connection.sent(now, 1500);
+    connection.deadline()
+}
+
+#[test]
+fn looking_at_the_deadline_changes_nothing() {
+    let (seen, unseen) = (deadline_of_the_rest(true), deadline_of_the_rest(false));
+    assert_eq!(seen, unseen);
+    assert!(matches!(seen, Some((_, Timer::Response))), "{seen:?}");
+}
