@@ -226,9 +226,16 @@ pub(crate) fn profile(source: &mut Source<'_>) -> Arc<Config> {
     Arc::clone(&PROFILES[source.below(PROFILES.len())])
 }
 
+/// The largest message of a session that is repeated with many cuts: inflating 16 MiB each time would take
+/// seconds.
+const CUT_MESSAGE: u64 = 1 << 20;
+
 /// One of the configurations for websockets.
 pub(crate) fn websocket_profile(source: &mut Source<'_>) -> Arc<Config> {
-    Arc::clone(&WEBSOCKET_PROFILES[source.below(WEBSOCKET_PROFILES.len())])
+    let profile = &*WEBSOCKET_PROFILES[source.below(WEBSOCKET_PROFILES.len())];
+    let limit = profile.websocket_message_limit().min(CUT_MESSAGE);
+    let builder = Builder::from(profile.clone()).websocket_message_limit(limit);
+    Arc::new(builder.build().expect("a smaller limit is valid"))
 }
 
 /// [`tiny`], for websockets.
