@@ -102,7 +102,7 @@
 //! | `tls` | records to plaintext and back, by rustls: `session`, `receive`, `seal`, `record` |
 //! | `common` | what all protocols share; how a connection ends |
 //! | `websocket` | WebSocket: `handshake`, `origin`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `ahead` (pings behind what is not read yet), `deflate` (compression), `session` (what both sides do, and when) |
-//! | `h1` | HTTP/1.1: `state` (two tables), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
+//! | `h1` | HTTP/1.1: `state` (two tables), `exchange` (one request and its answer), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
 //!
 //! # What a slow peer can hold
 //!

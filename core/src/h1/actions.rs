@@ -35,8 +35,8 @@ impl Http1 {
             common.output.undo(mark);
             return Err(Misuse::Full);
         }
-        self.continue_owed &= status != StatusCode::CONTINUE;
-        if !self.asked.http11 {
+        self.exchange.continue_owed &= status != StatusCode::CONTINUE;
+        if !self.exchange.asked.http11 {
             // It doesn't know them (RFC 9110 15.2).
             common.output.undo(mark);
         }
@@ -55,13 +55,13 @@ impl Http1 {
         self.check_owed(common, stream)?;
         self.check_declared_length(common)?;
         // Who was not told to go on may send the content all the same, or the next request.
-        let persist = self.keep && !common.draining && !self.continue_owed;
+        let persist = self.exchange.keep && !common.draining && !self.exchange.continue_owed;
         let kept = Kept { persist, announced: announced(&common.config) };
         let limit = common.config.response_head_limit();
         let output = &mut common.output;
         let written =
-            response::write_head(output, self.asked, status, fields, length, kept, limit)?;
-        self.keep = written.persist;
+            response::write_head(output, self.exchange.asked, status, fields, length, kept, limit)?;
+        self.exchange.keep = written.persist;
         if written.framing == Framing::None {
             self.answer_ended(common);
             return Ok(Begun::Complete);
@@ -79,8 +79,9 @@ impl Http1 {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), Misuse> {
         self.check_owed(common, stream)?;
-        let is_whole = self.content.is_complete() && !self.content.has_trailers();
-        if !self.asked.http11 || self.asked.kind != MethodKind::Plain || !is_whole {
+        let is_whole = self.exchange.content.is_complete() && !self.exchange.content.has_trailers();
+        if !self.exchange.asked.http11 || self.exchange.asked.kind != MethodKind::Plain || !is_whole
+        {
             return Err(Misuse::NotUpgradable);
         }
         let limit = common.config.response_head_limit();
@@ -118,7 +119,7 @@ impl Http1 {
             let after = after + (data.len() - taken) as u64;
             self.sending.become_next(Sending::Content(Framing::Length(after)));
         }
-        self.cut_short |= taken < data.len();
+        self.exchange.cut_short |= taken < data.len();
         if taken > 0 {
             response::write_content(&mut common.output, framing, data.split_to(taken));
         }
@@ -156,16 +157,16 @@ impl Http1 {
             return Ok(());
         }
         self.check_declared_length(common)?;
-        if let Some(upload) = &mut self.upload {
+        if let Some(upload) = &mut self.exchange.upload {
             upload.credit = upload.credit.saturating_add(bytes);
         }
-        self.awaited |= bytes > 0;
-        if self.continue_owed && bytes > 0 && self.sending == Sending::Owed {
+        self.exchange.awaited |= bytes > 0;
+        if self.exchange.continue_owed && bytes > 0 && self.sending == Sending::Owed {
             // Content that is here already needs no 100 (RFC 9110 10.1.1).
             if common.held.is_empty() {
                 common.output.write(CONTINUE);
             }
-            self.continue_owed = false;
+            self.exchange.continue_owed = false;
         }
         Ok(())
     }
@@ -177,9 +178,9 @@ impl Http1 {
         stream: StreamId,
     ) -> Result<(), Misuse> {
         self.check(common, stream)?;
-        if let Some(upload) = self.upload.as_mut().filter(|_| self.awaited) {
+        if let Some(upload) = self.exchange.upload.as_mut().filter(|_| self.exchange.awaited) {
             upload.cancel(common);
-            self.awaited = false;
+            self.exchange.awaited = false;
         }
         Ok(())
     }
@@ -191,10 +192,10 @@ impl Http1 {
         limit: Option<u64>,
     ) -> Result<(), Misuse> {
         self.check(common, stream)?;
-        if self.content_begun {
+        if self.exchange.content_begun {
             return Err(Misuse::ContentBegun);
         }
-        if let Some(upload) = &mut self.upload {
+        if let Some(upload) = &mut self.exchange.upload {
             upload.limit = limit.unwrap_or(u64::MAX);
         }
         Ok(())
@@ -259,8 +260,8 @@ impl Http1 {
     /// A declared length is refused at the first call after its request, before anything else is
     /// done with it: until then the application may change the limit.
     fn check_declared_length(&mut self, common: &mut Common) -> Result<(), Misuse> {
-        let left = self.content.left().unwrap_or(0);
-        let exceeds = self.upload.as_ref().is_some_and(|upload| left > upload.limit);
+        let left = self.exchange.content.left().unwrap_or(0);
+        let exceeds = self.exchange.upload.as_ref().is_some_and(|upload| left > upload.limit);
         if self.receiving == Receiving::Body && exceeds {
             self.end(common, CloseReason::Refused(Refusal::ContentTooLarge));
             return Err(Misuse::UnknownStream);

@@ -7,6 +7,7 @@
 
 mod actions;
 mod body;
+mod exchange;
 mod grammar;
 pub(crate) mod head;
 mod receive;
@@ -23,8 +24,8 @@ use crate::endings::Ending;
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::waits::Wait;
-use body::Content;
-use response::{Asked, Framing};
+use exchange::Exchange;
+use response::Framing;
 use section::Scan;
 use state::{Receiving, Sending};
 use upload::Upload;
@@ -42,22 +43,8 @@ pub(crate) struct Http1 {
     blank: u8,
     /// The number of the newest request: its stream.
     requests: u64,
-    asked: Asked,
-    content: Content,
-    /// It has been given none of what it asked for last: it waits.
-    awaited: bool,
-    /// How much was discarded after an early answer.
-    discarded: u64,
-    /// What belongs to the content of the request, if that has any.
-    upload: Option<Box<Upload>>,
-    /// The connection is kept after this exchange.
-    keep: bool,
-    /// The client waits for a 100 (Continue).
-    continue_owed: bool,
-    /// Some content was delivered, so that its limit is settled.
-    content_begun: bool,
-    /// `send_data` was cut short.
-    cut_short: bool,
+    /// The request in progress and its answer.
+    exchange: Exchange,
     /// To be told to the application.
     reset: Option<ResetReason>,
 }
@@ -70,15 +57,7 @@ impl Http1 {
             scan: Scan::default(),
             blank: 0,
             requests: 0,
-            asked: Asked::default(),
-            content: Content::Length(0),
-            awaited: false,
-            discarded: 0,
-            upload: None,
-            keep: true,
-            continue_owed: false,
-            content_begun: false,
-            cut_short: false,
+            exchange: Exchange::none(),
             reset: None,
         }
     }
@@ -90,9 +69,11 @@ impl Http1 {
     /// How many of the next bytes are content that the application waits for.
     pub(crate) fn passed_on(&self) -> u64 {
         match self.receiving {
-            Receiving::Body => {
-                self.upload.as_ref().map_or(0, |upload| upload.credit.min(self.content.next()))
-            }
+            Receiving::Body => self
+                .exchange
+                .upload
+                .as_ref()
+                .map_or(0, |upload| upload.credit.min(self.exchange.content.next())),
             _ => 0,
         }
     }
@@ -103,7 +84,7 @@ impl Http1 {
     pub(crate) fn settle(&mut self, common: &mut Common) {
         let wait = self.waits_for(common);
         let mut guarded = Tick::NEVER;
-        if let Some(upload) = &mut self.upload {
+        if let Some(upload) = &mut self.exchange.upload {
             match wait {
                 Wait::RequestBody => guarded = upload.wait(common),
                 _ => upload.rest(common.now),
@@ -122,7 +103,9 @@ impl Http1 {
             Receiving::Idle if nothing_held && flushed => Wait::Request,
             Receiving::Head => Wait::RequestHead,
             // Bytes that are held and that the application may have are not the peer's to send.
-            Receiving::Body if self.awaited && (nothing_held || !common.blocked) && !common.eof => {
+            Receiving::Body
+                if self.exchange.awaited && (nothing_held || !common.blocked) && !common.eof =>
+            {
                 Wait::RequestBody
             }
             Receiving::Discard if flushed => Wait::UnreadContent,
@@ -133,7 +116,7 @@ impl Http1 {
 
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
-        if self.upload.is_some() { size_of::<Upload>() } else { 0 }
+        if self.exchange.upload.is_some() { size_of::<Upload>() } else { 0 }
     }
 
     /// The application owes an answer, or the rest of one.
@@ -144,7 +127,7 @@ impl Http1 {
     /// Bytes of an incomplete TLS record arrived: the peer is not silent.
     #[cold]
     pub(crate) fn trickle(&mut self, common: &mut Common) {
-        if let Some(upload) = self.upload.as_mut().filter(|_| self.awaited) {
+        if let Some(upload) = self.exchange.upload.as_mut().filter(|_| self.exchange.awaited) {
             upload.hear(common);
         }
         if self.receiving == Receiving::Discard {
@@ -173,35 +156,37 @@ impl Http1 {
 
     fn answer_ended(&mut self, common: &mut Common) {
         self.sending.become_next(Sending::Done);
-        self.cut_short = false;
+        self.exchange.cut_short = false;
         if self.receiving != Receiving::Body {
             return self.exchange_ended(common);
         }
-        let nothing_left = self.content.is_complete() && !self.content.has_trailers();
-        let worth_it = self.content.left().is_none_or(|left| left <= most_discarded(common));
+        let nothing_left =
+            self.exchange.content.is_complete() && !self.exchange.content.has_trailers();
+        let worth_it =
+            self.exchange.content.left().is_none_or(|left| left <= most_discarded(common));
         if nothing_left {
             self.receiving.become_next(Receiving::Done);
             self.exchange_ended(common);
-        } else if self.keep && worth_it {
-            self.upload = None;
+        } else if self.exchange.keep && worth_it {
+            self.exchange.upload = None;
             self.receiving.become_next(Receiving::Discard);
         } else {
-            let reason =
-                if self.keep { CloseReason::UnreadContent } else { self.end_reason(common) };
+            let reason = if self.exchange.keep {
+                CloseReason::UnreadContent
+            } else {
+                self.end_reason(common)
+            };
             self.end(common, reason);
         }
     }
 
     fn exchange_ended(&mut self, common: &mut Common) {
-        if !self.keep {
+        if !self.exchange.keep {
             let reason = self.end_reason(common);
             return self.end(common, reason);
         }
-        self.discarded = 0;
-        self.upload = None;
+        self.exchange = Exchange::none();
         common.end_since();
-        // Nobody knows who asks next for what.
-        self.asked = Asked::default();
         self.receiving.become_next(Receiving::Idle);
         self.sending.become_next(Sending::Idle);
     }
@@ -241,7 +226,7 @@ impl Http1 {
         common.end_since();
         common.linger(reason, u64::MAX);
         self.receiving.become_next(Receiving::Closed);
-        self.upload = None;
+        self.exchange.upload = None;
         self.sending.become_next(Sending::Closed);
     }
 
@@ -249,7 +234,7 @@ impl Http1 {
     #[cold]
     pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
         common.cut_off |= common.is_open() && matches!(self.sending, Sending::Content(_));
-        self.upload = None;
+        self.exchange.upload = None;
         common.close(reason);
     }
 
@@ -258,7 +243,7 @@ impl Http1 {
     fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
             let date = common.wall_clock();
-            response::write_refusal(&mut common.output, self.asked, status, reason, date);
+            response::write_refusal(&mut common.output, self.exchange.asked, status, reason, date);
         }
         if self.is_owed() && self.receiving == Receiving::Body {
             self.reset = match reason {
@@ -277,10 +262,10 @@ impl Http1 {
             // Its end in good order would look like the content's.
             common.close(reason);
         } else {
-            common.linger(reason, self.discarded);
+            common.linger(reason, self.exchange.discarded);
         }
         self.receiving.become_next(Receiving::Closed);
-        self.upload = None;
+        self.exchange.upload = None;
         self.sending.become_next(Sending::Closed);
     }
 }

@@ -1,17 +1,15 @@
 //! Bytes in: from the input to [`Step`]s, one request after the other.
 
-use super::body::Content;
+use super::exchange::Exchange;
 use super::head;
-use super::response::Asked;
 use super::section::{Limits, Scan};
 use super::state::{Receiving, Sending};
 use super::trailers;
-use super::upload::Upload;
 use super::{Http1, most_discarded};
 use crate::close::{CloseReason, PeerClose, Refusal};
 use crate::common::Common;
 use crate::config::Config;
-use crate::head::{ContentFraming, Head, MethodKind};
+use crate::head::Head;
 use crate::input::{Input, Span};
 use crate::step::{Desk, Step};
 
@@ -38,8 +36,8 @@ impl Http1 {
             if let Some(reason) = self.reset.take() {
                 return Some(Step::Reset(reason));
             }
-            if self.cut_short && self.has_room(common) {
-                self.cut_short = false;
+            if self.exchange.cut_short && self.has_room(common) {
+                self.exchange.cut_short = false;
                 return Some(Step::Writable);
             }
             if !common.is_open() {
@@ -49,7 +47,7 @@ impl Http1 {
             let step = match self.receiving {
                 Receiving::Idle => self.begin(common, input, desk),
                 Receiving::Head => self.head(common, input, desk),
-                Receiving::Body | Receiving::Discard if self.content.is_complete() => {
+                Receiving::Body | Receiving::Discard if self.exchange.content.is_complete() => {
                     self.content_end(common, input, desk)
                 }
                 Receiving::Body => self.body(common, input),
@@ -72,7 +70,10 @@ impl Http1 {
         let too_large = self.receiving == Receiving::Body && self.is_too_large();
         let idle = self.receiving == Receiving::Idle && common.is_open() && !common.is_full();
         let over = common.eof && idle;
-        self.reset.is_some() || (self.cut_short && self.has_room(common)) || too_large || over
+        self.reset.is_some()
+            || (self.exchange.cut_short && self.has_room(common))
+            || too_large
+            || over
     }
 
     /// The same, of held bytes: an incomplete head waits for the peer, content for credit, and the
@@ -83,10 +84,10 @@ impl Http1 {
             && match self.receiving {
                 Receiving::Idle => !common.is_full(),
                 Receiving::Body => {
-                    !self.content.is_complete()
-                        && self.upload.as_ref().is_some_and(|upload| upload.credit > 0)
+                    !self.exchange.content.is_complete()
+                        && self.exchange.upload.as_ref().is_some_and(|upload| upload.credit > 0)
                 }
-                Receiving::Discard => !self.content.is_complete(),
+                Receiving::Discard => !self.exchange.content.is_complete(),
                 Receiving::Head | Receiving::Done | Receiving::Closed => false,
             }
     }
@@ -148,20 +149,10 @@ impl Http1 {
         self.receiving.become_next(Receiving::Body);
         self.sending.become_next(Sending::Owed);
         self.requests += 1;
-        self.asked = Asked { http11: head.http11, kind: head.kind };
-        self.content = Content::new(head.framing);
         self.scan = Scan::default();
         self.blank = 0;
-        self.awaited = false;
-        self.discarded = 0;
-        self.keep = head.persist && self.requests < common.config.requests_per_connection();
-        // What follows may be meant for the tunnel that the application refuses.
-        self.keep &= head.kind != MethodKind::Connect;
-        self.continue_owed = head.expects_continue;
-        self.content_begun = false;
-        self.cut_short = false;
-        let has_content = head.framing != ContentFraming::Length(0);
-        self.upload = has_content.then(|| Upload::new(common));
+        self.exchange = Exchange::new(head, common);
+        self.exchange.keep &= self.requests < common.config.requests_per_connection();
         common.begin_answer();
         if common.draining && !common.is_timed_drain() {
             // It is old: this request is the last.
@@ -220,7 +211,10 @@ impl Http1 {
 
     /// What was declared of the content, as a length or as a chunk's size, is more than it may have.
     fn is_too_large(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| self.content.exceeds(upload.limit))
+        self.exchange
+            .upload
+            .as_ref()
+            .is_some_and(|upload| self.exchange.content.exceeds(upload.limit))
     }
 
     fn body(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
@@ -233,14 +227,18 @@ impl Http1 {
                 self.end(common, CloseReason::Peer(PeerClose::Truncated));
                 return Next::Again;
             }
-            if let Some(upload) = self.upload.as_mut().filter(|_| !self.awaited) {
+            if let Some(upload) = self.exchange.upload.as_mut().filter(|_| !self.exchange.awaited) {
                 upload.credit = 0;
             }
             return Next::Wait;
         }
-        let Some(upload) = &mut self.upload else { return Next::Wait };
-        let decoded = match self.content.decode(bytes, upload.credit, upload.limit, &common.config)
-        {
+        let Some(upload) = &mut self.exchange.upload else { return Next::Wait };
+        let decoded = match self.exchange.content.decode(
+            bytes,
+            upload.credit,
+            upload.limit,
+            &common.config,
+        ) {
             Ok(decoded) => decoded,
             Err(refusal) => return self.refuse(common, refusal),
         };
@@ -252,9 +250,9 @@ impl Http1 {
         if decoded.length == 0 {
             return Next::Again;
         }
-        self.content_begun = true;
-        self.continue_owed = false;
-        self.awaited = false;
+        self.exchange.content_begun = true;
+        self.exchange.continue_owed = false;
+        self.exchange.awaited = false;
         upload.deliver(common, decoded.length);
         Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
     }
@@ -270,12 +268,12 @@ impl Http1 {
             return Next::Wait;
         }
         let most = u64::MAX;
-        match self.content.decode(bytes, most, most, &common.config) {
+        match self.exchange.content.decode(bytes, most, most, &common.config) {
             Ok(decoded) => {
                 input.take(decoded.taken);
-                self.discarded += decoded.taken as u64;
+                self.exchange.discarded += decoded.taken as u64;
                 common.renew_linger();
-                if self.discarded > most_discarded(common) {
+                if self.exchange.discarded > most_discarded(common) {
                     self.end(common, CloseReason::UnreadContent);
                 }
             }
@@ -288,7 +286,7 @@ impl Http1 {
     /// also if it goes nowhere: what another parser takes for a request must not pass for a trailer.
     fn content_end(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
         let lines = &mut desk.lines;
-        let taken = if self.content.has_trailers() {
+        let taken = if self.exchange.content.has_trailers() {
             self.section(common, input, Limits::of_trailers, |section, config| {
                 trailers::read(section, config, lines)
             })
