@@ -31,29 +31,100 @@ pub use portcullis::{self, Config};
 pub use portcullis_driver::*;
 
 use async_io::Async;
-use async_std::net::TcpListener;
+use async_std::io::{Read, Write};
+use async_std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use async_std::os::unix::net::{UnixListener, UnixStream};
 use async_std::task;
+use std::any::Any;
 use std::future::Future;
-use std::net::TcpListener as StdListener;
+use std::io;
+use std::net;
+#[cfg(unix)]
+use std::os::unix::net as unix_net;
 use std::sync::Arc;
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
-/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service.
+/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
+/// [`TcpListener`] or a [`UnixListener`](async_std::os::unix::net::UnixListener).
 ///
-/// Connections run as tasks of async-std. Its listener cannot be polled, and is taken apart into the
-/// `async-io` that it is made of.
+/// Connections run as tasks of async-std. Its listeners cannot be polled, and are taken apart into the
+/// `async-io` that they are made of.
 ///
 /// # Panics
 /// If the system refuses to watch the listener, which it did before: only when it is out of memory.
-pub fn serve<S: Service<K>, K>(
-    listener: TcpListener,
+pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
+    listener: L,
     config: Arc<Config>,
     service: S,
-) -> Server<AsyncStd, S, K> {
-    let listener = StdListener::try_from(listener).and_then(Async::new);
-    let listener = listener.expect("the listener was watched before");
-    let listener = AsyncListener::new(Arc::new(listener), &config);
-    Server::new(AsyncStd, listener, config, service)
+) -> Server<AsyncStd, L::Listener, S, K> {
+    Server::new(AsyncStd, listener.into_listener(&config), config, service)
+}
+
+/// Serves one connection on `io`, any stream of bytes: a future that is ready with how the connection
+/// ended. It accepts nothing and spawns nothing, and runs on any executor.
+///
+/// What the system knows of the peer of a [`TcpStream`] or a
+/// [`UnixStream`](async_std::os::unix::net::UnixStream) is used, and a TCP socket gets the
+/// [options](tcp::Options) that `config` asks for. A stream that is not `Unpin` can be passed as
+/// `Box::pin(io)`.
+pub fn serve_connection<I, S: Service<K>, K>(
+    io: I,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<AsyncTimer, FuturesSocket<I>, S, K>
+where
+    I: Read + Write + Send + Unpin + 'static,
+{
+    let socket = FuturesSocket::new(io, system);
+    socket.system().prepare(&config);
+    ServeConnection::new(socket, config, service)
+}
+
+/// The system's socket below a stream, if it is known to be one.
+fn system<I: 'static>(stream: &I) -> System<'_> {
+    let stream: &dyn Any = stream;
+    if let Some(stream) = stream.downcast_ref::<TcpStream>() {
+        return System::tcp(stream);
+    }
+    #[cfg(unix)]
+    if let Some(stream) = stream.downcast_ref::<UnixStream>() {
+        return System::unix(stream);
+    }
+    System::none()
+}
+
+/// A listener that [`serve`] takes.
+pub trait IntoListener {
+    /// What accepts for the server.
+    type Listener: Listener;
+
+    /// What accepts for a server that is configured by `config`.
+    ///
+    /// # Panics
+    /// If the system refuses to watch the listener, which it did before: only when it is out of memory.
+    fn into_listener(self, config: &Config) -> Self::Listener;
+}
+
+impl IntoListener for TcpListener {
+    type Listener = AsyncListener<net::TcpListener>;
+
+    fn into_listener(self, config: &Config) -> Self::Listener {
+        listener(net::TcpListener::try_from(self).and_then(Async::new), config)
+    }
+}
+
+#[cfg(unix)]
+impl IntoListener for UnixListener {
+    type Listener = AsyncListener<unix_net::UnixListener>;
+
+    fn into_listener(self, config: &Config) -> Self::Listener {
+        listener(unix_net::UnixListener::try_from(self).and_then(Async::new), config)
+    }
+}
+
+fn listener<L: StdListener>(watched: io::Result<Async<L>>, config: &Config) -> AsyncListener<L> {
+    AsyncListener::new(Arc::new(watched.expect("the listener was watched before")), config)
 }
 
 /// The runtime.
@@ -61,8 +132,6 @@ pub fn serve<S: Service<K>, K>(
 pub struct AsyncStd;
 
 impl Runtime for AsyncStd {
-    type Listener = AsyncListener;
-    type Socket = AsyncSocket;
     type Timer = AsyncTimer;
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {

@@ -16,15 +16,15 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     drop(task::spawn(future));
 }
 
-fn server<S: Service<K>, K>(
+fn server<S: Service<K>, K: 'static>(
     listener: StdListener,
     config: Arc<Config>,
     service: S,
-) -> Server<AsyncStd, S, K> {
+) -> Server<AsyncStd, AsyncListener<StdListener>, S, K> {
     serve(TcpListener::from(listener), config, service)
 }
 
-fn parts(listener: StdListener) -> (AsyncStd, AsyncListener) {
+fn parts(listener: StdListener) -> (AsyncStd, AsyncListener<StdListener>) {
     let listener = Async::new(listener).expect("a listener");
     (AsyncStd, AsyncListener::new(Arc::new(listener), &Config::default()))
 }

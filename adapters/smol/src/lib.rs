@@ -28,23 +28,30 @@ pub use portcullis::{self, Config};
 pub use portcullis_driver::*;
 
 use smol::Executor;
-use smol::net::TcpListener;
+use smol::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use smol::net::unix::{UnixListener, UnixStream};
+use smol::net::{TcpListener, TcpStream};
+use std::any::Any;
 use std::future::Future;
+use std::net;
 use std::ops::Deref;
+#[cfg(unix)]
+use std::os::unix::net as unix_net;
 use std::sync::Arc;
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
-/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service.
+/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
+/// [`TcpListener`] or a [`UnixListener`](smol::net::unix::UnixListener).
 ///
 /// Connections run as tasks of smol's global executor, which has one thread unless `SMOL_THREADS` says
 /// otherwise. [`serve_on`] has them run on an executor of your own.
-pub fn serve<S: Service<K>, K>(
-    listener: TcpListener,
+pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
+    listener: L,
     config: Arc<Config>,
     service: S,
-) -> Server<Smol, S, K> {
-    let listener = AsyncListener::new(listener.into(), &config);
-    Server::new(Smol, listener, config, service)
+) -> Server<Smol, L::Listener, S, K> {
+    Server::new(Smol, listener.into_listener(&config), config, service)
 }
 
 /// Serves as [`serve`] does, with connections as tasks of `executor`: an `Arc<Executor>`, or a
@@ -69,17 +76,75 @@ pub fn serve<S: Service<K>, K>(
 /// }))
 /// # }
 /// ```
-pub fn serve_on<E, S: Service<K>, K>(
+pub fn serve_on<E, L: IntoListener, S: Service<K>, K: 'static>(
     executor: E,
-    listener: TcpListener,
+    listener: L,
     config: Arc<Config>,
     service: S,
-) -> Server<SmolOn<E>, S, K>
+) -> Server<SmolOn<E>, L::Listener, S, K>
 where
     E: Deref<Target = Executor<'static>> + Clone + Send + Sync + 'static,
 {
-    let listener = AsyncListener::new(listener.into(), &config);
-    Server::new(SmolOn(executor), listener, config, service)
+    Server::new(SmolOn(executor), listener.into_listener(&config), config, service)
+}
+
+/// Serves one connection on `io`, any stream of bytes: a future that is ready with how the connection
+/// ended. It accepts nothing and spawns nothing, and runs on any executor.
+///
+/// What the system knows of the peer of a [`TcpStream`] or a
+/// [`UnixStream`](smol::net::unix::UnixStream) is used, and a TCP socket gets the
+/// [options](tcp::Options) that `config` asks for. A stream that is not `Unpin` can be passed as
+/// `Box::pin(io)`.
+pub fn serve_connection<I, S: Service<K>, K>(
+    io: I,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<AsyncTimer, FuturesSocket<I>, S, K>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let socket = FuturesSocket::new(io, system);
+    socket.system().prepare(&config);
+    ServeConnection::new(socket, config, service)
+}
+
+/// The system's socket below a stream, if it is known to be one.
+fn system<I: 'static>(stream: &I) -> System<'_> {
+    let stream: &dyn Any = stream;
+    if let Some(stream) = stream.downcast_ref::<TcpStream>() {
+        return System::tcp(stream);
+    }
+    #[cfg(unix)]
+    if let Some(stream) = stream.downcast_ref::<UnixStream>() {
+        return System::unix(stream);
+    }
+    System::none()
+}
+
+/// A listener that [`serve`] takes.
+pub trait IntoListener {
+    /// What accepts for the server.
+    type Listener: Listener;
+
+    /// What accepts for a server that is configured by `config`.
+    fn into_listener(self, config: &Config) -> Self::Listener;
+}
+
+impl IntoListener for TcpListener {
+    type Listener = AsyncListener<net::TcpListener>;
+
+    fn into_listener(self, config: &Config) -> Self::Listener {
+        AsyncListener::new(self.into(), config)
+    }
+}
+
+#[cfg(unix)]
+impl IntoListener for UnixListener {
+    type Listener = AsyncListener<unix_net::UnixListener>;
+
+    fn into_listener(self, config: &Config) -> Self::Listener {
+        AsyncListener::new(self.into(), config)
+    }
 }
 
 /// The runtime: smol's global executor.
@@ -91,8 +156,6 @@ pub struct Smol;
 pub struct SmolOn<E>(E);
 
 impl Runtime for Smol {
-    type Listener = AsyncListener;
-    type Socket = AsyncSocket;
     type Timer = AsyncTimer;
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
@@ -104,8 +167,6 @@ impl<E> Runtime for SmolOn<E>
 where
     E: Deref<Target = Executor<'static>> + Clone + Send + Sync + 'static,
 {
-    type Listener = AsyncListener;
-    type Socket = AsyncSocket;
     type Timer = AsyncTimer;
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {

@@ -19,15 +19,15 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     smol::spawn(future).detach();
 }
 
-fn server<S: Service<K>, K>(
+fn server<S: Service<K>, K: 'static>(
     listener: StdListener,
     config: Arc<Config>,
     service: S,
-) -> Server<Smol, S, K> {
+) -> Server<Smol, AsyncListener<StdListener>, S, K> {
     serve(TcpListener::try_from(listener).expect("a listener"), config, service)
 }
 
-fn parts(listener: StdListener) -> (Smol, AsyncListener) {
+fn parts(listener: StdListener) -> (Smol, AsyncListener<StdListener>) {
     let listener = TcpListener::try_from(listener).expect("a listener");
     (Smol, AsyncListener::new(listener.into(), &Config::default()))
 }

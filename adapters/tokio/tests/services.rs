@@ -4,7 +4,7 @@
 mod services;
 
 use portcullis_tokio as adapter;
-use portcullis_tokio::{Config, Server, Service, Tokio, TokioListener, serve};
+use portcullis_tokio::{Config, IntoListener, Server, Service, Tokio, TokioListener, serve};
 use std::future::Future;
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, LazyLock};
@@ -20,19 +20,19 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     drop(RUNTIME.spawn(future));
 }
 
-fn server<S: Service<K>, K>(
+fn server<S: Service<K>, K: 'static>(
     listener: StdListener,
     config: Arc<Config>,
     service: S,
-) -> Server<Tokio, S, K> {
+) -> Server<Tokio, TokioListener<TcpListener>, S, K> {
     let _entered = RUNTIME.enter();
     serve(TcpListener::from_std(listener).expect("a listener"), config, service)
 }
 
-fn parts(listener: StdListener) -> (Tokio, TokioListener) {
+fn parts(listener: StdListener) -> (Tokio, TokioListener<TcpListener>) {
     let _entered = RUNTIME.enter();
     let listener = TcpListener::from_std(listener).expect("a listener");
-    (Tokio::current(), TokioListener::new(listener, &Config::default()))
+    (Tokio::current(), listener.into_listener(&Config::default()))
 }
 
 #[test]
