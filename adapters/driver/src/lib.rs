@@ -36,6 +36,7 @@
 //! | `system` | what the system tells about the peer of a socket |
 //! | `tcp`, `unix` | options of TCP sockets, and accepting without waiting |
 //! | `futures_socket` | any stream with the traits of `futures_io` as a socket |
+//! | `memory` | a stream in memory, for clients in the same process |
 //! | `async_io` | listener, socket and timer of smol and async-std; behind the feature `async-io` |
 #![deny(missing_docs)]
 
@@ -58,6 +59,7 @@ mod incoming;
 mod link;
 mod listener;
 mod membership;
+pub mod memory;
 mod presence;
 mod room;
 mod runtime;
