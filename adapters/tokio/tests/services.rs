@@ -4,7 +4,10 @@
 mod services;
 
 use portcullis_tokio as adapter;
-use portcullis_tokio::{Config, IntoListener, Server, Service, Tokio, TokioListener, serve};
+use portcullis_tokio::{
+    Config, IntoListener, Listener, ServeConnection, Server, Service, Socket, Timer, Tokio,
+    TokioListener, memory, serve, serve_connection,
+};
 use std::future::Future;
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, LazyLock};
@@ -27,6 +30,45 @@ fn server<S: Service<K>, K: 'static>(
 ) -> Server<Tokio, TokioListener<TcpListener>, S, K> {
     let _entered = RUNTIME.enter();
     serve(TcpListener::from_std(listener).expect("a listener"), config, service)
+}
+
+fn connection<S: Service<K>, K>(
+    io: memory::Stream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    serve_connection(io, config, service)
+}
+
+fn tcp_connection<S: Service<K>, K>(
+    stream: std::net::TcpStream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    let _entered = RUNTIME.enter();
+    serve_connection(TcpStream::from_std(stream).expect("a stream"), config, service)
+}
+
+#[cfg(unix)]
+fn unix_connection<S: Service<K>, K>(
+    stream: std::os::unix::net::UnixStream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    let _entered = RUNTIME.enter();
+    let stream = tokio::net::UnixStream::from_std(stream).expect("a stream");
+    serve_connection(stream, config, service)
+}
+
+#[cfg(unix)]
+fn unix_server<S: Service<K>, K: 'static>(
+    listener: std::os::unix::net::UnixListener,
+    config: Arc<Config>,
+    service: S,
+) -> Server<Tokio, impl Listener, S, K> {
+    let _entered = RUNTIME.enter();
+    let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
+    serve(listener, config, service)
 }
 
 fn parts(listener: StdListener) -> (Tokio, TokioListener<TcpListener>) {

@@ -1,12 +1,16 @@
 //! What can be served, and how it ends: the tests of every adapter. Each includes this file beside the
-//! few lines that are its own: `adapter`, `server`, `parts` and `spawn`. The clients block, and need no
-//! runtime.
+//! few lines that are its own: `adapter`, `server`, `parts`, `spawn`, and what serves a connection or a
+//! Unix socket. The clients block, and need no runtime.
 
+mod connections;
 mod counted;
 mod gone;
+mod kinds;
 mod panics;
 mod places;
 mod turns;
+#[cfg(unix)]
+mod unix_sockets;
 mod uploads;
 
 use super::{adapter, server, spawn};
