@@ -6,6 +6,12 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 /// Accepts connections.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot accept connections for a `Server`",
+    label = "this is no `Listener`",
+    note = "pass a listener of the runtime, for TCP or a Unix socket, to the adapter's `serve`; its `IntoListener` makes a `Listener` of it",
+    note = "to accept connections yourself, pass each to the adapter's `serve_connection`"
+)]
 pub trait Listener: Send + Unpin + 'static {
     /// A connection.
     type Socket: Socket;

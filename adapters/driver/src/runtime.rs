@@ -5,6 +5,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// A runtime. Its value is a handle, cheap to clone.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `Runtime` that a `Server` can spawn connections on",
+    label = "this is no `Runtime`",
+    note = "use the adapter for the runtime: `portcullis_tokio::Tokio`, `portcullis_smol::Smol` or `portcullis_async_std::AsyncStd`",
+    note = "for another runtime, implement `Runtime`: a way to spawn, and a `Timer`"
+)]
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// Wakes a task later.
     type Timer: Timer;
@@ -14,6 +20,11 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 }
 
 /// Wakes a task once, at a moment that can be moved. It is all that a connection needs of its runtime.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `Timer` of a runtime",
+    label = "this is no `Timer`",
+    note = "use the adapter for the runtime: its `serve_connection` brings the timer"
+)]
 pub trait Timer: Send + Unpin + 'static {
     /// A timer for `at`.
     fn new(at: Instant) -> Self;

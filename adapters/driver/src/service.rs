@@ -55,6 +55,15 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot answer requests",
+    label = "this is no service",
+    note = "an async function takes one `http::Request<Body>`, with the `Body` of this crate, and returns `http::Response<B>` or `Result<http::Response<B>, E>`",
+    note = "a `tower::Service<http::Request<Body>>`, such as an `axum::Router`, returns `http::Response<B>`",
+    note = "both have to be `Clone + Send + 'static`, since each connection has its own clone; share in an `Arc` what is not `Clone`",
+    note = "their futures have to be `Send + 'static`",
+    note = "the content `B` is an `http_body::Body + Send + 'static`; its errors, and `E`, have to be `Into<Box<dyn Error + Send + Sync>>`"
+)]
 pub trait Service<Kind>: Clone + Send + 'static {
     /// The answer's content.
     type ResponseBody: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
@@ -112,6 +121,12 @@ where
 }
 
 /// What an async function returns: a [`Response`], or a [`Result`] of one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no answer to a request",
+    label = "an async function that answers requests cannot return this",
+    note = "return `http::Response<B>`, or `Result<http::Response<B>, E>`",
+    note = "the content `B` is an `http_body::Body + Send + 'static`; its errors, and `E`, have to be `Into<Box<dyn Error + Send + Sync>>`"
+)]
 pub trait IntoAnswer {
     /// The answer's content.
     type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static;

@@ -7,6 +7,12 @@ use std::task::{Context, Poll};
 ///
 /// Reading and writing are all that a stream needs. The other methods tell what the system knows of the peer,
 /// and have answers for streams of which it knows nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `Socket` that a connection can be served on",
+    label = "this is no `Socket`",
+    note = "pass a stream of bytes of the runtime to the adapter's `serve_connection`, which makes a `Socket` of it",
+    note = "a stream of the standard library has to be made non-blocking and converted to the runtime's own first"
+)]
 pub trait Socket: Send + Unpin + 'static {
     /// Reads into the front of `buffer`; 0 bytes are the peer's FIN. Wakes the task when there is
     /// something to read.

@@ -122,6 +122,12 @@ fn system<I: 'static>(stream: &I) -> System<'_> {
 }
 
 /// A listener that [`serve`] takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no listener that `serve` can accept connections from",
+    label = "this is no listener of the runtime",
+    note = "pass a `smol::net::TcpListener` or a `smol::net::unix::UnixListener`; a listener of the standard library is converted with `try_from`",
+    note = "to accept connections yourself, pass each to `serve_connection`"
+)]
 pub trait IntoListener {
     /// What accepts for the server.
     type Listener: Listener;

@@ -91,6 +91,12 @@ impl Tokio {
 }
 
 /// A listener that [`serve`] takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no listener that `serve` can accept connections from",
+    label = "this is no listener of the runtime",
+    note = "pass a `tokio::net::TcpListener` or a `tokio::net::UnixListener`; a listener of the standard library has to be made non-blocking, and converted with `from_std`",
+    note = "to accept connections yourself, pass each to `serve_connection`"
+)]
 pub trait IntoListener {
     /// What accepts for the server.
     type Listener: Listener;
