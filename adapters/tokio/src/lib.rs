@@ -1,5 +1,9 @@
 //! portcullis on tokio.
 //!
+//! [`serve`] takes a listener, for TCP or a Unix socket, a configuration, and what answers requests: an
+//! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
+//! [one connection](#one-connection), on any stream of bytes.
+//!
 //! ```
 //! use http::{Request, Response};
 //! use http_body_util::Full;
@@ -17,6 +21,161 @@
 //! # let server = server.shutdown_on(async {});
 //! let report = server.await;
 //! println!("{} finished, {} cut", report.finished, report.cut);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # With axum
+//!
+//! ```
+//! use axum::Router;
+//! use axum::extract::Path;
+//! use axum::routing::get;
+//! use portcullis_tokio::serve;
+//! use std::sync::Arc;
+//!
+//! async fn greet(Path(name): Path<String>) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let router = Router::new().route("/greet/{name}", get(greet));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::default(), router);
+//! # let server = server.shutdown_on(async {});
+//! server.await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # With TLS
+//!
+//! TLS is a part of the configuration. With it a server speaks HTTPS only, on every listener and stream.
+//!
+//! ```no_run
+//! # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+//! # mod example {
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_tokio::Body;
+//! use portcullis_tokio::portcullis::rustls::ServerConfig;
+//! use portcullis_tokio::portcullis::rustls::pki_types::pem::PemObject;
+//! use portcullis_tokio::portcullis::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+//! use portcullis_tokio::{Config, serve};
+//! use std::error::Error;
+//! use std::sync::Arc;
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # pub async fn start() -> Result<(), Box<dyn Error>> {
+//! let chain = CertificateDer::pem_file_iter("chain.pem")?.collect::<Result<_, _>>()?;
+//! let key = PrivateKeyDer::from_pem_file("key.pem")?;
+//! let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+//! let config = Config::builder().tls(Arc::new(tls)).build()?;
+//! let listener = tokio::net::TcpListener::bind("0.0.0.0:443").await?;
+//! serve(listener, Arc::new(config), hello).await;
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! # With a websocket
+//!
+//! Any request can become a websocket, also that of a handler of axum.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use portcullis_tokio::{Body, Upgrade, refuse_upgrade, serve};
+//! use std::sync::Arc;
+//!
+//! /// Sends every message back.
+//! async fn echo(request: Request<Body>) -> Response<String> {
+//!     match Upgrade::new(&request) {
+//!         Err(bad) => refuse_upgrade(bad),
+//!         Ok(upgrade) => upgrade.accept(async |mut websocket| {
+//!             while let Some(Ok(message)) = websocket.receive().await {
+//!                 if websocket.send(message).await.is_err() {
+//!                     break;
+//!                 }
+//!             }
+//!         }),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::default(), echo);
+//! # let server = server.shutdown_on(async {});
+//! server.await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # With a shutdown
+//!
+//! When the signal is ready, nothing more is accepted; requests in progress are finished within
+//! `drain_timeout`.
+//!
+//! ```
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_tokio::Body;
+//! use portcullis_tokio::serve;
+//! use std::sync::Arc;
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let (stop, stopped) = async_channel::bounded::<()>(1);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::default(), hello);
+//! let server = tokio::spawn(server.shutdown_on(async move { _ = stopped.recv().await }));
+//! // Later, from a handler of signals for example:
+//! drop(stop);
+//! let report = server.await?;
+//! assert_eq!((report.finished, report.cut), (0, 0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # One connection
+//!
+//! For a stream that something else has accepted, or that is not a socket at all, such as one in
+//! [memory]. The future tells how the connection ended.
+//!
+//! ```
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_tokio::Body;
+//! use portcullis_tokio::{memory, serve_connection};
+//! use std::sync::Arc;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let (mut client, server) = memory::pair(1024);
+//! let connection = serve_connection(server, Arc::default(), hello);
+//! let asking = async move {
+//!     let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
+//!     client.write_all(request).await?;
+//!     let mut answer = String::new();
+//!     client.read_to_string(&mut answer).await?;
+//!     std::io::Result::Ok(answer)
+//! };
+//! let (reason, answer) = tokio::join!(connection, asking);
+//! assert!(answer?.ends_with("\r\n\r\nHello, world!"));
+//! assert_eq!(reason.label(), "completed");
 //! # Ok(())
 //! # }
 //! ```

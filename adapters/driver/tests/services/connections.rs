@@ -2,9 +2,6 @@
 
 use super::{GET, PATIENCE, UPGRADE, frame, hello};
 use crate::{adapter, connection, parts, spawn, tcp_connection};
-use adapter::portcullis::rustls::pki_types::ServerName;
-use adapter::portcullis::rustls::{ClientConfig, ClientConnection, RootCertStore};
-use adapter::portcullis::rustls::{ServerConfig, StreamOwned};
 use adapter::{
     Body, Config, Incoming, Native, PeerAddress, Reply, ServeConnection, Service, Socket, Stats,
     Timer, Upgrade, memory, refuse_upgrade,
@@ -66,7 +63,7 @@ fn pair() -> (Client, memory::Stream) {
 }
 
 /// Serves a client in memory.
-fn start<S: Service<K>, K: 'static>(
+pub(super) fn start<S: Service<K>, K: 'static>(
     config: Config,
     service: S,
 ) -> (Client, Receiver<&'static str>) {
@@ -74,14 +71,14 @@ fn start<S: Service<K>, K: 'static>(
     (client, run(connection(server, Arc::new(config), service)))
 }
 
-fn ask(mut client: impl Read + Write, request: &str) -> String {
+pub(super) fn ask(mut client: impl Read + Write, request: &str) -> String {
     client.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an end");
     answer
 }
 
-fn end(end: &Receiver<&'static str>) -> &'static str {
+pub(super) fn end(end: &Receiver<&'static str>) -> &'static str {
     end.recv_timeout(PATIENCE).expect("it ends")
 }
 
@@ -168,30 +165,6 @@ fn a_router_and_a_websocket_are_served_on_a_stream_in_memory() {
     client.read_to_end(&mut answer).expect("an end");
     assert!(answer.ends_with(b"\r\n\r\n\x81\x02hi\x88\x02\x03\xe8"), "{answer:?}");
     drop(client);
-    assert_eq!(end(&ended), "completed");
-}
-
-/// A client's and a server's side of TLS that trust each other.
-fn tls() -> (ClientConfig, ServerConfig) {
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
-    let mut roots = RootCertStore::empty();
-    roots.add(own.cert.der().clone()).expect("a certificate");
-    let server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![own.cert.into()], own.signing_key.into());
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    (client, server.expect("they fit"))
-}
-
-#[test]
-fn tls_is_spoken_on_a_stream_in_memory() {
-    let (client_config, server_config) = tls();
-    let config = Config::builder().tls(Arc::new(server_config)).build().expect("valid");
-    let (client, ended) = start(config, hello);
-    let name = ServerName::try_from("localhost").expect("a name");
-    let tls = ClientConnection::new(Arc::new(client_config), name).expect("a client");
-    let answer = ask(StreamOwned::new(tls, client), GET);
-    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
     assert_eq!(end(&ended), "completed");
 }
 

@@ -8,6 +8,8 @@ mod gone;
 mod kinds;
 mod panics;
 mod places;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod tls;
 mod turns;
 #[cfg(unix)]
 mod unix_sockets;
