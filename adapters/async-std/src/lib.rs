@@ -3,6 +3,10 @@
 //! **async-std is discontinued** by its maintainers (advisory RUSTSEC-2025-0052), who point to smol:
 //! use `portcullis-smol`, which has the same names, unless you stand on async-std and cannot move yet.
 //!
+//! [`serve`] takes a listener, for TCP or a Unix socket, a configuration, and what answers requests: an
+//! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
+//! [one connection](#one-connection), on any stream of bytes.
+//!
 //! ```
 //! use http::{Request, Response};
 //! use http_body_util::Full;
@@ -24,6 +28,165 @@
 //! })
 //! # }
 //! ```
+//!
+//! # With axum
+//!
+//! ```
+//! use axum::Router;
+//! use axum::extract::Path;
+//! use axum::routing::get;
+//! use portcullis_async_std::serve;
+//! use std::sync::Arc;
+//!
+//! async fn greet(Path(name): Path<String>) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! async_std::task::block_on(async {
+//!     let router = Router::new().route("/greet/{name}", get(greet));
+//!     let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let server = serve(listener, Arc::default(), router);
+//! #   let server = server.shutdown_on(async {});
+//!     server.await;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # With TLS
+//!
+//! TLS is a part of the configuration. With it a server speaks HTTPS only, on every listener and stream.
+//!
+//! ```no_run
+//! # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+//! # mod example {
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_async_std::Body;
+//! use portcullis_async_std::portcullis::rustls::ServerConfig;
+//! use portcullis_async_std::portcullis::rustls::pki_types::pem::PemObject;
+//! use portcullis_async_std::portcullis::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+//! use portcullis_async_std::{Config, serve};
+//! use std::error::Error;
+//! use std::sync::Arc;
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # pub async fn start() -> Result<(), Box<dyn Error>> {
+//! let chain = CertificateDer::pem_file_iter("chain.pem")?.collect::<Result<_, _>>()?;
+//! let key = PrivateKeyDer::from_pem_file("key.pem")?;
+//! let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+//! let config = Config::builder().tls(Arc::new(tls)).build()?;
+//! let listener = async_std::net::TcpListener::bind("0.0.0.0:443").await?;
+//! serve(listener, Arc::new(config), hello).await;
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! # With a websocket
+//!
+//! Any request can become a websocket, also that of a handler of axum.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use portcullis_async_std::{Body, Upgrade, refuse_upgrade, serve};
+//! use std::sync::Arc;
+//!
+//! /// Sends every message back.
+//! async fn echo(request: Request<Body>) -> Response<String> {
+//!     match Upgrade::new(&request) {
+//!         Err(bad) => refuse_upgrade(bad),
+//!         Ok(upgrade) => upgrade.accept(async |mut websocket| {
+//!             while let Some(Ok(message)) = websocket.receive().await {
+//!                 if websocket.send(message).await.is_err() {
+//!                     break;
+//!                 }
+//!             }
+//!         }),
+//!     }
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! async_std::task::block_on(async {
+//!     let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let server = serve(listener, Arc::default(), echo);
+//! #   let server = server.shutdown_on(async {});
+//!     server.await;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # With a shutdown
+//!
+//! When the signal is ready, nothing more is accepted; requests in progress are finished within
+//! `drain_timeout`.
+//!
+//! ```
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_async_std::Body;
+//! use portcullis_async_std::serve;
+//! use std::sync::Arc;
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # fn main() -> std::io::Result<()> {
+//! async_std::task::block_on(async {
+//!     let (stop, stopped) = async_channel::bounded::<()>(1);
+//!     let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let server = serve(listener, Arc::default(), hello);
+//!     let server = async_std::task::spawn(server.shutdown_on(async move { _ = stopped.recv().await }));
+//!     // Later, from a handler of signals for example:
+//!     drop(stop);
+//!     let report = server.await;
+//!     assert_eq!((report.finished, report.cut), (0, 0));
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # One connection
+//!
+//! For a stream that something else has accepted, or that is not a socket at all, such as one in
+//! [memory]. The future tells how the connection ended.
+//!
+//! ```
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_async_std::Body;
+//! use portcullis_async_std::{memory, serve_connection};
+//! use std::sync::Arc;
+//! use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # fn main() -> std::io::Result<()> {
+//! async_std::task::block_on(async {
+//!     let (mut client, server) = memory::pair(1024);
+//!     let connection = serve_connection(server, Arc::default(), hello);
+//!     let asking = async move {
+//!         let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
+//!         client.write_all(request).await?;
+//!         let mut answer = String::new();
+//!         client.read_to_string(&mut answer).await?;
+//!         std::io::Result::Ok(answer)
+//!     };
+//!     let (reason, answer) = futures_lite::future::zip(connection, asking).await;
+//!     assert!(answer?.ends_with("\r\n\r\nHello, world!"));
+//!     assert_eq!(reason.label(), "completed");
+//!     Ok(())
+//! })
+//! # }
+//! ```
 
 #![deny(missing_docs)]
 
@@ -31,29 +194,106 @@ pub use portcullis::{self, Config};
 pub use portcullis_driver::*;
 
 use async_io::Async;
-use async_std::net::TcpListener;
+use async_std::io::{Read, Write};
+use async_std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use async_std::os::unix::net::{UnixListener, UnixStream};
 use async_std::task;
+use std::any::Any;
 use std::future::Future;
-use std::net::TcpListener as StdListener;
+use std::io;
+use std::net;
+#[cfg(unix)]
+use std::os::unix::net as unix_net;
 use std::sync::Arc;
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
-/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service.
+/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
+/// [`TcpListener`] or a [`UnixListener`](async_std::os::unix::net::UnixListener).
 ///
-/// Connections run as tasks of async-std. Its listener cannot be polled, and is taken apart into the
-/// `async-io` that it is made of.
+/// Connections run as tasks of async-std. Its listeners cannot be polled, and are taken apart into the
+/// `async-io` that they are made of.
 ///
 /// # Panics
 /// If the system refuses to watch the listener, which it did before: only when it is out of memory.
-pub fn serve<S: Service<K>, K>(
-    listener: TcpListener,
+pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
+    listener: L,
     config: Arc<Config>,
     service: S,
-) -> Server<AsyncStd, S, K> {
-    let listener = StdListener::try_from(listener).and_then(Async::new);
-    let listener = listener.expect("the listener was watched before");
-    let listener = AsyncListener::new(Arc::new(listener), &config);
-    Server::new(AsyncStd, listener, config, service)
+) -> Server<AsyncStd, L::Listener, S, K> {
+    Server::new(AsyncStd, listener.into_listener(&config), config, service)
+}
+
+/// Serves one connection on `io`, any stream of bytes: a future that is ready with how the connection
+/// ended. It accepts nothing and spawns nothing, and runs on any executor.
+///
+/// What the system knows of the peer of a [`TcpStream`] or a
+/// [`UnixStream`](async_std::os::unix::net::UnixStream) is used, and a TCP socket gets the
+/// [options](tcp::Options) that `config` asks for. A stream that is not `Unpin` can be passed as
+/// `Box::pin(io)`.
+pub fn serve_connection<I, S: Service<K>, K>(
+    io: I,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<AsyncTimer, FuturesSocket<I>, S, K>
+where
+    I: Read + Write + Send + Unpin + 'static,
+{
+    let socket = FuturesSocket::new(io, system);
+    socket.system().prepare(&config);
+    ServeConnection::new(socket, config, service)
+}
+
+/// The system's socket below a stream, if it is known to be one.
+fn system<I: 'static>(stream: &I) -> System<'_> {
+    let stream: &dyn Any = stream;
+    if let Some(stream) = stream.downcast_ref::<TcpStream>() {
+        return System::tcp(stream);
+    }
+    #[cfg(unix)]
+    if let Some(stream) = stream.downcast_ref::<UnixStream>() {
+        return System::unix(stream);
+    }
+    System::none()
+}
+
+/// A listener that [`serve`] takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no listener that `serve` can accept connections from",
+    label = "this is no listener of the runtime",
+    note = "pass a `async_std::net::TcpListener` or a `async_std::os::unix::net::UnixListener`; a listener of the standard library is converted with `from`",
+    note = "to accept connections yourself, pass each to `serve_connection`"
+)]
+pub trait IntoListener {
+    /// What accepts for the server.
+    type Listener: Listener;
+
+    /// What accepts for a server that is configured by `config`.
+    ///
+    /// # Panics
+    /// If the system refuses to watch the listener, which it did before: only when it is out of memory.
+    fn into_listener(self, config: &Config) -> Self::Listener;
+}
+
+impl IntoListener for TcpListener {
+    type Listener = AsyncListener<net::TcpListener>;
+
+    fn into_listener(self, config: &Config) -> Self::Listener {
+        listener(net::TcpListener::try_from(self).and_then(Async::new), config)
+    }
+}
+
+#[cfg(unix)]
+impl IntoListener for UnixListener {
+    type Listener = AsyncListener<unix_net::UnixListener>;
+
+    fn into_listener(self, config: &Config) -> Self::Listener {
+        listener(unix_net::UnixListener::try_from(self).and_then(Async::new), config)
+    }
+}
+
+fn listener<L: StdListener>(watched: io::Result<Async<L>>, config: &Config) -> AsyncListener<L> {
+    AsyncListener::new(Arc::new(watched.expect("the listener was watched before")), config)
 }
 
 /// The runtime.
@@ -61,8 +301,6 @@ pub fn serve<S: Service<K>, K>(
 pub struct AsyncStd;
 
 impl Runtime for AsyncStd {
-    type Listener = AsyncListener;
-    type Socket = AsyncSocket;
     type Timer = AsyncTimer;
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {

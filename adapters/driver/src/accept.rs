@@ -1,11 +1,12 @@
 //! Accepting connections: errors of one connection are passed over, a lack of resources is waited
 //! out, a lack of places too, and nothing ends the loop.
 
+use crate::address::Address;
 use crate::admission::{Admission, Door};
 use crate::clock;
-use crate::runtime::{Listener, Timer};
+use crate::listener::Listener;
+use crate::runtime::Timer;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -20,14 +21,14 @@ const BREATH: Duration = Duration::from_millis(1);
 const LAST: usize = 4096;
 
 /// A connection that has a place, by its number.
-pub(crate) type Newcomer<S> = (S, SocketAddr, usize);
+pub(crate) type Newcomer<S> = (S, Address, usize);
 
 /// A listener that gets over errors.
 #[derive(Debug)]
 pub(crate) struct Acceptor<L: Listener, T> {
     listener: L,
     /// Accepted, and without a place.
-    waiting: Option<(L::Socket, SocketAddr)>,
+    waiting: Option<(L::Socket, Address)>,
     door: Door,
     /// How long the last pause was, and what ends it.
     pause: Duration,
@@ -66,7 +67,7 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
         }
     }
 
-    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<(L::Socket, SocketAddr)> {
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<(L::Socket, Address)> {
         loop {
             if let Some(timer) = &mut self.resting {
                 ready!(timer.poll(cx));
@@ -223,6 +224,8 @@ fn is_of_the_network(_: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Socket;
+    use std::io::IoSlice;
     use std::task::Waker;
 
     /// Fails as it is told to, then accepts.
@@ -234,13 +237,35 @@ mod tests {
     }
 
     impl Listener for Failing {
-        type Socket = ();
+        type Socket = Dead;
 
-        fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<((), SocketAddr)>> {
+        fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Dead, Address)>> {
             Poll::Ready(match self.0.pop() {
                 Some(error) => Err(error),
-                None => Ok(((), SocketAddr::from(([127, 0, 0, 1], 1)))),
+                None => Ok((Dead, Address::Unknown)),
             })
+        }
+    }
+
+    /// A socket that is never used.
+    #[derive(Debug)]
+    struct Dead;
+
+    impl Socket for Dead {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_write(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown_write(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
         }
     }
 

@@ -5,32 +5,135 @@
 //! wake-up: `async-io` arms a socket for one event at a time, and the system reports what is ready
 //! already when it is armed, so nothing has to be tried once more in between.
 
+use crate::address::Address;
+use crate::listener::Listener;
 use crate::runtime;
+use crate::socket::Socket;
+use crate::system::System;
 use crate::tcp;
 use ::async_io::{Async, ReadableOwned, Timer};
 use portcullis::Config;
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+/// A listener of the standard library, for TCP or a Unix socket.
+pub trait StdListener: Send + Sync + 'static {
+    /// A connection.
+    type Stream: StdStream;
+
+    /// The options for its sockets, which are set on the listener now.
+    fn options(&self, config: &Config) -> tcp::Options;
+
+    /// Accepts without waiting.
+    ///
+    /// # Errors
+    /// The system's.
+    fn accept_stream(&self, options: &mut tcp::Options) -> io::Result<(Self::Stream, Address)>;
+}
+
+/// A stream of the standard library, over TCP or a Unix socket.
+pub trait StdStream: Sized + Send + Unpin + 'static {
+    /// It, watched by the reactor.
+    ///
+    /// # Errors
+    /// The system's.
+    fn watch(self) -> io::Result<Async<Self>>;
+
+    /// The system's socket.
+    fn system(&self) -> System<'_>;
+
+    /// Reads without waiting.
+    ///
+    /// # Errors
+    /// The system's.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes without waiting.
+    ///
+    /// # Errors
+    /// The system's.
+    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+impl StdListener for TcpListener {
+    type Stream = TcpStream;
+
+    fn options(&self, config: &Config) -> tcp::Options {
+        tcp::Options::new(self, config)
+    }
+
+    fn accept_stream(&self, options: &mut tcp::Options) -> io::Result<(TcpStream, Address)> {
+        let (stream, peer) = self.accept()?;
+        options.complete(&stream);
+        tcp::send_at_once(&stream);
+        Ok((stream, peer.into()))
+    }
+}
+
+#[cfg(unix)]
+impl StdListener for UnixListener {
+    type Stream = UnixStream;
+
+    fn options(&self, _: &Config) -> tcp::Options {
+        tcp::Options::none()
+    }
+
+    fn accept_stream(&self, _: &mut tcp::Options) -> io::Result<(UnixStream, Address)> {
+        let (stream, peer) = self.accept()?;
+        Ok((stream, peer.into()))
+    }
+}
+
+macro_rules! std_stream {
+    ($stream:ty, $system:path) => {
+        impl StdStream for $stream {
+            fn watch(self) -> io::Result<Async<Self>> {
+                Async::new(self)
+            }
+
+            fn system(&self) -> System<'_> {
+                $system(self)
+            }
+
+            fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                (&*self).read(buffer)
+            }
+
+            fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                match slices {
+                    [one] => (&*self).write(one),
+                    _ => (&*self).write_vectored(slices),
+                }
+            }
+        }
+    };
+}
+
+std_stream!(TcpStream, System::tcp);
+#[cfg(unix)]
+std_stream!(UnixStream, System::unix);
+
 /// A listener.
 #[derive(Debug)]
-pub struct AsyncListener {
-    listener: Arc<Async<TcpListener>>,
+pub struct AsyncListener<L> {
+    listener: Arc<Async<L>>,
     options: tcp::Options,
     /// Waits for the next connection. It has a place of its own among those who do: others may accept
     /// from the same listener.
-    arrival: Option<ReadableOwned<TcpListener>>,
+    arrival: Option<ReadableOwned<L>>,
 }
 
 /// A connected socket.
 #[derive(Debug)]
-pub struct AsyncSocket {
-    stream: Async<TcpStream>,
+pub struct AsyncSocket<I> {
+    stream: Async<I>,
     /// The last read left nothing behind.
     emptied: bool,
 }
@@ -39,27 +142,25 @@ pub struct AsyncSocket {
 #[derive(Debug)]
 pub struct AsyncTimer(Timer);
 
-impl AsyncListener {
-    /// Accepts from `listener`, whose sockets have the [options](tcp::Options) that `config` asks for.
-    pub fn new(listener: Arc<Async<TcpListener>>, config: &Config) -> Self {
-        let options = tcp::Options::new(listener.get_ref(), config);
+impl<L: StdListener> AsyncListener<L> {
+    /// Accepts from `listener`, whose TCP sockets have the [options](tcp::Options) that `config` asks for.
+    pub fn new(listener: Arc<Async<L>>, config: &Config) -> Self {
+        let options = listener.get_ref().options(config);
         AsyncListener { listener, options, arrival: None }
     }
 }
 
-impl runtime::Listener for AsyncListener {
-    type Socket = AsyncSocket;
+impl<L: StdListener> Listener for AsyncListener<L> {
+    type Socket = AsyncSocket<L::Stream>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(AsyncSocket, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
         loop {
-            match self.listener.get_ref().accept() {
+            match self.listener.get_ref().accept_stream(&mut self.options) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok((stream, peer)) => {
                     self.arrival = None;
-                    self.options.complete(&stream);
-                    tcp::send_at_once(&stream);
-                    let stream = Async::new(stream)?;
+                    let stream = stream.watch()?;
                     return Poll::Ready(Ok((AsyncSocket { stream, emptied: false }, peer)));
                 }
             }
@@ -72,12 +173,12 @@ impl runtime::Listener for AsyncListener {
     }
 }
 
-impl runtime::Socket for AsyncSocket {
+impl<I: StdStream> Socket for AsyncSocket<I> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             // After a read that did not fill the buffer there is nothing: it is not asked for again.
             if !std::mem::take(&mut self.emptied) {
-                match self.stream.get_ref().read(buffer) {
+                match self.stream.get_ref().receive(buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => return Poll::Ready(Err(error)),
                     Ok(bytes) => {
@@ -96,11 +197,7 @@ impl runtime::Socket for AsyncSocket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let written = match slices {
-                [one] => self.stream.get_ref().write(one),
-                _ => self.stream.get_ref().write_vectored(slices),
-            };
-            match written {
+            match self.stream.get_ref().send(slices) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
@@ -108,30 +205,32 @@ impl runtime::Socket for AsyncSocket {
         }
     }
 
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        tcp::shutdown_write(self.stream.get_ref())
+    fn poll_shutdown_write(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.get_ref().system().shutdown_write().unwrap_or(Ok(())))
     }
 
     fn reset_on_close(&mut self) {
-        tcp::reset_on_close(self.stream.get_ref());
+        self.stream.get_ref().system().reset_on_close();
     }
 
-    const IS_MEASURED: bool = tcp::IS_MEASURED;
+    fn is_measured(&self) -> bool {
+        self.stream.get_ref().system().is_measured()
+    }
 
     fn unacknowledged(&self) -> Option<u64> {
-        tcp::unacknowledged(self.stream.get_ref())
+        self.stream.get_ref().system().unacknowledged()
     }
 
     fn has_arrived(&self) -> bool {
-        tcp::has_arrived(self.stream.get_ref())
+        self.stream.get_ref().system().has_arrived()
     }
 
     fn take_error(&self) -> Option<io::Error> {
-        tcp::take_error(self.stream.get_ref())
+        self.stream.get_ref().system().take_error()
     }
 
     fn has_fin(&self) -> bool {
-        tcp::has_fin(self.stream.get_ref())
+        self.stream.get_ref().system().has_fin()
     }
 }
 

@@ -11,15 +11,17 @@ mod panic;
 mod room;
 
 use crate::accept::Newcomer;
+use crate::address::Address;
 use crate::clock;
 use crate::control::Order;
 use crate::exchange::Exchange;
 use crate::guard::guarded;
 use crate::membership::Membership;
-use crate::runtime::{Runtime, Socket};
+use crate::runtime;
 use crate::scratch::{self, Scratch};
 use crate::service::Service;
 use crate::shared::Shared;
+use crate::socket::Socket;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
 use portcullis::websocket::Message;
@@ -27,7 +29,6 @@ use portcullis::{CloseReason, Config, Connection, Event, PeerClose, Status, Tick
 use std::future::Future;
 use std::io::IoSlice;
 use std::mem::replace;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -68,15 +69,19 @@ impl Kind {
 }
 
 /// One connection being served. Ends when the connection is closed.
-pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
-    shared: Arc<Shared<S>>,
+pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
+    shared: Arc<Shared>,
     connection: Connection,
-    socket: R::Socket,
-    peer: SocketAddr,
+    socket: I,
+    peer: Address,
     exchange: Exchange<S, K>,
-    timer: LazyTimer<R::Timer>,
+    timer: LazyTimer<T>,
     share: Share,
     membership: Membership,
+    /// The socket may hold back bytes that were written.
+    unflushed: bool,
+    /// The connection is closed, and the socket has to be flushed until `put_off`.
+    closing: bool,
     shut_down: bool,
     /// The last read would have filled a usual buffer: the next one gets more, if it may.
     filled: bool,
@@ -92,14 +97,14 @@ pub(crate) struct Drive<R: Runtime, S: Service<K>, K> {
 }
 
 // Nothing in it is pinned in place: what has to be is boxed.
-impl<R: Runtime, S: Service<K>, K> Unpin for Drive<R, S, K> {}
+impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Unpin for Drive<T, I, S, K> {}
 
-impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
-    pub(crate) fn new(shared: Arc<Shared<S>>, newcomer: Newcomer<R::Socket>) -> Self {
+impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
+    pub(crate) fn new(shared: Arc<Shared>, newcomer: Newcomer<I>, service: S) -> Self {
         let (socket, peer, number) = newcomer;
         let now = clock::tick(Instant::now());
         let mut connection = Connection::new(shared.config.clone(), now);
-        if R::Socket::IS_MEASURED {
+        if socket.is_measured() {
             connection.acknowledged(now, 0);
         }
         connection.set_wall_clock(now, clock::since_epoch());
@@ -110,8 +115,10 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             shared,
             socket,
             peer,
-            exchange: Exchange::new(),
+            exchange: Exchange::new(service),
             timer: LazyTimer::new(),
+            unflushed: false,
+            closing: false,
             shut_down: false,
             filled: false,
             drained: false,
@@ -159,7 +166,21 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
                 Poll::Pending => break,
             }
         }
+        self.unflushed |= moved;
+        if self.unflushed {
+            self.flush(cx, now);
+        }
         moved
+    }
+
+    /// Has the socket send what it holds back.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Tick) {
+        if let Poll::Ready(flushed) = self.socket.poll_flush(cx) {
+            self.unflushed = false;
+            if flushed.is_err() {
+                self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
+            }
+        }
     }
 
     /// Reads once; true if anything came.
@@ -240,7 +261,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
             }
             // A large read has brought content, all of which comes before anything else in it: what is
             // left behind a request may be held.
-            if exchange.on_event(cx, now, connection, event, shared, *peer) {
+            if exchange.on_event(cx, now, connection, event, shared, peer) {
                 break;
             }
         }
@@ -254,7 +275,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         let mut moved = false;
         while let Some((connection, event)) = events.next() {
             moved = true;
-            if exchange.on_event(cx, now, connection, event, shared, *peer) {
+            if exchange.on_event(cx, now, connection, event, shared, peer) {
                 break;
             }
         }
@@ -287,7 +308,12 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Goes round until there is nothing left to do now.
-    fn attend(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> Poll<()> {
+    fn attend(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Tick,
+        scratch: &mut Scratch,
+    ) -> Poll<CloseReason> {
         for _ in 0..ROUNDS {
             let goes_on = self.round(cx, now, scratch);
             if self.exchange.allowance.is_spent() {
@@ -297,15 +323,22 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
                 continue;
             }
             let status = self.connection.status();
-            if status.wants_shutdown() && !replace(&mut self.shut_down, true) {
-                if self.socket.shutdown_write().is_err() {
+            if status.wants_shutdown()
+                && !self.shut_down
+                && let Poll::Ready(done) = self.socket.poll_shutdown_write(cx)
+            {
+                self.shut_down = true;
+                if done.is_err() {
                     self.connection.abort(now, CloseReason::Peer(PeerClose::Reset));
                 }
                 continue;
             }
             if let Status::Closed(reason) = status {
+                if self.unflushed && self.waits_for_flush(cx, now) {
+                    return Poll::Pending;
+                }
                 self.closed(reason);
-                return Poll::Ready(());
+                return Poll::Ready(reason);
             }
             self.tell_handler();
             if self.looks(now, status) {
@@ -318,20 +351,31 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
         }
         // There is no end of it, but time goes on all the same.
         self.connection.tick(now);
-        R::yield_now(cx);
+        T::yield_now(cx);
         Poll::Pending
+    }
+
+    /// Whether to wait for bytes that the socket holds back, though the connection has come to its end in
+    /// good order. The peer has to take them as soon as the rest of an answer.
+    #[cold]
+    fn waits_for_flush(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
+        if !replace(&mut self.closing, true) {
+            // No deadline is left to be put off.
+            self.put_off = now.after(self.shared.config.linger_silence());
+        }
+        !self.connection.is_cut_off() && self.timer.wake_at(cx, now, self.put_off)
     }
 
     /// Others have their turn before this is done with what there is to do. The peer is not charged for
     /// what was not looked at; only what runs whatever it does goes on.
     #[cold]
-    fn end_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
+    fn end_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<CloseReason> {
         if let Some((at, Timer::Drain | Timer::ConnectionAge)) = self.connection.deadline()
             && at <= now
         {
             self.connection.tick(now);
         }
-        R::yield_now(cx);
+        T::yield_now(cx);
         Poll::Pending
     }
 
@@ -387,7 +431,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     /// it of what was taken, and a reader may have given up. Ready if there is more to do now.
     fn expire(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick, timer: Timer) -> Poll<()> {
         if self.connection.wants_read() && self.socket.has_arrived() {
-            R::yield_now(cx);
+            T::yield_now(cx);
             return Poll::Pending;
         }
         if self.connection.unacknowledged() > 0
@@ -421,7 +465,7 @@ impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
     }
 
     /// Does what there is to do, with what is the thread's.
-    fn take_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
+    fn take_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<CloseReason> {
         scratch::with(|scratch| {
             scratch.lend(&mut self.connection);
             let mut leaves = false;
@@ -470,10 +514,10 @@ fn is_unwatched(status: Status) -> bool {
     matches!(status, Status::Open { read: false, .. })
 }
 
-impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
-    type Output = ();
+impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K> {
+    type Output = CloseReason;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         // One look at the clock: a poll is short, and what a handler waits for is another poll.
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
@@ -486,13 +530,13 @@ impl<R: Runtime, S: Service<K>, K> Future for Drive<R, S, K> {
                 return polled;
             }
             if !this.recovers(now, &mut panics) {
-                return Poll::Ready(());
+                return Poll::Ready(CloseReason::Aborted);
             }
         }
     }
 }
 
-impl<R: Runtime, S: Service<K>, K> Drop for Drive<R, S, K> {
+impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drop for Drive<T, I, S, K> {
     fn drop(&mut self) {
         // If it was not closed: the task was dropped, or its handler panicked.
         self.connection.abort(Tick::ZERO, CloseReason::Aborted);

@@ -3,6 +3,7 @@
 //! In: events of the connection. Out: actions on it. The handler is polled on the connection's own
 //! task; it is boxed while it runs, and gone when its answer is complete.
 
+use crate::address::Address;
 use crate::allowance::{Allowance, HANDLER, PIECE};
 use crate::body::BodyError;
 use crate::guard::guarded;
@@ -24,14 +25,13 @@ use pin_project_lite::pin_project;
 use portcullis::{
     Begun, BodyLength, CloseReason, Connection, Event, Misuse, RequestHead, StreamId, Tick,
 };
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// The peer's address, among the request's extensions if the server was told to add it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddress(pub SocketAddr);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub Address);
 
 pin_project! {
     #[project = WorkProjection]
@@ -65,6 +65,7 @@ enum Activity<F, B> {
 
 /// The application's side of a connection.
 pub(crate) struct Exchange<S: Service<K>, K> {
+    service: S,
     stream: Option<StreamId>,
     activity: Option<Activity<S::Future, S::ResponseBody>>,
     upload: Option<Arc<Upload>>,
@@ -88,8 +89,9 @@ enum Outcome {
 }
 
 impl<S: Service<K>, K> Exchange<S, K> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(service: S) -> Self {
         Exchange {
+            service,
             stream: None,
             activity: None,
             upload: None,
@@ -141,8 +143,8 @@ impl<S: Service<K>, K> Exchange<S, K> {
         now: Tick,
         connection: &mut Connection,
         event: Event<'_>,
-        shared: &Shared<S>,
-        peer: SocketAddr,
+        shared: &Shared,
+        peer: &Address,
     ) -> bool {
         self.due = true;
         match event {
@@ -238,13 +240,13 @@ impl<S: Service<K>, K> Exchange<S, K> {
         connection: &mut Connection,
         stream: StreamId,
         head: &RequestHead<'_>,
-        shared: &Shared<S>,
-        peer: SocketAddr,
+        shared: &Shared,
+        peer: &Address,
     ) {
         // Known in case that it panics.
         self.stream = Some(stream);
         let mut left = None;
-        let Exchange { upload, presence, answering, .. } = self;
+        let Exchange { service, upload, presence, answering, .. } = self;
         let incoming = Incoming {
             link: Link { now, connection, stream },
             head,
@@ -256,7 +258,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
             answering,
         };
         // Each is made where it stays: moving a handler costs more than the branch.
-        let work = match shared.service.call(incoming) {
+        let work = match service.call(incoming) {
             Reply(Some(future)) => spare::boxed(|| Work::Handling { future }),
             Reply(None) => match left {
                 Some(content) => spare::boxed(|| Work::Finishing { content }),

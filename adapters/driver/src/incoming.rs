@@ -1,6 +1,7 @@
 //! A request as a service first sees it: its head lies where it was read, and nothing was made of it.
 
 use crate::PeerAddress;
+use crate::address::Address;
 use crate::body::Body;
 use crate::link::Link;
 use crate::presence::{Disconnected, Presence};
@@ -11,14 +12,13 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode};
 use portcullis::{Begun, Misuse, Refusal, RequestHead};
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A request that has just arrived: it is answered on the spot, or handled.
 pub struct Incoming<'r> {
     pub(crate) link: Link<'r>,
     pub(crate) head: &'r RequestHead<'r>,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: &'r Address,
     pub(crate) tell_peer: bool,
     /// Content of the answer for which there was no room.
     pub(crate) left: &'r mut Option<Bytes>,
@@ -42,7 +42,7 @@ impl Incoming<'_> {
     }
 
     /// The peer's address.
-    pub fn peer_address(&self) -> SocketAddr {
+    pub fn peer_address(&self) -> &Address {
         self.peer
     }
 
@@ -87,7 +87,7 @@ impl Incoming<'_> {
             return self.refuse(refusal);
         }
         if self.tell_peer {
-            request.extensions_mut().insert(PeerAddress(self.peer));
+            request.extensions_mut().insert(PeerAddress(self.peer.clone()));
         }
         let disconnected = self.disconnected();
         request.extensions_mut().insert(disconnected);

@@ -2,12 +2,15 @@
 //! and a socket into a future, requests and answers in the ecosystem's types, accepting, counting
 //! and shutting down.
 //!
-//! It is generic over a small [`Runtime`] trait. An adapter implements it for its runtime, and
-//! offers `serve(listener, config, service)`.
+//! A connection needs a [`Socket`] and a [`Timer`]; that is a [`ServeConnection`]. A [`Server`] accepts
+//! connections from a [`Listener`], and spawns each on a [`Runtime`]. An adapter implements these traits
+//! for its runtime, and offers `serve(listener, config, service)` and `serve_connection(io, config,
+//! service)`.
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `server` | accepts, spawns, drains: the future that an adapter returns |
+//! | `server` | accepts, spawns, drains: the future that `serve` returns |
+//! | `serve_connection` | one connection as a future, on any stream |
 //! | `accept` | gets over errors of the listener |
 //! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
 //! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
@@ -28,11 +31,17 @@
 //! | `control`, `stats` | orders to all connections, counters of all connections |
 //! | `room` | how much content a connection has room for, for content that asks |
 //! | `runtime` | what a runtime has to offer |
-//! | `tcp` | what adapters tell the system about their sockets |
+//! | `listener`, `socket` | what accepts connections, and a connected stream of bytes |
+//! | `address` | where a peer is |
+//! | `system` | what the system tells about the peer of a socket |
+//! | `tcp`, `unix` | options of TCP sockets, and accepting without waiting |
+//! | `futures_socket` | any stream with the traits of `futures_io` as a socket |
+//! | `memory` | a stream in memory, for clients in the same process |
 //! | `async_io` | listener, socket and timer of smol and async-std; behind the feature `async-io` |
 #![deny(missing_docs)]
 
 mod accept;
+mod address;
 mod admission;
 mod allowance;
 #[cfg(feature = "async-io")]
@@ -44,35 +53,51 @@ mod control;
 mod counted;
 mod drive;
 mod exchange;
+mod futures_socket;
 mod guard;
 mod incoming;
 mod link;
+mod listener;
 mod membership;
+pub mod memory;
 mod presence;
 mod room;
 mod runtime;
 mod scratch;
+mod serve_connection;
 mod server;
 mod service;
 mod shared;
+mod socket;
 mod spare;
 mod stats;
+mod system;
 pub mod tcp;
 mod timer;
+#[cfg(unix)]
+pub mod unix;
 mod upload;
 mod waiting;
 mod websocket;
 
 #[cfg(feature = "async-io")]
-pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer};
+pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer, StdListener, StdStream};
+pub use address::Address;
 pub use admission::Admission;
 pub use body::{Body, BodyError};
 pub use exchange::PeerAddress;
+pub use futures_socket::FuturesSocket;
 pub use incoming::{Incoming, Reply};
+pub use listener::Listener;
 pub use presence::{Disconnected, Draining};
 pub use room::content_room;
-pub use runtime::{Listener, Runtime, Socket, Timer};
+pub use runtime::{Runtime, Timer};
+pub use serve_connection::ServeConnection;
 pub use server::{Report, Server};
-pub use service::{BoxError, Function, FunctionAnswer, Native, Service, Tower, TowerAnswer};
+pub use service::{
+    BoxError, Function, FunctionAnswer, IntoAnswer, Native, Service, Tower, TowerAnswer,
+};
+pub use socket::Socket;
 pub use stats::{Snapshot, Stats, memory_bound};
+pub use system::System;
 pub use websocket::{CloseFrame, Closed, Message, Upgrade, WebSocket, refuse_upgrade};

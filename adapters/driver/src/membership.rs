@@ -26,7 +26,7 @@ const NONE: u32 = u32::MAX;
 
 impl Membership {
     /// Counts in who has the place of this number.
-    pub(crate) fn join<S>(shared: &Shared<S>, number: usize) -> Self {
+    pub(crate) fn join(shared: &Shared, number: usize) -> Self {
         shared.control.join();
         // There are never more.
         let number = u32::try_from(number).unwrap_or(NONE);
@@ -40,7 +40,7 @@ impl Membership {
     }
 
     /// The task is told by this waker from now on.
-    pub(crate) fn moved<S>(&mut self, shared: &Shared<S>, waker: &Waker) {
+    pub(crate) fn moved(&mut self, shared: &Shared, waker: &Waker) {
         if let Some(number) = self.number() {
             shared.admission.moved(number, waker);
         }
@@ -59,7 +59,7 @@ impl Membership {
     }
 
     /// Says how it stands now, if that may be news.
-    pub(crate) fn stand<S>(&mut self, shared: &Shared<S>, standing: Option<Standing>, now: Tick) {
+    pub(crate) fn stand(&mut self, shared: &Shared, standing: Option<Standing>, now: Tick) {
         if standing.is_none() && self.standing.is_none() {
             return;
         }
@@ -77,9 +77,9 @@ impl Membership {
 
     /// Whether it has to leave, if it was asked to and stands so that it may.
     #[cold]
-    pub(crate) fn has_to_leave<S>(
+    pub(crate) fn has_to_leave(
         &mut self,
-        shared: &Shared<S>,
+        shared: &Shared,
         standing: Option<Standing>,
         now: Tick,
     ) -> bool {
@@ -93,7 +93,7 @@ impl Membership {
     }
 
     /// Counts it out; only once.
-    pub(crate) fn leave<S>(&mut self, shared: &Shared<S>, cut: bool) {
+    pub(crate) fn leave(&mut self, shared: &Shared, cut: bool) {
         if let Some(number) = self.number() {
             self.number = NONE;
             shared.admission.leave(number);

@@ -4,7 +4,9 @@ use crate::accept::{Acceptor, Newcomer};
 use crate::admission::Admission;
 use crate::control::Order;
 use crate::drive::Drive;
-use crate::runtime::Runtime;
+use crate::guard::guarded;
+use crate::listener::Listener;
+use crate::runtime::{Runtime, Timer};
 use crate::service::Service;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -32,32 +34,27 @@ pub struct Report {
 /// A server: a future that accepts and serves connections until it is told to shut down, and then
 /// until all of them are drained. Dropping it closes them all.
 #[must_use = "a server does nothing until it is awaited"]
-pub struct Server<R: Runtime, S, K> {
+pub struct Server<R: Runtime, L: Listener, S, K> {
     runtime: R,
-    listener: Option<R::Listener>,
-    acceptor: Option<Acceptor<R::Listener, R::Timer>>,
-    settings: Option<Shared<S>>,
-    shared: Option<Arc<Shared<S>>>,
+    listener: Option<L>,
+    acceptor: Option<Acceptor<L, R::Timer>>,
+    service: S,
+    settings: Option<Shared>,
+    shared: Option<Arc<Shared>>,
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<R: Runtime, S: Service<K>, K> Server<R, S, K> {
+impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
     /// A server on `listener`. Adapters offer this as `serve`.
-    pub fn new(runtime: R, listener: R::Listener, config: Arc<Config>, service: S) -> Self {
-        let admission = Arc::new(Admission::new(config.max_connections()));
-        let settings = Shared {
-            config,
-            service,
-            stats: Arc::default(),
-            control: Default::default(),
-            admission,
-            tell_peer: false,
-        };
+    pub fn new(runtime: R, listener: L, config: Arc<Config>, service: S) -> Self {
+        let places = config.max_connections();
+        let settings = Shared::new(config, places);
         Server {
             runtime,
             listener: Some(listener),
             acceptor: None,
+            service,
             settings: Some(settings),
             shared: None,
             shutdown: None,
@@ -99,10 +96,10 @@ impl<R: Runtime, S: Service<K>, K> Server<R, S, K> {
     }
 }
 
-// The service is never pinned in place: it is called by reference.
-impl<R: Runtime, S, K> Unpin for Server<R, S, K> {}
+// The service is never pinned in place: it is only cloned.
+impl<R: Runtime, L: Listener, S, K> Unpin for Server<R, L, S, K> {}
 
-impl<R: Runtime, S: Service<K>, K: 'static> Future for Server<R, S, K> {
+impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L, S, K> {
     type Output = Report;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
@@ -112,40 +109,58 @@ impl<R: Runtime, S: Service<K>, K: 'static> Future for Server<R, S, K> {
             this.acceptor = this.listener.take().map(|it| Acceptor::new(it, admission));
             this.shared = Some(Arc::new(settings));
         }
-        let Some(shared) = &this.shared else { return Poll::Pending };
+        let Some(shared) = this.shared.clone() else { return Poll::Pending };
         if let Some(signal) = &mut this.shutdown
             && signal.as_mut().poll(cx).is_ready()
         {
             this.shutdown = None;
             // Who has come gets an answer.
             let last = this.acceptor.take().map(Acceptor::accept_last).unwrap_or_default();
-            last.into_iter().for_each(|newcomer| spawn(&this.runtime, shared, newcomer));
+            last.into_iter().for_each(|newcomer| this.spawn(&shared, newcomer));
             shared.control.give(Order::Drain, &shared.admission);
         }
-        let Some(acceptor) = &mut this.acceptor else {
-            let left = shared.control.all_left(cx);
-            return left
-                .map_or(Poll::Pending, |(finished, cut)| Poll::Ready(Report { finished, cut }));
-        };
         for _ in 0..BURST {
+            let Some(acceptor) = &mut this.acceptor else {
+                let left = shared.control.all_left(cx);
+                return left.map_or(Poll::Pending, |(finished, cut)| {
+                    Poll::Ready(Report { finished, cut })
+                });
+            };
             let Poll::Ready(newcomer) = acceptor.poll_accept(cx) else { return Poll::Pending };
-            spawn(&this.runtime, shared, newcomer);
+            this.spawn(&shared, newcomer);
         }
-        R::yield_now(cx);
+        R::Timer::yield_now(cx);
         Poll::Pending
     }
 }
 
-/// Serves a connection as a task of its own.
-fn spawn<R: Runtime, S: Service<K>, K: 'static>(
-    runtime: &R,
-    shared: &Arc<Shared<S>>,
-    newcomer: Newcomer<R::Socket>,
-) {
-    runtime.spawn(Drive::<R, S, K>::new(shared.clone(), newcomer));
+impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
+    /// Serves a connection as a task of its own, with its own clone of the service.
+    fn spawn(&self, shared: &Arc<Shared>, newcomer: Newcomer<L::Socket>) {
+        match guarded(|| self.service.clone()) {
+            Some(service) => {
+                let drive =
+                    Drive::<R::Timer, L::Socket, S, K>::new(shared.clone(), newcomer, service);
+                self.runtime.spawn(Detached(drive));
+            }
+            // The application's `clone` has panicked: only this connection ends by it.
+            None => shared.admission.leave(newcomer.2),
+        }
+    }
 }
 
-impl<R: Runtime, S, K> Drop for Server<R, S, K> {
+/// A connection on a task of its own: how it ended is in the counters and in the log.
+struct Detached<F>(F);
+
+impl<F: Future + Unpin> Future for Detached<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+impl<R: Runtime, L: Listener, S, K> Drop for Server<R, L, S, K> {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
             shared.control.give(Order::End, &shared.admission);
@@ -153,7 +168,7 @@ impl<R: Runtime, S, K> Drop for Server<R, S, K> {
     }
 }
 
-impl<R: Runtime, S, K> fmt::Debug for Server<R, S, K> {
+impl<R: Runtime, L: Listener, S, K> fmt::Debug for Server<R, L, S, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()
     }

@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Address and port to listen on; port 0 takes a free one. May be given more than once
     ///
     /// Of a name, such as localhost:8080, all addresses are listened on. A port alone, 8080, is open to
-    /// this machine only; :8080 is open to everybody.
+    /// this machine only; :8080 is open to everybody. unix:/run/app.sock is a Unix socket: its file is
+    /// removed at the end, and replaced at the start if no server listens on it any more.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Vec<Address>,
 

@@ -107,7 +107,7 @@ impl Service<Native> for Demo {
     type ResponseBody = AnswerBody<Content>;
     type Future = FunctionAnswer<Answer<Content>>;
 
-    fn call(&self, incoming: Incoming<'_>) -> Reply<Self::Future> {
+    fn call(&mut self, incoming: Incoming<'_>) -> Reply<Self::Future> {
         let route = Route::find(incoming.head().method(), incoming.head().path());
         match route {
             // The one answer here that should cost next to nothing.

@@ -13,7 +13,7 @@
 //! | `status` | what `GET /status` tells |
 //! | `files` | a directory's files: `path` (what a target names), `root` (the confined lookup), `conditional` and `range` (what the request's fields ask for), `reader` (content, piece by piece), `listing` |
 //!
-//! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `signals`,
+//! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `unix_socket`, `signals`,
 //! `open_files`, and `runtime`, whose children hold all that is special to one runtime.
 #![deny(missing_docs)]
 

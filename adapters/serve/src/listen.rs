@@ -1,23 +1,60 @@
 //! Listening: from an address as it was written to a socket.
 
+#[cfg(unix)]
+use crate::unix_socket::SocketFiles;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Connections that wait to be accepted; the system may allow fewer. A burst should find room.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Attempts to find a port that is free at all addresses of a name.
 const ATTEMPTS: usize = 16;
 
-/// Where to listen: one address, or all that a name or a mere port stands for.
+/// What the path of a Unix socket begins with.
+const UNIX: &str = "unix:";
+
+/// Where to listen: one address, all that a name or a mere port stands for, or a Unix socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
     text: String,
-    addresses: Vec<SocketAddr>,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Ip(Vec<SocketAddr>),
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+/// A socket that listens and does not block.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+impl Bound {
+    /// Where it listens, as the program tells it.
+    pub(crate) fn address(&self) -> io::Result<String> {
+        match self {
+            Bound::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
+            #[cfg(unix)]
+            Bound::Unix(listener) => {
+                Ok(portcullis_driver::Address::from(listener.local_addr()?).to_string())
+            }
+        }
+    }
 }
 
 impl FromStr for Address {
@@ -25,7 +62,10 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = "expected an address and a port, such as 127.0.0.1:8080, [::1]:0 or localhost:80, \
-            or a port: 8080 on this machine only, :8080 for everybody";
+            or a port: 8080 on this machine only, :8080 for everybody, or unix:/run/app.sock";
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return unix(text, path).map_err(|error| format!("{error}; {expected}"));
+        }
         let (host, port) = match text.rsplit_once(':') {
             Some(parts) => parts,
             None => ("localhost", text),
@@ -51,8 +91,21 @@ impl FromStr for Address {
         if addresses.is_empty() {
             return Err(format!("the name has no address; {expected}"));
         }
-        Ok(Address { text: text.to_owned(), addresses })
+        Ok(Address { text: text.to_owned(), place: Place::Ip(addresses) })
     }
+}
+
+#[cfg(unix)]
+fn unix(text: &str, path: &str) -> Result<Address, &'static str> {
+    if path.is_empty() {
+        return Err("the path of the Unix socket is missing");
+    }
+    Ok(Address { text: text.to_owned(), place: Place::Unix(path.into()) })
+}
+
+#[cfg(not(unix))]
+fn unix(_: &str, _: &str) -> Result<Address, &'static str> {
+    Err("there are no Unix sockets on this system")
 }
 
 impl fmt::Display for Address {
@@ -62,18 +115,38 @@ impl fmt::Display for Address {
 }
 
 /// Listens on all that an address stands for, on one port; the sockets do not block. Of several
-/// addresses those are left out that the machine lacks, such as all of IPv6.
-pub(crate) fn listen(address: &Address) -> Result<Vec<TcpListener>, String> {
+/// addresses those are left out that the machine lacks, such as all of IPv6. A Unix socket's file is
+/// added to `files`.
+pub(crate) fn listen(
+    address: &Address,
+    #[cfg(unix)] files: &SocketFiles,
+) -> Result<Vec<Bound>, String> {
+    match &address.place {
+        Place::Ip(addresses) => {
+            let listeners = listen_on_ip(address, addresses)?;
+            Ok(listeners.into_iter().map(Bound::Tcp).collect())
+        }
+        #[cfg(unix)]
+        Place::Unix(path) => {
+            let listener = files.listen(path);
+            let listener =
+                listener.map_err(|problem| format!("cannot listen on {address}: {problem}"))?;
+            Ok(vec![Bound::Unix(listener)])
+        }
+    }
+}
+
+fn listen_on_ip(address: &Address, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
     let mut attempts = 0..ATTEMPTS;
     loop {
-        match listen_on_all(&address.addresses) {
+        match listen_on_all(addresses) {
             // A free port of one address may be taken at another one.
             Err((at, error))
                 if at.port() == 0
                     && error.kind() == ErrorKind::AddrInUse
                     && attempts.next().is_some() => {}
             done => {
-                return done.map_err(|(at, error)| match address.addresses.as_slice() {
+                return done.map_err(|(at, error)| match addresses {
                     [_] => format!("cannot listen on {address}: {error}"),
                     _ => format!("cannot listen on {address}: {at}: {error}"),
                 });
@@ -132,7 +205,8 @@ mod tests {
     fn parsed(text: &str) -> Vec<String> {
         let address: Address = text.parse().expect(text);
         assert_eq!(address.to_string(), text);
-        address.addresses.iter().map(SocketAddr::to_string).collect()
+        let Place::Ip(addresses) = address.place else { panic!("{text} is no IP address") };
+        addresses.iter().map(SocketAddr::to_string).collect()
     }
 
     #[test]
@@ -148,6 +222,23 @@ mod tests {
         {
             let error = text.parse::<Address>().expect_err(text);
             assert!(error.contains("such as 127.0.0.1:8080"), "{text}: {error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_path_of_a_unix_socket_is_what_follows_the_colon() {
+        let address: Address = "unix:/run/a:1.sock".parse().expect("a path");
+        assert!(matches!(&address.place, Place::Unix(path) if path == "/run/a:1.sock"));
+        assert_eq!(address.to_string(), "unix:/run/a:1.sock");
+        let error = "unix:".parse::<Address>().expect_err("no path");
+        assert!(error.starts_with("the path of the Unix socket is missing; "), "{error}");
+    }
+
+    fn listen(address: &Address) -> Result<Vec<TcpListener>, String> {
+        match &address.place {
+            Place::Ip(addresses) => listen_on_ip(address, addresses),
+            other => panic!("{other:?} is no IP address"),
         }
     }
 

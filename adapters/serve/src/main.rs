@@ -9,6 +9,8 @@ mod listen;
 mod open_files;
 mod runtime;
 mod signals;
+#[cfg(unix)]
+mod unix_socket;
 
 use args::Args;
 use certificates::Certificates;
@@ -26,6 +28,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+#[cfg(unix)]
+use unix_socket::SocketFiles;
 
 fn main() -> ExitCode {
     allocator::give_memory_back();
@@ -47,9 +51,19 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
         config = Builder::from(config).tls(Arc::new(certificates.server_config()?)).build()?;
     }
     let scheme = if certificates.is_some() { "https" } else { "http" };
+    #[cfg(unix)]
+    let socket_files = SocketFiles::default();
+    #[cfg(unix)]
+    let _removed_at_end = socket_files.removed_at_end();
     // Caught before anyone is told that there is something to stop.
-    let stop = signals::catch(stats.clone(), config.drain_timeout(), certificates)
-        .map_err(|error| format!("cannot catch signals: {error}"))?;
+    let stop = signals::catch(
+        stats.clone(),
+        config.drain_timeout(),
+        certificates,
+        #[cfg(unix)]
+        socket_files.clone(),
+    )
+    .map_err(|error| format!("cannot catch signals: {error}"))?;
     open_files::allow_as_many_as_possible();
     let files = match &args.root {
         None => None,
@@ -59,10 +73,16 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
                 .map_err(|error| format!("cannot serve {}: {error}", root.display()))?,
         ),
     };
-    let listeners = args.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
-    let listeners: Vec<_> = listeners.into_iter().flatten().collect();
+    let mut listeners = Vec::new();
+    for address in &args.listen {
+        listeners.extend(listen(
+            address,
+            #[cfg(unix)]
+            &socket_files,
+        )?);
+    }
     for listener in &listeners {
-        let address = listener.local_addr()?;
+        let address = listener.address()?;
         tell(format_args!("listening on {scheme}://{address}"));
     }
 

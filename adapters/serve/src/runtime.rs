@@ -5,14 +5,15 @@ mod async_std;
 mod smol;
 mod tokio;
 
+use crate::listen::Bound;
 use crate::signals::Stop;
 use clap::ValueEnum;
 use portcullis::Config;
-use portcullis_driver::{Admission, Report, Service, Stats};
+use portcullis_driver::{self as driver, Admission, Listener, Report, Server, Service, Stats};
 use portcullis_serve::Sleep;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// A runtime to run on.
@@ -31,7 +32,7 @@ pub(crate) enum Runtime {
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Sockets that listen and do not block; a server for each.
-    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<Bound>,
     pub(crate) threads: usize,
     pub(crate) config: Arc<Config>,
     /// Counts for all servers together.
@@ -39,6 +40,23 @@ pub(crate) struct Plan {
     /// Places for the connections of all servers together.
     pub(crate) admission: Arc<Admission>,
     pub(crate) stop: Stop,
+}
+
+/// A server on a listener of either kind.
+type AnyServer = Pin<Box<dyn Future<Output = Report> + Send>>;
+
+impl Plan {
+    /// The server with what all servers of the plan share.
+    fn equip<R: driver::Runtime, L: Listener, S: Service<K>, K: 'static>(
+        &self,
+        server: Server<R, L, S, K>,
+    ) -> AnyServer {
+        let server = server
+            .stats(self.stats.clone())
+            .admission(self.admission.clone())
+            .shutdown_on(self.stop.clone().wait());
+        Box::pin(server)
+    }
 }
 
 /// How the drain of all servers went.

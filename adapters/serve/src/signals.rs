@@ -6,6 +6,8 @@
 
 use crate::certificates::Certificates;
 use crate::say;
+#[cfg(unix)]
+use crate::unix_socket::SocketFiles;
 use async_channel::{Receiver, Sender};
 use portcullis_driver::Stats;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -30,15 +32,20 @@ impl Stop {
 }
 
 /// Catches the signals from now on. `stats` tells what is open, `drain` how long a drain may take.
-/// SIGHUP ends nothing, whether there are `certificates` or not.
+/// SIGHUP ends nothing, whether there are `certificates` or not. An end at once removes `files`.
 pub(crate) fn catch(
     stats: Arc<Stats>,
     drain: Duration,
     certificates: Option<Arc<Certificates>>,
+    #[cfg(unix)] files: SocketFiles,
 ) -> io::Result<Stop> {
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (running, stop) = async_channel::bounded(1);
-    let wait = move || wait(signals, &running, &stats, drain, certificates.as_deref());
+    let end = move || {
+        #[cfg(unix)]
+        files.remove();
+    };
+    let wait = move || wait(signals, &running, &stats, drain, certificates.as_deref(), &end);
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(Stop(stop))
 }
@@ -49,6 +56,7 @@ fn wait(
     stats: &Stats,
     drain: Duration,
     certificates: Option<&Certificates>,
+    end: &dyn Fn(),
 ) {
     for signal in signals.forever() {
         let open = stats.snapshot().open;
@@ -63,6 +71,7 @@ fn wait(
             }
         } else {
             say(format_args!("{} again: ended at once, {open} cut", name(signal)));
+            end();
             // What a shell reports for a process that the signal ended.
             process::exit(128 + signal);
         }

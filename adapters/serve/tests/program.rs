@@ -412,3 +412,114 @@ fn curl_gets_what_it_asks_for() {
     let events = curl(&["--no-buffer", "--max-time", "2.5"], "/events");
     assert!(events.starts_with("data: 0\n\ndata: 1\n\n"), "{events}");
 }
+
+#[cfg(unix)]
+mod unix_sockets {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::path::{Path, PathBuf};
+
+    fn folder() -> (TempDir, PathBuf, String) {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("app.sock");
+        let listen = format!("unix:{}", path.display());
+        (folder, path, listen)
+    }
+
+    /// A request, and the whole answer.
+    fn get(path: &Path, target: &str) -> String {
+        let mut stream = UnixStream::connect(path).expect("it listens");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    #[test]
+    fn curl_gets_what_it_asks_for_through_a_unix_socket() {
+        if !needs("curl", "apt-get install curl") {
+            return;
+        }
+        for runtime in RUNTIMES {
+            let (_folder, path, listen) = folder();
+            let args = ["--listen", &listen, "--listen", "127.0.0.1:0", "--runtime", runtime];
+            let mut program = Program::start(&args, 2);
+            assert_eq!(program.addresses[0], listen);
+            let socket = path.to_str().expect("text");
+            let curl = |args: &[&str]| {
+                let output = Command::new("curl")
+                    .args(["--silent", "--show-error", "--max-time", "20"])
+                    .args(["--unix-socket", socket])
+                    .args(args)
+                    .output()
+                    .expect("curl runs");
+                String::from_utf8(output.stdout).expect("text")
+            };
+            assert_eq!(curl(&["http://localhost/hello"]), "Hello, world!");
+            assert_eq!(curl(&["--data", "abc", "http://localhost/echo"]), "abc");
+            assert!(super::get(&program.addresses[1], "/hello").ends_with("Hello, world!"));
+            program.signal(Signal::TERM);
+            let Finished { code, err, .. } = program.finish();
+            assert_eq!(code, Some(0), "{err}");
+            assert!(!path.exists(), "the file is removed");
+        }
+    }
+
+    #[test]
+    fn tls_is_spoken_on_a_unix_socket() {
+        if !needs("curl", "apt-get install curl") {
+            return;
+        }
+        let (_folder, path, listen) = folder();
+        let _program = Program::start_over_tls(&["--listen", &listen, "--tls-self-signed"]);
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20", "--insecure"])
+            .args(["--unix-socket", path.to_str().expect("text"), "https://localhost/hello"])
+            .output()
+            .expect("curl runs");
+        assert_eq!(String::from_utf8(output.stdout).expect("text"), "Hello, world!");
+    }
+
+    #[test]
+    fn the_socket_of_a_dead_server_is_replaced_and_that_of_a_live_one_is_not() {
+        let (_folder, path, listen) = folder();
+        let mut dead = Program::start(&["--listen", &listen], 1);
+        dead.signal(Signal::KILL);
+        assert_eq!(dead.finish().code, None);
+        assert!(path.exists(), "it had no time to remove it");
+        let mut program = Program::start(&["--listen", &listen], 1);
+        assert!(get(&path, "/hello").ends_with("Hello, world!"));
+        let err = failure(&["--listen", &listen]);
+        assert_eq!(
+            err,
+            format!("portcullis: cannot listen on {listen}: another server listens there\n")
+        );
+        assert!(get(&path, "/hello").ends_with("Hello, world!"));
+        program.signal(Signal::TERM);
+        assert_eq!(program.finish().code, Some(0));
+        fs::write(&path, "not a socket").expect("written");
+        let err = failure(&["--listen", &listen]);
+        assert!(err.contains("the file there is no socket"), "{err}");
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn the_socket_is_removed_by_a_failed_start_and_by_a_second_signal() {
+        let (_folder, path, listen) = folder();
+        let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let taken = taken.local_addr().expect("an address").to_string();
+        failure(&["--listen", &listen, "--listen", &taken]);
+        assert!(!path.exists());
+        let mut program = Program::start(&["--listen", &listen], 1);
+        let mut slow = UnixStream::connect(&path).expect("it listens");
+        slow.write_all(b"GET /slow/3600000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        // Until the handler has the request.
+        wait(|| get(&path, "/status").replace(" ", "").contains("\"application\":1"));
+        program.signal(Signal::TERM);
+        wait(|| UnixStream::connect(&path).is_err());
+        program.signal(Signal::TERM);
+        assert_eq!(program.finish().code, Some(143));
+        assert!(!path.exists());
+    }
+}

@@ -6,7 +6,10 @@ mod services;
 use http::{Request, Response};
 use http_body_util::Full;
 use portcullis_smol as adapter;
-use portcullis_smol::{AsyncListener, Body, Config, Server, Service, Smol, serve, serve_on};
+use portcullis_smol::{
+    AsyncListener, Body, Config, Listener, ServeConnection, Server, Service, Smol, Socket, Timer,
+    memory, serve, serve_connection, serve_on,
+};
 use smol::Executor;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
@@ -19,15 +22,53 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     smol::spawn(future).detach();
 }
 
-fn server<S: Service<K>, K>(
+fn server<S: Service<K>, K: 'static>(
     listener: StdListener,
     config: Arc<Config>,
     service: S,
-) -> Server<Smol, S, K> {
+) -> Server<Smol, AsyncListener<StdListener>, S, K> {
     serve(TcpListener::try_from(listener).expect("a listener"), config, service)
 }
 
-fn parts(listener: StdListener) -> (Smol, AsyncListener) {
+fn connection<S: Service<K>, K>(
+    io: memory::Stream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    serve_connection(io, config, service)
+}
+
+fn tcp_connection<S: Service<K>, K>(
+    stream: std::net::TcpStream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    serve_connection(TcpStream::try_from(stream).expect("a stream"), config, service)
+}
+
+#[cfg(unix)]
+fn unix_connection<S: Service<K>, K>(
+    stream: std::os::unix::net::UnixStream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    serve_connection(
+        smol::net::unix::UnixStream::try_from(stream).expect("a stream"),
+        config,
+        service,
+    )
+}
+
+#[cfg(unix)]
+fn unix_server<S: Service<K>, K: 'static>(
+    listener: std::os::unix::net::UnixListener,
+    config: Arc<Config>,
+    service: S,
+) -> Server<Smol, impl Listener, S, K> {
+    serve(smol::net::unix::UnixListener::try_from(listener).expect("a listener"), config, service)
+}
+
+fn parts(listener: StdListener) -> (Smol, AsyncListener<StdListener>) {
     let listener = TcpListener::try_from(listener).expect("a listener");
     (Smol, AsyncListener::new(listener.into(), &Config::default()))
 }

@@ -1,5 +1,9 @@
 //! portcullis on tokio.
 //!
+//! [`serve`] takes a listener, for TCP or a Unix socket, a configuration, and what answers requests: an
+//! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
+//! [one connection](#one-connection), on any stream of bytes.
+//!
 //! ```
 //! use http::{Request, Response};
 //! use http_body_util::Full;
@@ -20,38 +24,215 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # With axum
+//!
+//! ```
+//! use axum::Router;
+//! use axum::extract::Path;
+//! use axum::routing::get;
+//! use portcullis_tokio::serve;
+//! use std::sync::Arc;
+//!
+//! async fn greet(Path(name): Path<String>) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let router = Router::new().route("/greet/{name}", get(greet));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::default(), router);
+//! # let server = server.shutdown_on(async {});
+//! server.await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # With TLS
+//!
+//! TLS is a part of the configuration. With it a server speaks HTTPS only, on every listener and stream.
+//!
+//! ```no_run
+//! # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+//! # mod example {
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_tokio::Body;
+//! use portcullis_tokio::portcullis::rustls::ServerConfig;
+//! use portcullis_tokio::portcullis::rustls::pki_types::pem::PemObject;
+//! use portcullis_tokio::portcullis::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+//! use portcullis_tokio::{Config, serve};
+//! use std::error::Error;
+//! use std::sync::Arc;
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # pub async fn start() -> Result<(), Box<dyn Error>> {
+//! let chain = CertificateDer::pem_file_iter("chain.pem")?.collect::<Result<_, _>>()?;
+//! let key = PrivateKeyDer::from_pem_file("key.pem")?;
+//! let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+//! let config = Config::builder().tls(Arc::new(tls)).build()?;
+//! let listener = tokio::net::TcpListener::bind("0.0.0.0:443").await?;
+//! serve(listener, Arc::new(config), hello).await;
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! # With a websocket
+//!
+//! Any request can become a websocket, also that of a handler of axum.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use portcullis_tokio::{Body, Upgrade, refuse_upgrade, serve};
+//! use std::sync::Arc;
+//!
+//! /// Sends every message back.
+//! async fn echo(request: Request<Body>) -> Response<String> {
+//!     match Upgrade::new(&request) {
+//!         Err(bad) => refuse_upgrade(bad),
+//!         Ok(upgrade) => upgrade.accept(async |mut websocket| {
+//!             while let Some(Ok(message)) = websocket.receive().await {
+//!                 if websocket.send(message).await.is_err() {
+//!                     break;
+//!                 }
+//!             }
+//!         }),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::default(), echo);
+//! # let server = server.shutdown_on(async {});
+//! server.await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # With a shutdown
+//!
+//! When the signal is ready, nothing more is accepted; requests in progress are finished within
+//! `drain_timeout`.
+//!
+//! ```
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_tokio::Body;
+//! use portcullis_tokio::serve;
+//! use std::sync::Arc;
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let (stop, stopped) = async_channel::bounded::<()>(1);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::default(), hello);
+//! let server = tokio::spawn(server.shutdown_on(async move { _ = stopped.recv().await }));
+//! // Later, from a handler of signals for example:
+//! drop(stop);
+//! let report = server.await?;
+//! assert_eq!((report.finished, report.cut), (0, 0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # One connection
+//!
+//! For a stream that something else has accepted, or that is not a socket at all, such as one in
+//! [memory]. The future tells how the connection ended.
+//!
+//! ```
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use portcullis_tokio::Body;
+//! use portcullis_tokio::{memory, serve_connection};
+//! use std::sync::Arc;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
+//! #     Response::new(Full::new(b"Hello, world!"))
+//! # }
+//! #
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let (mut client, server) = memory::pair(1024);
+//! let connection = serve_connection(server, Arc::default(), hello);
+//! let asking = async move {
+//!     let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
+//!     client.write_all(request).await?;
+//!     let mut answer = String::new();
+//!     client.read_to_string(&mut answer).await?;
+//!     std::io::Result::Ok(answer)
+//! };
+//! let (reason, answer) = tokio::join!(connection, asking);
+//! assert!(answer?.ends_with("\r\n\r\nHello, world!"));
+//! assert_eq!(reason.label(), "completed");
+//! # Ok(())
+//! # }
+//! ```
 
 #![deny(missing_docs)]
 
 pub use portcullis::{self, Config};
 pub use portcullis_driver::*;
 
+use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
-/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service.
+/// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
+/// [`TcpListener`] or a [`UnixListener`](tokio::net::UnixListener).
 ///
 /// Connections run as tasks of the current runtime, of either flavour.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn serve<S: Service<K>, K>(
-    listener: TcpListener,
+pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
+    listener: L,
     config: Arc<Config>,
     service: S,
-) -> Server<Tokio, S, K> {
-    let listener = TokioListener::new(listener, &config);
-    Server::new(Tokio::current(), listener, config, service)
+) -> Server<Tokio, L::Listener, S, K> {
+    Server::new(Tokio::current(), listener.into_listener(&config), config, service)
+}
+
+/// Serves one connection on `io`, any stream of bytes: a future that is ready with how the connection
+/// ended. It accepts nothing and spawns nothing; it has to be polled within a tokio runtime that has its
+/// timer enabled.
+///
+/// What the system knows of the peer of a [`TcpStream`] or a [`UnixStream`](tokio::net::UnixStream) is
+/// used, and a TCP socket gets the [options](tcp::Options) that `config` asks for. A stream that is not
+/// `Unpin` can be passed as `Box::pin(io)`.
+pub fn serve_connection<I, S: Service<K>, K>(
+    io: I,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<TokioTimer, TokioSocket<I>, S, K>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let socket = TokioSocket(io);
+    socket.system().prepare(&config);
+    ServeConnection::new(socket, config, service)
 }
 
 /// The runtime.
@@ -68,59 +249,94 @@ impl Tokio {
     }
 }
 
-/// A listener.
+/// A listener that [`serve`] takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no listener that `serve` can accept connections from",
+    label = "this is no listener of the runtime",
+    note = "pass a `tokio::net::TcpListener` or a `tokio::net::UnixListener`; a listener of the standard library has to be made non-blocking, and converted with `from_std`",
+    note = "to accept connections yourself, pass each to `serve_connection`"
+)]
+pub trait IntoListener {
+    /// What accepts for the server.
+    type Listener: Listener;
+
+    /// What accepts for a server that is configured by `config`.
+    fn into_listener(self, config: &Config) -> Self::Listener;
+}
+
+impl IntoListener for TcpListener {
+    type Listener = TokioListener<TcpListener>;
+
+    fn into_listener(self, config: &Config) -> Self::Listener {
+        let options = tcp::Options::new(&self, config);
+        TokioListener { listener: self, options }
+    }
+}
+
+#[cfg(unix)]
+impl IntoListener for UnixListener {
+    type Listener = TokioListener<UnixListener>;
+
+    fn into_listener(self, _: &Config) -> Self::Listener {
+        TokioListener { listener: self, options: tcp::Options::none() }
+    }
+}
+
+/// A listener, for TCP or a Unix socket.
 #[derive(Debug)]
-pub struct TokioListener {
-    listener: TcpListener,
+pub struct TokioListener<L> {
+    listener: L,
     options: tcp::Options,
 }
 
-impl TokioListener {
-    /// Accepts from `listener`, whose sockets have the [options](tcp::Options) that `config` asks for.
-    pub fn new(listener: TcpListener, config: &Config) -> Self {
-        let options = tcp::Options::new(&listener, config);
-        TokioListener { listener, options }
-    }
-
-    fn socket(&mut self, stream: TcpStream) -> TokioSocket {
+impl TokioListener<TcpListener> {
+    fn socket(&mut self, stream: TcpStream) -> TokioSocket<TcpStream> {
         self.options.complete(&stream);
         tcp::send_at_once(&stream);
         TokioSocket(stream)
     }
 }
 
-/// A connected socket.
+/// A connected stream of bytes.
 #[derive(Debug)]
-pub struct TokioSocket(TcpStream);
+pub struct TokioSocket<I>(I);
+
+impl<I: 'static> TokioSocket<I> {
+    /// The system's socket, if it is known to be one: the comparison of types costs nothing.
+    fn system(&self) -> System<'_> {
+        let stream: &dyn Any = &self.0;
+        if let Some(stream) = stream.downcast_ref::<TcpStream>() {
+            return System::tcp(stream);
+        }
+        #[cfg(unix)]
+        if let Some(stream) = stream.downcast_ref::<UnixStream>() {
+            return System::unix(stream);
+        }
+        System::none()
+    }
+}
 
 /// A timer.
 #[derive(Debug)]
 pub struct TokioTimer(Pin<Box<Sleep>>);
 
 impl Runtime for Tokio {
-    type Listener = TokioListener;
-    type Socket = TokioSocket;
     type Timer = TokioTimer;
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         drop(self.0.spawn(future));
     }
-
-    fn yield_now(cx: &mut Context<'_>) {
-        // Behind a look at the sockets, which other tasks wait for: a wake-up alone would come first.
-        let _ = pin!(tokio::task::yield_now()).poll(cx);
-    }
 }
 
-impl Listener for TokioListener {
-    type Socket = TokioSocket;
+impl Listener for TokioListener<TcpListener> {
+    type Socket = TokioSocket<TcpStream>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioSocket, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
         let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
-        Poll::Ready(Ok((self.socket(stream), peer)))
+        Poll::Ready(Ok((self.socket(stream), peer.into())))
     }
 
-    fn accept_now(&mut self) -> io::Result<Option<(TokioSocket, SocketAddr)>> {
+    fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, Address)>> {
         // The system is asked: the runtime may not have heard yet.
         let Some((stream, peer)) = tcp::accept_now(&self.listener)? else { return Ok(None) };
         let stream = TcpStream::from_std(stream)?;
@@ -128,7 +344,24 @@ impl Listener for TokioListener {
     }
 }
 
-impl Socket for TokioSocket {
+#[cfg(unix)]
+impl Listener for TokioListener<UnixListener> {
+    type Socket = TokioSocket<UnixStream>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
+        let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
+        // Of tokio's address only the path can be had.
+        let peer = Address::Unix(peer.as_pathname().map(Arc::from));
+        Poll::Ready(Ok((TokioSocket(stream), peer)))
+    }
+
+    fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, Address)>> {
+        let Some((stream, peer)) = unix::accept_now(&self.listener)? else { return Ok(None) };
+        Ok(Some((TokioSocket(UnixStream::from_std(stream)?), peer)))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for TokioSocket<I> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
@@ -146,30 +379,39 @@ impl Socket for TokioSocket {
         }
     }
 
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        tcp::shutdown_write(&self.0)
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.system().shutdown_write() {
+            Some(done) => Poll::Ready(done),
+            None => Pin::new(&mut self.0).poll_shutdown(cx),
+        }
     }
 
     fn reset_on_close(&mut self) {
-        tcp::reset_on_close(&self.0);
+        self.system().reset_on_close();
     }
 
-    const IS_MEASURED: bool = tcp::IS_MEASURED;
+    fn is_measured(&self) -> bool {
+        self.system().is_measured()
+    }
 
     fn unacknowledged(&self) -> Option<u64> {
-        tcp::unacknowledged(&self.0)
+        self.system().unacknowledged()
     }
 
     fn has_arrived(&self) -> bool {
-        tcp::has_arrived(&self.0)
+        self.system().has_arrived()
     }
 
     fn take_error(&self) -> Option<io::Error> {
-        tcp::take_error(&self.0)
+        self.system().take_error()
     }
 
     fn has_fin(&self) -> bool {
-        tcp::has_fin(&self.0)
+        self.system().has_fin()
     }
 }
 
@@ -184,5 +426,10 @@ impl Timer for TokioTimer {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.as_mut().poll(cx)
+    }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        // Behind a look at the sockets, which other tasks wait for: a wake-up alone would come first.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 }

@@ -4,7 +4,10 @@
 mod services;
 
 use portcullis_tokio as adapter;
-use portcullis_tokio::{Config, Server, Service, Tokio, TokioListener, serve};
+use portcullis_tokio::{
+    Config, IntoListener, Listener, ServeConnection, Server, Service, Socket, Timer, Tokio,
+    TokioListener, memory, serve, serve_connection,
+};
 use std::future::Future;
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, LazyLock};
@@ -20,19 +23,58 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     drop(RUNTIME.spawn(future));
 }
 
-fn server<S: Service<K>, K>(
+fn server<S: Service<K>, K: 'static>(
     listener: StdListener,
     config: Arc<Config>,
     service: S,
-) -> Server<Tokio, S, K> {
+) -> Server<Tokio, TokioListener<TcpListener>, S, K> {
     let _entered = RUNTIME.enter();
     serve(TcpListener::from_std(listener).expect("a listener"), config, service)
 }
 
-fn parts(listener: StdListener) -> (Tokio, TokioListener) {
+fn connection<S: Service<K>, K>(
+    io: memory::Stream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    serve_connection(io, config, service)
+}
+
+fn tcp_connection<S: Service<K>, K>(
+    stream: std::net::TcpStream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    let _entered = RUNTIME.enter();
+    serve_connection(TcpStream::from_std(stream).expect("a stream"), config, service)
+}
+
+#[cfg(unix)]
+fn unix_connection<S: Service<K>, K>(
+    stream: std::os::unix::net::UnixStream,
+    config: Arc<Config>,
+    service: S,
+) -> ServeConnection<impl Timer, impl Socket, S, K> {
+    let _entered = RUNTIME.enter();
+    let stream = tokio::net::UnixStream::from_std(stream).expect("a stream");
+    serve_connection(stream, config, service)
+}
+
+#[cfg(unix)]
+fn unix_server<S: Service<K>, K: 'static>(
+    listener: std::os::unix::net::UnixListener,
+    config: Arc<Config>,
+    service: S,
+) -> Server<Tokio, impl Listener, S, K> {
+    let _entered = RUNTIME.enter();
+    let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
+    serve(listener, config, service)
+}
+
+fn parts(listener: StdListener) -> (Tokio, TokioListener<TcpListener>) {
     let _entered = RUNTIME.enter();
     let listener = TcpListener::from_std(listener).expect("a listener");
-    (Tokio::current(), TokioListener::new(listener, &Config::default()))
+    (Tokio::current(), listener.into_listener(&Config::default()))
 }
 
 #[test]

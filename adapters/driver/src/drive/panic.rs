@@ -1,11 +1,12 @@
 //! Getting over a panic of the application's: its request is answered for, and the connection ends.
 
 use super::Drive;
-use crate::runtime::Runtime;
+use crate::runtime::Timer;
 use crate::service::Service;
+use crate::socket::Socket;
 use portcullis::{CloseReason, Tick};
 
-impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
+impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// Whether there is a way to go on behind a panic, one of so many within a poll. What was read and
     /// not looked at is held, as behind any turn.
     #[cold]

@@ -2,11 +2,12 @@
 
 use super::Drive;
 use crate::admission::Standing;
-use crate::runtime::Runtime;
+use crate::runtime::Timer;
 use crate::service::Service;
+use crate::socket::Socket;
 use portcullis::{CloseReason, Phase, Status, Tick};
 
-impl<R: Runtime, S: Service<K>, K> Drive<R, S, K> {
+impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// What the connection would lose by leaving now; nothing is said of one that is busy.
     pub(super) fn standing(&self) -> Option<Standing> {
         if self.connection.is_idle() {

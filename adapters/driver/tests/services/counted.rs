@@ -4,13 +4,14 @@
 use super::{PATIENCE, connect, hello, listener, start_server};
 use crate::{adapter, parts};
 use adapter::{
-    Body, Config, Listener, Runtime, Server, Service, Socket, Timer, Upgrade, refuse_upgrade,
+    Address, Body, Config, Listener, Runtime, Server, Service, Socket, Timer, Upgrade,
+    refuse_upgrade,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -69,8 +70,6 @@ fn newest_alarm() -> Instant {
 struct Counted<T>(T);
 
 impl<R: Runtime> Runtime for Counted<R> {
-    type Listener = Counted<R::Listener>;
-    type Socket = Counted<R::Socket>;
     type Timer = Counted<R::Timer>;
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
@@ -80,23 +79,16 @@ impl<R: Runtime> Runtime for Counted<R> {
             future.as_mut().poll(cx)
         }));
     }
-
-    fn yield_now(cx: &mut Context<'_>) {
-        R::yield_now(cx);
-    }
 }
 
 impl<L: Listener> Listener for Counted<L> {
     type Socket = Counted<L::Socket>;
 
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Self::Socket, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
         self.0.poll_accept(cx).map_ok(|(socket, peer)| (Counted(socket), peer))
     }
 
-    fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, SocketAddr)>> {
+    fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, Address)>> {
         Ok(self.0.accept_now()?.map(|(socket, peer)| (Counted(socket), peer)))
     }
 }
@@ -116,8 +108,8 @@ impl<S: Socket> Socket for Counted<S> {
         self.0.poll_write(cx, slices)
     }
 
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.0.shutdown_write()
+    fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown_write(cx)
     }
 
     fn reset_on_close(&mut self) {
@@ -138,6 +130,10 @@ impl<T: Timer> Timer for Counted<T> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.poll(cx)
+    }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        T::yield_now(cx);
     }
 }
 

@@ -76,7 +76,7 @@ impl Service<Native> for OnTheSpot {
     type ResponseBody = Full<Bytes>;
     type Future = Ready<Result<Response<Full<Bytes>>, BoxError>>;
 
-    fn call(&self, incoming: Incoming<'_>) -> Reply<Self::Future> {
+    fn call(&mut self, incoming: Incoming<'_>) -> Reply<Self::Future> {
         static NAME: HeaderName = HeaderName::from_static("x-name");
         static VALUE: HeaderValue = HeaderValue::from_static("value");
         match incoming.head().path() {

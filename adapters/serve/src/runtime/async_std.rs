@@ -2,14 +2,18 @@
 //! that it stands on.
 
 use super::{Drained, Plan};
+use crate::listen::Bound;
 use async_global_executor::{GlobalExecutorConfig, init_with_config};
 use async_io::Timer;
 use async_std::net::TcpListener;
+#[cfg(unix)]
+use async_std::os::unix::net::UnixListener;
 use async_std::task;
 use futures_lite::future::block_on;
 use portcullis_async_std::{Service, serve as server};
 use std::future::Future;
 use std::io;
+use std::mem::take;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -19,7 +23,7 @@ pub(super) fn sleep(pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
 }
 
 /// Serves until the plan's stop, and everything is drained.
-pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::Result<Drained> {
+pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> io::Result<Drained> {
     // async-std starts the executor itself unless it runs already, with as many threads as a variable
     // says. Here the command line does, and the name is one that no variable can have.
     let config = GlobalExecutorConfig::default()
@@ -29,12 +33,17 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
         .with_thread_name_fn(|| "async-std".to_owned());
     init_with_config(config);
     let mut servers = Vec::new();
-    for listener in plan.listeners {
-        let server = server(TcpListener::from(listener), plan.config.clone(), service.clone())
-            .stats(plan.stats.clone())
-            .admission(plan.admission.clone())
-            .shutdown_on(plan.stop.clone().wait());
-        servers.push(task::spawn(server));
+    for listener in take(&mut plan.listeners) {
+        let (config, service) = (plan.config.clone(), service.clone());
+        servers.push(task::spawn(match listener {
+            Bound::Tcp(listener) => {
+                plan.equip(server(TcpListener::from(listener), config, service))
+            }
+            #[cfg(unix)]
+            Bound::Unix(listener) => {
+                plan.equip(server(UnixListener::from(listener), config, service))
+            }
+        }));
     }
     // This thread only waits: async-std's own `block_on` would have it watch sockets for the others.
     Ok(block_on(Drained::all(servers)))

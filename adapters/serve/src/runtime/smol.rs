@@ -1,13 +1,17 @@
 //! What is special to smol: one executor for all threads, its listeners and its timer.
 
 use super::{Drained, Plan};
+use crate::listen::Bound;
 use async_channel::Receiver;
 use portcullis_smol::{Service, serve_on as server};
 use smol::net::TcpListener;
+#[cfg(unix)]
+use smol::net::unix::UnixListener;
 use smol::{Executor, Timer, block_on};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
@@ -19,16 +23,20 @@ pub(super) fn sleep(pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
 }
 
 /// Serves until the plan's stop, and everything is drained.
-pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::Result<Drained> {
+pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> io::Result<Drained> {
     let executor = Arc::new(Executor::new());
     let mut servers = Vec::new();
-    for listener in plan.listeners {
-        let listener = TcpListener::try_from(listener)?;
-        let server = server(executor.clone(), listener, plan.config.clone(), service.clone())
-            .stats(plan.stats.clone())
-            .admission(plan.admission.clone())
-            .shutdown_on(plan.stop.clone().wait());
-        servers.push(executor.spawn(server));
+    for listener in take(&mut plan.listeners) {
+        let (on, config, service) = (executor.clone(), plan.config.clone(), service.clone());
+        servers.push(executor.spawn(match listener {
+            Bound::Tcp(listener) => {
+                plan.equip(server(on, TcpListener::try_from(listener)?, config, service))
+            }
+            #[cfg(unix)]
+            Bound::Unix(listener) => {
+                plan.equip(server(on, UnixListener::try_from(listener)?, config, service))
+            }
+        }));
     }
     // This thread is one of those that serve. Closed when it is done, or cannot start the others.
     let (running, done) = async_channel::bounded::<Infallible>(1);

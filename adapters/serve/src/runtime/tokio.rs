@@ -1,12 +1,16 @@
 //! What is special to tokio: its schedulers, its listeners and its timer.
 
 use super::{Drained, Plan};
+use crate::listen::Bound;
 use portcullis_tokio::{Service, serve as server};
 use std::future::Future;
 use std::io;
+use std::mem::take;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
@@ -16,7 +20,7 @@ pub(super) fn sleep(pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
 }
 
 /// Serves until the plan's stop, and everything is drained.
-pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::Result<Drained> {
+pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> io::Result<Drained> {
     let mut builder = match plan.threads {
         1 => Builder::new_current_thread(),
         threads => {
@@ -28,13 +32,17 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
     builder.enable_io().enable_time().build()?.block_on(async {
         // On tasks of their own: what accepts should run where the connections do.
         let mut servers = JoinSet::new();
-        for listener in plan.listeners {
-            let listener = TcpListener::from_std(listener)?;
-            let server = server(listener, plan.config.clone(), service.clone())
-                .stats(plan.stats.clone())
-                .admission(plan.admission.clone())
-                .shutdown_on(plan.stop.clone().wait());
-            servers.spawn(server);
+        for listener in take(&mut plan.listeners) {
+            let (config, service) = (plan.config.clone(), service.clone());
+            servers.spawn(match listener {
+                Bound::Tcp(listener) => {
+                    plan.equip(server(TcpListener::from_std(listener)?, config, service))
+                }
+                #[cfg(unix)]
+                Bound::Unix(listener) => {
+                    plan.equip(server(UnixListener::from_std(listener)?, config, service))
+                }
+            });
         }
         let mut drained = Drained::default();
         while let Some(report) = servers.join_next().await {

@@ -54,13 +54,23 @@ impl Program {
     }
 
     pub(crate) fn start_with(args: &[&str], addresses: usize, envs: &[(&str, &str)]) -> Program {
+        Program::start_as("http", args, addresses, envs)
+    }
+
+    /// Starts it with one address for TLS.
+    #[cfg(unix)]
+    pub(crate) fn start_over_tls(args: &[&str]) -> Program {
+        Program::start_as("https", args, 1, &[])
+    }
+
+    fn start_as(scheme: &str, args: &[&str], addresses: usize, envs: &[(&str, &str)]) -> Program {
         let mut child = spawn(args, envs);
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut read = || {
             let mut line = String::new();
             out.read_line(&mut line).expect("a line");
-            let address =
-                line.strip_prefix("listening on http://").and_then(|it| it.strip_suffix('\n'));
+            let address = line.strip_prefix("listening on ").and_then(|it| it.strip_suffix('\n'));
+            let address = address.and_then(|it| it.strip_prefix(scheme)?.strip_prefix("://"));
             address.unwrap_or_else(|| panic!("instead of an address: {line:?}")).to_owned()
         };
         let addresses = (0..addresses).map(|_| read()).collect();

@@ -1,0 +1,30 @@
+//! What accepts connections.
+
+use crate::address::Address;
+use crate::socket::Socket;
+use std::io;
+use std::task::{Context, Poll, Waker};
+
+/// Accepts connections.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot accept connections for a `Server`",
+    label = "this is no `Listener`",
+    note = "pass a listener of the runtime, for TCP or a Unix socket, to the adapter's `serve`; its `IntoListener` makes a `Listener` of it",
+    note = "to accept connections yourself, pass each to the adapter's `serve_connection`"
+)]
+pub trait Listener: Send + Unpin + 'static {
+    /// A connection.
+    type Socket: Socket;
+
+    /// The next connection and its peer; wakes the task when one has come.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>>;
+
+    /// The next connection among those that have come already; `None` if there is none. A server calls
+    /// this before it drops the listener, so that no client that has come is turned away.
+    fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, Address)>> {
+        match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(accepted) => accepted.map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+}

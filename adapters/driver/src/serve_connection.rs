@@ -1,0 +1,132 @@
+//! One connection as a future, on any stream of bytes.
+//!
+//! In: a socket, a configuration and a service. Out: how the connection ended. It accepts nothing and
+//! spawns nothing: a [`Server`](crate::Server) serves each of its connections in the same way, on tasks
+//! of their own.
+
+use crate::address::Address;
+use crate::control::Order;
+use crate::drive::Drive;
+use crate::runtime::Timer;
+use crate::service::Service;
+use crate::shared::Shared;
+use crate::socket::Socket;
+use crate::stats::Stats;
+use portcullis::{CloseReason, Config, ConnectionLimit};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// A future that serves one connection, and tells how it ended. Dropping it closes the connection.
+///
+/// Time counts from the first poll on. The socket is closed before the future is ready.
+#[must_use = "a connection is not served until it is awaited"]
+pub struct ServeConnection<T: Timer, I: Socket, S: Service<K>, K> {
+    stage: Stage<T, I, S, K>,
+    shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// What has become of the connection.
+enum Stage<T: Timer, I: Socket, S: Service<K>, K> {
+    /// It was not polled yet.
+    Begins {
+        shared: Shared,
+        socket: I,
+        peer: Address,
+        service: S,
+    },
+    Runs {
+        drive: Drive<T, I, S, K>,
+        shared: Arc<Shared>,
+    },
+    Over,
+}
+
+impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
+    /// Serves the connection on `socket`. Adapters offer this as `serve_connection`, for any stream of
+    /// bytes of their runtime.
+    pub fn new(socket: I, config: Arc<Config>, service: S) -> Self {
+        let shared = Shared::new(config, ConnectionLimit::Count(1));
+        let stage = Stage::Begins { shared, socket, peer: Address::Unknown, service };
+        ServeConnection { stage, shutdown: None }
+    }
+
+    /// Counts in `stats`, which may be shared with other connections and with servers.
+    pub fn stats(mut self, stats: Arc<Stats>) -> Self {
+        if let Stage::Begins { shared, .. } = &mut self.stage {
+            shared.stats = stats;
+        }
+        self
+    }
+
+    /// The peer's address, for services that look at the head, and for the log; without it the address is
+    /// [`Address::Unknown`].
+    pub fn peer_address(mut self, address: impl Into<Address>) -> Self {
+        if let Stage::Begins { peer, .. } = &mut self.stage {
+            *peer = address.into();
+        }
+        self
+    }
+
+    /// Adds the peer's address to the extensions of each request, as a
+    /// [`PeerAddress`](crate::PeerAddress).
+    pub fn tell_peer_address(mut self) -> Self {
+        if let Stage::Begins { shared, .. } = &mut self.stage {
+            shared.tell_peer = true;
+        }
+        self
+    }
+
+    /// Shuts down gracefully when `signal` is ready: a request in progress is finished within
+    /// `drain_timeout`, and then the connection is closed.
+    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.shutdown = Some(Box::pin(signal));
+        self
+    }
+}
+
+// Nothing in it is pinned in place: what has to be is boxed.
+impl<T: Timer, I: Socket, S: Service<K>, K> Unpin for ServeConnection<T, I, S, K> {}
+
+impl<T: Timer, I: Socket, S: Service<K>, K> Stage<T, I, S, K> {
+    /// Begins to serve.
+    fn begin(self) -> Self {
+        let Stage::Begins { shared, socket, peer, service } = self else { return self };
+        let shared = Arc::new(shared);
+        // It is alone there, and finds a place.
+        let number = shared.admission.try_enter().unwrap_or_default();
+        let drive = Drive::new(shared.clone(), (socket, peer, number), service);
+        Stage::Runs { drive, shared }
+    }
+}
+
+impl<T: Timer, I: Socket, S: Service<K>, K> Future for ServeConnection<T, I, S, K> {
+    type Output = CloseReason;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let this = &mut *self;
+        if let Stage::Begins { .. } = this.stage {
+            this.stage = std::mem::replace(&mut this.stage, Stage::Over).begin();
+        }
+        let Stage::Runs { drive, shared } = &mut this.stage else { return Poll::Pending };
+        if let Some(signal) = &mut this.shutdown
+            && signal.as_mut().poll(cx).is_ready()
+        {
+            this.shutdown = None;
+            shared.control.give(Order::Drain, &shared.admission);
+        }
+        let polled = Pin::new(drive).poll(cx);
+        if polled.is_ready() {
+            this.stage = Stage::Over;
+        }
+        polled
+    }
+}
+
+impl<T: Timer, I: Socket, S: Service<K>, K> fmt::Debug for ServeConnection<T, I, S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeConnection").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,15 @@
+//! The function takes axum's body, not portcullis's.
+
+use http::{Request, Response};
+use http_body_util::Full;
+use portcullis_tokio::serve;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+async fn hello(_: Request<String>) -> Response<Full<&'static [u8]>> {
+    Response::new(Full::new(b"hello"))
+}
+
+pub async fn start(listener: TcpListener) {
+    serve(listener, Arc::default(), hello).await;
+}
