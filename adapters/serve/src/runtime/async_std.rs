@@ -1,5 +1,5 @@
-//! What is special to async-std: its global executor, its listeners, and the timer of the `async-io`
-//! that it stands on.
+//! async-std: its global executor, its listeners, and the timer of `async-io`, which it is built
+//! on.
 
 use super::{Drained, Plan};
 use async_global_executor::{GlobalExecutorConfig, init_with_config};
@@ -18,10 +18,10 @@ pub(super) fn sleep(pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
     Box::pin(async move { _ = Timer::after(pause).await })
 }
 
-/// Serves until the plan's stop, and everything is drained.
+/// Serves until the plan's stop, then drains.
 pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::Result<Drained> {
-    // async-std starts the executor itself unless it runs already, with as many threads as a variable
-    // says. Here the command line does, and the name is one that no variable can have.
+    // async-std would start the executor itself, with as many threads as an environment variable
+    // says. Here the command line decides. No variable can have the name `=`.
     let config = GlobalExecutorConfig::default()
         .with_env_var("=")
         .with_min_threads(plan.threads)
@@ -36,6 +36,6 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
             .shutdown_on(plan.stop.clone().wait());
         servers.push(task::spawn(server));
     }
-    // This thread only waits: async-std's own `block_on` would have it watch sockets for the others.
+    // This thread only waits. async-std's own `block_on` would also run the reactor here.
     Ok(block_on(Drained::all(servers)))
 }

@@ -1,4 +1,4 @@
-//! What is special to smol: one executor for all threads, its listeners and its timer.
+//! smol: one executor for all threads, its listeners and its timer.
 
 use super::{Drained, Plan};
 use async_channel::Receiver;
@@ -18,7 +18,7 @@ pub(super) fn sleep(pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
     Box::pin(async move { _ = Timer::after(pause).await })
 }
 
-/// Serves until the plan's stop, and everything is drained.
+/// Serves until the plan's stop, then drains.
 pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::Result<Drained> {
     let executor = Arc::new(Executor::new());
     let mut servers = Vec::new();
@@ -30,7 +30,8 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
             .shutdown_on(plan.stop.clone().wait());
         servers.push(executor.spawn(server));
     }
-    // This thread is one of those that serve. Closed when it is done, or cannot start the others.
+    // This thread also serves. Dropping `running`, at the end or after an error, stops the other
+    // threads.
     let (running, done) = async_channel::bounded::<Infallible>(1);
     for number in 1..plan.threads {
         let (executor, done) = (executor.clone(), done.clone());
@@ -42,8 +43,8 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
     Ok(drained)
 }
 
-/// Runs tasks until it is done.
+/// Runs tasks until the channel closes.
 fn run(executor: &Executor<'_>, done: &Receiver<Infallible>) {
-    // Nothing is ever sent: the channel only closes.
+    // Nothing is sent on the channel: it only closes.
     let _closed = block_on(executor.run(done.recv()));
 }

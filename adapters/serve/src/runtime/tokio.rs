@@ -1,4 +1,4 @@
-//! What is special to tokio: its schedulers, its listeners and its timer.
+//! tokio: its schedulers, its listeners and its timer.
 
 use super::{Drained, Plan};
 use portcullis_tokio::{Service, serve as server};
@@ -15,7 +15,7 @@ pub(super) fn sleep(pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
     Box::pin(tokio::time::sleep(pause))
 }
 
-/// Serves until the plan's stop, and everything is drained.
+/// Serves until the plan's stop, then drains.
 pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::Result<Drained> {
     let mut builder = match plan.threads {
         1 => Builder::new_current_thread(),
@@ -26,7 +26,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(plan: Plan, service: &S) -> io::R
         }
     };
     builder.enable_io().enable_time().build()?.block_on(async {
-        // On tasks of their own: what accepts should run where the connections do.
+        // Servers run as tasks, so that accepting happens on the threads of the connections.
         let mut servers = JoinSet::new();
         for listener in plan.listeners {
             let listener = TcpListener::from_std(listener)?;
