@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# What a request and an idle connection cost, beside other servers: figures that, unlike requests a
-# second, do not depend on what else the machine is doing.
+# The cost of a request and of an idle connection, compared with other servers. Unlike requests per
+# second, these figures don't depend on what else the machine is doing.
 #
-#   tests/cost.sh [instructions] [messages] [memory]   prints tables; all if none is named
-#   tests/cost.sh profile SERVER [LOAD…]               where the instructions of a request for /hello go, or
-#                                                      those of another load: `messages --size 64`
+#   tests/cost.sh [instructions] [messages] [memory]   prints these tables, by default all
+#   tests/cost.sh profile SERVER [LOAD…]               where the instructions of a request for /hello go,
+#                                                      or of another load such as `messages --size 64`
 #
-# instructions: user-space instructions for one small keep-alive request through the whole server,
+# instructions: user-space instructions for one small keep-alive request in the whole server,
 #   counted by callgrind as the difference between a long and a short run over 8 connections.
-# messages: the same for one message of 64 bytes, and of 16 KiB, that a websocket sends back.
-# memory: resident bytes that each of 5,000 connections adds that are held open after one request, or that are
-#   websockets and have had one message sent back.
+# messages: the same for one websocket message of 64 bytes, and of 16 KiB, that is sent back.
+# memory: resident bytes that each of 5,000 idle connections adds after one request, and each of
+#   5,000 idle websockets after one message was sent back.
 #
-# SERVER is bare, hyper, axum, fastwebsockets, tungstenite or portcullis (one of the `reference` servers on one thread), program
-# (`portcullis` as it is started by default) or program-1 (the same with one thread). hyper-tls,
-# portcullis-tls and program-tls are the same over TLS 1.3; a handshake is not part of a request.
+# SERVER is bare, hyper, axum, fastwebsockets, tungstenite or portcullis (`reference` servers on one thread), program
+# (`portcullis` with its default threads) or program-1 (with one thread). hyper-tls,
+# portcullis-tls and program-tls are the same over TLS 1.3, without the cost of the handshake.
 #
-# Builds the servers, installs nothing, listens on and connects to loopback only, and ends what it
-# has started by its process id.
+# Builds the servers and installs nothing. Uses loopback only. Ends the servers that it started, by
+# their process ids.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly SHORT=1000 LONG=11000 CONNECTIONS=8 # requests, and the connections they share
-readonly IDLE=5000                           # connections held
-readonly START_LIMIT=30 STOP_LIMIT=15        # seconds that a server may take to come and to go
+readonly SHORT=1000 LONG=11000 CONNECTIONS=8 # requests of a short and a long run, and their connections
+readonly IDLE=5000                           # idle connections
+readonly START_LIMIT=30 STOP_LIMIT=15        # seconds for a server to start and to stop
 readonly SETTINGS=(--set keep_alive_timeout=60s --set requests_per_connection=1000000000)
 
 bin=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)
-server= # process id of the server that is running
+server= # process id of the running server
 trap 'stop_server; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
@@ -37,7 +37,7 @@ say() { printf '%s\n' "$*" >&2; }
 fail() { say "cost.sh: $*"; exit 1; }
 is_there() { command -v "$1" >/dev/null; }
 
-# command_of SERVER: sets `command` to what starts it.
+# command_of SERVER: sets `command` to the server's command line.
 command_of() {
     case $1 in
         hyper-tls | portcullis-tls) command=("$bin/reference" "${1%-tls}" --tls) ;;
@@ -45,35 +45,35 @@ command_of() {
         bare | hyper | axum | fastwebsockets | tungstenite | portcullis) command=("$bin/reference" "$1") ;;
         program) command=("$bin/portcullis" --listen 127.0.0.1:0 "${SETTINGS[@]}") ;;
         program-1) command=("$bin/portcullis" --listen 127.0.0.1:0 --threads 1 "${SETTINGS[@]}") ;;
-        *) fail "no server is called $1" ;;
+        *) fail "there is no server $1; see the head of this script" ;;
     esac
 }
 
-# start_server SERVER [WRAPPER…]: starts it under the wrapper; sets `server`, `address`, and `load` to
-# what loads it.
+# start_server SERVER [WRAPPER…]: starts it under the wrapper. Sets `server`, `address`, and `load`
+# (the load program for it).
 start_server() {
     local name=$1 log=$work/$1.log
     shift
     command_of "$name"
     load_for "$name"
-    : >"$log" # what the last one said is void before this one speaks
+    : >"$log" # drop the address of an earlier run
     "$@" "${command[@]}" >"$log" 2>"$log.err" &
     server=$!
     local end=$((SECONDS + START_LIMIT))
     until address=$(sed -n 's#^listening on https\{0,1\}://##p' "$log") && [[ $address ]]; do
-        kill -0 "$server" 2>/dev/null || fail "$name ended: $(tail -n 3 "$log.err")"
-        ((SECONDS < end)) || fail "$name does not say where it listens"
+        kill -0 "$server" 2>/dev/null || fail "$name ended before it listened: $(tail -n 3 "$log.err")"
+        ((SECONDS < end)) || fail "$name printed no address within $START_LIMIT s"
         sleep 0.05
     done
 }
 
-# load_for SERVER: sets `load` to the program with the transport that the server speaks.
+# load_for SERVER: sets `load` to the load program with the server's transport.
 load_for() {
     load=("$bin/load")
     if [[ $1 == *-tls ]]; then load+=(--tls); fi
 }
 
-# Ends the server and waits for it, first politely.
+# Stops the server and waits: first with SIGTERM, then with SIGKILL.
 stop_server() {
     [[ $server ]] || return 0
     local pid=$server end=$((SECONDS + STOP_LIMIT))
@@ -81,7 +81,7 @@ stop_server() {
     kill -TERM "$pid" 2>/dev/null || true
     while kill -0 "$pid" 2>/dev/null; do
         if ((SECONDS >= end)); then
-            say "cost.sh: process $pid does not end; killed"
+            say "cost.sh: process $pid did not stop within $STOP_LIMIT s and is killed"
             kill -KILL "$pid" 2>/dev/null || true
             break
         fi
@@ -90,8 +90,8 @@ stop_server() {
     wait "$pid" 2>/dev/null || true
 }
 
-# count SERVER NUMBER requests|messages [LOAD OPTION…]: sets `total` to the instructions of the whole run, and
-# leaves callgrind's output in $work/callgrind.out.
+# count SERVER NUMBER requests|messages [LOAD OPTION…]: sets `total` to the instructions of the
+# whole run. Leaves callgrind's output in $work/callgrind.out.
 count() {
     local name=$1 number=$2 what=$3 out=$work/callgrind.out
     shift 3
@@ -100,7 +100,7 @@ count() {
     "${load[@]}" "$what" "$address" --count "$number" --connections "$CONNECTIONS" "$@" >"$work/load.log"
     stop_server
     total=$(sed -n 's/^totals: //p' "$out")
-    [[ $total ]] || fail "callgrind left no total for $name"
+    [[ $total ]] || fail "callgrind wrote no total for $name"
 }
 
 # per_one SERVER requests|messages [LOAD OPTION…]: sets `each`.
@@ -143,7 +143,7 @@ messages() {
 
 memory() {
     ulimit -n "$(ulimit -Hn)"
-    (($(ulimit -n) >= IDLE + 100)) || fail "$IDLE connections need more open files than $(ulimit -n)"
+    (($(ulimit -n) >= IDLE + 100)) || fail "$IDLE connections need more than $(ulimit -n) open files; raise the hard limit"
     echo
     echo "resident bytes for each of $IDLE idle connections"
     printf '%-18s %12s %12s\n' server "in turn" "at once"
@@ -151,18 +151,18 @@ memory() {
     for name in "${servers[@]}"; do hold_server "$name"; done
     for name in "${websockets[@]}"; do hold_server "$name" --websocket; done
     if ! is_there nginx; then
-        say "nginx is missing, and not compared (Debian: apt-get install nginx-light)"
+        say "nginx is missing and is left out (Debian: apt-get install nginx-light)"
         return
     fi
     hold_nginx nginx
     if certify; then
         hold_nginx nginx-tls
     else
-        say "openssl is missing, and nginx is not compared over TLS (Debian: apt-get install openssl)"
+        say "openssl is missing, so nginx over TLS is left out (Debian: apt-get install openssl)"
     fi
 }
 
-# hold_server SERVER [--websocket]: its row.
+# hold_server SERVER [--websocket]: prints the server's row.
 hold_server() {
     local name=$1
     shift
@@ -174,7 +174,7 @@ hold_server() {
     echo
 }
 
-# hold_nginx NAME: its row.
+# hold_nginx NAME: prints nginx's row.
 hold_nginx() {
     printf '%-18s' "$1"
     start_nginx "$1"
@@ -184,22 +184,22 @@ hold_nginx() {
     echo
 }
 
-# hold [LOAD OPTION…]: prints what each idle connection adds to the server, and ends the server.
+# hold [LOAD OPTION…]: prints the memory that each idle connection adds to the server, and stops it.
 hold() {
-    local each # apart from its value, so that a failure is not overlooked
+    local each # on its own line: `local` would hide a failure of the command
     each=$("${load[@]}" idle "$address" --pid "$server" --connections "$IDLE" "$@")
     printf ' %12s' "$each"
     stop_server
 }
 
-# A certificate for nginx, of the kind that the other servers make for themselves.
+# Makes a certificate for nginx, of the same kind as the other servers' own.
 certify() {
     is_there openssl && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
         -subj /CN=localhost -keyout "$work/key.pem" -out "$work/certificate.pem" 2>"$work/openssl.log"
 }
 
-# start_nginx NAME: one nginx process without files of the machine's own configuration. It cannot say which port it
-# took, so it is given one, and another if that is taken.
+# start_nginx NAME: starts one nginx process without the machine's configuration. nginx cannot
+# report a port that it picked, so it is given one. If that port is taken, another is tried.
 start_nginx() {
     local attempt port tls=
     load_for "$1"
@@ -237,17 +237,17 @@ CONF
         address=127.0.0.1:$port
         local end=$((SECONDS + START_LIMIT))
         while kill -0 "$server" 2>/dev/null && ((SECONDS < end)); do
-            # A first connection would count: the pid file tells that it listens.
+            # Connecting would add to its memory; the pid file appears once it listens.
             [[ -s $work/nginx.pid ]] && return
             sleep 0.05
         done
-        say "cost.sh: nginx did not start on port $port (attempt $attempt)"
+        say "cost.sh: nginx did not start on port $port (attempt $attempt of 5)"
         stop_server
     done
-    fail "nginx does not start: $(tail -n 3 "$work/nginx.log")"
+    fail "nginx did not start on any of five ports: $(tail -n 3 "$work/nginx.log")"
 }
 
-# profile SERVER [LOAD…]: per request, what each function costs by itself, and what its calls cost.
+# profile SERVER [LOAD…]: prints, per request, the instructions of each function and of each call.
 profile() {
     is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
     local name=$1
@@ -257,11 +257,11 @@ profile() {
     callgrind_annotate --auto=no --threshold=100 --tree=calling "$work/callgrind.out" | plain >"$work/tree"
     echo "$name: $((total / LONG)) instructions for each of $LONG $1, startup included"
     echo
-    echo "instructions in a function, what is inlined into it included"
+    echo "instructions of each function, with the functions inlined into it"
     awk -F '\t' '$2 == "*" { self[$4] += $1 } END { for (name in self) print self[name] "\t" name }' "$work/tree" \
         | sort -rn | awk -F '\t' -v requests="$LONG" 'NR <= 40 { printf "%7d  %s\n", $1 / requests, $2 }'
     echo
-    echo "instructions in a call and all that it calls, and how many calls"
+    echo "instructions of each call with everything below it, and the number of calls"
     awk -F '\t' '
         $2 == "*" { caller = $4 }
         $2 == ">" && caller != $4 { edge = caller "\t" $4; sum[edge] += $1; calls[edge] += $3 }
@@ -270,13 +270,14 @@ profile() {
         $2 >= requests / 10 && ++shown <= 60 {
             printf "%7d %6.2fx  %-60s > %s\n", $1 / requests, $2 / requests, tail($3, 60), tail($4, 70)
         }
-        # The end of a name tells more than its beginning.
+        # The end of a name identifies it best.
         function tail(name, width) { return length(name) > width ? substr(name, length(name) - width + 1) : name }
     '
 }
 
-# Turns callgrind_annotate's lines into tab-separated ones: instructions, * for a function or > for a
-# call out of it, how many calls, and the function without its source and object file.
+# Turns the lines of callgrind_annotate into tab-separated ones. The columns are: instructions; `*`
+# for a function or `>` for a call from it; number of calls; the function without source and object
+# file.
 plain() {
     awk '
         $1 ~ /^[0-9,]+$/ && match($0, / [*>]  +/) {
@@ -306,10 +307,10 @@ if cargo build --quiet --release -p portcullis-serve --bin portcullis; then
     if "$bin/portcullis" --help | grep -e --tls-self-signed >/dev/null; then
         servers+=(program-tls)
     else
-        say "the program has no TLS, and is not measured over it"
+        say "the program has no TLS, so program-tls is left out"
     fi
 else
-    say "the program does not build, and is not measured"
+    say "the program does not build and is left out; see the errors above"
 fi
 
 case ${1-} in
@@ -322,7 +323,7 @@ case ${1-} in
     *) for what in "$@"; do
         case $what in
             instructions | messages | memory) "$what" ;;
-            *) fail "what is '$what'? See the head of this script" ;;
+            *) fail "there is no table '$what'; see the head of this script" ;;
         esac
     done ;;
 esac

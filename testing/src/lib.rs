@@ -1,9 +1,9 @@
-//! What the tests of all crates share.
+//! Shared by the tests of all crates.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`needs`] | a tool that a test needs: the test is skipped, visibly, on a machine without it |
-//! | [`watched`] | a watchdog: a test that hangs ends the process, and is named |
+//! | [`needs`] | skips a test, visibly, on a machine without a tool that it needs |
+//! | [`watched`] | a watchdog that ends the process if a test hangs, and names the test |
 
 mod needs;
 mod watchdog;
@@ -17,9 +17,10 @@ fn test_name() -> String {
     std::thread::current().name().unwrap_or("a test").to_owned()
 }
 
-/// Says something where it is seen also if the test passes: libtest keeps back only what the macros print.
+/// Prints a line that is visible even if the test passes: libtest only captures what the macros
+/// print.
 fn say(line: &str) {
     use std::io::Write;
-    // One write, so that the lines of two tests do not mix. Nobody may be there to read it.
+    // One write, so that lines of two tests don't mix. A closed standard error is no failure.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

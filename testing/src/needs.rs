@@ -4,10 +4,10 @@ use crate::{say, test_name};
 use std::env;
 use std::path::Path;
 
-/// If this variable is `all`, every test has to run: a tool that is missing is a failure.
+/// If this variable is `all`, a missing tool fails the test instead of skipping it.
 const VARIABLE: &str = "PORTCULLIS_TESTS";
 
-/// Whether `program` can be started. If not, says that this test is skipped, and the line that
+/// Whether `program` can be started. If not, reports the test as skipped, with the command that
 /// installs the program.
 ///
 /// ```
@@ -19,7 +19,7 @@ const VARIABLE: &str = "PORTCULLIS_TESTS";
 /// # Panics
 ///
 /// If the program is missing and the variable `PORTCULLIS_TESTS` is `all`, as in `.ci/run`.
-#[must_use = "the test has to return if the program is missing"]
+#[must_use = "the test must return if the program is missing"]
 #[track_caller]
 pub fn needs(program: &str, install: &str) -> bool {
     let there = is_there(program);
@@ -29,7 +29,7 @@ pub fn needs(program: &str, install: &str) -> bool {
     there
 }
 
-/// Says that this test is skipped, and why. The caller returns.
+/// Reports the test as skipped, with the reason. The caller then returns.
 ///
 /// # Panics
 ///
@@ -37,7 +37,7 @@ pub fn needs(program: &str, install: &str) -> bool {
 #[track_caller]
 pub fn skip(reason: &str) {
     let all = env::var_os(VARIABLE).is_some_and(|value| value == "all");
-    assert!(!all, "{VARIABLE}=all, but {reason}");
+    assert!(!all, "{VARIABLE}=all does not allow to skip this test: {reason}");
     say(&format!("SKIPPED {}: {reason}", test_name()));
 }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::is_there;
 
     #[test]
-    fn what_is_on_the_path_is_there_and_nothing_else() {
+    fn programs_are_found_on_the_path() {
         assert!(is_there("cargo"));
         assert!(!is_there("no-program-of-this-name"));
     }

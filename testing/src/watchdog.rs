@@ -1,7 +1,7 @@
 //! A watchdog: it ends the process if a test hangs, and names the test.
 //!
-//! It is no measure of speed. Its limit is far beyond what any test takes on a machine that has much
-//! else to do; without it a test that hangs would say nothing until somebody stops it.
+//! It is not a measure of speed: the limit is far beyond the time of any test on a busy machine.
+//! Without it a hanging test would be silent until somebody stops it.
 
 use crate::{say, test_name};
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test may take before it counts as one that hangs.
+/// A test that takes longer counts as hanging.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// Those that are watched: by number, when their time is up and their name.
+/// The watched tests: number, deadline and name.
 static TESTS: Mutex<Tests> = Mutex::new(Tests { next: 0, running: BTreeMap::new() });
 static CHANGED: Condvar = Condvar::new();
 static DOG: Once = Once::new();
@@ -29,7 +29,7 @@ fn tests() -> MutexGuard<'static, Tests> {
 
 /// A test that is watched until this is dropped.
 #[derive(Debug)]
-#[must_use = "it is watched only as long as this lives"]
+#[must_use = "dropping this ends the watch"]
 pub struct Watched(u64);
 
 /// Watches the test that runs on this thread.
@@ -53,10 +53,13 @@ fn watch() {
     let mut tests = tests();
     loop {
         let now = Instant::now();
-        // All have the same limit: the first is the next whose time is up.
+        // All tests have the same limit, so the first one also has the first deadline.
         let wait = match tests.running.values().next() {
             Some((end, name)) if *end <= now => {
-                say(&format!("HANGS {name}: not done after {} s", LIMIT.as_secs()));
+                say(&format!(
+                    "HANGS {name}: still running after {} s, so the process ends",
+                    LIMIT.as_secs()
+                ));
                 abort();
             }
             Some((end, _)) => *end - now,
@@ -74,7 +77,7 @@ mod tests {
     fn a_test_is_watched_until_it_ends() {
         let watched = watched();
         let name = "watchdog::tests::a_test_is_watched_until_it_ends";
-        // With one thread for all tests the name is the main thread's.
+        // With `--test-threads=1` the name is the main thread's.
         let is_this = |name: &str| name.ends_with("until_it_ends") || name == "main";
         assert!(tests().running.values().any(|(_, running)| is_this(running)), "{name}");
         drop(watched);

@@ -1,22 +1,21 @@
-//! Which processor core a process runs on, and how much processor time a process has used.
+//! Pins processes to processor cores, and reads their processor time.
 //!
-//! Known on Linux only; elsewhere nothing is pinned and the times are unknown, which the callers
-//! say in what they print.
+//! Works on Linux only. Elsewhere nothing is pinned and times are unknown; the callers print that.
 
 use std::io;
 use std::time::Duration;
 
-/// The cores that this process may run on, lowest first; empty where that is unknown.
+/// The cores that this process may run on, lowest first. Empty if unknown.
 pub fn allowed() -> Vec<usize> {
     platform::allowed()
 }
 
-/// Keeps this thread, and those it starts from now on, on one core.
+/// Keeps this thread, and the threads it starts later, on one core.
 pub fn pin(core: usize) -> io::Result<()> {
     platform::pin(core)
 }
 
-/// The processor time that a process has used so far, in all its threads.
+/// The processor time that all threads of a process have used so far.
 pub fn time_used(pid: u32) -> Option<Duration> {
     platform::time_used(pid)
 }
@@ -30,7 +29,7 @@ mod platform {
     use nix::time::{clock_getcpuclockid, clock_gettime};
     use nix::unistd::Pid;
 
-    /// What the system calls take for the thread that calls them.
+    /// The process id that means the calling thread to these system calls.
     const THIS_THREAD: Pid = Pid::from_raw(0);
 
     pub(super) fn allowed() -> Vec<usize> {

@@ -1,17 +1,17 @@
-//! A load generator: many requests of one kind to one server, and how long the answers took.
+//! A load generator: sends many requests of one kind to one server and measures the latencies.
 //!
 //! [`run`] drives a number of keep-alive connections from one thread. Each connection sends a burst
-//! of requests in one write (a burst of one is plain keep-alive, of sixteen is pipelining), waits
-//! for all its answers, and sends the next. When an answer says `Connection: close`, or the
-//! request did, the next burst goes over a new connection.
+//! of requests in one write, waits for all answers, then sends the next burst. A burst of one is
+//! plain keep-alive; a burst of sixteen is pipelining. After `Connection: close` in an answer or a
+//! request, the next burst goes over a new connection.
 //!
-//! With [`Plan::tls`] all of this goes over TLS. With [`Request::message`] a connection is a websocket,
-//! a request a message, and its answer the same message coming back.
+//! With [`Plan::tls`] everything goes over TLS. With [`Request::message`] a connection is a
+//! websocket, a request a message, and its answer the echo.
 //!
-//! Everything is bounded: the number of requests or the time, the bytes held, and the time without
-//! any progress. An answer that is not what was asked for (another status than 200, another length
-//! than expected, no `Content-Length`, bytes nobody asked for, a connection cut short) ends the
-//! run with an error: figures of a server that answers wrongly mean nothing.
+//! Everything is bounded: the requests or the time, the bytes held, and the time without progress.
+//! A wrong answer ends the run with an error, since the figures of a wrong server mean nothing.
+//! Wrong means: a status other than 200, an unexpected length, no `Content-Length`, unexpected
+//! bytes, or a connection cut short.
 //!
 //! ```no_run
 //! use portcullis_tests::load::{self, Limit, Plan, Request};
@@ -50,25 +50,25 @@ pub use transport::Transport;
 
 use client::Client;
 
-/// No progress for so long ends a run.
+/// A run without progress for this long fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Nanoseconds in a hundred seconds; what takes longer counts as that.
+/// 100 s in nanoseconds. Longer latencies count as this.
 const MAX_LATENCY: u64 = 100_000_000_000;
 
-/// One read's worth, shared by all connections.
+/// The size of a read. All connections share the buffer.
 const READ_BUFFER: usize = 256 << 10;
 
-/// When a run is over.
+/// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// After this many answers.
     Requests(u64),
-    /// After this time; requests that are under way then do not count.
+    /// After this time. Requests still in progress don't count.
     Time(Duration),
 }
 
-/// What to send, where, how, and for how long.
+/// Requests, their target, and the limits of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     address: SocketAddr,
@@ -98,13 +98,13 @@ impl Plan {
         self
     }
 
-    /// How many connections are used at once: at least one.
+    /// The number of connections at once: at least one.
     pub fn connections(mut self, count: usize) -> Self {
         self.connections = count.max(1);
         self
     }
 
-    /// How many requests are sent in one write before their answers are awaited: at least one.
+    /// The number of requests sent in one write before their answers are awaited: at least one.
     /// Requests with a body go one by one.
     pub fn burst(mut self, count: usize) -> Self {
         self.burst = count.max(1);
@@ -118,20 +118,21 @@ impl Plan {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Answers received whole.
+    /// Complete answers.
     pub requests: u64,
-    /// Bytes of bodies received, those of unfinished answers included.
+    /// Bytes of bodies received, with those of incomplete answers.
     pub received: u64,
-    /// Bytes of bodies sent, those of unfinished requests included.
+    /// Bytes of bodies sent, with those of incomplete requests.
     pub sent: u64,
     /// Connections opened.
     pub connections: u64,
     /// From the first connection attempt to the last answer.
     pub elapsed: Duration,
-    /// Nanoseconds from the start of a burst, or of the connection it needed, to each answer's end.
+    /// Nanoseconds from the start of a burst, or of the connection opened for it, to each answer's
+    /// end.
     pub latencies: Histogram<u64>,
 }
 
@@ -157,11 +158,11 @@ impl Outcome {
 pub enum LoadError {
     /// A socket, the poller or TLS failed.
     Io(io::Error),
-    /// The server answered, but not as it was asked to.
+    /// The server sent a wrong answer.
     Answer(BadAnswer),
-    /// The server closed a connection on which it owed this many answers.
+    /// The server closed a connection with this many answers missing.
     Cut(usize),
-    /// Nothing happened for ten seconds.
+    /// No progress for ten seconds.
     Stalled,
 }
 
@@ -170,8 +171,10 @@ impl fmt::Display for LoadError {
         match self {
             Self::Io(error) => write!(f, "{error}"),
             Self::Answer(bad) => write!(f, "{bad}"),
-            Self::Cut(owed) => write!(f, "connection closed with {owed} answers owed"),
-            Self::Stalled => write!(f, "nothing happened for {} s", PATIENCE.as_secs()),
+            Self::Cut(owed) => {
+                write!(f, "the server closed a connection with {owed} answers missing")
+            }
+            Self::Stalled => write!(f, "no connection made progress for {} s", PATIENCE.as_secs()),
         }
     }
 }
@@ -190,11 +193,11 @@ impl From<BadAnswer> for LoadError {
     }
 }
 
-/// What the connections of a run share: how much is left to do, and what has been counted.
+/// Shared by the connections of a run: the requests left, and the counts so far.
 struct Tally {
-    /// Requests that no connection has taken on yet.
+    /// Requests that no connection has taken yet.
     left: u64,
-    /// When everything stops.
+    /// When the run ends, if it is limited in time.
     until: Option<Instant>,
     requests: u64,
     received: u64,
@@ -214,7 +217,7 @@ impl Tally {
         Self { left, until, requests: 0, received: 0, sent: 0, connections: 0, latencies }
     }
 
-    /// Takes up to `count` requests from what is left.
+    /// Takes up to `count` of the remaining requests.
     fn take(&mut self, count: usize) -> usize {
         let taken = self.left.min(count as u64);
         self.left -= taken;
@@ -231,7 +234,7 @@ impl Tally {
     }
 }
 
-/// Sends what the plan says and counts the answers.
+/// Runs a plan and counts the answers.
 pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     let start = Instant::now();
     let mut tally = Tally::new(plan.limit, start);

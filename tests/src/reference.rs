@@ -1,19 +1,19 @@
-//! Small servers to compare with: the same routes on several stacks.
+//! Small servers for comparison: the same routes on several stacks.
 //!
-//! | route | answer | who has it |
+//! | route | answer | which servers have it |
 //! |---|---|---|
-//! | `GET /hello` | `Hello, world!`, text/plain | all but those for websockets; the bare one whatever the target |
+//! | `GET /hello` | `Hello, world!`, text/plain | all except those for websockets; the bare loop answers every target so |
 //! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | hyper, axum, portcullis |
 //! | `POST /sink` | the length of the request's body, in decimal | hyper, axum, portcullis |
 //! | `GET /ws` | a websocket that sends each message back | fastwebsockets, tungstenite, portcullis |
 //!
-//! With the feature `other-runtimes` there are servers on smol and on async-std too, which have the first
-//! three routes.
+//! The feature `other-runtimes` adds servers on smol and on async-std, which have the first three
+//! routes.
 //!
 //! hyper and portcullis also speak TLS, with the same provider and the same kind of certificate.
 //!
-//! Each is written the way its documentation shows, with `TCP_NODELAY` on, and nothing more: what
-//! is compared is the stack, not the application.
+//! Each is written as its documentation shows, with `TCP_NODELAY` and nothing more: the comparison
+//! is about the stack, not the application.
 
 mod axum;
 mod bare;
@@ -39,10 +39,10 @@ pub use content::{ECHO, HELLO, bytes_target};
 
 use crate::cores;
 
-/// What a reference server is built on.
+/// The library of a reference server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Stack {
-    /// A loop on tokio that answers every head with the same bytes: the floor.
+    /// A loop on tokio that answers every head with the same bytes: the lower bound.
     Bare,
     /// hyper's HTTP/1 connection with hyper-util's adapters.
     Hyper,
@@ -60,7 +60,7 @@ pub enum Stack {
     /// portcullis on smol.
     #[cfg(feature = "other-runtimes")]
     PortcullisSmol,
-    /// async-h1 on async-std: what tide stands on.
+    /// async-h1 on async-std, as in tide.
     #[cfg(feature = "other-runtimes")]
     AsyncH1,
     /// portcullis on async-std.
@@ -69,11 +69,11 @@ pub enum Stack {
 }
 
 impl Stack {
-    /// Whether this server can be had over TLS.
+    /// Whether this server supports TLS.
     pub fn has_tls(self) -> bool {
         match self {
             Self::Hyper | Self::Portcullis => true,
-            // axum's `serve` has none; the others are for plaintext here.
+            // axum's `serve` has no TLS; the others are only measured in plaintext.
             Self::Bare | Self::Axum | Self::Fastwebsockets | Self::Tungstenite => false,
             #[cfg(feature = "other-runtimes")]
             Self::HyperSmol | Self::PortcullisSmol | Self::AsyncH1 | Self::PortcullisAsyncStd => {
@@ -82,7 +82,7 @@ impl Stack {
         }
     }
 
-    /// Whether this server can be had on several threads.
+    /// Whether this server supports several threads.
     pub fn has_threads(self) -> bool {
         match self {
             #[cfg(feature = "other-runtimes")]
@@ -93,10 +93,10 @@ impl Stack {
         }
     }
 
-    /// Whether this server answers requests that come before the last answer went.
+    /// Whether this server supports pipelining.
     pub fn has_pipelining(self) -> bool {
         match self {
-            // It reads each head through a buffer of its own, and drops what else came with it.
+            // async-h1 reads each head through a new buffer and drops the bytes after it.
             #[cfg(feature = "other-runtimes")]
             Self::AsyncH1 => false,
             _ => true,
@@ -128,12 +128,12 @@ impl fmt::Display for Stack {
 /// How to run a reference server.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
-    /// What the server is built on
+    /// The library of the server
     pub stack: Stack,
-    /// Where to listen; port 0 takes a free one
+    /// Where to listen; port 0 picks a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Over TLS, with a certificate made at start
+    /// Use TLS, with a self-signed certificate made at the start
     #[arg(long)]
     pub tls: bool,
     /// Worker threads; one means the current-thread runtime
@@ -144,18 +144,18 @@ pub struct Options {
     pub core: Option<usize>,
 }
 
-/// Serves until the process is ended; prints `listening on http://…` (or `https`) once connections
-/// are accepted.
+/// Serves until the process ends. Prints `listening on http://…` (or `https`) once it accepts
+/// connections.
 pub fn serve(options: &Options) -> io::Result<()> {
     if let Some(core) = options.core {
         cores::pin(core)?;
     }
     if options.tls && !options.stack.has_tls() {
-        let missing = format!("{} has no TLS here", options.stack);
+        let missing = format!("the reference server {} does not support --tls", options.stack);
         return Err(io::Error::new(io::ErrorKind::Unsupported, missing));
     }
     if options.threads > 1 && !options.stack.has_threads() {
-        let missing = format!("{} has one thread here", options.stack);
+        let missing = format!("the reference server {} supports one thread only", options.stack);
         return Err(io::Error::new(io::ErrorKind::Unsupported, missing));
     }
     let tls = options.tls.then(tls::server_config).transpose()?;
@@ -207,14 +207,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_stack_is_started_by_the_name_it_prints() {
+    fn every_stack_is_selected_by_its_printed_name() {
         for stack in Stack::value_variants() {
             assert_eq!(Stack::from_str(&stack.to_string(), false), Ok(*stack));
         }
     }
 
     #[test]
-    fn tls_is_refused_where_there_is_none() {
+    fn tls_is_an_error_where_it_is_not_supported() {
         for stack in [Stack::Bare, Stack::Axum] {
             let listen = "127.0.0.1:0".parse().expect("an address");
             let options = Options { stack, listen, tls: true, threads: 1, core: None };

@@ -1,4 +1,4 @@
-//! An answer on its way, and the short ones that all services share.
+//! The future of an answer, and the short answers that all services share.
 
 use crate::body::AnswerBody;
 use bytes::Bytes;
@@ -10,14 +10,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Makes a future that is ready after a while: a runtime's timer.
+/// Makes a future that is ready after the given time, with a runtime's timer.
 pub type Sleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A future that someone else polls.
+/// A boxed future of a handler or a timer.
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The future of an answer to a request with content of type `B`. One that is known at once costs
-/// no allocation.
+/// The future of an answer to a request with content of type `B`. An answer that is ready at once
+/// needs no allocation.
 pub struct Answer<B>(State<B>);
 
 enum State<B> {
@@ -26,12 +26,12 @@ enum State<B> {
 }
 
 impl<B> Answer<B> {
-    /// An answer that is known.
+    /// An answer that is ready.
     pub(crate) fn now(response: Response<AnswerBody<B>>) -> Self {
         Answer(State::Now(Some(response)))
     }
 
-    /// An answer that takes its time.
+    /// An answer that is ready when the future is.
     pub(crate) fn later(
         response: impl Future<Output = Response<AnswerBody<B>>> + Send + 'static,
     ) -> Self {
@@ -39,7 +39,7 @@ impl<B> Answer<B> {
     }
 }
 
-// The content is never pinned in place here: it is only handed over.
+// The content is only moved, never pinned in place.
 impl<B> Unpin for Answer<B> {}
 
 impl<B> Future for Answer<B> {
@@ -59,12 +59,12 @@ impl<B> fmt::Debug for Answer<B> {
     }
 }
 
-/// Plain text in ASCII.
+/// Plain text, ASCII.
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
-/// A page.
+/// An HTML page in UTF-8.
 pub(crate) const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// An answer with status 200.
+/// Status 200 with this type and content.
 pub(crate) fn of_type<B>(
     content_type: HeaderValue,
     body: AnswerBody<B>,
@@ -74,7 +74,7 @@ pub(crate) fn of_type<B>(
     response
 }
 
-/// An answer of one line.
+/// One line of plain text.
 pub(crate) fn line<B>(status: StatusCode, text: impl Into<Bytes>) -> Response<AnswerBody<B>> {
     let mut response = of_type(TEXT, AnswerBody::whole(text));
     *response.status_mut() = status;
@@ -91,7 +91,7 @@ pub(crate) fn knows(method: &str) -> bool {
 
 /// 404, whatever is missing.
 pub(crate) fn not_found<B>() -> Response<AnswerBody<B>> {
-    line(StatusCode::NOT_FOUND, "there is nothing here\n")
+    line(StatusCode::NOT_FOUND, "not found: nothing is served at this path\n")
 }
 
 /// 501, for a method that the program does not know for any resource (RFC 9110 9.1).
@@ -101,14 +101,16 @@ pub(crate) fn unknown_method<B>() -> Response<AnswerBody<B>> {
 
 /// 405, with the methods that are allowed (RFC 9110 15.5.6).
 pub(crate) fn wrong_method<B>(allowed: &'static str) -> Response<AnswerBody<B>> {
-    let mut response =
-        line(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allowed}\n"));
+    let mut response = line(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("method not allowed: this path accepts {allowed}\n"),
+    );
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
-/// The answer to OPTIONS (RFC 9110 9.3.7): the methods that are allowed, and no content. Proxies ask
-/// for it to learn whether a server is there.
+/// The answer to OPTIONS (RFC 9110 9.3.7): the allowed methods, without content. Proxies use it as
+/// a health check.
 pub(crate) fn options<B>(allowed: &'static str) -> Response<AnswerBody<B>> {
     let mut response = Response::new(AnswerBody::default());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -10,26 +10,26 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-/// Columns that the help takes at most.
+/// The widest line of the help, in columns.
 const WIDTH: usize = 100;
 const INDENT: &str = "      ";
 
-/// A hardened HTTP server for the files of a directory, or for demo routes.
+/// A hardened HTTP/1.1 and WebSocket server for the files of a directory, or for demo routes.
 ///
-/// No client can hold a connection, or make the server hold memory, for longer or more than a setting
-/// names. SIGINT and SIGTERM drain: what is in progress is finished within `drain_timeout`; a second
-/// signal ends the program at once. SIGHUP reads the certificate again. RUST_LOG=debug logs why each
-/// connection was closed.
+/// No client can hold a connection open, or make the server hold memory, beyond what a setting
+/// allows. SIGINT or SIGTERM drains: requests in progress may finish within `drain_timeout`. A
+/// second signal stops the program at once. SIGHUP reloads the certificate. RUST_LOG=debug logs why
+/// each connection was closed.
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
     version,
     max_term_width = WIDTH,
-    after_help = "`--help` lists the settings that --set takes, with their units, defaults and sources.",
+    after_help = "`--help` lists every setting for --set, with its unit, default and source.",
     after_long_help = settings()
 )]
 pub(crate) struct Args {
-    /// Address and port to listen on; port 0 takes a free one. May be given more than once
+    /// Address and port to listen on; port 0 picks a free port. May be given more than once
     ///
     /// Of a name, such as localhost:8080, all addresses are listened on. A port alone, 8080, is open to
     /// this machine only; :8080 is open to everybody. unix:/run/app.sock is a Unix socket: its file is
@@ -39,19 +39,20 @@ pub(crate) struct Args {
 
     /// Directory whose files to serve [default: none, serve demo routes]
     ///
-    /// Nothing outside of it is served, whatever a path or a symbolic link says. A directory gives its
-    /// index.html, or else a listing.
+    /// Neither `..` in a path nor a symbolic link leads out of the directory. A directory is served
+    /// as its index.html, or else as a listing.
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 
-    /// Serve and list files whose names begin with a dot; otherwise only those in /.well-known/
+    /// Also serve and list files whose names begin with a dot; without it only those in
+    /// /.well-known/
     #[arg(long, requires = "root")]
     pub(crate) dotfiles: bool,
 
     /// Certificate for TLS: a PEM file with the chain, the server's own certificate first
     ///
-    /// Every address then speaks HTTPS only. SIGHUP has this file and the key's read again;
-    /// connections are not disturbed.
+    /// Every address then speaks HTTPS only. SIGHUP reloads this file and the key; open connections
+    /// are not disturbed.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
@@ -59,19 +60,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// TLS with a certificate for localhost that is made now, and trusted by nobody: for trying it out
+    /// TLS with a new self-signed certificate for localhost, which no client trusts: for trying it
+    /// out
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
     tls_self_signed: bool,
 
-    /// Number of threads that serve [default: one for each processor core]
+    /// Number of threads that serve connections [default: one for each processor core]
     #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = threads)]
     pub(crate) threads: usize,
 
-    /// Runtime to run on; async-std is there only if the program is built with the feature `async-std`
+    /// Runtime to run on; async-std needs a program built with the feature `async-std`
     #[arg(long, value_enum, value_name = "NAME", default_value = "tokio")]
     pub(crate) runtime: Runtime,
 
-    /// Limits to begin with; --set changes single ones
+    /// Limits and timeouts to start from; --set changes single ones
     #[arg(long, value_enum, value_name = "NAME", default_value = "default")]
     profile: Profile,
 
@@ -84,14 +86,14 @@ pub(crate) struct Args {
     set: Vec<Assignment>,
 }
 
-/// Limits that belong together.
+/// Limits and timeouts that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Profile {
-    /// What a server in production wants
+    /// For a server in production
     Default,
-    /// Tighter limits, for the open internet
+    /// Tighter, for the open internet
     Strict,
-    /// Behind nginx, HAProxy or a cloud balancer: idle connections are kept longer than they keep them
+    /// Behind nginx, HAProxy or a cloud balancer: keeps idle connections longer than the proxy does
     Proxied,
 }
 
@@ -105,7 +107,7 @@ impl Profile {
     }
 }
 
-/// A setting's new value.
+/// A setting's name and its new value.
 #[derive(Clone, Debug)]
 struct Assignment {
     name: String,
@@ -113,7 +115,7 @@ struct Assignment {
 }
 
 impl Args {
-    /// Reads the command line. Help, and mistakes in it, end the program.
+    /// Reads the command line. Exits after printing help, or an error in the arguments.
     pub(crate) fn read() -> (Args, Config) {
         let args = Args::parse();
         match args.config() {
@@ -122,7 +124,7 @@ impl Args {
         }
     }
 
-    /// Where the certificate comes from, if TLS is asked for.
+    /// Where the certificate comes from; `None` without TLS.
     pub(crate) fn certificate(&self) -> Option<Source> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(chain), Some(key)) => {
@@ -155,26 +157,27 @@ fn threads(text: &str) -> Result<usize, String> {
 
 fn assignment(text: &str) -> Result<Assignment, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    // Tried here, so that the mistake is reported with the argument it is in.
+    // Checked here so that the error names the argument.
     Config::builder().set(name, value).map_err(|error| error.to_string())?;
     Ok(Assignment { name: name.to_owned(), value: value.to_owned() })
 }
 
-/// The settings, for the long help.
+/// The settings, for `--help`.
 fn settings() -> String {
     let [default, strict, proxied] =
         [Profile::Default, Profile::Strict, Profile::Proxied].map(Profile::config);
     let mut text = String::from(
-        "Settings for --set. Times have a unit (250ms, 5s, 1m), sizes may have one (4096, 64KiB, 16MiB).\n\
-         A setting is shown with its default, and where the profiles differ, with the value of each.\n",
+        "Settings for --set. A time needs a unit (250ms, 5s, 1m); a size may have one (4096, 64KiB, 16MiB).\n\
+         Each setting is shown with its default, and with the profiles' values where they differ.\n",
     );
     for setting in Config::settings() {
         let [usual, strict, proxied] =
             [&default, &strict, &proxied].map(|profile| setting.value(profile));
         // Writing to a string never fails.
-        let _ = write!(text, "\n  {}={usual}", setting.name);
+        let _ = write!(text, "\n  {}: {}", setting.name, readable(&usual));
         if strict != usual || proxied != usual {
-            let _ = write!(text, "   strict: {strict}   proxied: {proxied}");
+            let _ =
+                write!(text, "   (strict: {}, proxied: {})", readable(&strict), readable(&proxied));
         }
         text.push('\n');
         let about = setting.about.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -183,7 +186,27 @@ fn settings() -> String {
     text
 }
 
-/// Adds a paragraph, indented and broken between words.
+/// A setting's value for people, such as `16 KiB`, `75 s` or `10 min`. `--set` accepts it as well.
+fn readable(value: &str) -> String {
+    let (mut parts, mut rest) = (Vec::new(), value);
+    while let Some(end) = rest.find(|char: char| !char.is_ascii_digit()).filter(|end| *end > 0) {
+        let (number, tail) = rest.split_at(end);
+        let (unit, tail) = tail.split_at(tail.find(char::is_numeric).unwrap_or(tail.len()));
+        parts.push((number, unit.trim()));
+        rest = tail;
+    }
+    match parts.as_slice() {
+        [(minutes, "m"), (seconds, "s")] => match (minutes.parse(), seconds.parse::<u64>()) {
+            (Ok(minutes), Ok(seconds)) => format!("{} s", 60_u64.saturating_mul(minutes) + seconds),
+            _ => value.to_owned(),
+        },
+        [(number, "m")] => format!("{number} min"),
+        [(number, unit)] if unit.starts_with(char::is_alphabetic) => format!("{number} {unit}"),
+        _ => value.to_owned(),
+    }
+}
+
+/// Adds a paragraph, indented and wrapped at `WIDTH`.
 fn wrap(text: &mut String, paragraph: &str) {
     let mut line = String::new();
     for word in paragraph.split_whitespace() {
@@ -208,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_sound() {
+    fn clap_accepts_the_definition() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn without_arguments_the_defaults_hold() {
+    fn no_arguments_give_the_defaults() {
         let args = parse(&[]).expect("valid");
         assert_eq!(args.listen.len(), 1);
         assert_eq!(args.listen[0].to_string(), "127.0.0.1:8080");
@@ -223,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_replaces_the_defaults() {
+    fn arguments_replace_the_defaults() {
         let args = parse(&[
             "--listen",
             "127.0.0.1:0",
@@ -248,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_is_what_single_settings_change() {
+    fn single_settings_change_a_profile() {
         for (name, profile) in [
             ("default", Config::default()),
             ("strict", Config::strict()),
@@ -263,11 +286,11 @@ mod tests {
         }
         assert_eq!(parse(&["--strict"]).expect("valid").config(), Ok(Config::strict()));
         assert!(parse(&["--strict", "--profile", "proxied"]).is_err());
-        assert!(parse(&["--dotfiles"]).is_err(), "it means files");
+        assert!(parse(&["--dotfiles"]).is_err(), "--dotfiles needs --root");
     }
 
     #[test]
-    fn a_certificate_comes_with_its_key_or_is_made() {
+    fn a_certificate_needs_its_key_or_is_self_signed() {
         assert_eq!(parse(&[]).expect("valid").certificate(), None);
         let made = parse(&["--tls-self-signed"]).expect("valid");
         assert_eq!(made.certificate(), Some(Source::SelfSigned));
@@ -304,19 +327,46 @@ mod tests {
     }
 
     #[test]
+    fn readable_values_are_accepted_by_set() {
+        for (value, shown) in [
+            ("1m 15s", "75 s"),
+            ("10m", "10 min"),
+            ("1h 30m", "1h 30m"),
+            ("500ms", "500 ms"),
+            ("16KiB", "16 KiB"),
+            ("16 KiB", "16 KiB"),
+            ("240", "240"),
+            ("75%", "75%"),
+            ("none", "none"),
+        ] {
+            assert_eq!(readable(value), shown);
+        }
+        for config in [Profile::Default, Profile::Strict, Profile::Proxied].map(Profile::config) {
+            for setting in Config::settings() {
+                let value = setting.value(&config);
+                let shown = readable(&value);
+                let assigned = Config::builder().set(setting.name, &shown).expect(&shown);
+                let expected = Config::builder().set(setting.name, &value).expect(&value);
+                assert_eq!(assigned.build().ok(), expected.build().ok(), "{shown}");
+            }
+        }
+    }
+
+    #[test]
     fn the_help_lists_every_setting_within_the_width() {
         let help = Args::command().render_long_help().to_string();
         for setting in Config::settings() {
-            let line = format!("\n  {}={}", setting.name, setting.value(&Config::default()));
+            let line =
+                format!("\n  {}: {}", setting.name, readable(&setting.value(&Config::default())));
             assert!(help.contains(&line), "{line} not in {help}");
         }
         let text = settings();
         let widest = text.lines().map(str::len).max();
         assert!(widest <= Some(WIDTH), "{text}");
         for line in [
-            "  keep_alive_timeout=5s   strict: 5s   proxied: 1m 15s\n",
-            "  request_head_limit=16KiB   strict: 8KiB   proxied: 16KiB\n",
-            "  request_body_rate=240\n",
+            "  keep_alive_timeout: 5 s   (strict: 5 s, proxied: 75 s)\n",
+            "  request_head_limit: 16 KiB   (strict: 8 KiB, proxied: 16 KiB)\n",
+            "  request_body_rate: 240\n",
         ] {
             assert!(help.contains(line), "{line} not in {help}");
         }

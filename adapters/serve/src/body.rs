@@ -1,7 +1,7 @@
-//! The content of every answer: one enumeration, so that none of them is boxed for being answered.
+//! The content of every answer. It is one enumeration, so that no answer needs a boxed body.
 //!
-//! A frame is made when it is polled for, and not before: the driver polls when there is room, so
-//! backpressure reaches the file, the timer or the request's own content by itself.
+//! A frame is made only when it is polled for. The driver polls when the send buffer has room, so
+//! backpressure reaches the file, the timer or the request's own content.
 
 use crate::answer::{Later, Sleep};
 use crate::files::{Listing, Reader};
@@ -21,9 +21,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct AnswerBody<B>(Kind<B>);
 
 enum Kind<B> {
-    /// Bytes that are there.
+    /// Bytes in memory.
     Whole(Bytes),
-    /// So many bytes of one static block.
+    /// That many bytes still to send of one static block, repeated.
     Repeated(u64),
     /// Server-sent events.
     Events(Box<Events>),
@@ -33,7 +33,7 @@ enum Kind<B> {
     File(Box<Reader>),
     /// A directory's page.
     Listing(Box<Listing>),
-    /// The answer to HEAD: only its length is told, if that is known.
+    /// The answer to HEAD: no content, but its length if that is known.
     Omitted(Option<u64>),
 }
 
@@ -46,7 +46,7 @@ impl<B> AnswerBody<B> {
         AnswerBody(Kind::Repeated(length))
     }
 
-    /// Events until the future is ready, then the end.
+    /// Sends events until `until` is ready, then ends.
     pub(crate) fn events(sleep: Sleep, until: Later<()>) -> Self {
         AnswerBody(Kind::Events(Box::new(Events {
             next: 0,
@@ -64,7 +64,7 @@ impl<B> AnswerBody<B> {
         AnswerBody(Kind::Omitted(Some(length)))
     }
 
-    /// Content that HEAD is not told the length of.
+    /// Content for HEAD whose length is not known.
     pub(crate) const fn unmade() -> Self {
         AnswerBody(Kind::Omitted(None))
     }
@@ -156,22 +156,22 @@ fn as_frame(piece: Option<io::Result<Bytes>>) -> Option<Result<Frame<Bytes>, Box
     piece.map(|piece| piece.map(Frame::data).map_err(Into::into))
 }
 
-/// What `Repeated` repeats; lent, never copied.
+/// The bytes of `Repeated`. They are lent, never copied.
 static BLOCK: [u8; 64 << 10] = [b'x'; 64 << 10];
 
 fn take_repeated(left: &mut u64) -> Bytes {
     let length = (BLOCK.len() as u64).min(*left);
     *left -= length;
-    // In range: no more than the block has.
+    // In range: at most the length of the block.
     Bytes::from_static(BLOCK.get(..length as usize).unwrap_or_default())
 }
 
-/// An event at once, then one each second that there is room for it.
+/// One event at once, then one a second while the connection has room for it.
 struct Events {
     next: u64,
     pause: Option<Later<()>>,
     sleep: Sleep,
-    /// What ends them; absent once it is ready.
+    /// Ends the events. `None` once it was ready, since it must not be polled again.
     until: Option<Later<()>>,
 }
 
@@ -179,7 +179,7 @@ impl Events {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some(until) = &mut self.until else { return Poll::Ready(None) };
         if until.as_mut().poll(cx).is_ready() {
-            // The pause could wake nobody any more.
+            // Nothing would poll the pause any more.
             (self.until, self.pause) = (None, None);
             return Poll::Ready(None);
         }
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn events_come_a_second_apart_and_never_end() {
-        /// Pending once: the second that passes between two events.
+        /// Pending once, like the second between two events.
         struct Second(bool);
         impl Future for Second {
             type Output = ();

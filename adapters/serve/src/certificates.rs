@@ -1,5 +1,5 @@
-//! The certificate that TLS shows: read from PEM files or made at the start, and read again while it
-//! is in use.
+//! The certificate for TLS: read from PEM files or made at the start, and reloaded while the server
+//! runs.
 
 use rcgen::{CertifiedKey as Made, generate_simple_self_signed};
 use rustls::crypto::CryptoProvider;
@@ -19,21 +19,21 @@ use rustls::crypto::aws_lc_rs as provider;
 use rustls::crypto::ring as provider;
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-compile_error!("the program needs a provider of cryptography: the feature `aws-lc-rs` or `ring`");
+compile_error!("enable a provider of cryptography: the feature `aws-lc-rs` or `ring`");
 
-/// Names that a certificate made at the start is for.
+/// Names in the self-signed certificate.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// PEM files: the chain, the server's own certificate first, and its key.
+    /// PEM files: the chain, with the server's own certificate first, and its key.
     Files { chain: PathBuf, key: PathBuf },
-    /// Made for this machine's own names, and trusted by nobody: for trying it out.
+    /// Made at the start for the names of this machine. No client trusts it: for trying TLS out.
     SelfSigned,
 }
 
-/// The certificate in use.
+/// The certificate in use; reloading replaces it.
 pub(crate) struct Certificates {
     source: Source,
     provider: Arc<CryptoProvider>,
@@ -62,8 +62,8 @@ impl Certificates {
         Ok(Arc::new(Certificates { source, provider, current }))
     }
 
-    /// Takes it from its source again, for the connections from now on. After an error the last one
-    /// stays in use. One that was made at the start stays as well.
+    /// Takes the certificate from its source again, for new connections. After an error the
+    /// previous one stays in use. A self-signed certificate stays as it is.
     pub(crate) fn reload(&self) -> Result<(), CertificateError> {
         if self.source != Source::SelfSigned {
             let new = Arc::new(take(&self.source, &self.provider)?);
@@ -72,8 +72,8 @@ impl Certificates {
         Ok(())
     }
 
-    /// TLS with this certificate. What a client needs to resume a session it keeps itself, as a
-    /// ticket: that costs no memory here.
+    /// TLS with this certificate. Sessions resume by tickets that the clients keep, so they cost no
+    /// memory here.
     pub(crate) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, CertificateError> {
         let builder = ServerConfig::builder_with_provider(self.provider.clone());
         let mut config = builder
@@ -133,7 +133,7 @@ fn read(
         .map_err(|error| CertificateError::UnusableKey { path: key_path.to_owned(), error })?;
     let pair = CertifiedKey::new(chain, key);
     match pair.keys_match() {
-        // Some keys can't tell: the handshake will.
+        // `Unknown` comes from keys that can't be compared. The handshake shows whether they match.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(pair),
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             let (chain, key) = (chain_path.to_owned(), key_path.to_owned());
@@ -160,13 +160,21 @@ impl fmt::Display for CertificateError {
                 write!(f, "cannot read {}: {error}", path.display())
             }
             CertificateError::BadPem { path, error } => {
-                write!(f, "{} is not sound PEM: {error}", path.display())
+                write!(f, "{} is not valid PEM: {error}", path.display())
             }
             CertificateError::NoCertificate { path } => {
-                write!(f, "there is no certificate in {}", path.display())
+                write!(
+                    f,
+                    "no certificate in {}: expected a block `BEGIN CERTIFICATE`",
+                    path.display()
+                )
             }
             CertificateError::NoKey { path } => {
-                write!(f, "there is no private key in {}", path.display())
+                write!(
+                    f,
+                    "no private key in {}: expected a block such as `BEGIN PRIVATE KEY`",
+                    path.display()
+                )
             }
             CertificateError::UnusableCertificate { path, error } => {
                 write!(f, "the certificate in {} cannot be used: {error}", path.display())
@@ -176,11 +184,13 @@ impl fmt::Display for CertificateError {
             }
             CertificateError::Mismatch { chain, key } => write!(
                 f,
-                "the private key in {} is not that of the certificate in {}",
+                "the private key in {} does not belong to the certificate in {}",
                 key.display(),
                 chain.display()
             ),
-            CertificateError::NotMade(error) => write!(f, "cannot make a certificate: {error}"),
+            CertificateError::NotMade(error) => {
+                write!(f, "cannot make a self-signed certificate: {error}")
+            }
             CertificateError::Tls(error) => write!(f, "cannot set up TLS: {error}"),
         }
     }
@@ -194,7 +204,7 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    /// A certificate and its key, as files of those names.
+    /// Writes a certificate and its key to files of these names.
     fn write_pair(folder: &TempDir, chain: &str, key: &str) -> Source {
         let made = generate_simple_self_signed(["a.test".to_owned()]).expect("made");
         let (chain, key) = (folder.path().join(chain), folder.path().join(key));
@@ -209,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_made_serves() {
+    fn a_self_signed_certificate_serves_and_survives_a_reload() {
         let certificates = Certificates::load(Source::SelfSigned).expect("made");
         let config = certificates.server_config().expect("TLS");
         assert!(config.ticketer.enabled());
@@ -219,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_again_and_a_mistake_in_them_changes_nothing() {
+    fn a_reload_reads_the_files_and_an_error_keeps_the_previous_certificate() {
         let folder = TempDir::new().expect("a folder");
         let certificates = Certificates::load(write_pair(&folder, "c", "k")).expect("a pair");
         let first = shown(&certificates);
@@ -229,12 +239,12 @@ mod tests {
         assert_ne!(first, second);
         write_pair(&folder, "c", "another");
         let error = certificates.reload().expect_err("no pair").to_string();
-        assert!(error.contains("is not that of the certificate"), "{error}");
+        assert!(error.contains("does not belong to the certificate"), "{error}");
         assert_eq!(shown(&certificates), second);
     }
 
     #[test]
-    fn mistakes_are_told_apart() {
+    fn each_bad_file_has_its_own_error() {
         let folder = TempDir::new().expect("a folder");
         write_pair(&folder, "c", "k");
         write_pair(&folder, "c2", "k2");
@@ -248,14 +258,14 @@ mod tests {
         for (chain, key, said) in [
             ("absent", "k", "cannot read"),
             ("c", "absent", "cannot read"),
-            ("empty", "k", "there is no certificate in"),
-            ("k", "k", "there is no certificate in"),
-            ("c", "empty", "there is no private key in"),
-            ("c", "c", "there is no private key in"),
-            ("broken", "k", "is not sound PEM"),
+            ("empty", "k", "no certificate in"),
+            ("k", "k", "no certificate in"),
+            ("c", "empty", "no private key in"),
+            ("c", "c", "no private key in"),
+            ("broken", "k", "is not valid PEM"),
             ("hollow", "k", "cannot be used"),
             ("c", "no key", "the private key in"),
-            ("c", "k2", "is not that of the certificate in"),
+            ("c", "k2", "does not belong to the certificate in"),
         ] {
             let (chain, key) = (folder.path().join(chain), folder.path().join(key));
             let source = Source::Files { chain, key };

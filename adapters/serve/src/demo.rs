@@ -1,17 +1,17 @@
-//! The demo routes: something to try, and to attack.
+//! The demo routes: something to try out, and to attack.
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /` | a page that says what this is and links the others |
+//! | `GET /` | a page that explains the demo and links the other routes |
 //! | `GET /hello` | `Hello, world!`, text/plain |
-//! | `POST /echo` | the request's content, sent back as it comes |
-//! | `POST /sink` | reads the whole content, answers its length in decimal |
-//! | `GET /bytes/N` | N bytes, as fast as they are taken, `Content-Length: N` |
+//! | `POST /echo` | the request's content, sent back as it arrives |
+//! | `POST /sink` | the length of the request's content, in decimal |
+//! | `GET /bytes/N` | N bytes, as fast as the client reads, `Content-Length: N` |
 //! | `GET /events` | server-sent events: `data: K` once a second, until the server drains |
-//! | `GET /slow/MS` | the handler thinks for MS milliseconds, then answers 200 |
-//! | `POST /lazy/MS` | the handler waits MS milliseconds before it asks for the content, then answers its length |
+//! | `GET /slow/MS` | 200 after MS milliseconds in which the handler works |
+//! | `POST /lazy/MS` | as `/sink`, but the handler reads nothing for MS milliseconds |
 //! | `GET /status` | JSON: [`Status`] |
-//! | `GET /ws` | a websocket that sends each message back; pages of other origins get 403 |
+//! | `GET /ws` | a websocket that sends each message back; 403 for pages of other origins |
 //!
 //! HEAD works as GET does, except for the websocket. OPTIONS tells the methods of a route, or with `*` the
 //! methods of all routes. Another method gets 405, and a method that the program does not know gets 501.
@@ -51,7 +51,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Routes that tell `status`, and wait with `sleep`.
+    /// Demo routes that report `status` and wait with `sleep`.
     pub fn new(status: Status, sleep: Sleep) -> Self {
         Demo { status: Arc::new(status), sleep }
     }
@@ -77,18 +77,19 @@ impl Demo {
             Route::Events => {
                 let events = AnswerBody::events(self.sleep, draining(&request));
                 let mut response = unstored(EVENT_STREAM, events);
-                // nginx would pass them on in lumps.
+                // Otherwise nginx buffers the events and passes them on in lumps.
                 response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
                 response
             }
             Route::Options(allowed) => answer::options(allowed),
-            // A page of somebody else's would speak with the cookies of this server's user.
+            // Without the check, a page of another site could open the websocket with the user's
+            // cookies.
             Route::WebSocket => match Upgrade::new(&request).and_then(Upgrade::same_origin) {
                 Ok(upgrade) => upgrade.accept(send_back),
                 Err(bad) => refuse_upgrade(bad),
             },
             Route::Status => unstored(JSON, AnswerBody::whole(self.status.json())),
-            // Its type is not the sender's to choose: someone else's page would be ours.
+            // The client must not choose the type: its HTML would run with this server's origin.
             Route::Echo => answer::of_type(OCTETS, AnswerBody::echo(request.into_body())),
             Route::Sink => return Answer::later(count(request.into_body())),
             Route::Slow(pause) => return Answer::later(think(self.sleep, pause)),
@@ -110,7 +111,7 @@ impl Service<Native> for Demo {
     fn call(&mut self, incoming: Incoming<'_>) -> Reply<Self::Future> {
         let route = Route::find(incoming.head().method(), incoming.head().path());
         match route {
-            // The one answer here that should cost next to nothing.
+            // The route for benchmarks: answered on the spot, without a request object.
             Ok(Route::Hello) => {
                 static TYPE: HeaderValue = TEXT;
                 incoming.answer(StatusCode::OK, [(&CONTENT_TYPE, &TYPE)], HELLO)
@@ -120,8 +121,8 @@ impl Service<Native> for Demo {
     }
 }
 
-/// Is ready when the server drains, so that content without an end of its own may end well; or when
-/// nobody reads it any more.
+/// Ready when the server drains or the peer is gone. Content that has no end of its own can then
+/// end in good order.
 fn draining<B>(request: &Request<B>) -> Later<()> {
     match request.extensions().get::<Disconnected>() {
         Some(peer) => Box::pin(peer.draining()),
@@ -129,14 +130,14 @@ fn draining<B>(request: &Request<B>) -> Later<()> {
     }
 }
 
-/// An answer that is true only now.
+/// An answer that caches must not store.
 fn unstored<B>(content_type: HeaderValue, body: AnswerBody<B>) -> Response<AnswerBody<B>> {
     let mut response = answer::of_type(content_type, body);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
 
-/// Reads content to its end, and answers its length.
+/// Reads the content to its end and answers its length.
 async fn count<B>(mut content: B) -> Response<AnswerBody<B>>
 where
     B: Body<Data = Bytes, Error: Display> + Unpin,
@@ -151,12 +152,12 @@ where
     answer::line(StatusCode::OK, length.to_string())
 }
 
-/// The answer to content that ended early. In most cases the server has told the client already.
+/// The answer to content that ended early. In most cases the server has sent a refusal already.
 fn cut_off<B>(error: &impl Display) -> Response<AnswerBody<B>> {
-    answer::line(StatusCode::BAD_REQUEST, format!("the content ended early: {error}\n"))
+    answer::line(StatusCode::BAD_REQUEST, format!("the request's content ended early: {error}\n"))
 }
 
-/// Sends each message back, as long as both sides like.
+/// Sends each message back until one side closes.
 async fn send_back(mut websocket: WebSocket) {
     while let Some(Ok(message)) = websocket.receive().await {
         if websocket.send(message).await.is_err() {
@@ -165,7 +166,7 @@ async fn send_back(mut websocket: WebSocket) {
     }
 }
 
-/// Takes its time.
+/// Answers after a pause.
 async fn think<B>(sleep: Sleep, pause: Duration) -> Response<AnswerBody<B>> {
     sleep(pause).await;
     answer::line(StatusCode::OK, format!("thought for {} ms\n", pause.as_millis()))
@@ -230,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_as_many_as_asked_for() {
+    fn bytes_sends_as_many_as_asked_for() {
         assert_eq!(text(&get("/bytes/70000")).len(), 70_000);
         assert_eq!(text(&get("/bytes/0")).len(), 0);
         assert_eq!(get("/bytes/many").status(), 400);
     }
 
     #[test]
-    fn sink_and_lazy_count_and_echo_gives_back() {
+    fn sink_and_lazy_answer_the_length_and_echo_the_content() {
         for target in ["/sink", "/lazy/100"] {
             let frames = ["abc", "", "defg"].map(|it| Ok(Frame::data(Bytes::from(it))));
             let content = Frames::from_iter(frames);
@@ -257,17 +258,17 @@ mod tests {
             let content = Frames::from_iter(frames);
             let response = whole(answer(&at_once(), request(Method::POST, target, content)));
             assert_eq!(response.status(), 400);
-            assert_eq!(text(&response), "the content ended early: cut off\n");
+            assert_eq!(text(&response), "the request's content ended early: cut off\n");
         }
     }
 
     #[test]
-    fn slow_and_lazy_wait_as_long_as_they_are_told() {
+    fn slow_and_lazy_wait_for_the_given_time() {
         let waiting = demo(|pause| {
             assert_eq!(pause, Duration::from_millis(25));
             Box::pin(pending())
         });
-        /// Content that nobody may ask for.
+        /// Content that must not be polled.
         struct Untouched;
         impl Body for Untouched {
             type Data = Bytes;
@@ -276,7 +277,7 @@ mod tests {
                 self: std::pin::Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-                panic!("asked for content")
+                panic!("the handler polled the content before its pause ended")
             }
         }
         for (method, target) in [(Method::GET, "/slow/25"), (Method::POST, "/lazy/25")] {
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn events_and_status_are_not_to_be_stored() {
+    fn events_and_status_must_not_be_cached() {
         let response = get("/status");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");

@@ -1,10 +1,10 @@
-//! The files of a directory, for GET and HEAD.
+//! Serves the files of a directory, for GET and HEAD.
 //!
-//! A path cannot leave the directory, by whatever means (see `path` and `root`): outside of it there is
-//! nothing. Directories give their `index.html`, or a listing; pipes, sockets and devices are refused
-//! without being opened. Names that begin with a dot are hidden, but for `/.well-known/`. Conditional
-//! requests and single byte ranges are answered as RFC 9110 says. Content is read, and a listing is made,
-//! piece by piece as the peer takes it.
+//! No path leads out of the directory (see `path` and `root`), and the answers don't tell whether
+//! something exists outside. A directory is answered with its `index.html` or a listing. Pipes,
+//! sockets and devices are refused without being opened. Names that begin with a dot are hidden,
+//! except for `/.well-known/`. Conditional requests and single byte ranges follow RFC 9110. Files
+//! and listings are produced in pieces, as the peer reads them.
 
 mod conditional;
 mod date;
@@ -40,7 +40,7 @@ use std::sync::Arc;
 const INDEX: &str = "index.html";
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-/// A listing runs nothing and loads nothing.
+/// A listing runs no scripts and loads nothing.
 const INERT: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
 
@@ -54,16 +54,16 @@ pub struct Files {
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
 impl Files {
-    /// Serves the directory at `path`, wherever that is moved.
+    /// Serves the directory at `path`. It stays open, so it may be moved or renamed.
     ///
     /// # Errors
-    /// If it is no directory, or cannot be read.
+    /// If `path` is not a directory, or cannot be read.
     pub fn open(path: &Path) -> io::Result<Files> {
         Ok(Files { root: Arc::new(Root::open(path)?), dotfiles: false })
     }
 
     /// Whether to serve and list names that begin with a dot, such as `.git`. They are hidden by
-    /// default, but for `/.well-known/` (RFC 8615).
+    /// default, except for `/.well-known/` (RFC 8615).
     pub fn dotfiles(mut self, serve: bool) -> Files {
         self.dotfiles = serve;
         self
@@ -77,7 +77,7 @@ impl Files {
         move |request| self.answer(&request)
     }
 
-    /// Answers one request; its content is not looked at.
+    /// Answers one request. Its content is ignored.
     pub fn answer<B, C: Send + 'static>(&self, request: &Request<B>) -> Answer<C> {
         match *request.method() {
             Method::GET | Method::HEAD => {}
@@ -88,7 +88,7 @@ impl Files {
             _ => return Answer::now(answer::wrong_method(METHODS)),
         }
         let Ok(place) = Place::named_by(request.uri().path()) else {
-            let text = "the path can be read in two ways\n";
+            let text = "bad path: it has a broken escape, an encoded slash, a backslash, NUL, `.` or `..`\n";
             return Answer::now(answer::line(StatusCode::BAD_REQUEST, text));
         };
         if place.is_hidden() && !self.dotfiles {
@@ -112,7 +112,7 @@ impl Files {
     }
 }
 
-/// What a request says besides its path, and what it may see.
+/// The parts of a request that matter beside its path, and the server's `dotfiles` setting.
 struct Asked {
     method: Method,
     fields: HeaderMap,
@@ -123,16 +123,19 @@ struct Asked {
 /// What a path leads to.
 enum Served<C> {
     Answer(Response<AnswerBody<C>>),
-    /// A directory's page, to be made when its turn has come.
+    /// A directory's page, not made yet.
     Listing(Page),
 }
 
-/// Finds what a request asks for. Blocks, but no longer than the file system does.
+/// Finds what a request asks for. Blocks on the file system.
 fn serve<C>(root: Arc<Root>, place: Place, asked: &Asked) -> io::Result<Served<C>> {
     Ok(Served::Answer(match root.look_up(place.path())? {
         Found::File(..) if place.means_directory() => answer::not_found(),
         Found::File(file, metadata) => serve_file(file, &metadata, place.path(), asked)?,
-        Found::Special => answer::line(StatusCode::FORBIDDEN, "this is not a file\n"),
+        Found::Special => answer::line(
+            StatusCode::FORBIDDEN,
+            "forbidden: this is neither a file nor a directory\n",
+        ),
         Found::Directory(_) if !place.means_directory() => {
             redirect(place.directory_target(), asked.query.as_deref())
         }
@@ -140,7 +143,7 @@ fn serve<C>(root: Arc<Root>, place: Place, asked: &Asked) -> io::Result<Served<C
             let index = place.entry(OsStr::new(INDEX));
             match root.look_up(&index) {
                 Ok(Found::File(file, metadata)) => serve_file(file, &metadata, &index, asked)?,
-                // One that leads out of the root is as good as none.
+                // An index outside the root is treated as missing.
                 Err(error) if error.kind() != ErrorKind::NotFound && !leads_out(&error) => {
                     return Err(error);
                 }
@@ -149,7 +152,7 @@ fn serve<C>(root: Arc<Root>, place: Place, asked: &Asked) -> io::Result<Served<C
                     if asked.method != Method::HEAD {
                         return Ok(Served::Listing(page));
                     }
-                    // Its length would be known only if it were made.
+                    // The length is unknown: finding it would mean making the page.
                     page_of(AnswerBody::unmade())
                 }
             }
@@ -164,12 +167,15 @@ fn page_of<C>(page: AnswerBody<C>) -> Response<AnswerBody<C>> {
 }
 
 fn redirect<C>(mut target: String, query: Option<&str>) -> Response<AnswerBody<C>> {
-    let mut response = answer::line(StatusCode::PERMANENT_REDIRECT, "a directory ends in /\n");
+    let mut response = answer::line(
+        StatusCode::PERMANENT_REDIRECT,
+        "moved: the path of a directory ends in `/`\n",
+    );
     if let Some(query) = query {
         target.push('?');
         target.push_str(query);
     }
-    // The path is escaped, and the query as it came in a target: always a value.
+    // Always a valid field value: the path is escaped, and the query came in a target.
     if let Ok(target) = HeaderValue::try_from(target) {
         response.headers_mut().insert(LOCATION, target);
     }
@@ -187,7 +193,7 @@ fn serve_file<C>(
     let mut response = match validators.weigh(&asked.fields) {
         Verdict::NotModified => status(StatusCode::NOT_MODIFIED, AnswerBody::omitted(length)),
         Verdict::Failed => {
-            let text = "the file is another than was asked for\n";
+            let text = "precondition failed: the file is not the version that the request names\n";
             return Ok(answer::line(StatusCode::PRECONDITION_FAILED, text));
         }
         Verdict::Proceed if asked.method == Method::HEAD => {
@@ -202,7 +208,7 @@ fn serve_file<C>(
                 with_range(part, &told)
             }
             Wanted::Unsatisfiable => {
-                let text = "the file does not reach that far\n";
+                let text = format!("range not satisfiable: the file has {length} bytes\n");
                 let refused = answer::line(StatusCode::RANGE_NOT_SATISFIABLE, text);
                 return Ok(with_range(refused, &format!("bytes */{length}")));
             }
@@ -214,7 +220,7 @@ fn serve_file<C>(
 }
 
 impl Asked {
-    /// The part that is asked for; several `Range` fields are as good as none.
+    /// The part that is asked for. Several `Range` fields are ignored.
     fn range(&self, validators: &Validators, length: u64) -> Wanted {
         let mut ranges = self.fields.get_all(RANGE).iter();
         match (ranges.next(), ranges.next()) {
@@ -232,7 +238,7 @@ fn status<C>(status: StatusCode, body: AnswerBody<C>) -> Response<AnswerBody<C>>
     response
 }
 
-/// An answer of the type that the file's name says; text is taken for UTF-8.
+/// An answer whose type follows from the file's name. Text is assumed to be UTF-8.
 fn of_file<C>(path: &Path, body: AnswerBody<C>) -> Response<AnswerBody<C>> {
     let guess = mime_guess::from_path(path).first_or_octet_stream();
     let charset = if guess.type_() == "text" { "; charset=utf-8" } else { "" };
@@ -251,26 +257,33 @@ fn with_range<C>(mut response: Response<AnswerBody<C>>, range: &str) -> Response
     response
 }
 
-/// What the system's refusal means to the client; what is the server's fault is logged.
+/// The answer to an error of the system. Faults of the server are logged.
 fn refusal<C>(error: &io::Error) -> Response<AnswerBody<C>> {
     match Errno::from_io_error(error) {
         Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP) => {
             answer::not_found()
         }
-        // Outside of the root there is nothing, whatever the system has there.
+        // Outside of the root nothing exists for a client, whatever the system has there.
         _ if leads_out(error) => answer::not_found(),
-        // The last two are what opening a socket, or the device of no driver, comes to.
+        // Opening a socket gives ENXIO, and a device without a driver ENODEV.
         Some(Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV) => {
-            answer::line(StatusCode::FORBIDDEN, "this is not to be read\n")
+            answer::line(StatusCode::FORBIDDEN, "forbidden: the server may not read this file\n")
         }
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => {
-            // Said once for all by whoever cannot accept: a line for each request would be a flood.
-            tracing::debug!(%error, "no room to serve a file");
-            answer::line(StatusCode::SERVICE_UNAVAILABLE, "there is no room for this now\n")
+            // The accept loop already warns about this. A warning for each request would flood the
+            // log.
+            tracing::debug!(%error, "out of descriptors or memory; a request for a file was answered with 503");
+            answer::line(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is out of open files or memory; try again later\n",
+            )
         }
         _ => {
-            tracing::error!(%error, "a file cannot be served");
-            answer::line(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n")
+            tracing::error!(%error, "cannot read a file; the request was answered with 500");
+            answer::line(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the server cannot read this file; its log says why\n",
+            )
         }
     }
 }

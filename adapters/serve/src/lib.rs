@@ -1,17 +1,17 @@
-//! What the `portcullis` program serves, for use in any process and on any runtime: the [`demo`]
-//! routes, and [`files`] of a directory.
+//! The services of the `portcullis` program, for use in any process and on any runtime: the
+//! [`demo`] routes, and [`files`] of a directory.
 //!
-//! Each is a service: a function from a request to an [`Answer`], to be passed to an adapter's
-//! `serve`. None of them knows a runtime: the demo is given a [`Sleep`], and files are read on the
-//! threads of the `blocking` crate.
+//! Each is a service, a function from a request to an [`Answer`], for an adapter's `serve`. They
+//! don't depend on a runtime: the demo takes a [`Sleep`], and files are read on the threads of the
+//! `blocking` crate.
 //!
-//! | room | what it does |
+//! | module | what it does |
 //! |---|---|
-//! | `answer` | an answer on its way, and the short ones that all services share |
-//! | `body` | the content of every answer, one enumeration |
-//! | `demo` | the demo routes: `route` reads a target, `page.html` is what `GET /` shows |
-//! | `status` | what `GET /status` tells |
-//! | `files` | a directory's files: `path` (what a target names), `root` (the confined lookup), `conditional` and `range` (what the request's fields ask for), `reader` (content, piece by piece), `listing` |
+//! | `answer` | the future of an answer, and the short answers that all services share |
+//! | `body` | the content of every answer |
+//! | `demo` | the demo routes: `route` parses a target, `page.html` is what `GET /` shows |
+//! | `status` | the JSON of `GET /status` |
+//! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional` and `range` (request fields), `reader` (content in pieces), `listing` |
 //!
 //! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `unix_socket`, `signals`,
 //! `open_files`, and `runtime`, whose children hold all that is special to one runtime.

@@ -1,4 +1,4 @@
-//! Listening: from an address as it was written to a socket.
+//! Turns the addresses of the command line into listening sockets.
 
 #[cfg(unix)]
 use crate::unix_socket::SocketFiles;
@@ -72,7 +72,7 @@ impl FromStr for Address {
         };
         let hosts = match host {
             "" => Some([IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()]),
-            // Whatever else the machine says of that name (RFC 6761 6.3).
+            // Always the loopback addresses, even if the resolver says otherwise (RFC 6761 6.3).
             "localhost" => Some([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
             _ => None,
         };
@@ -85,11 +85,11 @@ impl FromStr for Address {
                 text.to_socket_addrs().map_err(|error| format!("{error}; {expected}"))?.collect()
             }
         };
-        // Clients that know only one of them in most cases know IPv4.
+        // IPv4 first: a client that supports only one of the two in most cases supports IPv4.
         addresses.sort();
         addresses.dedup();
         if addresses.is_empty() {
-            return Err(format!("the name has no address; {expected}"));
+            return Err(format!("the name resolves to no address; {expected}"));
         }
         Ok(Address { text: text.to_owned(), place: Place::Ip(addresses) })
     }
@@ -177,20 +177,21 @@ fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAd
     }
 }
 
-/// The machine does not have the address, or nothing of its family.
+/// Whether the machine lacks the address or its whole family.
 fn is_missing(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable
         || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
 }
 
-/// Listens on one address, which is one of several or stands alone.
+/// Listens on one address; `one_of_several` if the same name has others.
 fn listen_on(address: SocketAddr, one_of_several: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() && one_of_several {
-        // `[::]` alone takes IPv4 as well, where the system is set so.
+        // `[::]` alone also accepts IPv4, depending on the system's settings.
         socket.set_only_v6(true)?;
     }
-    // What an earlier server left in TIME_WAIT does not matter; another listener does.
+    // Connections in TIME_WAIT from an earlier server must not prevent binding. Another listener
+    // still does.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -256,8 +257,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_the_machine_lacks_is_left_out_unless_it_is_the_only_one() {
-        // Set aside for documentation (RFC 5737).
+    fn a_missing_address_is_left_out_unless_it_is_the_only_one() {
+        // An address reserved for documentation (RFC 5737).
         let (lacking, there) = ("192.0.2.1:0", "127.0.0.1:0");
         let addresses = [lacking, there].map(|it| it.parse().expect("an address"));
         assert_eq!(listen_on_all(&addresses).expect("one is there").len(), 1);
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn port_0_takes_a_free_one_and_a_taken_one_is_an_error() {
+    fn port_0_picks_a_free_port_and_a_taken_port_is_an_error() {
         let free: Address = "127.0.0.1:0".parse().expect("an address");
         let listeners = listen(&free).expect("listening");
         let taken = listeners[0].local_addr().expect("an address");
@@ -274,7 +275,7 @@ mod tests {
         let again: Address = taken.to_string().parse().expect("an address");
         let error = listen(&again).expect_err("taken");
         assert!(error.starts_with(&format!("cannot listen on {taken}: ")), "{error}");
-        // A name of several addresses is taken if one of them is.
+        // One taken address makes the whole name an error.
         let several: Address = taken.port().to_string().parse().expect("a port");
         let error = listen(&several).expect_err("taken");
         assert!(error.contains(&format!(": {taken}: ")), "{error}");

@@ -1,4 +1,4 @@
-//! A hardened HTTP server for the files of a directory, or for demo routes.
+//! A hardened HTTP/1.1 and WebSocket server for the files of a directory, or for demo routes.
 
 #![deny(missing_docs)]
 
@@ -104,11 +104,14 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
             args.runtime.serve(plan, demo)
         }
     }?;
-    say(format_args!("drained: {} finished, {} cut", drained.finished, drained.cut));
+    say(format_args!(
+        "drained: connections finished: {}, cut off: {}",
+        drained.finished, drained.cut
+    ));
     Ok(())
 }
 
-/// Logs to the standard error: warnings, or what `RUST_LOG` asks for.
+/// Logs to standard error: warnings, or what `RUST_LOG` selects.
 fn log() {
     let filter =
         EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
@@ -116,19 +119,19 @@ fn log() {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none())
-        // Nobody may be listening there: that is no reason to end.
+        // A closed standard error must not end the program.
         .log_internal_errors(false)
         .init();
 }
 
-/// Prints a line for programs that read what this one says.
+/// Prints a line to standard output, for programs that start this one.
 fn tell(line: impl Display) {
     let mut out = io::stdout().lock();
-    // Whoever started this may have stopped reading.
+    // The reader may have closed the pipe; the server goes on.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Prints a line for people.
+/// Prints a line to standard error, for people.
 fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "portcullis: {line}");
 }

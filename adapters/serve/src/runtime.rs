@@ -1,4 +1,4 @@
-//! The runtimes that the program runs on. What is special to one is in the file of its name.
+//! The runtimes that the program runs on. Each has a file of its name for what differs.
 
 #[cfg(feature = "async-std")]
 mod async_std;
@@ -19,25 +19,25 @@ use std::sync::Arc;
 /// A runtime to run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Runtime {
-    /// tokio, with a scheduler of one thread or of many
+    /// tokio, with a scheduler for one thread or for many
     Tokio,
     /// smol, with one executor that all threads run
     Smol,
     #[cfg(feature = "async-std")]
-    /// async-std, which is discontinued: smol is what it stands on
+    /// async-std, which is discontinued; smol has the same reactor
     AsyncStd,
 }
 
-/// What is to be run.
+/// What a runtime needs to serve.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Sockets that listen and do not block; a server for each.
     pub(crate) listeners: Vec<Bound>,
     pub(crate) threads: usize,
     pub(crate) config: Arc<Config>,
-    /// Counts for all servers together.
+    /// Shared by all servers.
     pub(crate) stats: Arc<Stats>,
-    /// Places for the connections of all servers together.
+    /// Limits the connections of all servers together.
     pub(crate) admission: Arc<Admission>,
     pub(crate) stop: Stop,
 }
@@ -67,13 +67,13 @@ pub(crate) struct Drained {
 }
 
 impl Drained {
-    /// Counts in how it went for one server.
+    /// Adds the report of one server.
     fn add(&mut self, report: Report) {
         self.finished += report.finished;
         self.cut += report.cut;
     }
 
-    /// How it goes for all of them.
+    /// Waits for all servers and adds up their reports.
     async fn all(servers: Vec<impl Future<Output = Report>>) -> Self {
         let mut drained = Drained::default();
         for server in servers {
@@ -94,7 +94,7 @@ impl Runtime {
         }
     }
 
-    /// Serves until it is told to stop, and everything is drained.
+    /// Serves until `stop`, then drains.
     pub(crate) fn serve<S: Service<K>, K: 'static>(
         self,
         plan: Plan,

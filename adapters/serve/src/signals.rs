@@ -1,8 +1,8 @@
-//! SIGINT and SIGTERM: the first drains, the second ends the process at once. SIGHUP has the
-//! certificate read again.
+//! SIGINT and SIGTERM: the first signal drains, the second ends the process at once. SIGHUP reloads
+//! the certificate.
 //!
-//! They are waited for on a thread of their own, so that they work the same on every runtime, and
-//! even if one is stuck.
+//! A thread of its own waits for them. So they work the same on every runtime, even if a handler
+//! blocks it.
 
 use crate::certificates::Certificates;
 use crate::say;
@@ -19,14 +19,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Tells when to stop.
+/// Tells a server when to stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(Receiver<Infallible>);
 
 impl Stop {
-    /// Ends when the first signal has come.
+    /// Ready after the first signal.
     pub(crate) async fn wait(self) {
-        // Nothing is ever sent: the channel only closes.
+        // Nothing is sent on the channel: it only closes.
         let _closed = self.0.recv().await;
     }
 }
@@ -66,7 +66,7 @@ fn wait(
             if open > 0 {
                 let name = name(signal);
                 say(format_args!(
-                    "{name}: {open} open, drains for up to {drain:?}; once more ends it"
+                    "{name}: draining {open} open connections for up to {drain:?}; repeat to stop at once"
                 ));
             }
         } else {
@@ -80,9 +80,11 @@ fn wait(
 
 fn reload(certificates: Option<&Certificates>) {
     match certificates.map(Certificates::reload) {
-        None => say("SIGHUP: without TLS there is nothing to read again"),
-        Some(Ok(())) => say("SIGHUP: the certificate was read again"),
-        Some(Err(error)) => say(format_args!("SIGHUP: the last certificate stays: {error}")),
+        None => say("SIGHUP: no certificate to reload, because TLS is off"),
+        Some(Ok(())) => say("SIGHUP: the certificate was reloaded"),
+        Some(Err(error)) => say(format_args!(
+            "SIGHUP: cannot reload the certificate, the previous one stays in use: {error}"
+        )),
     }
 }
 

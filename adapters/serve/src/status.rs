@@ -1,11 +1,11 @@
-//! What `GET /status` tells: the server's counters as JSON.
+//! The answer to `GET /status`: the server's counters as JSON.
 
 use portcullis_driver::{Snapshot, Stats};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The counters of one or more servers, since when they count, and what a connection may own.
+/// The counters of one or more servers, their start, and the memory bound of a connection.
 #[derive(Debug)]
 pub struct Status {
     stats: Arc<Stats>,
@@ -15,19 +15,19 @@ pub struct Status {
 }
 
 impl Status {
-    /// Tells of `stats`, and of the most bytes that a connection may own
+    /// Reports `stats` and the memory bound of a connection
     /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
         Status { stats, memory_bound, max_connections: None, since: Instant::now() }
     }
 
-    /// Tells also how many connections are served at once.
+    /// Also reports the limit of open connections.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.max_connections = Some(limit);
         self
     }
 
-    /// The counters now, as a JSON object and a line end.
+    /// The current counters, as a JSON object and a line end.
     pub(crate) fn json(&self) -> String {
         let mut report = report(&self.stats.snapshot(), self.memory_bound, self.since.elapsed());
         if let Some(limit) = self.max_connections {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_counter_is_told_under_its_name() {
+    fn every_counter_is_reported_under_its_name() {
         let stats = Arc::new(Stats::new());
         let text = Status::new(stats.clone(), 1234).max_connections(77).json();
         let value: Value = serde_json::from_str(&text).expect("JSON");
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_uptime_read_as_they_are() {
+    fn labels_and_uptime_are_reported() {
         let mut snapshot = Stats::new().snapshot();
         snapshot.closes = vec![("keep_alive", 3), ("drained", 1)];
         let value = report(&snapshot, 0, Duration::from_millis(1500));

@@ -1,4 +1,4 @@
-//! What unit tests share: content that comes in given frames, and answers read whole.
+//! Shared by the unit tests: content made of given frames, and answers read whole.
 
 use crate::answer::Answer;
 use crate::body::{AnswerBody, BoxError};
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Content of unknown length, in given frames.
+/// Content of unknown length, made of given frames.
 #[derive(Debug)]
 pub(crate) struct Frames(VecDeque<Result<Frame<Bytes>, BoxError>>);
 
@@ -33,7 +33,7 @@ impl Body for Frames {
     }
 }
 
-/// Waits for an answer, and takes its content as far as it comes without an error.
+/// Waits for an answer and collects its content, up to the first error.
 pub(crate) fn whole<B>(answer: Answer<B>) -> Response<Result<Bytes, BoxError>>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,

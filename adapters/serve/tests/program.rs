@@ -1,4 +1,4 @@
-//! The program as it is started by hand: its lines, its answers, its mistakes and its signals.
+//! The program as a user starts it: output, answers, bad arguments and signals.
 
 mod process;
 
@@ -12,7 +12,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 #[test]
-fn it_says_where_it_listens_and_serves_there() {
+fn it_prints_its_addresses_and_serves_there() {
     let program = Program::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"], 2);
     assert_ne!(program.addresses[0], program.addresses[1]);
     for address in &program.addresses {
@@ -26,7 +26,7 @@ fn it_says_where_it_listens_and_serves_there() {
 fn status_counts_what_all_listeners_do() {
     let program = Program::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"], 2);
     get(&program.addresses[1], "/hello");
-    // What a connection did is counted when it comes to rest.
+    // A connection's counts are added once it is idle.
     wait(|| program.status()["requests"].as_u64() >= Some(1));
     let status = program.status();
     assert!(status["accepted"].as_u64() >= Some(3), "{status}");
@@ -53,8 +53,8 @@ fn one_thread_and_many_serve_alike_on_each_runtime() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn as_many_threads_serve_as_are_asked_for() {
-    // The names of those that a runtime starts, and whether the main thread serves beside them.
+fn it_runs_the_given_number_of_threads() {
+    // The names of a runtime's threads, and whether the main thread serves as well.
     let names = [("tokio", "tokio-rt-worker", false), ("smol", "smol-", true)];
     let names = names.into_iter().chain([("async-std", "async-std", false)]);
     for (runtime, name, main) in names.filter(|(runtime, ..)| RUNTIMES.contains(runtime)) {
@@ -68,7 +68,7 @@ fn as_many_threads_serve_as_are_asked_for() {
 }
 
 #[test]
-fn a_root_is_served_and_nothing_beside_it() {
+fn a_root_is_served_and_nothing_outside() {
     let folder = TempDir::new().expect("a folder");
     fs::write(folder.path().join("secret"), "secret").expect("written");
     let site = folder.path().join("site");
@@ -90,7 +90,7 @@ fn a_root_is_served_and_nothing_beside_it() {
 }
 
 #[test]
-fn settings_change_what_the_server_does() {
+fn settings_take_effect() {
     let limit = "request_body_limit=10";
     let program = Program::start(&["--listen", "127.0.0.1:0", "--strict", "--set", limit], 1);
     for (length, status) in [(10, "200"), (11, "413")] {
@@ -106,7 +106,7 @@ fn settings_change_what_the_server_does() {
     }
 }
 
-/// Runs the program to its end, which should be a failure that explains itself.
+/// Runs the program, which must fail and explain why.
 fn failure(args: &[&str]) -> String {
     let Finished { code, out, err } = run(args);
     assert!(code.is_some_and(|code| code != 0), "{args:?}: {code:?} {err}");
@@ -115,7 +115,7 @@ fn failure(args: &[&str]) -> String {
 }
 
 #[test]
-fn an_address_in_use_is_one_line() {
+fn an_address_in_use_is_an_error_of_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address").to_string();
     let err = failure(&["--listen", &address]);
@@ -124,7 +124,7 @@ fn an_address_in_use_is_one_line() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_is_one_line() {
+fn an_unusable_certificate_is_an_error_of_one_line() {
     let folder = TempDir::new().expect("a folder");
     let empty = folder.path().join("empty");
     fs::write(&empty, "").expect("written");
@@ -137,7 +137,7 @@ fn a_certificate_that_cannot_be_used_is_one_line() {
 }
 
 #[test]
-fn a_root_that_cannot_be_read_is_one_line() {
+fn an_unreadable_root_is_an_error_of_one_line() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("file");
     fs::write(&file, "").expect("written");
@@ -172,17 +172,18 @@ fn bad_arguments_are_explained() {
 }
 
 #[test]
-fn help_and_version_are_no_mistakes() {
+fn help_and_version_succeed() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    for word in ["--listen", "--root", "--set", "keep_alive_timeout=5s", "send_buffer_limit=60KiB"]
+    for word in
+        ["--listen", "--root", "--set", "keep_alive_timeout: 5 s", "send_buffer_limit: 60 KiB"]
     {
         assert!(help.out.contains(word), "{word}");
     }
     assert!(run(&["--version"]).out.starts_with("portcullis "));
 }
 
-/// The program, with a request in progress that takes so many milliseconds.
+/// The program with a request in progress, whose handler takes the given time.
 fn thinking(milliseconds: u32, args: &[&str]) -> (Program, TcpStream) {
     let program = Program::start(&[&["--listen", "127.0.0.1:0"], args].concat(), 1);
     let mut slow = program.connect();
@@ -192,11 +193,11 @@ fn thinking(milliseconds: u32, args: &[&str]) -> (Program, TcpStream) {
     (program, slow)
 }
 
-fn finishes_what_is_in_progress(signal: Signal) {
-    RUNTIMES.iter().for_each(|runtime| finishes_on(runtime, signal));
+fn finishes_requests_in_progress(signal: Signal) {
+    RUNTIMES.iter().for_each(|runtime| finishes_requests_on(runtime, signal));
 }
 
-fn finishes_on(runtime: &str, signal: Signal) {
+fn finishes_requests_on(runtime: &str, signal: Signal) {
     let (mut program, mut slow) = thinking(1500, &["--runtime", runtime]);
     program.signal(signal);
     program.wait_until_refused();
@@ -207,21 +208,21 @@ fn finishes_on(runtime: &str, signal: Signal) {
     let Finished { code, err, .. } = program.finish();
     assert_eq!(code, Some(0), "{err}");
     let last = err.lines().last().unwrap_or_default();
-    assert!(last.starts_with("portcullis: drained: ") && last.ends_with(", 0 cut"), "{err}");
+    assert!(last.starts_with("portcullis: drained: ") && last.ends_with(", cut off: 0"), "{err}");
 }
 
 #[test]
-fn sigterm_finishes_what_is_in_progress() {
-    finishes_what_is_in_progress(Signal::TERM);
+fn sigterm_finishes_requests_in_progress() {
+    finishes_requests_in_progress(Signal::TERM);
 }
 
 #[test]
-fn sigint_finishes_what_is_in_progress() {
-    finishes_what_is_in_progress(Signal::INT);
+fn sigint_finishes_requests_in_progress() {
+    finishes_requests_in_progress(Signal::INT);
 }
 
 #[test]
-fn events_come_to_their_end_when_a_drain_begins() {
+fn events_end_in_good_order_when_a_drain_begins() {
     for (runtime, version) in RUNTIMES.iter().flat_map(|it| [(it, "HTTP/1.1"), (it, "HTTP/1.0")]) {
         let args = ["--listen", "127.0.0.1:0", "--runtime", runtime];
         let mut program = Program::start(&args, 1);
@@ -242,12 +243,12 @@ fn events_come_to_their_end_when_a_drain_begins() {
         drop(stream);
         let Finished { code, err, .. } = program.finish();
         assert_eq!(code, Some(0), "{err}");
-        assert!(err.lines().last().is_some_and(|line| line.ends_with(", 0 cut")), "{err}");
+        assert!(err.lines().last().is_some_and(|line| line.ends_with(", cut off: 0")), "{err}");
     }
 }
 
 #[test]
-fn what_does_not_finish_in_time_is_cut_and_counted() {
+fn unfinished_requests_are_cut_off_and_counted() {
     for runtime in RUNTIMES {
         let args = ["--runtime", runtime, "--set", "drain_timeout=200ms"];
         let (mut program, _slow) = thinking(3_600_000, &args);
@@ -255,12 +256,15 @@ fn what_does_not_finish_in_time_is_cut_and_counted() {
         let Finished { code, err, .. } = program.finish();
         assert_eq!(code, Some(0), "{err}");
         let last = err.lines().last().unwrap_or_default();
-        assert!(last.starts_with("portcullis: drained: ") && last.ends_with(", 1 cut"), "{err}");
+        assert!(
+            last.starts_with("portcullis: drained: ") && last.ends_with(", cut off: 1"),
+            "{err}"
+        );
     }
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_stops_it_at_once() {
     for (signal, name, code) in [(Signal::TERM, "SIGTERM", 143), (Signal::INT, "SIGINT", 130)] {
         let (mut program, mut slow) = thinking(3_600_000, &[]);
         program.signal(Signal::TERM);
@@ -269,17 +273,17 @@ fn a_second_signal_ends_it_at_once() {
         let finished = program.finish();
         assert_eq!(finished.code, Some(code), "{}", finished.err);
         let last = finished.err.lines().last().unwrap_or_default();
-        let said = format!("portcullis: {name} again: ended at once, ");
-        assert!(last.starts_with(&said) && last.ends_with(" cut"), "{}", finished.err);
+        let said = format!("portcullis: {name} again: stopped at once, connections cut off: ");
+        assert!(last.starts_with(&said), "{}", finished.err);
         let mut rest = Vec::new();
-        // A FIN or a reset: either way it is over.
+        // The end is a FIN or a reset; either will do.
         let _ = slow.read_to_end(&mut rest);
         assert_eq!(rest, b"");
     }
 }
 
 #[test]
-fn sighup_without_tls_ends_nothing() {
+fn sighup_without_tls_changes_nothing() {
     let mut program = Program::start(&["--listen", "127.0.0.1:0"], 1);
     program.signal(Signal::HUP);
     assert!(get(program.address(), "/hello").ends_with("Hello, world!"));
@@ -287,13 +291,13 @@ fn sighup_without_tls_ends_nothing() {
     let Finished { code, err, .. } = program.finish();
     assert_eq!(code, Some(0), "{err}");
     assert!(
-        err.contains("portcullis: SIGHUP: without TLS there is nothing to read again\n"),
+        err.contains("portcullis: SIGHUP: no certificate to reload, because TLS is off\n"),
         "{err}"
     );
 }
 
 #[test]
-fn a_port_alone_is_listened_on_at_every_address_of_this_machine() {
+fn a_port_alone_listens_on_every_loopback_address() {
     for text in ["0", ":0", "localhost:0"] {
         let program = Program::start(&["--listen", text], 1);
         let port = program.address().rsplit_once(':').expect("a port").1;
@@ -305,7 +309,7 @@ fn a_port_alone_is_listened_on_at_every_address_of_this_machine() {
 }
 
 #[test]
-fn health_checks_find_it_up() {
+fn health_checks_by_options_succeed() {
     let folder = TempDir::new().expect("a folder");
     let root = folder.path().to_str().expect("a name in UTF-8");
     for args in [&["--listen", "127.0.0.1:0"][..], &["--listen", "127.0.0.1:0", "--root", root]] {
@@ -327,15 +331,15 @@ fn health_checks_find_it_up() {
 }
 
 #[test]
-fn what_a_peer_does_is_no_error_of_the_servers() {
+fn a_misbehaving_peer_is_not_logged_as_an_error() {
     let mut program = Program::start(&["--listen", "127.0.0.1:0"], 1);
     for (request, content) in [
-        // Content that ends early, while it is sent back, and while it is counted.
+        // Content that ends early, in an echo and in a count.
         ("POST /echo", "Content-Length: 100\r\n\r\nnot all"),
         ("POST /sink", "Content-Length: 100\r\n\r\nnot all"),
-        // Chunks that are none.
+        // A malformed chunk.
         ("POST /echo", "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\nx"),
-        // A handshake with content, which cannot become a websocket.
+        // A websocket handshake with content, which is refused.
         (
             "GET /ws",
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -346,7 +350,7 @@ fn what_a_peer_does_is_no_error_of_the_servers() {
         let request = format!("{request} HTTP/1.1\r\nHost: a\r\n{content}");
         stream.write_all(request.as_bytes()).expect("sent");
         stream.shutdown(Shutdown::Write).expect("sent");
-        // A refusal, or an answer that is cut off.
+        // Either a refusal arrives, or an answer that is cut off.
         let _ = stream.read_to_end(&mut Vec::new());
     }
     program.signal(Signal::TERM);
@@ -355,7 +359,7 @@ fn what_a_peer_does_is_no_error_of_the_servers() {
 }
 
 #[test]
-fn nobody_has_to_read_what_it_prints() {
+fn it_serves_with_its_output_closed() {
     let mut program = Program::start(&["--listen", "127.0.0.1:0"], 1);
     program.stop_reading();
     assert!(get(program.address(), "/hello").ends_with("Hello, world!"));
@@ -364,7 +368,7 @@ fn nobody_has_to_read_what_it_prints() {
 }
 
 #[test]
-fn each_close_is_logged_with_its_reason_if_that_is_asked_for() {
+fn rust_log_debug_logs_each_close_with_its_reason() {
     for (filter, logged) in [("debug", true), ("", false)] {
         let envs = [("RUST_LOG", filter)];
         let mut program = Program::start_with(&["--listen", "127.0.0.1:0"], 1, &envs);
@@ -376,7 +380,7 @@ fn each_close_is_logged_with_its_reason_if_that_is_asked_for() {
 }
 
 #[test]
-fn curl_gets_what_it_asks_for() {
+fn curl_gets_every_route() {
     if !needs("curl", "apt-get install curl") {
         return;
     }
@@ -397,7 +401,7 @@ fn curl_gets_what_it_asks_for() {
     assert_eq!(curl(&["--data", "abcd"], "/lazy/10"), "4");
     let chunked = ["--header", "Transfer-Encoding: chunked", "--data", "abcde"];
     assert_eq!(curl(&chunked, "/sink"), "5");
-    // The answer is preceded by a 100: what waits for that is sent, and the connection lives on.
+    // A 100 precedes the answer, curl then sends the content, and the connection is kept.
     for (path, content) in [("/sink", "6"), ("/echo", "abcdef"), ("/lazy/10", "6")] {
         let expecting = ["--include", "--header", "Expect: 100-continue", "--data", "abcdef"];
         let answer = curl(&expecting, path);

@@ -1,4 +1,4 @@
-//! Sends requests to a server, or holds idle connections to it, and prints what came of it.
+//! Sends requests to a server, or holds idle connections to it, and prints the result.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use portcullis_tests::load::idle::{self, Arrival};
 use portcullis_tests::load::{self, Browser, Limit, Plan, Request, Transport};
 use portcullis_tests::reference::{ECHO, bytes_target};
 
-/// Load for a server on this machine, bounded in number
+/// A bounded load for a server on this machine
 #[derive(Parser)]
 struct Arguments {
-    /// Over TLS 1.3, with a full handshake on each connection; any certificate is trusted
+    /// Use TLS 1.3, with a full handshake on each connection, and trust any certificate
     #[arg(long, global = true)]
     tls: bool,
     #[command(subcommand)]
@@ -21,26 +21,26 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Send requests, for /hello and over keep-alive connections if nothing else is said
+    /// Send requests, by default for /hello over keep-alive connections
     Requests(Requests),
-    /// Send messages over websockets at /ws that send them back
+    /// Send messages over websockets at /ws, which must send them back
     Messages(Messages),
-    /// Hold connections open after one request each, and print what each adds to the server's memory
+    /// Hold connections open after one request each, and print the server's memory for each
     Idle(Idle),
 }
 
-/// How much is sent, and where to.
+/// Which server, and how many requests or messages.
 #[derive(Args)]
 struct Amount {
-    /// The server, like 127.0.0.1:8080
+    /// The server's address, such as 127.0.0.1:8080
     address: SocketAddr,
-    /// How many in all
+    /// Requests or messages in total
     #[arg(long, default_value_t = 1000)]
     count: u64,
-    /// Over how many connections
+    /// Connections at once
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// How many go out in one write
+    /// Requests or messages in one write
     #[arg(long, default_value_t = 1)]
     burst: usize,
 }
@@ -49,13 +49,13 @@ struct Amount {
 struct Requests {
     #[command(flatten)]
     amount: Amount,
-    /// Send the ten fields of a desktop browser instead of just Host
+    /// Send the ten fields of a desktop browser instead of only Host
     #[arg(long)]
     browser: bool,
-    /// Ask for so many bytes instead of /hello
+    /// Ask for this many bytes instead of /hello
     #[arg(long, value_name = "BYTES", conflicts_with = "browser")]
     download: Option<u64>,
-    /// Send so many bytes to /sink instead
+    /// Send this many bytes to /sink instead
     #[arg(long, value_name = "BYTES", conflicts_with_all = ["browser", "download"])]
     upload: Option<u64>,
     /// Open a connection for each request
@@ -70,25 +70,25 @@ struct Messages {
     /// Bytes of each message
     #[arg(long, default_value_t = 64)]
     size: usize,
-    /// Send text
+    /// Send text messages instead of binary ones
     #[arg(long)]
     text: bool,
 }
 
 #[derive(Args)]
 struct Idle {
-    /// The server, like 127.0.0.1:8080
+    /// The server's address, such as 127.0.0.1:8080
     address: SocketAddr,
-    /// The process whose memory is measured
+    /// The id of the process whose memory is measured
     #[arg(long)]
     pid: u32,
-    /// How many connections
+    /// Connections to hold
     #[arg(long, default_value_t = 5000)]
     connections: usize,
-    /// All connections come and ask at once, instead of one after the other
+    /// Let all connections come and ask at once, instead of one after the other
     #[arg(long)]
     at_once: bool,
-    /// Websockets at /ws instead, which have had one message of 64 bytes sent back
+    /// Hold websockets at /ws instead, after one message of 64 bytes was sent back
     #[arg(long)]
     websocket: bool,
 }

@@ -1,4 +1,4 @@
-//! Runs one of the servers that portcullis is compared with, or portcullis as their equal.
+//! Runs one of the servers that portcullis is compared with, or portcullis with the same routes.
 
 use std::process::ExitCode;
 

@@ -1,65 +1,69 @@
-//! Reads answers off one connection: strictly enough to count them, fast enough not to be the
+//! Reads the answers of one connection, strictly enough to count them and fast enough not to be the
 //! bottleneck.
 
 use std::fmt;
 
 use httparse::{EMPTY_HEADER, Response, Status};
 
-/// A head longer than this is not one that a benchmark asked for.
+/// The longest head that is read. Heads in a benchmark are much shorter.
 const HEAD_LIMIT: usize = 8 << 10;
 
-/// How an answer differs from what was asked for.
+/// What is wrong with an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadAnswer {
-    /// Not HTTP, or no end of a head in sight.
+    /// Not HTTP, or a head without an end.
     Malformed,
-    /// HTTP/1.1 with another status than 200, or 101 where a websocket was asked for.
+    /// HTTP/1.1 with a status other than 200, or other than 101 for a websocket.
     Status(u16),
-    /// Not exactly one usable `Content-Length`, or a transfer coding.
+    /// A transfer coding, or not exactly one valid `Content-Length`.
     Framing,
-    /// A body of this length, where another one was expected.
+    /// A body of this unexpected length.
     Length(u64),
-    /// More bytes than the answers that were asked for.
+    /// More bytes than the answers have.
     Excess,
-    /// Not the websocket, or the kind of frame, that was asked for.
+    /// Not the expected handshake or frame of a websocket.
     Frame,
-    /// A message that is not the one that was sent.
+    /// A message that differs from the one that was sent.
     Echo,
 }
 
 impl fmt::Display for BadAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed => write!(f, "an answer is not HTTP/1.1"),
-            Self::Status(status) => write!(f, "an answer has status {status}"),
-            Self::Framing => write!(f, "an answer has not exactly one Content-Length"),
-            Self::Length(length) => write!(f, "an answer's body has an unexpected {length} bytes"),
-            Self::Excess => write!(f, "an answer came that nobody asked for"),
-            Self::Frame => write!(f, "a websocket's answer is not what was asked for"),
-            Self::Echo => write!(f, "a message came back changed"),
+            Self::Malformed => write!(f, "the answer is not HTTP/1.1"),
+            Self::Status(status) => write!(f, "the answer has status {status}"),
+            Self::Framing => write!(f, "the answer does not have exactly one Content-Length"),
+            Self::Length(length) => {
+                write!(f, "the answer's body has an unexpected length of {length} bytes")
+            }
+            Self::Excess => write!(f, "bytes arrived after the last answer"),
+            Self::Frame => {
+                write!(f, "the websocket's answer is not the expected handshake or frame")
+            }
+            Self::Echo => write!(f, "the echo differs from the message"),
         }
     }
 }
 
 impl std::error::Error for BadAnswer {}
 
-/// What a head says that matters here.
+/// The relevant parts of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     length: u64,
     closes: bool,
 }
 
-/// The answers of one connection, read piece by piece.
+/// The answers of one connection, read in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// An incomplete head.
     held: Vec<u8>,
-    /// The last complete head. A server repeats itself byte by byte, but for the date once a second,
-    /// so that comparing mostly replaces parsing.
+    /// The last complete head. A server repeats its head byte by byte, except for the date once a
+    /// second, so comparing mostly replaces parsing.
     known: Vec<u8>,
     known_head: Option<Head>,
-    /// What is left of the body at hand; `None` between answers.
+    /// Bytes left of the current body; `None` between answers.
     body: Option<u64>,
     expected_length: Option<u64>,
 }
@@ -67,18 +71,18 @@ pub(super) struct Answers {
 /// One step through the bytes received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Bytes used up, of which…
+    /// Bytes used, body included.
     pub(super) used: usize,
-    /// …so many were body.
+    /// Bytes of the body among them.
     pub(super) body: usize,
-    /// An answer ended here; and whether the server said that it closes.
+    /// Set if an answer ended here.
     pub(super) end: Option<End>,
 }
 
 /// The end of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// The server said that this answer is the connection's last.
+    /// The answer says that it is the connection's last.
     pub(super) closes: bool,
 }
 
@@ -87,13 +91,13 @@ impl Answers {
         Self { expected_length, ..Self::default() }
     }
 
-    /// A new connection: what was held of the old one is void.
+    /// Drops the state of the previous connection.
     pub(super) fn restart(&mut self) {
         self.held.clear();
         self.body = None;
     }
 
-    /// Reads up to the end of one answer, or of the bytes. Call again with the rest until all is used.
+    /// Reads to the end of one answer, or of `bytes`. Call it again with the rest.
     pub(super) fn step(&mut self, bytes: &[u8]) -> Result<Step, BadAnswer> {
         let (used, left) = match self.body {
             Some(left) => (0, left),
@@ -111,7 +115,7 @@ impl Answers {
         Ok(Step { used: used + body, body, end: (left == 0).then_some(End { closes }) })
     }
 
-    /// How many of these bytes belong to the head at hand, and what it says if it is complete.
+    /// The number of bytes that belong to the current head, and the head if it is complete.
     fn head(&mut self, bytes: &[u8]) -> Result<(usize, Option<Head>), BadAnswer> {
         if self.held.is_empty() && !self.known.is_empty() && bytes.starts_with(&self.known) {
             return Ok((self.known.len(), self.known_head));
@@ -136,7 +140,7 @@ impl Answers {
     }
 }
 
-/// The length of the head that these bytes begin with, and what it says.
+/// Parses a head at the start of `bytes`; also returns its length.
 fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, BadAnswer> {
     let mut fields = [EMPTY_HEADER; 32];
     let mut response = Response::new(&mut fields);
@@ -176,7 +180,7 @@ mod tests {
     const TWO: &[u8] = b"HTTP/1.1 200 OK\r\nDate: a\r\ncontent-length: 5\r\n\r\nhello\
                          HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-    /// Body bytes and ends, when the bytes come in pieces of this size.
+    /// The body bytes and the ends in `bytes`, read in pieces of this size.
     fn read(bytes: &[u8], piece: usize) -> Result<(usize, Vec<bool>), BadAnswer> {
         let mut answers = Answers::new(None);
         let (mut body, mut ends) = (0, Vec::new());
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_counted_however_they_are_cut() {
+    fn answers_are_counted_for_every_piece_size() {
         for piece in 1..=TWO.len() {
             assert_eq!(read(TWO, piece), Ok((5, vec![false, true])), "pieces of {piece}");
         }
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_is_an_error() {
+    fn unexpected_answers_are_errors() {
         let refused = |head: &str| read(head.as_bytes(), head.len()).unwrap_err();
         let bad = BadAnswer::Status(404);
         assert_eq!(refused("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), bad);

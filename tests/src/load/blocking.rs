@@ -1,4 +1,4 @@
-//! A connection whose reads and writes wait: for what is asked once, and for what is held.
+//! A connection with blocking reads and writes, for single requests and for idle connections.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,12 +14,12 @@ use super::transport::server_name;
 pub enum Connection {
     /// TCP.
     Plain(TcpStream),
-    /// TLS on it.
+    /// TLS over TCP.
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Connection {
-    /// Connects; a read will wait for so long at most. A TLS handshake has not begun yet.
+    /// Connects. A read waits at most for `patience`. A TLS handshake has not begun yet.
     pub fn open(
         address: SocketAddr,
         transport: &Transport,
@@ -37,7 +37,7 @@ impl Connection {
         })
     }
 
-    /// Says all that can be said before the server has said something.
+    /// Writes as much of the handshake as is possible before the server answers.
     pub fn greet(&mut self) -> io::Result<()> {
         if let Self::Tls(stream) = self {
             while stream.conn.wants_write() {
@@ -47,8 +47,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the server has nothing more to say, and has not closed either; false when it has
-    /// said something. Reads do not wait from now on.
+    /// Whether the server has neither sent more nor closed. Reads don't block afterwards.
     pub fn is_quiet(&mut self) -> io::Result<bool> {
         let socket = match self {
             Self::Plain(socket) => socket,

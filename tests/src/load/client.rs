@@ -10,38 +10,38 @@ use super::reader::Reader;
 use super::stream::Stream;
 use super::{BadAnswer, LoadError, Plan, Tally};
 
-/// A connection, and the next one once that is closed.
+/// A connection, replaced by a new one when the server closes it.
 pub(super) struct Client<'p> {
     plan: &'p Plan,
     token: Token,
     stream: Stream,
-    /// As many heads as a burst has, so that one write sends them all.
+    /// The heads of a whole burst, so that one write sends them all.
     heads: Vec<u8>,
     burst: usize,
-    /// Bytes of the connection's opening, and of this burst, that have not been written.
+    /// Unwritten bytes of the connection's opening, and of this burst.
     opening_left: usize,
     heads_left: usize,
     body_left: u64,
     awaited: Awaited,
-    /// Nothing is left to do.
+    /// No requests are left.
     done: bool,
 }
 
-/// What a burst still waits for.
+/// The answers that a burst still waits for.
 struct Awaited {
-    /// When the burst began, or the connection that it needed.
+    /// The start of the burst, or of the connection opened for it.
     began: Instant,
-    /// Requests of this burst whose answers have not come.
+    /// Requests of this burst without an answer.
     owed: usize,
     reader: Reader,
     /// Each answer is the connection's last.
     alone: bool,
-    /// The connection's last answer has come: wait for its end, then open another.
+    /// The connection's last answer has arrived: wait for the close, then open another.
     closing: bool,
 }
 
 impl<'p> Client<'p> {
-    /// Connects and prepares the first burst; `None` if no requests are left for it.
+    /// Connects and prepares the first burst; `None` if no requests are left.
     pub(super) fn start(
         plan: &'p Plan,
         poll: &Poll,
@@ -76,12 +76,12 @@ impl<'p> Client<'p> {
         Ok(Some(client))
     }
 
-    /// Whether this client has had its last answer.
+    /// Whether this client has its last answer.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Does what the socket allows. True when that was the last of it.
+    /// Reads and writes what the socket allows. Returns true once the client is done.
     pub(super) fn ready(
         &mut self,
         poll: &Poll,
@@ -98,13 +98,13 @@ impl<'p> Client<'p> {
         Ok(self.done)
     }
 
-    /// What the requests owed look like on the wire.
+    /// Prepares the missing requests of the burst for writing.
     fn load(&mut self) {
         self.heads_left = self.awaited.owed * self.plan.request.head().len();
         self.body_left = self.plan.request.body();
     }
 
-    /// Goes on with the next burst on this connection, if there is one.
+    /// Starts the next burst on this connection, if requests are left.
     fn next_burst(&mut self, tally: &mut Tally) -> io::Result<()> {
         self.awaited.owed = tally.take(self.burst);
         if self.awaited.owed == 0 {
@@ -159,7 +159,7 @@ impl<'p> Client<'p> {
                         self.closed(poll, tally)?;
                         continue;
                     }
-                    // What follows an announced close is the close: it may have come already.
+                    // After an announced close there may be no further event: keep reading.
                     if received.emptied && !self.awaited.closing {
                         return Ok(());
                     }
@@ -169,7 +169,8 @@ impl<'p> Client<'p> {
                 }
                 Err(LoadError::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Err(LoadError::Io(error)) if is_too_early(&error) => return Ok(()),
-                // What we sent after the server's last answer can turn its close into a reset.
+                // Bytes that we sent after the server's last answer can turn its close into a
+                // reset.
                 Err(LoadError::Io(error)) if is_cut(&error) => self.closed(poll, tally)?,
                 Err(error) => return Err(error),
             }
@@ -177,7 +178,7 @@ impl<'p> Client<'p> {
         Ok(())
     }
 
-    /// The server has closed. As announced: what is owed, or the next burst, goes over a new
+    /// Handles a close. If it was announced, the missing requests or the next burst go over a new
     /// connection.
     fn closed(&mut self, poll: &Poll, tally: &mut Tally) -> Result<(), LoadError> {
         if !self.awaited.closing {
@@ -221,7 +222,7 @@ impl Awaited {
     }
 }
 
-/// Opens a connection; the poller says when it is there.
+/// Starts to connect. The poller reports when the connection is open.
 fn connect(plan: &Plan, poll: &Poll, token: Token, tally: &mut Tally) -> Result<Stream, LoadError> {
     tally.connections += 1;
     Stream::connect(plan, |socket| {
@@ -229,8 +230,8 @@ fn connect(plan: &Plan, poll: &Poll, token: Token, tally: &mut Tally) -> Result<
     })
 }
 
-/// Not connected yet, or full: the poller tells when to go on. Or the server is gone, which reading
-/// tells together with its last words.
+/// Ignores errors that end by themselves or that a read will report. The socket may not be
+/// connected yet, or full, or the server may be gone.
 fn unless_later(error: io::Error) -> io::Result<()> {
     if is_too_early(&error) || is_cut(&error) { Ok(()) } else { Err(error) }
 }

@@ -1,4 +1,4 @@
-//! The messages of one websocket, which the server is to send back (RFC 6455).
+//! The messages of one websocket, which the server sends back (RFC 6455).
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use httparse::{EMPTY_HEADER, Response, Status};
 use super::BadAnswer;
 use super::answer::{End, Step};
 
-/// A head longer than this does not answer our handshake.
+/// The longest head of an answer to the handshake.
 const HEAD_LIMIT: usize = 4 << 10;
 
-/// The key of RFC 6455 1.3, and what the server makes of it.
+/// The key of RFC 6455 1.3, and the value that a server derives from it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Any mask costs the server the same.
+/// A fixed mask: its value does not change the cost for the server.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 const LONGEST_HEADER: usize = 10;
 
-/// What is sent again and again over a websocket, and comes back.
+/// A message that is sent repeatedly over a websocket, and its opening.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     /// The request that opens the websocket.
@@ -33,7 +33,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// So many bytes of text, or the same as binary.
+    /// A text or binary message of `length` bytes.
     pub(super) fn new(target: &str, length: usize, text: bool) -> Self {
         let opening = format!(
             "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -64,16 +64,16 @@ impl Message {
     }
 }
 
-/// What comes back on one websocket, read piece by piece.
+/// The messages that come back on one websocket, read in pieces.
 #[derive(Debug)]
 pub(super) struct Echoes {
     message: Message,
     open: bool,
     /// An incomplete head, or the incomplete header of a frame.
     held: Vec<u8>,
-    /// Bytes of the message that came back.
+    /// Bytes of the current message that came back.
     echoed: usize,
-    /// Bytes that the frame at hand has left, and whether it is the message's last one.
+    /// Bytes left of the current frame, and whether it is the message's last one.
     frame: Option<(usize, bool)>,
 }
 
@@ -82,18 +82,17 @@ impl Echoes {
         Echoes { message, open: false, held: Vec::new(), echoed: 0, frame: None }
     }
 
-    /// A new connection, which is to be opened first.
+    /// Starts over, for a new connection.
     pub(super) fn restart(&mut self) {
         *self = Echoes::new(self.message.clone());
     }
 
-    /// The server has accepted: messages may be sent.
+    /// Whether the server has accepted the websocket.
     pub(super) fn is_open(&self) -> bool {
         self.open
     }
 
-    /// Reads up to the end of one message, or of the bytes. Call again with the rest until all is
-    /// used.
+    /// Reads to the end of one message, or of `bytes`. Call it again with the rest.
     pub(super) fn step(&mut self, bytes: &[u8]) -> Result<Step, BadAnswer> {
         if !self.open {
             let used = self.head(bytes)?;
@@ -124,7 +123,7 @@ impl Echoes {
         Ok(Step { used: used + body, body, end: ends.then_some(End { closes: false }) })
     }
 
-    /// How many of these bytes belong to the answer to our handshake.
+    /// The number of bytes that belong to the handshake's answer.
     fn head(&mut self, bytes: &[u8]) -> Result<usize, BadAnswer> {
         let before = self.held.len();
         let room = (HEAD_LIMIT - before).min(bytes.len());
@@ -153,8 +152,8 @@ impl Echoes {
         }
     }
 
-    /// How many of these bytes belong to a frame's header; and, if it is complete, the payload's
-    /// length, and whether the message ends with it.
+    /// The number of bytes that belong to a frame's header. If it is complete, also the payload's
+    /// length and whether the frame ends the message.
     fn header(&mut self, bytes: &[u8]) -> Result<(usize, Option<(usize, bool)>), BadAnswer> {
         let before = self.held.len();
         let room = (LONGEST_HEADER - before).min(bytes.len());
@@ -186,7 +185,7 @@ mod tests {
     const HEAD: &str = "HTTP/1.1 101 Switching Protocols\r\n\
         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-    /// How many messages came back, when the bytes come in pieces of this size.
+    /// The number of messages that came back in `bytes`, read in pieces of this size.
     fn read(length: usize, bytes: &[u8], piece: usize) -> Result<usize, BadAnswer> {
         let mut echoes = Echoes::new(Message::new("/ws", length, true));
         let mut ends = 0;
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn echoes_are_counted_however_they_are_cut_or_fragmented() {
+    fn echoes_are_counted_for_every_piece_size_and_fragmentation() {
         let frames = b"\x81\x03abc\x01\x01a\x00\x01b\x80\x01c\x81\x03abc";
         let bytes = [HEAD.as_bytes(), frames].concat();
         for piece in 1..=bytes.len() {
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_is_an_error() {
+    fn changed_echoes_are_errors() {
         let told = |frames: &[u8]| read(3, &[HEAD.as_bytes(), frames].concat(), usize::MAX);
         assert_eq!(told(b"\x81\x03abd"), Err(BadAnswer::Echo));
         assert_eq!(told(b"\x81\x02ab"), Err(BadAnswer::Echo));

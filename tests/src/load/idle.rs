@@ -1,5 +1,5 @@
-//! What an idle connection, or websocket, costs a server: its resident memory before and after many of
-//! them.
+//! Measures the memory of idle connections or websockets: a server's resident memory before and
+//! after many of them.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,21 +14,21 @@ use super::{BadAnswer, LoadError, Request, Transport};
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the server may take to come to rest, and how long it must stay there.
+/// How long the server's memory may take to settle, and the interval at which it is read.
 const SETTLING: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_millis(100);
 
-/// How the connections come.
+/// The order in which connections arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// One after the other: each has its answer before the next one comes.
+    /// One after the other: each gets its answer before the next one connects.
     InTurn,
-    /// All connect, then (with TLS) all begin a handshake, then all ask, then all read their answers;
-    /// websockets are all opened first.
+    /// All connect, then (with TLS) all begin a handshake, then all send a request, then all read
+    /// their answers. Websockets are all opened first.
     AtOnce,
 }
 
-/// Connections held open, and what that did to the server.
+/// Connections held open, and the server's memory.
 #[derive(Debug)]
 pub struct Idle {
     connections: Vec<Connection>,
@@ -53,8 +53,8 @@ impl Idle {
     }
 }
 
-/// Opens so many connections to the process `pid`, has `request` answered on each, leaves them
-/// idle and measures. They stay open until the result is dropped.
+/// Opens `count` connections to the process `pid`, sends `request` on each, leaves them idle and
+/// measures. They stay open until the result is dropped.
 pub fn hold(
     address: SocketAddr,
     pid: u32,
@@ -94,7 +94,7 @@ pub fn hold(
     Ok(Idle { connections, before, after })
 }
 
-/// Opens what has to be opened before a request may be sent.
+/// Opens a websocket, if `request` is a message.
 fn open(stream: &mut Connection, request: &Request) -> Result<Reader, LoadError> {
     let mut reader = Reader::new(request, None);
     stream.write_all(request.opening())?;
@@ -111,7 +111,7 @@ fn read_answer(stream: &mut Connection, reader: &mut Reader) -> Result<(), LoadE
     Ok(())
 }
 
-/// Reads once; true if that brought the end of an answer, and nothing behind it.
+/// Reads once; true if an answer ended and nothing followed it.
 fn read(stream: &mut Connection, reader: &mut Reader) -> Result<bool, LoadError> {
     let mut buffer = [0; 4 << 10];
     let count = stream.read(&mut buffer)?;
@@ -131,7 +131,8 @@ fn read(stream: &mut Connection, reader: &mut Reader) -> Result<bool, LoadError>
     Ok(false)
 }
 
-/// A connection that the server has closed meanwhile would make the rest look cheap.
+/// Fails if the server has closed the connection: closed connections would make the rest look
+/// cheap.
 fn check_open(stream: &mut Connection) -> Result<(), LoadError> {
     match stream.is_quiet() {
         Ok(true) => Ok(()),
@@ -141,7 +142,7 @@ fn check_open(stream: &mut Connection) -> Result<(), LoadError> {
     }
 }
 
-/// The resident memory once it no longer changes.
+/// The resident memory once it stops changing, or after `SETTLING`.
 fn settled(pid: u32) -> io::Result<u64> {
     let start = Instant::now();
     let mut last = resident(pid)?;

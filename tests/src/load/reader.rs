@@ -1,10 +1,10 @@
-//! Reads what comes back over one connection: answers, or messages.
+//! Reads the answers, or the messages, of one connection.
 
 use super::answer::{Answers, Step};
 use super::echo::Echoes;
 use super::{BadAnswer, Request};
 
-/// Reads what comes back, piece by piece.
+/// Reads the answers, or the messages, of one connection in pieces.
 #[derive(Debug)]
 pub(super) enum Reader {
     Answers(Answers),
@@ -12,7 +12,7 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    /// For what comes back of `request`; an answer's body may have to have a certain length.
+    /// A reader for the answers to `request`, with bodies of `answer_length` if that is given.
     pub(super) fn new(request: &Request, answer_length: Option<u64>) -> Self {
         match request.echo() {
             None => Reader::Answers(Answers::new(answer_length)),
@@ -20,7 +20,7 @@ impl Reader {
         }
     }
 
-    /// A new connection: what was held of the old one is void.
+    /// Starts over, for a new connection.
     pub(super) fn restart(&mut self) {
         match self {
             Reader::Answers(answers) => answers.restart(),
@@ -36,7 +36,7 @@ impl Reader {
         }
     }
 
-    /// Reads up to the end of one answer, or of the bytes. Call again with the rest until all is used.
+    /// Reads to the end of one answer, or of `bytes`. Call it again with the rest.
     pub(super) fn step(&mut self, bytes: &[u8]) -> Result<Step, BadAnswer> {
         match self {
             Reader::Answers(answers) => answers.step(bytes),

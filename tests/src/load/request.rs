@@ -1,16 +1,16 @@
-//! The requests that the load is made of.
+//! The requests that a load is made of.
 
 use std::sync::Arc;
 
 use super::echo::Message;
 
-/// Body bytes are written from this block, over and over.
+/// Bodies are written from this block, repeatedly.
 pub(super) const BLOCK: &[u8] = &[b'x'; 64 << 10];
 
-/// What kind of client a head looks like: the cost of a head grows with its fields.
+/// The kind of client that a head imitates: the cost of a head grows with its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Browser {
-    /// Just `Host`.
+    /// Only `Host`.
     None,
     /// The ten fields, about 450 bytes, that a desktop browser sends with a navigation.
     Desktop,
@@ -27,7 +27,7 @@ const DESKTOP: &str = "\
     Upgrade-Insecure-Requests: 1\r\n\
     Sec-Fetch-Mode: navigate\r\n";
 
-/// One request: a head, and a body of a given length; or a message, to be sent back.
+/// One request: a head with a body of a given length, or a websocket message.
 #[derive(Clone, Debug)]
 pub struct Request {
     head: Arc<[u8]>,
@@ -42,7 +42,7 @@ impl Request {
         Self::get_as(target, Browser::None)
     }
 
-    /// `GET target` with the fields that this kind of client sends.
+    /// `GET target` with the fields of this kind of client.
     pub fn get_as(target: &str, browser: Browser) -> Self {
         let fields = match browser {
             Browser::None => "",
@@ -57,15 +57,15 @@ impl Request {
         Self::new(&head, 0, true)
     }
 
-    /// `POST target` with a body of so many bytes.
+    /// `POST target` with a body of `body` bytes.
     pub fn post(target: &str, body: u64) -> Self {
         let host = "Host: 127.0.0.1";
         let head = format!("POST {target} HTTP/1.1\r\n{host}\r\nContent-Length: {body}\r\n\r\n");
         Self::new(&head, body, false)
     }
 
-    /// A message of so many bytes over a websocket at `target`, which sends it back; each connection
-    /// is opened with a handshake first, which is not counted.
+    /// A websocket message of `length` bytes for `target`, which sends it back. The handshake of
+    /// each connection is not counted.
     pub fn message(target: &str, length: usize, text: bool) -> Self {
         let message = Message::new(target, length, text);
         Self { head: message.frame.clone(), body: 0, closes: false, message: Some(message) }
@@ -75,17 +75,17 @@ impl Request {
         Self { head: head.as_bytes().into(), body, closes, message: None }
     }
 
-    /// What is sent before the first request of a connection, and has an answer of its own.
+    /// The bytes before a connection's first request. The server answers them separately.
     pub(super) fn opening(&self) -> &[u8] {
         self.message.as_ref().map_or(&[], |message| &message.opening)
     }
 
-    /// What comes back, if it is a message.
+    /// The message that the server sends back, if this is one.
     pub(super) fn echo(&self) -> Option<&Message> {
         self.message.as_ref()
     }
 
-    /// The head's bytes, or the message's frame, as they go over the wire.
+    /// The head, or the message's frame, as it is sent.
     pub fn head(&self) -> &[u8] {
         &self.head
     }
@@ -95,7 +95,7 @@ impl Request {
         self.body
     }
 
-    /// Whether the request itself says that it is the connection's last one.
+    /// Whether the request says that it is the connection's last one.
     pub fn closes(&self) -> bool {
         self.closes
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_well_formed_and_of_the_size_they_say() {
+    fn heads_are_well_formed_and_have_all_fields() {
         assert_eq!(
             Request::get("/hello").head(),
             b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

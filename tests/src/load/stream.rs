@@ -8,28 +8,28 @@ use super::request::BLOCK;
 use super::tls::TlsStream;
 use super::{LoadError, Plan, Transport};
 
-/// Blocks of body in one vectored write: a megabyte.
+/// Blocks of a body in one vectored write: a megabyte.
 const BLOCKS: usize = 16;
 
-/// A socket that does not block.
+/// A non-blocking socket.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream>),
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Received {
     /// The server has closed.
     pub(super) ended: bool,
-    /// The socket had no more than this; the next bytes bring a new event.
+    /// The read emptied the socket: further bytes bring a new event.
     pub(super) emptied: bool,
-    /// There may be something to write that could not be written before.
+    /// A write that was blocked may be possible now.
     pub(super) unblocked: bool,
 }
 
 impl Stream {
-    /// Begins to connect; `register` announces the socket to the poller.
+    /// Starts to connect. `register` registers the socket with the poller.
     pub(super) fn connect(
         plan: &Plan,
         register: impl FnOnce(&mut TcpStream) -> io::Result<()>,
@@ -43,7 +43,7 @@ impl Stream {
         })
     }
 
-    /// Reads once, and passes on what the server said.
+    /// Reads once, and passes the bytes to `said`.
     pub(super) fn receive(
         &mut self,
         buffer: &mut [u8],
@@ -60,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// Writes heads, then so many bytes of body; how many of them are taken.
+    /// Writes heads and up to `body` bytes of body. Returns how many bytes were taken.
     pub(super) fn send(&mut self, heads: &[u8], body: u64) -> io::Result<usize> {
         match self {
             Self::Plain(socket) if body == 0 => socket.write(heads),
@@ -69,7 +69,7 @@ impl Stream {
         }
     }
 
-    /// Goes on with what was taken and is not written yet.
+    /// Writes bytes that were taken and are not written yet.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! The load against a scripted server: that every request is counted once, and every fault found.
+//! Tests the load with scripted servers: it must count every request once and find every fault.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,8 +16,8 @@ use crate::reference::tls::server_config;
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const LAST: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi";
 
-/// Answers the requests of each connection with the texts in turn, then closes it; so many
-/// connections, one after the other. Returns how many heads it has seen.
+/// Answers the requests of each connection with these texts in turn, then closes it. Accepts
+/// `connections` connections, one after the other. Returns the number of heads it has read.
 fn server(connections: usize, answers: Vec<&'static str>) -> (SocketAddr, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -28,7 +28,7 @@ fn server(connections: usize, answers: Vec<&'static str>) -> (SocketAddr, JoinHa
     (address, thread::spawn(serve))
 }
 
-/// The same over TLS, whose bytes go out in pieces of this size at most.
+/// The same over TLS, in writes of at most `piece` bytes.
 fn tls_server(
     connections: usize,
     answers: Vec<&'static str>,
@@ -58,7 +58,7 @@ fn secure(socket: TcpStream, config: &Arc<ServerConfig>, piece: usize) -> Secure
     StreamOwned::new(session, Pieces { socket, piece })
 }
 
-/// A socket that takes so many bytes at once.
+/// A socket that takes at most `piece` bytes in a write.
 struct Pieces {
     socket: TcpStream,
     piece: usize,
@@ -84,7 +84,7 @@ fn answer(stream: &mut (impl Read + Write), answers: &[&str]) -> usize {
     let (mut seen, mut bytes) = (0, Vec::new());
     while seen < answers.len() {
         let mut buffer = [0; 4096];
-        // An error is the end of a client that does not take its leave.
+        // An error means that the client closed without a close_notify.
         let Ok(count @ 1..) = stream.read(&mut buffer) else {
             break;
         };
@@ -92,7 +92,7 @@ fn answer(stream: &mut (impl Read + Write), answers: &[&str]) -> usize {
         while let Some(end) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
             bytes.drain(..end + 4);
             if let Some(answer) = answers.get(seen) {
-                // The client may have had enough of a wrong answer.
+                // The client may have closed after a wrong answer.
                 drop(stream.write_all(answer.as_bytes()));
                 seen += 1;
             }
@@ -120,7 +120,8 @@ fn every_request_is_counted_once() {
 
 #[test]
 fn an_announced_close_leads_to_a_new_connection() {
-    // Bursts of two on connections that take three: each leaves one request over.
+    // Bursts of two on connections that take three requests: each connection leaves one request
+    // unanswered.
     let (address, server) = server(3, vec![ANSWER, ANSWER, LAST]);
     let outcome = load(address, 9, 2).expect("good answers");
     assert_eq!(server.join().expect("no panic"), 9);
@@ -128,7 +129,7 @@ fn an_announced_close_leads_to_a_new_connection() {
 }
 
 #[test]
-fn a_close_that_was_not_announced_is_an_error() {
+fn an_unannounced_close_is_an_error() {
     let (address, server) = server(1, vec![ANSWER, ANSWER]);
     assert!(matches!(load(address, 3, 1), Err(LoadError::Cut(1))));
     server.join().expect("no panic");
@@ -153,7 +154,7 @@ fn more_answers_than_requests_are_an_error() {
 }
 
 #[test]
-fn time_ends_a_run_whose_answers_do_not() {
+fn a_time_limit_ends_a_run_within_an_answer() {
     let endless = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhi";
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -170,7 +171,7 @@ fn time_ends_a_run_whose_answers_do_not() {
 }
 
 #[test]
-fn every_request_over_tls_is_counted_once_however_tcp_cuts() {
+fn every_request_over_tls_is_counted_once_for_every_piece_size() {
     for piece in [3, 100, usize::MAX] {
         let (address, server) = tls_server(1, vec![ANSWER; 10], piece);
         let outcome = load_over_tls(address, 10, 3).expect("good answers");
@@ -188,7 +189,7 @@ fn an_announced_close_over_tls_leads_to_a_new_handshake() {
 }
 
 #[test]
-fn a_close_over_tls_that_was_not_announced_is_an_error() {
+fn an_unannounced_close_over_tls_is_an_error() {
     let (address, server) = tls_server(1, vec![ANSWER, ANSWER], usize::MAX);
     assert!(matches!(load_over_tls(address, 3, 1), Err(LoadError::Cut(1))));
     server.join().expect("no panic");
@@ -196,7 +197,7 @@ fn a_close_over_tls_that_was_not_announced_is_an_error() {
 
 #[test]
 fn bodies_over_tls_are_counted_both_ways() {
-    // More than one read and one record take, and up more than the sockets hold.
+    // More than one read and one record hold; the upload is also larger than the sockets' buffers.
     const UP: u64 = 12_000_003;
     const DOWN: usize = 700_001;
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -214,7 +215,7 @@ fn bodies_over_tls_are_counted_both_ways() {
     });
     let plan = Plan::new(address, Request::post("/", UP), Limit::Requests(1));
     let outcome = run(&plan.answer_length(DOWN as u64).tls()).expect("a good answer");
-    assert!(server.join().expect("no panic"), "the body arrives as it was sent");
+    assert!(server.join().expect("no panic"), "the body arrived changed");
     assert_eq!((outcome.requests, outcome.sent, outcome.received), (1, UP, DOWN as u64));
 }
 
@@ -225,7 +226,7 @@ fn plaintext_where_tls_is_expected_is_an_error() {
     let server = thread::spawn(move || {
         let mut stream = listener.accept().expect("a client").0;
         stream.write_all(LAST.as_bytes()).expect("room");
-        // Until the client has gone.
+        // Waits until the client is gone.
         drop(stream.read_to_end(&mut Vec::new()));
     });
     match load_over_tls(address, 1, 1) {
@@ -239,7 +240,7 @@ fn plaintext_where_tls_is_expected_is_an_error() {
 fn a_connection_is_held_until_it_is_dropped() {
     let process = std::process::id();
     for arrival in [Arrival::InTurn, Arrival::AtOnce] {
-        // A second head does not come.
+        // The client must not send a second request.
         let (address, server) = server(1, vec![ANSWER, ANSWER]);
         let held = idle::hold(address, process, 1, &Transport::Plain, &hello(), arrival);
         drop(held.expect("a good answer"));
@@ -253,7 +254,7 @@ fn a_connection_is_held_until_it_is_dropped() {
 }
 
 #[test]
-fn a_connection_that_is_closed_is_not_held() {
+fn a_closed_connection_is_an_error() {
     let process = std::process::id();
     let (address, server) = server(1, vec![ANSWER]);
     let held = idle::hold(address, process, 1, &Transport::Plain, &hello(), Arrival::InTurn);
@@ -270,7 +271,7 @@ fn hello() -> Request {
     Request::get("/hello")
 }
 
-/// Sends back the messages of so many websockets, each on a thread of its own.
+/// Accepts `connections` websockets and sends back their messages, each on a thread of its own.
 fn echo_server(connections: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -279,7 +280,7 @@ fn echo_server(connections: usize) -> SocketAddr {
             let stream = listener.accept().expect("a client").0;
             thread::spawn(|| {
                 let mut websocket = tungstenite::accept(stream).expect("a handshake");
-                // It ends when the client does.
+                // Ends when the client does.
                 while let Ok(message) = websocket.read() {
                     if websocket.send(message).is_err() {
                         break;

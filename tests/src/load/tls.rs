@@ -1,5 +1,5 @@
-//! TLS on one socket of the load, as cheap as rustls allows: what a large read brought is decrypted
-//! where it lies, and only a record that it cut off is kept.
+//! TLS on one socket of the load, as cheap as rustls allows. Records are decrypted in the read
+//! buffer, and only an incomplete record is kept.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::request::BLOCK;
 use super::stream::Received;
 use super::transport::server_name;
 
-/// More than a record adds to what it carries.
+/// An upper bound for the bytes that a record adds to its content.
 const RECORD_OVERHEAD: usize = 64;
 
-/// The most that one record carries.
+/// The largest content of one record.
 const RECORD_PAYLOAD: usize = 16 << 10;
 
-/// A TLS connection over a socket that does not block.
+/// A TLS connection over a non-blocking socket.
 pub(super) struct TlsStream {
     socket: TcpStream,
     session: UnbufferedClientConnection,
@@ -36,12 +36,13 @@ impl TlsStream {
             UnbufferedClientConnection::new(config.clone(), server_name()).map_err(failed)?;
         let (held, outgoing) = (Vec::new(), Outgoing::default());
         let mut stream = Self { socket, session, held, outgoing, established: false };
-        // Says hello.
+        // Queues the ClientHello.
         stream.process(&mut [], |_| Ok(()))?;
         Ok(stream)
     }
 
-    /// Reads once, and passes on what the records say. A `close_notify` ends the connection.
+    /// Reads once, and passes the content of the records to `said`. A `close_notify` ends the
+    /// connection.
     pub(super) fn receive(
         &mut self,
         buffer: &mut [u8],
@@ -63,10 +64,10 @@ impl TlsStream {
         Ok(Received { ended, emptied, unblocked })
     }
 
-    /// Encrypts and writes heads and up to a block of body; how many bytes of them are taken.
+    /// Encrypts and writes heads and up to a block of body. Returns how many bytes were taken.
     pub(super) fn send(&mut self, heads: &[u8], body: u64) -> io::Result<usize> {
-        // The last of a handshake goes out together with the first request; a write that the socket
-        // did not take goes out before the next one.
+        // The client's last handshake message goes out with the first request. Records that did not
+        // fit into the socket go out before new ones.
         if !self.established || self.outgoing.left() > RECORD_PAYLOAD {
             self.flush()?;
         }
@@ -78,7 +79,7 @@ impl TlsStream {
             self.encrypt(part)?;
         }
         match self.flush() {
-            // Taken all the same; the caller goes on until nothing more is.
+            // The bytes are taken in any case; the caller flushes later.
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
             _ => Ok(heads.len() + body.len()),
         }
@@ -89,7 +90,7 @@ impl TlsStream {
         self.outgoing.write(&mut self.socket)
     }
 
-    /// What is in these bytes: how many are used up, and whether the server says that it closes.
+    /// Processes these bytes. Returns how many were used, and whether the server has closed.
     fn process(
         &mut self,
         input: &mut [u8],
@@ -134,7 +135,7 @@ impl TlsStream {
         if plaintext.is_empty() {
             return Ok(());
         }
-        // rustls wants to see what it has not used up, even if it is not to go on with it.
+        // rustls wants to see the unprocessed bytes, even though nothing is to be decrypted here.
         match self.session.process_tls_records(&mut self.held).state.map_err(failed)? {
             ConnectionState::WriteTraffic(mut traffic) => {
                 let records = plaintext.len().div_ceil(RECORD_PAYLOAD);
@@ -151,14 +152,14 @@ impl TlsStream {
     }
 }
 
-/// Why nothing was put into the room that was there.
+/// Why nothing was written into the buffer.
 enum Short {
-    /// So many bytes are needed.
+    /// The buffer needs this many bytes.
     By(usize),
     Failed(io::Error),
 }
 
-/// Records that wait for the socket. Its room stays, so that it is cleared only once.
+/// Records that wait for the socket. The buffer is kept, so that it is zeroed only once.
 #[derive(Default)]
 struct Outgoing {
     room: Vec<u8>,
@@ -175,8 +176,8 @@ impl Outgoing {
         self.end - self.start
     }
 
-    /// Lets `fill` put something behind what waits; it needs about so many bytes, and is called
-    /// again if that was not enough.
+    /// Lets `fill` append about `expected` bytes. If the room is too small, `fill` is called again
+    /// with more.
     fn append(
         &mut self,
         expected: usize,

@@ -1,4 +1,4 @@
-//! What the load's connections are: plaintext, or TLS with whatever certificate the server shows.
+//! The transport of the load: plaintext, or TLS that trusts any certificate.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-/// What goes between TCP and HTTP.
+/// The layer between TCP and HTTP.
 #[derive(Clone, Debug)]
 pub enum Transport {
-    /// Nothing.
+    /// Plaintext.
     Plain,
-    /// TLS, as this configuration has it.
+    /// TLS with this configuration.
     Tls(Arc<ClientConfig>),
 }
 
 impl Transport {
-    /// TLS 1.3 with a full handshake on each connection. It trusts any certificate: what is measured
-    /// is the server, on this machine.
+    /// TLS 1.3 with a full handshake on each connection. It trusts any certificate, since the
+    /// measured server runs on this machine.
     pub fn tls() -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -36,12 +36,12 @@ impl Transport {
     }
 }
 
-/// Who is asked for.
+/// The name that the client asks for.
 pub(super) fn server_name() -> ServerName<'static> {
     IpAddr::from(Ipv4Addr::LOCALHOST).into()
 }
 
-/// Trusts every server, and costs nothing.
+/// Trusts every server, at no cost.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

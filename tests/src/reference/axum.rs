@@ -14,7 +14,7 @@ use super::content::{HELLO, Repeat, length};
 
 pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
     let listener = listener.tap_io(|stream| {
-        // Fails on a connection that is gone already, which its first read will tell.
+        // Fails if the connection is gone already, which the first read reports.
         drop(stream.set_nodelay(true));
     });
     ::axum::serve(listener, routes()).await

@@ -1,4 +1,4 @@
-//! The floor: a loop that knows no more of HTTP than where a head ends.
+//! The lower bound: a loop that only finds the ends of heads.
 
 use std::io;
 
@@ -12,22 +12,23 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
     date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n\
     Hello, world!";
 
-/// What ends a head.
+/// The end of a head.
 const END: &[u8] = b"\r\n\r\n";
 
-/// What one connection reads at once, and the longest head.
+/// The size of a read, and of the longest head.
 const BUFFER: usize = 8 << 10;
 
 pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        // The client's doings: a connection that fails is over, and no one else is concerned.
+        // Errors of a connection are its client's fault and don't concern the others.
         tokio::spawn(async { drop(answer(stream).await) });
     }
 }
 
-/// Answers every head, those of one read in one write, until the client closes or a head does not fit.
+/// Answers every head until the client closes or a head does not fit. The answers to one read go
+/// out in one write.
 async fn answer(mut stream: TcpStream) -> io::Result<()> {
     let end = Finder::new(END);
     let mut buffer = vec![0; BUFFER];

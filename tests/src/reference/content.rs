@@ -1,4 +1,4 @@
-//! What the reference servers answer with, and the service that hyper and portcullis share.
+//! The answers of the reference servers, and the service that hyper and portcullis share.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Either, Full};
 
-/// The body that `/hello` answers with.
+/// The body of `/hello`.
 pub const HELLO: &str = "Hello, world!";
 
-/// The target of a websocket that sends each message back.
+/// The target of the websocket that sends each message back.
 pub const ECHO: &str = "/ws";
 
 /// The static bytes that `/bytes/N` repeats.
@@ -22,17 +22,17 @@ pub(super) const BLOCK: &[u8] = &[b'x'; 64 << 10];
 /// The prefix of a target that asks for bytes.
 const BYTES: &str = "/bytes/";
 
-/// The target that asks for so many bytes.
+/// The target for `count` bytes.
 pub fn bytes_target(count: u64) -> String {
     format!("{BYTES}{count}")
 }
 
-/// How many bytes a target asks for, if it does.
+/// The number of bytes that a target asks for; `None` for other targets.
 pub(super) fn bytes_count(target: &str) -> Option<u64> {
     target.strip_prefix(BYTES)?.parse().ok()
 }
 
-/// A body of so many bytes, lent from one static block.
+/// A body of a given length, lent from one static block.
 pub(super) struct Repeat {
     left: u64,
 }
@@ -72,7 +72,7 @@ impl Body for Repeat {
 /// A short text, or bytes.
 pub(super) type Content = Either<Full<Bytes>, Repeat>;
 
-/// Answers one request, whatever its body is.
+/// Answers one request with a body of any type.
 pub(super) async fn answer<B: Body>(request: Request<B>) -> Response<Content> {
     let path = request.uri().path();
     match (request.method(), path, bytes_count(path)) {

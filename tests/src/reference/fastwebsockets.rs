@@ -1,4 +1,4 @@
-//! fastwebsockets over hyper's upgrade, as its example of an echo server has it.
+//! fastwebsockets over hyper's upgrade, as in its example of an echo server.
 
 use std::io;
 
@@ -21,7 +21,7 @@ pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
         tokio::spawn(async move {
             let connection =
                 http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(open));
-            // A connection that fails is the client's doing, and no one else is concerned.
+            // Errors of a connection are its client's fault and don't concern the others.
             drop(connection.with_upgrades().await);
         });
     }

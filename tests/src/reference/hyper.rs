@@ -1,5 +1,4 @@
-//! hyper's HTTP/1 connection, as hyper's own examples use it, with its timers on. TLS is
-//! tokio-rustls, as its examples use it.
+//! hyper's HTTP/1 connection with its timers, and tokio-rustls for TLS, as in hyper's own examples.
 
 use std::convert::Infallible;
 use std::io;
@@ -39,6 +38,6 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     let service = service_fn(async |request| Ok::<_, Infallible>(content::answer(request).await));
-    // A connection that fails is the client's doing, and no one else is concerned.
+    // Errors of a connection are its client's fault and don't concern the others.
     drop(builder.serve_connection(TokioIo::new(stream), service).await);
 }

@@ -1,5 +1,5 @@
-//! async-h1, which tide stands on, and portcullis on async-std: connections are tasks of its global
-//! executor, which has one thread here.
+//! async-h1, as in tide, and portcullis on async-std. Connections are tasks of its global executor,
+//! which has one thread here.
 
 use std::future::Future;
 use std::io::{self, Read};
@@ -19,7 +19,7 @@ use portcullis_async_std::serve;
 use super::content::{self, BLOCK, HELLO};
 use super::portcullis;
 
-/// portcullis, with the settings it has on tokio.
+/// portcullis, with the same settings as on tokio.
 pub(super) fn portcullis(listener: StdListener) -> io::Result<()> {
     let config = portcullis::config(None)?;
     run(async move {
@@ -28,7 +28,7 @@ pub(super) fn portcullis(listener: StdListener) -> io::Result<()> {
     })
 }
 
-/// async-h1's connection, accepted as tide does but for `TCP_NODELAY`.
+/// async-h1's connection, accepted as in tide, with `TCP_NODELAY` added.
 pub(super) fn async_h1(listener: StdListener) -> io::Result<()> {
     run(async move {
         let listener = TcpListener::from(listener);
@@ -42,21 +42,21 @@ pub(super) fn async_h1(listener: StdListener) -> io::Result<()> {
 
 /// Runs a server on the executor until it ends.
 fn run(server: impl Future<Output = io::Result<()>> + Send + 'static) -> io::Result<()> {
-    // Before async-std starts the executor itself, with a thread for each core. The variable that
-    // would say otherwise has a name that none can have.
+    // Must run before async-std starts the executor, with a thread for each core. No environment
+    // variable can have the name `=`, so none overrides the number of threads.
     let config =
         GlobalExecutorConfig::default().with_env_var("=").with_min_threads(1).with_max_threads(1);
     init_with_config(config);
-    // This thread only waits: async-std's own `block_on` would serve as well.
+    // This thread only waits. async-std's own `block_on` would also serve connections here.
     block_on(task::spawn(server))
 }
 
 async fn connection(stream: TcpStream) {
-    // A connection that fails is the client's doing, and no one else is concerned.
+    // Errors of a connection are its client's fault and don't concern the others.
     drop(::async_h1::accept(stream, answer).await);
 }
 
-/// What [`content::answer`] does, in async-h1's types.
+/// [`content::answer`] in async-h1's types.
 async fn answer(mut request: Request) -> http_types::Result<Response> {
     let path = request.url().path();
     Ok(match (request.method(), path, content::bytes_count(path)) {
@@ -91,7 +91,7 @@ async fn length(body: &mut Request) -> io::Result<u64> {
     }
 }
 
-/// So many bytes, lent from one static block.
+/// A body of a given length, lent from one static block.
 struct Repeat {
     left: usize,
 }

@@ -1,5 +1,5 @@
-//! hyper, through smol-hyper, and portcullis on smol: connections are tasks of one executor, which this
-//! thread runs.
+//! hyper, through smol-hyper, and portcullis on smol. Connections are tasks of one executor, which
+//! this thread runs.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,7 +15,7 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::{content, portcullis};
 
-/// portcullis, with the settings it has on tokio.
+/// portcullis, with the same settings as on tokio.
 pub(super) fn portcullis(listener: StdListener) -> io::Result<()> {
     let executor = Arc::new(Executor::new());
     let listener = TcpListener::try_from(listener)?;
@@ -24,7 +24,7 @@ pub(super) fn portcullis(listener: StdListener) -> io::Result<()> {
     Ok(())
 }
 
-/// hyper's HTTP/1 connection with its timers on, as on tokio.
+/// hyper's HTTP/1 connection with its timers, as on tokio.
 pub(super) fn hyper(listener: StdListener) -> io::Result<()> {
     let executor = Executor::new();
     let listener = TcpListener::try_from(listener)?;
@@ -41,6 +41,6 @@ async fn answer(stream: TcpStream) {
     let mut builder = http1::Builder::new();
     builder.timer(SmolTimer::new());
     let service = service_fn(async |request| Ok::<_, Infallible>(content::answer(request).await));
-    // A connection that fails is the client's doing, and no one else is concerned.
+    // Errors of a connection are its client's fault and don't concern the others.
     drop(builder.serve_connection(FuturesIo::new(stream), service).await);
 }

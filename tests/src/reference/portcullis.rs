@@ -1,4 +1,4 @@
-//! portcullis on tokio, with its defaults but for what a benchmark outlasts.
+//! portcullis on tokio, with its defaults except for the limits that a benchmark would reach.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 
 use super::content::{self, Content, ECHO};
 
-/// Idle connections outlast a measurement, and one connection takes all of its requests: the other
-/// servers have no such limits.
+/// Idle connections must outlive a measurement, and one connection must take all of its requests.
+/// The other servers have no such limits.
 const SETTINGS: [(&str, &str); 2] =
     [("keep_alive_timeout", "60s"), ("requests_per_connection", "1000000000")];
 
@@ -22,7 +22,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>)
     Ok(())
 }
 
-/// What every portcullis is compared with, whatever it runs on.
+/// The configuration of every portcullis server in the comparison.
 pub(super) fn config(tls: Option<Arc<ServerConfig>>) -> io::Result<Arc<Config>> {
     let mut builder = Config::builder();
     for (name, value) in SETTINGS {

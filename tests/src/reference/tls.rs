@@ -1,4 +1,4 @@
-//! What the servers that speak TLS share: the provider, a certificate made at start, tickets.
+//! Shared by the servers with TLS: the provider, a self-signed certificate, and tickets.
 
 use std::io;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 
-/// A configuration that shows a self-signed certificate (ECDSA on P-256) for this machine, offers
-/// HTTP/1.1, and resumes sessions by tickets.
+/// A configuration with a self-signed certificate (ECDSA on P-256) for this machine, with HTTP/1.1
+/// by ALPN and session tickets.
 pub(crate) fn server_config() -> io::Result<Arc<ServerConfig>> {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let own = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;

@@ -1,4 +1,4 @@
-//! tokio-tungstenite, as its example of an echo server has it.
+//! tokio-tungstenite, as in its example of an echo server.
 
 use std::io;
 
@@ -11,7 +11,7 @@ pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        // A connection that fails is the client's doing, and no one else is concerned.
+        // Errors of a connection are its client's fault and don't concern the others.
         tokio::spawn(async { drop(echo(stream).await) });
     }
 }

@@ -1,4 +1,4 @@
-//! Attacks with request content: rows 14 to 23 of the attack table.
+//! Attacks with request content.
 
 use crate::place::{Place, tests};
 use crate::support::{Program, assert_not_before};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 tests! {
     everywhere:
         slow_content_gets_408_after_the_grace,
-        content_above_the_minimum_rate_lives_and_below_it_does_not,
-        an_application_in_no_hurry_costs_the_client_nothing,
-        chunks_without_end_are_413_at_the_limit,
-        an_early_answer_arrives_whole_though_the_client_goes_on_sending,
-        what_follows_an_early_answer_is_discarded_for_so_long,
-        what_follows_an_early_answer_is_discarded_up_to_so_much,
-        a_small_unread_content_costs_no_connection,
-        continue_is_sent_when_the_application_asks_and_not_before,
+        content_above_the_minimum_rate_is_accepted_and_below_it_refused,
+        a_slow_application_starts_no_timer_of_the_client,
+        endless_chunks_get_413_at_the_limit,
+        an_early_answer_arrives_whole_while_the_client_sends,
+        content_after_an_early_answer_is_discarded_until_linger_timeout,
+        content_after_an_early_answer_is_discarded_up_to_linger_limit,
+        a_small_unread_content_keeps_the_connection,
+        continue_is_sent_only_when_the_application_reads,
         an_echo_flows_both_ways_at_once;
 }
 
@@ -33,9 +33,9 @@ fn slow_content_gets_408_after_the_grace(place: Place) {
     client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
     assert_eq!(client.take_line(), "HTTP/1.1 200 OK");
     assert_not_before(client.closed_after(), SECOND);
-    program.wait_for("the reason is told", |status| status["closes"]["request_body"] == 2);
+    program.wait_for("the close is counted", |status| status["closes"]["request_body"] == 2);
 
-    // Silence is slow, too.
+    // A silent client is too slow as well.
     let mut client = program.connect();
     client.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
     let answer = client.answer();
@@ -44,17 +44,21 @@ fn slow_content_gets_408_after_the_grace(place: Place) {
     client.wait_until_closed();
 }
 
-/// The exact edge is tested in `core`, in simulated time. Here a client is far on either side of it.
-fn content_above_the_minimum_rate_lives_and_below_it_does_not(place: Place) {
+/// `core` tests the exact threshold in simulated time. Here a client is far above or below it.
+fn content_above_the_minimum_rate_is_accepted_and_below_it_refused(place: Place) {
     let settings = ["request_body_grace=1s", "request_body_rate=1000"];
     let program = Program::with(place, &settings);
     let mut client = program.connect();
     client.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 1000100\r\n\r\n");
-    // What comes early counts in full: this pays for a thousand seconds.
+    // Early bytes count in full: these pay for a thousand seconds.
     client.send(vec![b'x'; 1_000_000]);
     let start = Instant::now();
     while start.elapsed() < 4 * SECOND {
-        assert!(client.is_quiet_for(SECOND), "it was cut off after {:?}", start.elapsed());
+        assert!(
+            client.is_quiet_for(SECOND),
+            "the server answered or closed after {:?}",
+            start.elapsed()
+        );
     }
     client.send([b'x'; 100]);
     assert_eq!(client.answer().text(), "1000100");
@@ -63,7 +67,7 @@ fn content_above_the_minimum_rate_lives_and_below_it_does_not(place: Place) {
     assert_eq!(client.answer().status, 408);
 }
 
-fn an_application_in_no_hurry_costs_the_client_nothing(place: Place) {
+fn a_slow_application_starts_no_timer_of_the_client(place: Place) {
     let settings =
         ["request_body_grace=500ms", "keep_alive_timeout=500ms", "request_head_timeout=500ms"];
     let program = Program::with(place, &settings);
@@ -78,7 +82,7 @@ fn an_application_in_no_hurry_costs_the_client_nothing(place: Place) {
 }
 
 #[test]
-fn declared_too_large_is_413_at_once() {
+fn a_declared_length_above_the_limit_is_413_at_once() {
     let program = Program::with(Place::USUAL, &[]);
     for path in ["/sink", "/echo", "/lazy/3600000", "/nowhere"] {
         let mut client = program.connect();
@@ -89,12 +93,12 @@ fn declared_too_large_is_413_at_once() {
     }
 }
 
-fn chunks_without_end_are_413_at_the_limit(place: Place) {
+fn endless_chunks_get_413_at_the_limit(place: Place) {
     let program = Program::with(place, &["request_body_limit=4MiB", "linger_silence=1h"]);
     let mut client = program.connect();
     client.send("POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     let chunk = [b"100000\r\n".to_vec(), vec![b'x'; 1 << 20], b"\r\n".to_vec()].concat();
-    // What comes behind the answer is discarded.
+    // The server discards the bytes after its answer.
     for _ in 0..64 {
         client.send(&chunk);
     }
@@ -125,10 +129,10 @@ fn one_byte_chunks_arrive_and_their_extensions_are_bounded() {
     }
 }
 
-fn an_early_answer_arrives_whole_though_the_client_goes_on_sending(place: Place) {
+fn an_early_answer_arrives_whole_while_the_client_sends(place: Place) {
     let program = Program::with(place, &["request_body_limit=none", "linger_silence=1h"]);
     let mut client = program.connect();
-    // Much more than is discarded, sent before the answer is looked at.
+    // Far more than the server discards, sent before the client reads the answer.
     client.send("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n");
     for _ in 0..16 {
         client.send([b'x'; 32 << 10]);
@@ -137,32 +141,32 @@ fn an_early_answer_arrives_whole_though_the_client_goes_on_sending(place: Place)
     client.wait_until_closed();
 }
 
-/// A request that is answered at once though its content is still to come.
+/// The server answers this at once, before its content arrives.
 const REFUSED: &str = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
 
-fn what_follows_an_early_answer_is_discarded_for_so_long(place: Place) {
+fn content_after_an_early_answer_is_discarded_until_linger_timeout(place: Place) {
     let settings = ["linger_timeout=1s", "request_body_limit=none"];
     let program = Program::with(place, &settings);
     let mut client = program.connect();
     client.send(REFUSED);
     assert_eq!(client.answer().status, 404);
     assert_not_before(client.send_until_closed("x", TENTH / 2), SECOND);
-    program.wait_for("the reason is told", |status| status["closes"]["unread_content"] == 1);
+    program.wait_for("the close is counted", |status| status["closes"]["unread_content"] == 1);
 }
 
-fn what_follows_an_early_answer_is_discarded_up_to_so_much(place: Place) {
+fn content_after_an_early_answer_is_discarded_up_to_linger_limit(place: Place) {
     let settings = ["linger_timeout=1h", "linger_limit=64KiB", "request_body_limit=none"];
     let program = Program::with(place, &settings);
     let mut client = program.connect();
     client.send(REFUSED);
     assert_eq!(client.answer().status, 404);
-    // What the kernel holds in between is megabytes.
+    // The kernels' buffers hold megabytes in between.
     let sent = (0..64).take_while(|_| client.send(vec![b'x'; 1 << 20])).count();
-    assert!(sent < 32, "{sent} MiB were taken");
-    program.wait_for("the reason is told", |status| status["closes"]["unread_content"] == 1);
+    assert!(sent < 32, "the server took {sent} MiB");
+    program.wait_for("the close is counted", |status| status["closes"]["unread_content"] == 1);
 }
 
-fn a_small_unread_content_costs_no_connection(place: Place) {
+fn a_small_unread_content_keeps_the_connection(place: Place) {
     let program = Program::with(place, &[]);
     let mut client = program.connect();
     client.send("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n");
@@ -171,7 +175,7 @@ fn a_small_unread_content_costs_no_connection(place: Place) {
     assert_eq!(client.get("/hello").status, 200);
 }
 
-fn continue_is_sent_when_the_application_asks_and_not_before(place: Place) {
+fn continue_is_sent_only_when_the_application_reads(place: Place) {
     let program = Program::with(place, &["request_body_grace=1s", "request_body_silence=1s"]);
     let head = "Host: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
     let mut client = program.connect();
@@ -181,7 +185,7 @@ fn continue_is_sent_when_the_application_asks_and_not_before(place: Place) {
     client.send("hello");
     assert_eq!(client.answer().text(), "5");
 
-    // An answer made of the content asks for it, too.
+    // Content is also requested when the answer is made of it.
     let mut client = program.connect();
     client.send(format!("POST /echo HTTP/1.1\r\n{head}"));
     assert_eq!(client.answer().status, 100);
@@ -192,13 +196,13 @@ fn continue_is_sent_when_the_application_asks_and_not_before(place: Place) {
     let mut client = program.connect();
     client.send(format!("POST /nowhere HTTP/1.1\r\n{head}"));
     let answer = client.answer();
-    assert_eq!(answer.status, 404, "who refuses sends no 100");
+    assert_eq!(answer.status, 404, "a refusal has no 100 before it");
     assert!(answer.has_field("connection: close"));
 
     let mut client = program.connect();
     client.send(format!("POST /sink HTTP/1.1\r\n{head}"));
     assert_eq!(client.answer().status, 100);
-    assert_eq!(client.answer().status, 408, "and then nothing is sent");
+    assert_eq!(client.answer().status, 408, "the client sent nothing after the 100");
     assert_not_before(client.waited(), SECOND);
 
     let mut client = program.connect();

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 tests! {
     everywhere:
-        the_page_and_its_websocket_work;
+        the_page_works_in_a_browser;
 }
 
 /// ChromeDriver as a child process, which ends with the test.
@@ -34,11 +34,12 @@ impl Driver {
             .lines()
             .map_while(Result::ok)
             .find_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()));
-        let port = port.expect("it says where it listens");
+        let port = port.expect("ChromeDriver prints its port");
         Driver { child, url: format!("http://127.0.0.1:{}", port.trim_end_matches('.')) }
     }
 
-    /// A browser that has seen nothing yet, and that asks nobody but us. None if the machine has none.
+    /// Starts a browser with an empty profile that makes no requests of its own. `None` if the
+    /// machine has no browser.
     async fn browser(&self, profile: &TempDir) -> Option<Client> {
         let profile = format!("--user-data-dir={}", profile.path().display());
         let arguments = [
@@ -51,7 +52,7 @@ impl Driver {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            // Certificates are made on the spot.
+            // The program makes self-signed certificates.
             "--ignore-certificate-errors",
             &profile,
         ];
@@ -61,26 +62,24 @@ impl Driver {
         match builder.capabilities(capabilities).connect(&self.url).await {
             Ok(browser) => Some(browser),
             Err(error) if format!("{error:?}").contains("cannot find Chrome") => {
-                skip(
-                    "no browser is there for ChromeDriver; to install one: apt-get install chromium",
-                );
+                skip("ChromeDriver finds no browser; to install one: apt-get install chromium");
                 None
             }
-            Err(error) => panic!("no browser starts: {error:?}"),
+            Err(error) => panic!("the browser does not start: {error:?}"),
         }
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Opens the program's page in a new browser, and does `use_it` there. False if there is no browser
-/// on this machine.
+/// Opens the program's page in a new browser and runs `use_it` on it. Returns false if the machine
+/// has no browser.
 fn browse(program: &Program, use_it: impl AsyncFnOnce(&Page)) -> bool {
     if !needs("chromedriver", "apt-get install chromium-driver") {
         return false;
@@ -103,7 +102,7 @@ struct Page {
 }
 
 impl Page {
-    /// Says something by the form.
+    /// Sends a message with the page's form.
     async fn say(&self, text: &str) {
         let input = self.browser.find(Locator::Id("text")).await.expect("an input");
         input.clear().await.expect("cleared");
@@ -112,7 +111,7 @@ impl Page {
         button.click().await.expect("pressed");
     }
 
-    /// Waits until the log ends with that line.
+    /// Waits until the page's log ends with `line`.
     async fn wait_for(&self, line: &str) {
         let start = Instant::now();
         loop {
@@ -130,14 +129,14 @@ impl Page {
         self.browser.execute(script, vec![]).await.expect("the script runs")
     }
 
-    /// What a script passes to `done`.
+    /// Runs a script and returns what it passes to `done`.
     async fn run_until_done(&self, script: &str) -> Value {
         let script = format!("const done = arguments[0]; {script}");
         self.browser.execute_async(&script, vec![]).await.expect("the script runs")
     }
 }
 
-fn the_page_and_its_websocket_work(place: Place) {
+fn the_page_works_in_a_browser(place: Place) {
     let program = Program::with(place, &["websocket_deflate=on"]);
     let done = browse(&program, async |page| {
         assert_eq!(page.browser.title().await.expect("a title"), "portcullis");

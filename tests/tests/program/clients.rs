@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: curl, and hyper's.
+//! Independent clients: curl and hyper.
 
 use crate::connector::Connector;
 use crate::place::{Place, tests};
@@ -15,17 +15,17 @@ tests! {
     everywhere:
         curl_gets_each_route,
         curl_uploads_with_and_without_a_length,
-        curl_keeps_the_connection,
-        hyper_clients_at_once_get_what_they_ask_for;
+        curl_reuses_the_connection,
+        concurrent_hyper_clients_get_their_own_answers;
 }
 
-/// Whether curl is there; if not, says that the test is skipped.
+/// Whether curl is installed. If not, reports the test as skipped.
 #[track_caller]
 pub(crate) fn has_curl() -> bool {
     needs("curl", "apt-get install curl")
 }
 
-/// What curl prints, given what it sends.
+/// Runs curl with `input` and returns its output.
 pub(crate) fn curl(arguments: &[&str], input: &[u8]) -> String {
     let mut child = Command::new("curl")
         .args(["-sS", "--insecure", "--max-time", "600"])
@@ -38,7 +38,7 @@ pub(crate) fn curl(arguments: &[&str], input: &[u8]) -> String {
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().expect("curl ends");
-    // What curl does not want to read is its own affair.
+    // An error here means that curl stopped reading; its output is checked instead.
     let _ = writer.join().expect("the writer ends");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -56,7 +56,7 @@ fn curl_gets_each_route(place: Place) {
         curl(&["-o", "/dev/null", "-w", "%{http_code}", &program.url("/slow/10")], b""),
         "200"
     );
-    // Over TLS it offers `http/1.0` alone, or nothing.
+    // Over TLS, curl then offers only `http/1.0` by ALPN, or nothing.
     assert_eq!(curl(&["--http1.0", &program.url("/hello")], b""), "Hello, world!");
     assert_eq!(curl(&["--http1.0", "--no-alpn", &program.url("/hello")], b""), "Hello, world!");
     assert!(curl(&["-I", &program.url("/hello")], b"").contains("content-length: 13"));
@@ -84,7 +84,7 @@ fn curl_uploads_with_and_without_a_length(place: Place) {
     }
 }
 
-fn curl_keeps_the_connection(place: Place) {
+fn curl_reuses_the_connection(place: Place) {
     if !has_curl() {
         return;
     }
@@ -95,7 +95,7 @@ fn curl_keeps_the_connection(place: Place) {
     assert_eq!(curl(&[&count[..], &[&url, &url, &url]].concat(), b""), "1\n0\n0\n");
 }
 
-fn hyper_clients_at_once_get_what_they_ask_for(place: Place) {
+fn concurrent_hyper_clients_get_their_own_answers(place: Place) {
     let program = Program::with(place, &["requests_per_connection=10"]);
     let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

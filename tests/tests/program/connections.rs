@@ -1,4 +1,4 @@
-//! Attacks on connections and heads: rows 1 to 12 of the attack table.
+//! Attacks on connections and request heads.
 
 use crate::place::{Place, tests};
 use crate::support::{PATIENCE, Program, assert_not_before};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 tests! {
     everywhere:
         silent_connections_are_closed_at_the_keep_alive_timeout,
-        idling_after_an_answer_is_closed_at_the_keep_alive_timeout,
+        idle_connections_are_closed_at_the_keep_alive_timeout,
         slow_heads_get_408_at_the_head_timeout,
         a_second_head_is_timed_from_its_own_first_byte,
         pipelined_requests_are_answered_in_order,
-        pipelined_requests_whose_answers_nobody_reads_are_not_piled_up,
-        the_last_request_of_a_connection_says_so,
-        connecting_and_resetting_leaves_nothing_over;
+        unread_answers_to_pipelined_requests_are_bounded,
+        the_last_answer_of_a_connection_says_close,
+        resets_after_connecting_leave_nothing_behind;
     plaintext:
-        running_out_of_descriptors_is_survived;
+        the_server_survives_running_out_of_descriptors;
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ fn silent_connections_are_closed_at_the_keep_alive_timeout(place: Place) {
     assert_not_before(program.connect().closed_after(), SECOND);
 }
 
-fn idling_after_an_answer_is_closed_at_the_keep_alive_timeout(place: Place) {
+fn idle_connections_are_closed_at_the_keep_alive_timeout(place: Place) {
     let program = Program::with(place, &["keep_alive_timeout=1s"]);
     let mut client = program.begun("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer().text(), "Hello, world!");
@@ -51,7 +51,7 @@ fn a_second_head_is_timed_from_its_own_first_byte(place: Place) {
     let program = Program::with(place, &["request_head_timeout=1s"]);
     let mut client = program.connect();
     assert_eq!(client.get("/slow/700").status, 200);
-    assert!(client.is_quiet_for(Duration::from_millis(1200)), "this is keep-alive time");
+    assert!(client.is_quiet_for(Duration::from_millis(1200)), "the head's timer has not started");
     client.send("G");
     let taken = client.dribble(b"G", Duration::from_millis(100));
     assert_not_before(taken, SECOND);
@@ -59,15 +59,16 @@ fn a_second_head_is_timed_from_its_own_first_byte(place: Place) {
 }
 
 #[test]
-fn blank_lines_are_bounded_and_do_not_extend_anything() {
+fn blank_lines_are_bounded_and_extend_no_timer() {
     let program = Program::with(Place::USUAL, &[]);
     let mut client = program.connect();
     client.send("\r\n\r\n");
-    assert_eq!(client.get("/hello").status, 200, "a few are passed over");
+    assert_eq!(client.get("/hello").status, 200, "a few blank lines are ignored");
     let mut client = program.connect();
     client.send("\r\n".repeat(100));
     assert_eq!(client.answer().status, 400);
-    // That they extend nothing is tested in `core`. Here the connection ends with a few, too.
+    // `core` tests that blank lines extend no timer. Here the connection still ends after a few of
+    // them.
     let program = Program::with(Place::USUAL, &["keep_alive_timeout=1s"]);
     let mut client = program.connect();
     client.send("\r\n\r\n");
@@ -92,7 +93,7 @@ fn oversized_heads_are_refused_at_their_limits() {
         assert!(answer.has_field("connection: close"));
         client.wait_until_closed();
     }
-    program.wait_for("nothing is left", |status| status["open"] == 1);
+    program.wait_for("no connection is left", |status| status["open"] == 1);
 }
 
 fn pipelined_requests_are_answered_in_order(place: Place) {
@@ -108,7 +109,7 @@ fn pipelined_requests_are_answered_in_order(place: Place) {
     }
 }
 
-fn pipelined_requests_whose_answers_nobody_reads_are_not_piled_up(place: Place) {
+fn unread_answers_to_pipelined_requests_are_bounded(place: Place) {
     let program = Program::with(
         place,
         &["requests_per_connection=1000000", "response_grace=1s", "response_silence=1s"],
@@ -116,10 +117,11 @@ fn pipelined_requests_whose_answers_nobody_reads_are_not_piled_up(place: Place) 
     let mut client = program.connect();
     client.shake_hands();
     client.stream.set_nonblocking(true).expect("it can be set");
-    // One that stays: on a busy machine, several that come and go may be there at a time.
+    // One connection that stays. On a busy machine several short ones could overlap and raise
+    // `bytes_held`.
     let mut observer = program.connect();
     let requests = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
-    // The server stops reading, then gives up: so does the write.
+    // The server stops reading and then resets, which ends the writes.
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         match client.write(requests.as_bytes()) {
@@ -133,20 +135,20 @@ fn pipelined_requests_whose_answers_nobody_reads_are_not_piled_up(place: Place) 
         let held = status["bytes_held"].as_u64().expect("a number");
         assert!(held < 256 << 10, "{held} bytes are held");
     }
-    program.wait_for("it is given up", |status| status["closes"]["response"] == 1);
+    program.wait_for("the reset is counted", |status| status["closes"]["response"] == 1);
 }
 
-fn the_last_request_of_a_connection_says_so(place: Place) {
+fn the_last_answer_of_a_connection_says_close(place: Place) {
     let program = Program::with(place, &["requests_per_connection=3"]);
     let mut client = program.connect();
     assert!(!client.get("/hello").has_field("connection: close"));
     assert!(!client.get("/hello").has_field("connection: close"));
     assert!(client.get("/hello").has_field("connection: close"));
     client.wait_until_closed();
-    program.wait_for("the reason is told", |status| status["closes"]["request_limit"] == 1);
+    program.wait_for("the close is counted", |status| status["closes"]["request_limit"] == 1);
 }
 
-fn connecting_and_resetting_leaves_nothing_over(place: Place) {
+fn resets_after_connecting_leave_nothing_behind(place: Place) {
     let program = Program::with(place, &[]);
     for _ in 0..2000 {
         let client = program.connect();
@@ -154,10 +156,10 @@ fn connecting_and_resetting_leaves_nothing_over(place: Place) {
             .set_linger(Some(Duration::ZERO))
             .expect("it can be set");
     }
-    program.wait_for("nothing is left", |status| status["open"] == 1);
+    program.wait_for("no connection is left", |status| status["open"] == 1);
 }
 
-fn running_out_of_descriptors_is_survived(place: Place) {
+fn the_server_survives_running_out_of_descriptors(place: Place) {
     let program = Program::with_descriptors(place, 40);
     let crowd: Vec<_> = (0..80).map(|_| program.connect()).collect();
     std::thread::sleep(SECOND);

@@ -1,4 +1,4 @@
-//! Connections for clients that live on tokio, over TLS where the program speaks it.
+//! Connections for clients on tokio, over TLS if the program speaks it.
 
 use crate::support::Program;
 use crate::trust::server_name;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// Connects to one program, whatever it is asked for.
+/// Connects to one program, whatever the URL.
 #[derive(Clone)]
 pub(crate) struct Connector {
     address: SocketAddr,

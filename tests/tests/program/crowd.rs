@@ -1,5 +1,5 @@
-//! Attackers by the thousand, with a healthy client beside them: its requests go on, the server's
-//! memory stays bounded, and all attackers are dropped, none of them before its time.
+//! Thousands of attackers beside a healthy client. The healthy client's requests succeed, the
+//! server's memory stays bounded, and every attacker is dropped, but not too early.
 
 use crate::place::{Place, Transport, tests};
 use crate::support::{Client, PATIENCE, Program};
@@ -12,26 +12,26 @@ tests! {
         silent,
         slow_heads,
         slow_content,
-        readers_of_nothing;
+        unread_answers;
     tls:
         slow_handshakes,
         slow_content;
 }
 
-/// What each attacker sends at first, what it sends now and again, and what becomes of it.
+/// One kind of attacker: its first bytes, its later bytes, and the reason for its close.
 struct Attack {
     attackers: usize,
     settings: &'static [&'static str],
     opening: &'static str,
     part: &'static str,
     reason: &'static str,
-    /// Whether TLS, if that is spoken, is between them.
+    /// Whether attackers complete a TLS handshake, where the server speaks TLS.
     handshake: bool,
 }
 
-/// How long each setting lets the attackers be.
+/// The time that each setting allows an attacker.
 const ALLOWED: Duration = Duration::from_secs(2);
-/// Between what an attacker sends, and what it sends then.
+/// The pause between two writes of an attacker.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One crowd at a time: each needs thousands of descriptors.
@@ -41,7 +41,7 @@ fn withstand(place: Place, attack: Attack) {
     let Attack { attackers, settings, opening, part, reason, handshake } = attack;
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     open_as_many_files_as_possible();
-    // An answer that refuses is followed by a moment in which the attacker may still go on sending.
+    // After a refusal the server lingers; keep that short.
     let brief = "linger_timeout=100ms";
     let common = [brief, "request_body_rate=100000", "requests_per_connection=1000000"];
     let program = Program::with(place, &[settings, &common].concat());
@@ -58,7 +58,7 @@ fn withstand(place: Place, attack: Attack) {
     let mut most_memory = 0;
     let mut dropped = 0;
     while dropped < attackers as u64 {
-        assert!(start.elapsed() < PATIENCE, "{dropped} of {attackers} are dropped");
+        assert!(start.elapsed() < PATIENCE, "only {dropped} of {attackers} attackers are dropped");
         for client in &mut crowd {
             client.send(part);
         }
@@ -70,13 +70,13 @@ fn withstand(place: Place, attack: Attack) {
         dropped = program.status()["closes"][reason].as_u64().unwrap_or(0);
         most_memory = most_memory.max(program.memory());
     }
-    assert!(start.elapsed() >= ALLOWED, "dropped too early");
+    assert!(start.elapsed() >= ALLOWED, "attackers were dropped too early");
     let each = most_memory.saturating_sub(before) / attackers as u64;
-    println!("{reason}: {each} B an attacker");
-    assert!(each < 100 << 10, "{each} bytes an attacker");
+    println!("{reason}: {each} bytes per attacker");
+    assert!(each < 100 << 10, "{each} bytes per attacker");
 }
 
-/// How many attackers there are where each of them is served: a handshake costs this side, too.
+/// The number of attackers that are served. Handshakes also cost this process time.
 fn many(place: Place) -> usize {
     match place.transport {
         Transport::Plaintext => 3000,
@@ -84,7 +84,7 @@ fn many(place: Place) -> usize {
     }
 }
 
-/// This side has to hold a crowd, too.
+/// This process needs a descriptor for each attacker.
 fn open_as_many_files_as_possible() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("it can be raised so far");
@@ -132,11 +132,11 @@ fn slow_content(place: Place) {
     );
 }
 
-fn readers_of_nothing(place: Place) {
+fn unread_answers(place: Place) {
     withstand(
         place,
         Attack {
-            // Fewer: the kernel takes megabytes for each.
+            // Fewer: the kernel buffers megabytes for each.
             attackers: 200,
             settings: &["response_grace=2s", "response_silence=1s"],
             opening: "GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -1,5 +1,5 @@
-//! The examples of core: each driver has to serve, hold back and give up as the machine says, and the
-//! simulation has to play the same for the same seed.
+//! The examples of core. Each driver must serve, apply backpressure and time out as the machine
+//! says. The simulation must be the same for the same seed.
 
 use crate::support::{Client, PATIENCE, Program, assert_not_before, example};
 use portcullis_testing::skip;
@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use tungstenite::Message;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// More than sockets and the machine hold between them.
+/// More than the buffers of the sockets and of the machine hold together.
 const LARGE: usize = 16_000_000;
 
 #[test]
 fn blocking() {
     serves("blocking");
-    gives_up("blocking");
+    times_out("blocking");
 }
 
 #[test]
 fn epoll() {
     serves("epoll");
-    gives_up("epoll");
+    times_out("epoll");
     crowd("epoll");
 }
 
@@ -33,15 +33,16 @@ fn uring() {
         return;
     }
     serves("uring");
-    gives_up("uring");
+    times_out("uring");
     crowd("uring");
 }
 
-/// Whether the kernel lets this process use io_uring, as many containers do not; if not, says that the
-/// test is skipped.
+/// Whether the kernel lets this process use io_uring, which many containers forbid. If not, reports
+/// the test as skipped.
 #[cfg(target_os = "linux")]
 fn has_io_uring() -> bool {
-    // An address that is taken: what it says of that comes after it has made its ring.
+    // The address is in use, so the example fails in any case, but only after it has set up its
+    // ring.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     let output = Command::new(example("uring")).arg(address).output().expect("it starts");
@@ -54,7 +55,7 @@ fn has_io_uring() -> bool {
     is_there
 }
 
-/// Does what it should for those who behave.
+/// A driver serves well-behaved clients.
 fn serves(name: &str) {
     let program = Program::example(name, &["request_body_limit=none", "receive_buffer_limit=5000"]);
     let mut client = program.connect();
@@ -74,14 +75,14 @@ fn serves(name: &str) {
     client.send(&content);
     assert_eq!(client.answer().text(), format!("{LARGE}\n"), "{name}");
 
-    // Sent from another thread: the answer comes while the request goes.
+    // The answer begins before the request is complete, so another thread sends.
     client.send(post("/echo"));
     let mut sender = client.stream.try_clone().expect("it can be cloned");
     let answer = std::thread::scope(|scope| {
         scope.spawn(|| std::io::Write::write_all(&mut sender, &content).expect("it is taken"));
         client.answer()
     });
-    assert!(answer.content == content, "{name}: it comes back as it was sent");
+    assert!(answer.content == content, "{name}: the echo differs from what was sent");
 
     client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send("3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
@@ -100,8 +101,8 @@ fn serves(name: &str) {
     }
 }
 
-/// Does what it should to those who do not.
-fn gives_up(name: &str) {
+/// A driver times out misbehaving clients.
+fn times_out(name: &str) {
     let settings = [
         "keep_alive_timeout=1s",
         "request_head_timeout=1s",
@@ -124,19 +125,19 @@ fn gives_up(name: &str) {
     wait_until_reset(&mut client);
 }
 
-/// Waits until the connection is reset by itself, without reading from it.
+/// Waits until the server resets the connection, without reading from it.
 fn wait_until_reset(client: &mut Client) {
     let start = Instant::now();
     while client.stream.take_error().expect("it can be asked").is_none() {
-        assert!(start.elapsed() < PATIENCE, "still served");
+        assert!(start.elapsed() < PATIENCE, "the connection is still open");
         std::thread::sleep(Duration::from_millis(20));
     }
     let mut bytes = Vec::new();
     let _ = client.stream.read_to_end(&mut bytes);
-    assert!(bytes.len() < 64 << 20, "it had not all of it");
+    assert!(bytes.len() < 64 << 20, "the whole answer arrived");
 }
 
-/// Serves many at once.
+/// Serves 400 clients at once.
 fn crowd(name: &str) {
     let program = Program::example(name, &["keep_alive_timeout=20s"]);
     let mut clients: Vec<_> = (0..400).map(|_| program.connect()).collect();
@@ -157,8 +158,8 @@ fn simulation() {
         String::from_utf8(output.stdout).expect("text")
     };
     let first = play("1");
-    assert_eq!(first, play("1"), "the same seed plays the same");
-    assert_ne!(first, play("2"), "and another another");
+    assert_eq!(first, play("1"), "the same seed must give the same output");
+    assert_ne!(first, play("2"), "another seed must give another output");
     for (plan, reason) in [
         ("Polite", "completed"),
         ("Silent", "keep_alive"),

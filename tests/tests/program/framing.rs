@@ -1,10 +1,10 @@
-//! Requests that two servers could read differently: row 24 of the attack table. Each is sent with a
-//! request behind it that must never be answered.
+//! Requests that two servers could frame differently. Each is followed by a smuggled request, which
+//! must never be answered.
 
 use crate::place::Place;
 use crate::support::Program;
 
-/// What is wrong, and the head or the whole request up to where the smuggled one begins.
+/// What is wrong, and the request up to where the smuggled one begins.
 const AMBIGUOUS: [(&str, &str); 40] = [
     (
         "both lengths",
@@ -100,13 +100,13 @@ const AMBIGUOUS: [(&str, &str); 40] = [
         "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n",
     ),
     (
-        "a bare LF behind a chunk size",
+        "a bare LF after a chunk size",
         "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\n\r\n",
     ),
 ];
 
 #[test]
-fn whatever_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_answered() {
+fn ambiguous_requests_are_refused_and_the_smuggled_ones_not_answered() {
     let program = Program::with(Place::USUAL, &["request_body_grace=1s"]);
     for (what, request) in AMBIGUOUS {
         let mut client = program.connect();
@@ -119,7 +119,7 @@ fn whatever_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_answer
 }
 
 #[test]
-fn other_refusals_have_their_status() {
+fn other_malformed_requests_have_their_status() {
     let program = Program::with(Place::USUAL, &[]);
     let method = "M".repeat(33);
     for (request, status) in [

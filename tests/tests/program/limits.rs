@@ -1,5 +1,5 @@
-//! Each limit on a request, set to little: what is within it is served, what is beyond it is refused.
-//! All of them are counted in `core`, so that one place is enough.
+//! Each limit on a request, set low: a request within it is served, one beyond it refused. `core`
+//! does the counting, so one runtime and plaintext are enough.
 
 use crate::place::Place;
 use crate::support::Program;
@@ -7,7 +7,8 @@ use crate::support::Program;
 const GET: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n";
 const CHUNKED: &str = "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A request within the setting, one beyond it, and the answer to that.
+/// Sends a request within the limit, which must get 200, and one beyond it, which must get
+/// `status`.
 fn assert_limited(settings: &[&str], within: &str, beyond: &str, status: u16) {
     let program = Program::with(Place::USUAL, settings);
     let mut client = program.connect();
@@ -46,7 +47,7 @@ fn content_is_limited() {
 }
 
 #[test]
-fn what_comes_with_chunks_is_limited() {
+fn chunk_extensions_and_trailers_are_limited() {
     let extended = |length, count| {
         let chunk = format!("3;{}\r\nabc\r\n", "e".repeat(length));
         format!("{CHUNKED}{}0\r\n\r\n", chunk.repeat(count))

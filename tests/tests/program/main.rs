@@ -1,5 +1,5 @@
-//! End to end: the real program, and the examples of core, over real sockets, with raw clients that
-//! play the attacks and with clients that nobody here wrote.
+//! End-to-end tests of the real program, and of the examples of core, over real sockets. Raw
+//! clients play the attacks; independent clients check interoperability.
 
 mod bodies;
 mod browser;

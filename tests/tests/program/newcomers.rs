@@ -1,4 +1,5 @@
-//! How many are served at once: who waits, who leaves for whom, and what becomes of those who come last.
+//! The limit on connections: which ones are closed for newcomers, which newcomers wait, and what a
+//! drain does with the last ones.
 
 use crate::place::{Place, Transport, tests};
 use crate::support::{Client, Program};
@@ -7,15 +8,15 @@ use std::time::{Duration, Instant};
 
 tests! {
     everywhere:
-        idle_connections_leave_for_newcomers,
-        silent_connections_leave_for_newcomers,
-        handlers_that_work_for_nobody_leave_for_newcomers,
-        newcomers_wait_for_those_that_are_busy;
+        idle_connections_make_room_for_newcomers,
+        silent_connections_make_room_for_newcomers,
+        handlers_of_gone_clients_make_room_for_newcomers,
+        newcomers_wait_while_all_connections_are_busy;
     plaintext:
-        idle_connections_leave_when_descriptors_are_short,
-        who_has_come_when_a_drain_begins_is_answered,
-        a_drain_does_not_wait_for_those_that_are_gone,
-        vanished_hosts_are_asked_for;
+        idle_connections_make_room_when_descriptors_are_short,
+        connections_in_the_backlog_are_answered_in_a_drain,
+        a_drain_does_not_wait_for_gone_clients,
+        keepalive_probes_find_vanished_hosts;
 }
 
 const PLACES: usize = 50;
@@ -32,19 +33,19 @@ fn crowd(program: &Program, mut begin: impl FnMut(&mut Client)) -> Vec<Client> {
     crowd
 }
 
-/// A newcomer has its answer. No timer would make room for it before the test ends.
+/// A newcomer gets its answer. All timers are longer than the test, so only eviction can make room.
 fn newcomer(program: &Program) {
     assert_eq!(program.connect().get("/hello").text(), "Hello, world!");
 }
 
-fn idle_connections_leave_for_newcomers(place: Place) {
+fn idle_connections_make_room_for_newcomers(place: Place) {
     let program = Program::with(place, &SETTINGS);
     let mut crowd = crowd(&program, |client| {
         assert_eq!(client.get("/hello").status, 200);
     });
     newcomer(&program);
-    // For each newcomer one has left, in good order, of those that were idle for the longest time. All
-    // others are still there.
+    // For the newcomer, one of the longest idle connections was closed in good order. All others
+    // are still open.
     let mut left = 0;
     for client in &mut crowd[..10] {
         client.stream.set_read_timeout(Some(Duration::from_millis(10))).expect("it can be set");
@@ -63,14 +64,14 @@ fn idle_connections_leave_for_newcomers(place: Place) {
     assert!(program.status()["closes"]["made_room"].as_u64() >= Some(1));
 }
 
-fn silent_connections_leave_for_newcomers(place: Place) {
+fn silent_connections_make_room_for_newcomers(place: Place) {
     let program = Program::with(place, &SETTINGS);
     let crowd = crowd(&program, |_| {});
     newcomer(&program);
     drop(crowd);
 }
 
-fn handlers_that_work_for_nobody_leave_for_newcomers(place: Place) {
+fn handlers_of_gone_clients_make_room_for_newcomers(place: Place) {
     let program = Program::with(place, &SETTINGS);
     let crowd = crowd(&program, |client| {
         client.send("GET /slow/3600000 HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -80,7 +81,7 @@ fn handlers_that_work_for_nobody_leave_for_newcomers(place: Place) {
     drop(crowd);
 }
 
-fn newcomers_wait_for_those_that_are_busy(place: Place) {
+fn newcomers_wait_while_all_connections_are_busy(place: Place) {
     const BUSY: Duration = Duration::from_millis(1500);
     let program = Program::with(place, &SETTINGS);
     let mut crowd = crowd(&program, |client| client.shake_hands());
@@ -91,14 +92,15 @@ fn newcomers_wait_for_those_that_are_busy(place: Place) {
     newcomer(&program);
     let taken = start.elapsed();
     assert!(BUSY <= taken, "{taken:?}");
-    // All of them have an answer, also the one that has left then.
+    // Every client gets its answer, even the one closed afterwards for the newcomer.
     for client in &mut crowd {
         assert_eq!(client.answer().status, 200);
     }
 }
 
-fn idle_connections_leave_when_descriptors_are_short(place: Place) {
-    // Of which three quarters are for connections, and the rest is not enough for all else.
+fn idle_connections_make_room_when_descriptors_are_short(place: Place) {
+    // Three quarters of the descriptors are for connections. The rest does not suffice for
+    // everything else.
     let program = Program::with_descriptors(place, 40);
     let crowd: Vec<_> = (0..60)
         .map(|_| {
@@ -110,9 +112,9 @@ fn idle_connections_leave_when_descriptors_are_short(place: Place) {
     drop(crowd);
 }
 
-fn who_has_come_when_a_drain_begins_is_answered(place: Place) {
+fn connections_in_the_backlog_are_answered_in_a_drain(place: Place) {
     let program = Program::with(place, &[]);
-    // It stands still, so that the system has accepted them and it has not.
+    // The process is stopped, so the kernel accepts the connections and the program does not.
     program.signal("STOP");
     let mut early: Vec<_> = (0..20).map(|_| program.connect()).collect();
     for client in &mut early {
@@ -126,14 +128,14 @@ fn who_has_come_when_a_drain_begins_is_answered(place: Place) {
     assert_eq!(program.wait(), Some(0));
 }
 
-fn a_drain_does_not_wait_for_those_that_are_gone(place: Place) {
+fn a_drain_does_not_wait_for_gone_clients(place: Place) {
     let program = Program::with(place, &["drain_timeout=1h"]);
     let request = |request: &str, ends: bool| {
         let mut client = program.connect();
         client.send(request);
         if ends {
             client.finish_sending();
-            // Its end behind what it got.
+            // The FIN has to come after the answer.
             client.is_quiet_for(Duration::from_millis(50));
             drop(client);
         } else {
@@ -154,19 +156,19 @@ fn a_drain_does_not_wait_for_those_that_are_gone(place: Place) {
     assert_eq!(program.wait(), Some(0));
 }
 
-fn vanished_hosts_are_asked_for(place: Place) {
+fn keepalive_probes_find_vanished_hosts(place: Place) {
     assert_eq!(place.transport, Transport::Plaintext);
     for (settings, asks) in [(&[][..], true), (&["tcp_keepalive=none"], false)] {
         let program = Program::with(place, settings);
         let mut client = program.connect();
         client.get("/hello");
         let timer = timer(program.address.port(), &client);
-        // 2 is the one that keepalive has.
+        // Timer 2 in /proc/net/tcp is keepalive.
         assert_eq!(timer.starts_with("02:"), asks, "{timer}");
     }
 }
 
-/// Which timer the system runs for the server's side of a connection.
+/// The kernel's timer for the server's side of a connection.
 fn timer(port: u16, client: &Client) -> String {
     let peer = client.stream.local_addr().expect("it is connected").port();
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells");

@@ -1,14 +1,15 @@
 //! Where a test runs: on each runtime, with TLS and without.
 //!
-//! A test is written once, as a function of a [`Place`]; `tests!` at the top of its file makes a
-//! `#[test]` of it for each place, such as `connections::smol::tls::silent_connections_are_closed`.
-//! So `cargo test -p portcullis-tests smol::tls` tries one place.
+//! A test is written once, as a function of a [`Place`]. `tests!` at the top of its file makes a
+//! `#[test]` of it for each place, such as
+//! `connections::smol::tls::silent_connections_are_closed_at_the_keep_alive_timeout`. So `cargo
+//! test -p portcullis-tests smol::tls` runs one place.
 //!
-//! In every place runs what depends on sockets, timers, tasks and buffers: timers, content, answers,
-//! websockets, clients that vanish, shutdown. What `core` decides from bytes alone, such as the
-//! grammar of heads, would be the same test six times: it is a plain `#[test]` in [`Place::USUAL`].
+//! Tests run in every place if they depend on sockets, timers, tasks or buffers. Tests of decisions
+//! that `core` makes from bytes alone, such as the grammar of heads, would be the same six times.
+//! They are plain `#[test]`s in [`Place::USUAL`].
 
-/// What the program runs on, by the name it takes.
+/// The program's runtime, by its command-line name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Tokio,
@@ -16,7 +17,7 @@ pub(crate) enum Runtime {
     AsyncStd,
 }
 
-/// What is below HTTP.
+/// The layer below HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Plaintext,
@@ -31,7 +32,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// For what is the same everywhere.
+    /// For tests that are the same in every place.
     pub(crate) const USUAL: Self =
         Place { runtime: Runtime::Tokio, transport: Transport::Plaintext };
 
@@ -47,7 +48,7 @@ impl Place {
 }
 
 impl Runtime {
-    /// As `--runtime` takes it.
+    /// The value for `--runtime`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Runtime::Tokio => "tokio",
@@ -57,8 +58,8 @@ impl Runtime {
     }
 }
 
-/// Makes tests of functions that take a [`Place`]: those `everywhere` on each runtime over both
-/// transports, the others on each runtime over one.
+/// Makes tests of functions that take a [`Place`]: those under `everywhere` on each runtime over
+/// both transports, the others on each runtime over one transport.
 macro_rules! tests {
     (
         $(everywhere: $($everywhere:ident),+;)?
@@ -71,7 +72,7 @@ macro_rules! tests {
             [$($($everywhere)+)? $($($tls)+)?]
         }
     };
-    // The runtimes: a line for each.
+    // The runtimes, one a line.
     (@on each runtime $plaintext:tt $tls:tt) => {
         $crate::place::tests! { @on tokio Tokio $plaintext $tls }
         $crate::place::tests! { @on smol Smol $plaintext $tls }

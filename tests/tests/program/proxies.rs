@@ -1,4 +1,4 @@
-//! Behind nginx and HAProxy, with the configurations that the README has.
+//! The program behind nginx and HAProxy, with the configurations in the README.
 
 use crate::place::{Place, tests};
 use crate::support::{PATIENCE, Program};
@@ -15,14 +15,14 @@ use tempfile::TempDir;
 
 tests! {
     plaintext:
-        posts_through_nginx_at_odd_rhythms_are_all_answered,
+        posts_through_nginx_at_many_intervals_are_all_answered,
         websockets_and_content_pass_through_nginx,
-        haproxy_takes_the_program_for_healthy;
+        haproxy_health_checks_succeed;
 }
 
 const README: &str = include_str!("../../../README.md");
 
-/// A proxy in front of a program, and the folder of its files.
+/// A proxy in front of the program, and the folder of its files.
 struct Proxy {
     child: Child,
     address: SocketAddr,
@@ -31,13 +31,14 @@ struct Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whether the machine has a proxy. If not, says that the test is skipped, unless it has to run.
+/// Whether the machine has this proxy. If not, reports the test as skipped, or fails if every test
+/// must run.
 fn has(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
@@ -48,11 +49,11 @@ fn has(name: &str) -> bool {
     needs(name, &format!("apt-get install {name}"))
 }
 
-/// The README's configuration in that language, for these two addresses.
+/// The README's configuration for this proxy, with these two addresses.
 fn configuration(language: &str, address: SocketAddr, program: SocketAddr) -> String {
     let begin = format!("```{language}\n");
     let block = README.split(&begin).nth(1).and_then(|rest| rest.split("```").next());
-    let block = block.expect("the README has it");
+    let block = block.expect("a configuration in the README");
     let mut replaced = block.to_owned();
     let told = if language == "nginx" { "listen 80;" } else { "bind :80" };
     let keyword = told.split(' ').next().unwrap_or_default();
@@ -68,8 +69,8 @@ fn configuration(language: &str, address: SocketAddr, program: SocketAddr) -> St
     replaced
 }
 
-/// Starts a proxy on a free port. It cannot say which it took, so it is given one, and another if that
-/// was taken meanwhile.
+/// Starts a proxy on a free port. It cannot report a port that it picked itself, so it is given
+/// one. Another process may take that port first, so this tries several.
 fn start(prepare: impl Fn(&Path, SocketAddr) -> Command) -> Proxy {
     for _ in 0..10 {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
@@ -82,7 +83,7 @@ fn start(prepare: impl Fn(&Path, SocketAddr) -> Command) -> Proxy {
             if TcpStream::connect(address).is_ok() {
                 return Proxy { child, address, folder };
             }
-            assert!(begun.elapsed() < PATIENCE, "the proxy does not listen");
+            assert!(begun.elapsed() < PATIENCE, "the proxy runs but does not listen");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -124,12 +125,12 @@ fn haproxy(program: SocketAddr) -> Proxy {
     })
 }
 
-/// Debian has them where only root looks.
+/// Debian installs them where only root's PATH looks.
 fn path() -> String {
     format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
-/// A request through the proxy on a connection of its own; the status of the answer.
+/// Sends a POST through the proxy on a new connection and returns the answer's status line.
 fn post(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -141,13 +142,13 @@ fn post(address: SocketAddr) -> String {
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
-fn posts_through_nginx_at_odd_rhythms_are_all_answered(place: Place) {
+fn posts_through_nginx_at_many_intervals_are_all_answered(place: Place) {
     if !has("nginx") {
         return;
     }
     let program = Program::with_profile(place, "proxied");
     let proxy = nginx(program.address);
-    // Each waits as long as the default keeps an idle connection, and a little more or less.
+    // Each pause is about as long as nginx's default keeps an idle connection, or much shorter.
     let rhythms = [0, 1, 30, 250, 4990, 5000, 5000, 5010].map(Duration::from_millis);
     thread::scope(|scope| {
         for pause in rhythms {
@@ -163,7 +164,7 @@ fn posts_through_nginx_at_odd_rhythms_are_all_answered(place: Place) {
             });
         }
     });
-    // nginx uses its connections again: there are about as many as requests in progress at once.
+    // nginx reuses its connections: it opens about as many as there are requests at once.
     let status = program.status();
     let (accepted, requests) = (status["accepted"].as_u64(), status["requests"].as_u64());
     assert!(accepted.zip(requests).is_some_and(|(some, all)| some < all / 3), "{status:#}");
@@ -191,14 +192,14 @@ fn websockets_and_content_pass_through_nginx(place: Place) {
     assert_eq!(answer.len() - head, 3_000_000);
 }
 
-fn haproxy_takes_the_program_for_healthy(place: Place) {
+fn haproxy_health_checks_succeed(place: Place) {
     if !has("haproxy") {
         return;
     }
     let program = Program::with_profile(place, "proxied");
     let proxy = haproxy(program.address);
     let begun = Instant::now();
-    // Until a check was made, a server is taken for healthy.
+    // Before its first check, HAProxy reports a server as up.
     let server = loop {
         let server = server(&proxy);
         if server["check_code"].starts_with(|first: char| first.is_ascii_digit()) {
@@ -211,7 +212,7 @@ fn haproxy_takes_the_program_for_healthy(place: Place) {
     assert_eq!(post(proxy.address), "HTTP/1.1 200 OK");
 }
 
-/// What HAProxy tells of the program.
+/// HAProxy's statistics about the program.
 fn server(proxy: &Proxy) -> HashMap<String, String> {
     let mut stats = UnixStream::connect(proxy.folder.path().join("stats")).expect("it listens");
     stats.write_all(b"show stat\n").expect("sent");

@@ -1,4 +1,4 @@
-//! Attacks on answers: rows 25 to 30 of the attack table.
+//! Attacks on answers.
 
 use crate::place::{Place, Transport, tests};
 use crate::support::Program;
@@ -7,18 +7,18 @@ use std::time::Duration;
 
 tests! {
     everywhere:
-        an_answer_that_nobody_reads_is_paused_then_given_up,
-        an_answer_that_is_read_too_slowly_is_given_up,
-        a_reader_that_keeps_up_gets_it_all,
-        server_sent_events_live_while_there_is_nothing_to_say,
+        an_unread_answer_is_paused_then_reset,
+        an_answer_read_below_the_minimum_rate_is_reset,
+        a_reader_above_the_minimum_rate_gets_the_whole_answer,
+        server_sent_events_outlive_pauses_of_the_application,
         a_half_closed_client_is_answered,
-        a_thinking_handler_is_waited_for;
+        a_slow_handler_has_no_deadline;
 
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn an_answer_that_nobody_reads_is_paused_then_given_up(place: Place) {
+fn an_unread_answer_is_paused_then_reset(place: Place) {
     let program = Program::with(
         place,
         &["response_grace=1s", "response_silence=1s", "send_buffer_limit=16KiB"],
@@ -27,38 +27,40 @@ fn an_answer_that_nobody_reads_is_paused_then_given_up(place: Place) {
     client.send("GET /bytes/1000000000 HTTP/1.1\r\nHost: a\r\n\r\n");
     std::thread::sleep(SECOND / 2);
     let held = program.status()["bytes_held"].as_u64().expect("a number");
-    // TLS copies what it encrypts, to a buffer with up to twice the room, and has its own state for
-    // this connection and for the one that asks.
+    // TLS adds its ciphertext buffer, which may have twice the room it needs, and the TLS state of
+    // this connection and of the one that asks for the status.
     let most = if place.transport == Transport::Tls { 64 << 10 } else { 24 << 10 };
-    // And the piece of the answer that the application has made, and that does not fit.
+    // Plus one piece of the answer that the application has made and that does not fit.
     let most = most + (64 << 10);
     assert!(held < most, "{held} bytes are held");
-    program.wait_for("it is given up", |status| status["closes"]["response"] == 1);
+    program.wait_for("the reset is counted", |status| status["closes"]["response"] == 1);
 }
 
-fn an_answer_that_is_read_too_slowly_is_given_up(place: Place) {
+fn an_answer_read_below_the_minimum_rate_is_reset(place: Place) {
     let program = Program::with(place, &["response_grace=1s", "response_rate=100000"]);
     let mut client = program.connect();
-    // Little room in between, so that slow reading is slow taking.
+    // A small receive buffer, so that slow reading quickly stops the server's writes.
     socket2::SockRef::from(&client.stream).set_recv_buffer_size(4096).expect("it can be set");
     client.send("GET /bytes/100000000 HTTP/1.1\r\nHost: a\r\n\r\n");
     client.shake_hands();
     let mut bytes = [0; 1000];
-    // Over before it has all of it, at a fifth of the rate: that would take an hour and a half.
+    // The client reads at a fifth of the minimum rate: the whole answer would take an hour and a
+    // half.
     while client.stream.read(&mut bytes).is_ok_and(|count| count > 0) {
         std::thread::sleep(Duration::from_millis(50));
     }
-    program.wait_for("the reason is told", |status| status["closes"]["response"] == 1);
+    program.wait_for("the reset is counted", |status| status["closes"]["response"] == 1);
 }
 
-fn a_reader_that_keeps_up_gets_it_all(place: Place) {
+fn a_reader_above_the_minimum_rate_gets_the_whole_answer(place: Place) {
     let program = Program::with(place, &["response_grace=500ms", "response_rate=10000"]);
     let mut client = program.connect();
     client.send("GET /bytes/3000000 HTTP/1.1\r\nHost: a\r\n\r\n");
-    // What it takes between two pauses pays for 26 seconds: it keeps up on any machine.
+    // What the client reads between two pauses pays for 26 seconds, so it keeps up on any machine.
     for _ in 0..10 {
         std::thread::sleep(Duration::from_millis(200));
-        // 64 KiB, also over TLS: with less the kernel would tell the server of it too seldom.
+        // 64 KiB, also over TLS. With less, the kernel would rarely announce the free room to the
+        // server.
         for _ in 0..4 {
             client.more();
         }
@@ -66,7 +68,7 @@ fn a_reader_that_keeps_up_gets_it_all(place: Place) {
     assert_eq!(client.answer().content.len(), 3_000_000);
 }
 
-fn server_sent_events_live_while_there_is_nothing_to_say(place: Place) {
+fn server_sent_events_outlive_pauses_of_the_application(place: Place) {
     let settings =
         ["response_grace=200ms", "keep_alive_timeout=200ms", "request_head_timeout=200ms"];
     let program = Program::with(place, &settings);
@@ -89,7 +91,7 @@ fn a_half_closed_client_is_answered(place: Place) {
     client.wait_until_closed();
 }
 
-fn a_thinking_handler_is_waited_for(place: Place) {
+fn a_slow_handler_has_no_deadline(place: Place) {
     let settings = [
         "keep_alive_timeout=200ms",
         "request_head_timeout=200ms",
@@ -114,7 +116,7 @@ fn head_is_get_without_content() {
         }
     }
     assert!(head.iter().any(|line| line == "content-length: 12345"), "{head:?}");
-    assert_eq!(client.get("/hello").text(), "Hello, world!", "nothing lies in between");
+    assert_eq!(client.get("/hello").text(), "Hello, world!", "no content follows the head");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Each route of the demo, and files, over one connection that is kept.
+//! Each route of the demo, and files, over one kept connection.
 
 use crate::place::{Place, tests};
 use crate::support::Program;
@@ -6,12 +6,12 @@ use tempfile::TempDir;
 
 tests! {
     everywhere:
-        every_route_answers_on_a_connection_that_is_kept,
-        other_requests_are_refused_and_the_connection_goes_on,
-        files_are_served_whole_in_parts_and_not_again;
+        every_route_answers_on_one_connection,
+        refused_requests_keep_the_connection,
+        files_are_served_whole_in_ranges_and_as_304;
 }
 
-fn every_route_answers_on_a_connection_that_is_kept(place: Place) {
+fn every_route_answers_on_one_connection(place: Place) {
     let program = Program::with(place, &[]);
     let mut client = program.connect();
     let page = client.get("/");
@@ -35,11 +35,11 @@ fn every_route_answers_on_a_connection_that_is_kept(place: Place) {
     while client.take_line() != "data: 0\n\n" {}
     let status = program.status();
     assert_eq!(status["accepted"], 2, "{status:#}");
-    // An answer may arrive before it is counted.
-    program.wait_for("all are counted", |status| status["requests"].as_u64() >= Some(13));
+    // An answer may arrive before its request is counted.
+    program.wait_for("all requests are counted", |status| status["requests"].as_u64() >= Some(13));
 }
 
-fn other_requests_are_refused_and_the_connection_goes_on(place: Place) {
+fn refused_requests_keep_the_connection(place: Place) {
     let program = Program::with(place, &[]);
     let mut client = program.connect();
     for (request, status) in [
@@ -59,7 +59,7 @@ fn other_requests_are_refused_and_the_connection_goes_on(place: Place) {
     assert_eq!(client.get("/hello").status, 200);
 }
 
-fn files_are_served_whole_in_parts_and_not_again(place: Place) {
+fn files_are_served_whole_in_ranges_and_as_304(place: Place) {
     let folder = TempDir::new().expect("a folder");
     let content: Vec<u8> = (0..3_000_000).map(|place| (place % 251) as u8).collect();
     std::fs::write(folder.path().join("large.bin"), &content).expect("written");

@@ -13,13 +13,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-/// Ends a wait for what never comes. It is no measure: whatever does come may take its time, on a
-/// machine that has much else to do.
+/// Ends a wait that would never end. It is not a measure of speed: a busy machine may take long for
+/// everything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What every program here is started with, before the settings of its test: nothing ends for time
-/// unless the test asks for it. So this side needs to keep no pace, however busy the machine is, and
-/// an end that is seen has the reason that the test looks for.
+/// Settings of every program here, before those of its test. No timer fires unless the test sets
+/// it. So a client needs no speed on a busy machine, and a close has the reason that the test
+/// expects.
 const CALM: [&str; 14] = [
     "tls_handshake_timeout=1h",
     "keep_alive_timeout=1h",
@@ -30,7 +30,7 @@ const CALM: [&str; 14] = [
     "response_silence=1h",
     "peer_gone_timeout=1h",
     "linger_timeout=1h",
-    // But whoever was answered and is silent then is counted soon.
+    // Short, so that a connection that was refused and is silent is soon closed and counted.
     "linger_silence=1s",
     "websocket_ping_interval=1h",
     "websocket_pong_timeout=1h",
@@ -49,7 +49,7 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
         .to_owned()
 });
 
-/// Builds an example of core; where it is.
+/// Builds an example of core and returns its path.
 pub(crate) fn example(name: &str) -> PathBuf {
     let build = escargot::CargoBuild::new().package("portcullis").example(name);
     build.run().expect("the example builds").path().to_owned()
@@ -59,26 +59,26 @@ pub(crate) fn example(name: &str) -> PathBuf {
 pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// What its clients use, if it speaks TLS.
+    /// The clients' TLS configuration, if the program speaks TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     _watched: Watched,
 }
 
 impl Program {
-    /// Starts it with settings such as `keep_alive_timeout=1s`; over TLS with a certificate that it
-    /// makes.
+    /// Starts the program with settings such as `keep_alive_timeout=1s`. Over TLS it makes a
+    /// self-signed certificate.
     pub(crate) fn with(place: Place, settings: &[&str]) -> Self {
         Self::start(command(place, settings))
     }
 
-    /// Over TLS with the certificate in these files.
+    /// Starts the program over TLS with the certificate in these files.
     pub(crate) fn with_certificate(place: Place, chain: &Path, key: &Path) -> Self {
         let mut command = command(place.plaintext(), &[]);
         command.arg("--tls-cert").arg(chain).arg("--tls-key").arg(key);
         Self::start(command)
     }
 
-    /// Starts it with so many descriptors at the most.
+    /// Starts the program with a limit of `count` descriptors.
     pub(crate) fn with_descriptors(place: Place, count: u32) -> Self {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
@@ -89,7 +89,7 @@ impl Program {
         Self::start(command)
     }
 
-    /// Starts it with a profile.
+    /// Starts the program with a profile.
     pub(crate) fn with_profile(place: Place, profile: &str) -> Self {
         let mut command = command(place, &[]);
         command.args(["--profile", profile]);
@@ -103,7 +103,7 @@ impl Program {
         Self::start(command)
     }
 
-    /// Starts an example of core, with settings.
+    /// Starts an example of core with settings.
     pub(crate) fn example(name: &str, settings: &[&str]) -> Self {
         let mut command = Command::new(example(name));
         command.arg("127.0.0.1:0").args(CALM).args(settings);
@@ -121,7 +121,7 @@ impl Program {
         let mut child = command.spawn().expect("the program starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+        BufReader::new(stdout).read_line(&mut line).expect("the program prints its address");
         let url = line.trim().strip_prefix("listening on ").unwrap_or_default();
         let (scheme, address) = url.split_once("://").unwrap_or_default();
         let address = address.parse().unwrap_or_else(|_| panic!("not an address: {line:?}"));
@@ -129,7 +129,7 @@ impl Program {
         Program { child, address, tls, _watched: watched }
     }
 
-    /// A connection in the program's way, as far as its own first bytes.
+    /// Connects, over TLS if the program speaks it. The client sends nothing yet.
     pub(crate) fn connect(&self) -> Client {
         let tls = self.tls.as_ref().map(|config| {
             ClientConnection::new(config.clone(), trust::server_name())
@@ -138,7 +138,7 @@ impl Program {
         Client { tls, ..self.connect_plainly() }
     }
 
-    /// A connection without TLS, whatever the program speaks.
+    /// Connects without TLS, whatever the program speaks.
     pub(crate) fn connect_plainly(&self) -> Client {
         let since = Instant::now();
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE).expect("it accepts");
@@ -148,8 +148,8 @@ impl Program {
         Client { stream, tls: None, unread: Vec::new(), since }
     }
 
-    /// A client that has sent this, and whose answer has begun. If the test's timers are so short that
-    /// they end a connection before that, it is another's turn.
+    /// A client that has sent `request` and received the beginning of its answer. With short timers
+    /// a busy machine may lose a connection before that, so this tries again.
     pub(crate) fn begun(&self, request: impl AsRef<[u8]>) -> Client {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -158,7 +158,7 @@ impl Program {
                 return client;
             }
         }
-        panic!("no connection lives for long enough");
+        panic!("no connection lived until its answer");
     }
 
     /// A URL of the program.
@@ -167,13 +167,13 @@ impl Program {
         format!("{scheme}://{}{path}", self.address)
     }
 
-    /// What `GET /status` says, as JSON.
+    /// The JSON of `GET /status`.
     pub(crate) fn status(&self) -> serde_json::Value {
         let answer = self.begun("GET /status HTTP/1.1\r\nHost: a\r\n\r\n").answer();
         serde_json::from_slice(&answer.content).expect("JSON")
     }
 
-    /// Waits until `is_so` holds of the status.
+    /// Waits until `is_so` holds for the status.
     pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
         let start = Instant::now();
         loop {
@@ -195,14 +195,14 @@ impl Program {
         kib * 1024
     }
 
-    /// Sends it a signal, such as `TERM`.
+    /// Sends the program a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let process = Pid::from_raw(self.child.id().try_into().expect("a process id"));
         let signal: Signal = format!("SIG{name}").parse().expect("a signal");
         kill(process, signal).expect("it runs");
     }
 
-    /// Waits until it has ended by itself; its exit code.
+    /// Waits until the program has ended by itself, and returns its exit code.
     pub(crate) fn wait(mut self) -> Option<i32> {
         self.child.wait().expect("it is a child").code()
     }
@@ -210,13 +210,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An answer, as it came.
+/// An answer with its content.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -234,17 +234,18 @@ impl Answer {
     }
 }
 
-/// A connection that says what it is told to.
+/// A raw connection.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
     pub(crate) tls: Option<ClientConnection>,
     unread: Vec<u8>,
-    /// Before it last sent something, or was connected: the server cannot have heard of it earlier.
+    /// Just before it last sent bytes or connected: no timer of the server can have started
+    /// earlier.
     since: Instant,
 }
 
 impl Client {
-    /// Sends all of it, as far as the server takes it.
+    /// Sends `bytes`. Returns false if the server has closed.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.since = Instant::now();
         let Some(tls) = &mut self.tls else { return self.stream.write_all(bytes.as_ref()).is_ok() };
@@ -252,7 +253,7 @@ impl Client {
         stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()).is_ok()
     }
 
-    /// Shakes hands, if that is to be done.
+    /// Completes the TLS handshake, if there is one.
     pub(crate) fn shake_hands(&mut self) {
         assert!(self.send(""), "the handshake succeeds");
         while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
@@ -266,7 +267,7 @@ impl Client {
         if tls.is_handshaking() {
             tls.complete_io(&mut self.stream)?;
         }
-        // Not by a `rustls::Stream`: that would first send what nobody takes any more.
+        // `rustls::Stream` would first write, which fails once the server has closed.
         loop {
             match tls.reader().read(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -277,14 +278,14 @@ impl Client {
         }
     }
 
-    /// Sends a part every so often until the server answers or closes; how long after what was sent
-    /// before them that is.
+    /// Sends `part` at intervals until the server answers or closes. Returns the time since the
+    /// last bytes before them.
     pub(crate) fn dribble(&mut self, part: &[u8], pause: Duration) -> Duration {
         let since = self.since;
         self.stream.set_read_timeout(Some(pause)).expect("a timeout can be set");
         while self.send(part) {
-            assert!(since.elapsed() < PATIENCE, "it goes on for ever");
-            // The pause is a wait for an answer, so that it ends with one.
+            assert!(since.elapsed() < PATIENCE, "the server neither answers nor closes");
+            // The pause is a read with a timeout, so an answer ends it early.
             let mut bytes = [0; 4096];
             match self.receive(&mut bytes) {
                 Ok(count) => {
@@ -299,8 +300,8 @@ impl Client {
         since.elapsed()
     }
 
-    /// Sends a part every so often until that fails, which it does when the server has closed; how long
-    /// after what was sent before them that is.
+    /// Sends `part` at intervals until a write fails because the server has closed. Returns the
+    /// time since the last bytes before them.
     pub(crate) fn send_until_closed(
         &mut self,
         part: impl AsRef<[u8]>,
@@ -308,24 +309,24 @@ impl Client {
     ) -> Duration {
         let since = self.since;
         while self.send(&part) {
-            assert!(since.elapsed() < PATIENCE, "it goes on for ever");
+            assert!(since.elapsed() < PATIENCE, "the server does not close");
             std::thread::sleep(pause);
         }
         since.elapsed()
     }
 
-    /// The request for `path`, and its answer.
+    /// Sends a GET for `path` and returns the answer.
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         assert!(self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")));
         self.answer()
     }
 
-    /// The next answer, with content that is as long as it says, chunked, or until the end.
+    /// The next answer. Its content ends by its length, by chunks or with the connection.
     pub(crate) fn answer(&mut self) -> Answer {
         self.try_answer().expect("an answer")
     }
 
-    /// The next answer, or `None` if the connection ends before its head is complete.
+    /// The next answer, or `None` if the connection ends before a complete head.
     pub(crate) fn try_answer(&mut self) -> Option<Answer> {
         let end = loop {
             let found = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
@@ -384,7 +385,7 @@ impl Client {
         }
     }
 
-    /// Reads once; 0 at the end, whichever way it comes.
+    /// Reads once; 0 at the end, by FIN or by reset.
     pub(crate) fn more(&mut self) -> usize {
         let mut bytes = [0; 65536];
         match self.receive(&mut bytes) {
@@ -393,14 +394,14 @@ impl Client {
                 count
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                panic!("nothing for {PATIENCE:?}")
+                panic!("nothing arrived for {PATIENCE:?}")
             }
             Err(_) => 0,
         }
     }
 
-    /// Waits until the server closes; how long after what was sent last that is. What comes before it
-    /// is dropped.
+    /// Waits until the server closes, and drops what arrives before. Returns the time since the
+    /// last bytes sent.
     pub(crate) fn closed_after(&mut self) -> Duration {
         while self.more() > 0 {
             self.unread.clear();
@@ -408,22 +409,22 @@ impl Client {
         self.since.elapsed()
     }
 
-    /// Waits until the server closes. Where that has to be at once, the timers of the program are so
-    /// long that the test would not see their end.
+    /// Waits until the server closes. Tests of an immediate close set timers so long that they
+    /// would not fire in time.
     pub(crate) fn wait_until_closed(&mut self) {
         self.closed_after();
     }
 
-    /// How long ago the last thing was sent.
+    /// The time since bytes were last sent.
     pub(crate) fn waited(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// True if nothing arrives, and nothing is closed, for so long.
+    /// Whether nothing arrives, and nothing is closed, for `time`.
     pub(crate) fn is_quiet_for(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).expect("a timeout can be set");
         let mut bytes = [0; 4096];
-        // TLS has messages of its own, such as tickets: they are nothing.
+        // Messages of TLS itself, such as session tickets, don't count.
         let read = self.receive(&mut bytes);
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         match read {
@@ -433,23 +434,23 @@ impl Client {
         false
     }
 
-    /// The half-close: nothing more will be sent.
+    /// Half-closes: the client sends nothing more.
     pub(crate) fn finish_sending(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             tls.complete_io(&mut self.stream).expect("it is connected");
         }
-        // The close_notify may have been enough for the server to end it.
+        // The server may have closed after the close_notify.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Ends it with a RST.
+    /// Ends the connection with a RST.
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("it is set");
     }
 }
 
-/// As a stream, for clients that bring their own protocol.
+/// For clients that bring their own protocol.
 impl Read for Client {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.receive(bytes)
@@ -484,9 +485,8 @@ fn command(place: Place, settings: &[&str]) -> Command {
     command
 }
 
-/// Asserts that what took so long was not before its time. How late it is depends on the machine: the
-/// deadlines themselves are tested in `core`, and the alarms that are set for them in the adapters'
-/// `services`.
+/// Asserts that something did not happen before its time. How late it happens depends on the
+/// machine. `core` tests the deadlines, and the adapters' `services` test the timers set for them.
 #[track_caller]
 pub(crate) fn assert_not_before(taken: Duration, expected: Duration) {
     assert!(taken >= expected, "{taken:?} is before {expected:?}");

@@ -1,4 +1,4 @@
-//! TLS: rows 31, 32 and 34 to 36 of the attack table, and what clients that nobody here wrote make of it.
+//! Attacks on TLS, and independent clients: curl and openssl.
 
 use crate::clients::{curl, has_curl};
 use crate::place::{Place, tests};
@@ -13,26 +13,26 @@ use tempfile::TempDir;
 tests! {
     tls:
         curl_gets_and_sends_with_both_versions,
-        openssl_shakes_hands_and_agrees_on_the_protocol,
+        openssl_negotiates_version_and_protocol,
         a_silent_client_is_closed_at_the_handshake_timeout,
-        a_hello_that_dribbles_in_does_not_extend_the_handshake,
+        a_slow_client_hello_does_not_extend_the_handshake,
         a_client_that_stops_after_the_servers_flight_is_closed,
-        plain_http_is_told_what_is_spoken_here,
+        plain_http_on_a_tls_port_gets_an_explanation,
         tls_to_a_plaintext_port_is_closed_at_once,
-        the_end_is_announced,
-        key_updates_without_end_are_cut_off,
-        a_close_notify_behind_a_request_still_gets_its_answer;
+        the_server_sends_close_notify,
+        endless_key_updates_are_cut_off,
+        a_request_before_a_close_notify_is_answered;
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Whether openssl is there; if not, says that the test is skipped.
+/// Whether openssl is installed. If not, reports the test as skipped.
 #[track_caller]
 fn has_openssl() -> bool {
     needs("openssl", "apt-get install openssl")
 }
 
-/// What `openssl s_client` prints, given what it sends.
+/// Runs `openssl s_client` with `input` and returns its output.
 fn s_client(program: &Program, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new("openssl")
         .args(["s_client", "-connect", &program.address.to_string()])
@@ -44,7 +44,8 @@ fn s_client(program: &Program, arguments: &[&str], input: &str) -> String {
         .expect("openssl starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(input.as_bytes()).expect("it reads");
-    // It ends when the server closes; what it still reads from here it would send.
+    // openssl ends when the server closes. Its input stays open until then: at the end of input it
+    // would close first.
     let output = child.wait_with_output().expect("it ends");
     drop(stdin);
     let text = [output.stdout, output.stderr].concat();
@@ -78,7 +79,7 @@ fn curl_gets_and_sends_with_both_versions(place: Place) {
     }
 }
 
-fn openssl_shakes_hands_and_agrees_on_the_protocol(place: Place) {
+fn openssl_negotiates_version_and_protocol(place: Place) {
     if !has_openssl() {
         return;
     }
@@ -118,12 +119,12 @@ fn openssl_may_not_renegotiate() {
         return;
     }
     let program = Program::with(Place::USUAL.tls(), &["keep_alive_timeout=2s"]);
-    // A line of nothing but R asks for it.
+    // A line with only an R makes openssl renegotiate.
     let said = s_client(&program, &["-tls1_2"], "R\n");
     assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");
 }
 
-// ---- the handshake's clock -------------------------------------------------------------------------
+// ---- handshake timers -------------------------------------------------------------------------
 
 /// The client's first flight.
 fn client_hello(program: &Program) -> Vec<u8> {
@@ -146,7 +147,7 @@ fn a_silent_client_is_closed_at_the_handshake_timeout(place: Place) {
     program.wait_for("the reason", |status| status["closes"]["tls_handshake"] == 1);
 }
 
-fn a_hello_that_dribbles_in_does_not_extend_the_handshake(place: Place) {
+fn a_slow_client_hello_does_not_extend_the_handshake(place: Place) {
     let program = Program::with(place, &["tls_handshake_timeout=1s"]);
     let hello = client_hello(&program);
     let start = Instant::now();
@@ -162,13 +163,13 @@ fn a_hello_that_dribbles_in_does_not_extend_the_handshake(place: Place) {
 fn a_client_that_stops_after_the_servers_flight_is_closed(place: Place) {
     let program = Program::with(place, &["tls_handshake_timeout=1s"]);
     let mut client = plain(&program, &client_hello(&program));
-    assert!(client.more() > 0, "the server's flight");
+    assert!(client.more() > 0, "the server sent no flight");
     assert_not_before(client.closed_after(), SECOND);
 }
 
-// ---- what is no TLS --------------------------------------------------------------------------------
+// ---- bytes that are not TLS --------------------------------------------------------------------------------
 
-fn plain_http_is_told_what_is_spoken_here(place: Place) {
+fn plain_http_on_a_tls_port_gets_an_explanation(place: Place) {
     let program = Program::with(place, &[]);
     for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST /sink HTTP/1.1\r\n"] {
         let mut client = plain(&program, request.as_bytes());
@@ -183,7 +184,7 @@ fn plain_http_is_told_what_is_spoken_here(place: Place) {
 }
 
 #[test]
-fn garbage_closes_at_once() {
+fn garbage_is_closed_at_once() {
     let program = Program::with(Place::USUAL.tls(), &[]);
     let hello = client_hello(&program);
     let huge = [&[22, 3, 1, 0xff, 0xff][..], &[0; 1000]].concat();
@@ -196,9 +197,9 @@ fn garbage_closes_at_once() {
 }
 
 #[test]
-fn a_handshake_of_many_bytes_is_cut_off() {
+fn a_handshake_above_its_limit_is_cut_off() {
     let program = Program::with(Place::USUAL.tls(), &["tls_handshake_limit=2KiB"]);
-    // A message of 64 KiB, record by record.
+    // A handshake message of 64 KiB, sent in several records.
     let mut client = plain(&program, &[22, 3, 1, 0x10, 0, 1, 0, 0xff, 0xff]);
     client.send([0; 0x1000 - 4]);
     client.wait_until_closed();
@@ -212,9 +213,9 @@ fn tls_to_a_plaintext_port_is_closed_at_once(place: Place) {
     program.wait_for("the reason", |status| status["closes"]["tls_on_plain_port"] == 1);
 }
 
-// ---- how it ends -----------------------------------------------------------------------------------
+// ---- closing -----------------------------------------------------------------------------------
 
-fn the_end_is_announced(place: Place) {
+fn the_server_sends_close_notify(place: Place) {
     let program = Program::with(place, &[]);
     let mut client = program.connect();
     client.send(GET_AND_CLOSE);
@@ -224,7 +225,7 @@ fn the_end_is_announced(place: Place) {
     assert_eq!(stream.read(&mut [0]).expect("an orderly end"), 0);
 }
 
-fn a_close_notify_behind_a_request_still_gets_its_answer(place: Place) {
+fn a_request_before_a_close_notify_is_answered(place: Place) {
     let program = Program::with(place, &[]);
     let mut client = program.connect();
     client.shake_hands();
@@ -238,7 +239,7 @@ fn a_close_notify_behind_a_request_still_gets_its_answer(place: Place) {
 
 // ---- floods ----------------------------------------------------------------------------------------
 
-fn key_updates_without_end_are_cut_off(place: Place) {
+fn endless_key_updates_are_cut_off(place: Place) {
     let program = Program::with(place, &[]);
     let mut client = program.connect();
     client.shake_hands();
@@ -267,7 +268,7 @@ fn shown(client: &mut Client) -> Vec<u8> {
 }
 
 #[test]
-fn a_new_certificate_is_taken_up_without_disturbing_anyone() {
+fn a_new_certificate_does_not_disturb_open_connections() {
     let folder = TempDir::new().expect("a folder");
     let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
     let first = write_pair(&chain, &key);
@@ -284,8 +285,8 @@ fn a_new_certificate_is_taken_up_without_disturbing_anyone() {
         if now == second {
             break;
         }
-        assert_eq!(now, first, "a mistake changes nothing");
-        assert!(start.elapsed() < PATIENCE, "it is never read");
+        assert_eq!(now, first, "a bad file must not change the certificate");
+        assert!(start.elapsed() < PATIENCE, "the new certificate is not used");
     }
     assert_eq!(old.get("/hello").text(), "Hello, world!");
 }

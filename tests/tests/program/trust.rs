@@ -1,4 +1,4 @@
-//! A client's side of TLS that trusts everybody: the certificates here are made on the spot.
+//! Client-side TLS that trusts every server, because the tests use self-signed certificates.
 
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::Arc;
 
-/// Takes any certificate whose key made the handshake's signature.
+/// Accepts any certificate, but checks that its key signed the handshake.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,5 +1,5 @@
-//! Clients that vanish in every state, or say that they are done. No timer would end before the test:
-//! it is the end itself that has to be noticed.
+//! Clients that vanish or half-close in every state. All timers are longer than a test, so the
+//! server must notice the end itself.
 
 use crate::place::{Place, tests};
 use crate::support::{Client, Program};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 tests! {
     everywhere:
-        whoever_closes_is_gone,
-        whoever_resets_is_gone,
-        a_fin_behind_what_nobody_reads_is_noticed,
-        who_ends_in_the_middle_is_not_waited_for,
-        who_ends_behind_a_request_gets_the_whole_answer;
+        a_close_is_noticed_in_every_state,
+        a_reset_is_noticed_in_every_state,
+        a_fin_after_unread_bytes_is_noticed,
+        a_half_close_within_a_request_ends_the_connection,
+        a_half_close_after_a_request_still_gets_the_answer;
 }
 
-/// What was sent of a request that is not whole.
+/// Incomplete requests.
 const INCOMPLETE: [&str; 6] = [
     "",
     "GET /hello HTTP/1.1\r\nHo",
@@ -27,14 +27,14 @@ const INCOMPLETE: [&str; 6] = [
 const WEBSOCKET: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Clients that have sent this, and whom the server knows.
+/// Clients that have sent these requests and that the server has accepted.
 fn clients(program: &Program, requests: &[String]) -> Vec<Client> {
     let mut clients: Vec<_> = requests.iter().map(|_| program.connect()).collect();
     for (client, request) in clients.iter_mut().zip(requests) {
         client.shake_hands();
         client.send(request);
     }
-    program.wait_for("all are there", |status| status["open"] == requests.len() + 1);
+    program.wait_for("all clients are connected", |status| status["open"] == requests.len() + 1);
     clients
 }
 
@@ -52,27 +52,27 @@ fn everything(thinks: u32) -> Vec<String> {
     requests
 }
 
-fn whoever_closes_is_gone(place: Place) {
+fn a_close_is_noticed_in_every_state(place: Place) {
     let program = Program::with(place, &[]);
     let mut clients = clients(&program, &everything(500));
     for client in &mut clients {
-        // What was not read would make a RST of it.
+        // Unread bytes would turn the close into a RST.
         client.is_quiet_for(Duration::from_millis(50));
     }
     drop(clients);
-    program.wait_for("none is left", |status| status["open"] == 1);
+    program.wait_for("no connection is left", |status| status["open"] == 1);
 }
 
-fn whoever_resets_is_gone(place: Place) {
+fn a_reset_is_noticed_in_every_state(place: Place) {
     let program = Program::with(place, &[]);
-    // Even a handler that thinks for an hour.
+    // Including a handler that works for an hour.
     for client in clients(&program, &everything(3_600_000)) {
         client.reset();
     }
-    program.wait_for("none is left", |status| status["open"] == 1);
+    program.wait_for("no connection is left", |status| status["open"] == 1);
 }
 
-fn a_fin_behind_what_nobody_reads_is_noticed(place: Place) {
+fn a_fin_after_unread_bytes_is_noticed(place: Place) {
     let program = Program::with(place, &["peer_gone_timeout=1s"]);
     let lazy = |content: &str| {
         let head = "POST /lazy/3600000 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
@@ -87,11 +87,11 @@ fn a_fin_behind_what_nobody_reads_is_noticed(place: Place) {
     for client in &mut clients {
         client.finish_sending();
     }
-    program.wait_for("none is left", |status| status["open"] == 1);
+    program.wait_for("no connection is left", |status| status["open"] == 1);
     assert_eq!(program.status()["closes"]["peer_gone"], requests.len());
 }
 
-fn who_ends_in_the_middle_is_not_waited_for(place: Place) {
+fn a_half_close_within_a_request_ends_the_connection(place: Place) {
     let program = Program::with(place, &[]);
     let mut requests: Vec<_> = INCOMPLETE.map(str::to_owned).into();
     requests.push(WEBSOCKET.to_owned());
@@ -99,10 +99,10 @@ fn who_ends_in_the_middle_is_not_waited_for(place: Place) {
         client.finish_sending();
         client.wait_until_closed();
     }
-    program.wait_for("none is left", |status| status["open"] == 1);
+    program.wait_for("no connection is left", |status| status["open"] == 1);
 }
 
-fn who_ends_behind_a_request_gets_the_whole_answer(place: Place) {
+fn a_half_close_after_a_request_still_gets_the_answer(place: Place) {
     let program = Program::with(place, &[]);
     let mut download = program.connect();
     download.send("GET /bytes/3000000 HTTP/1.1\r\nHost: a\r\n\r\n");

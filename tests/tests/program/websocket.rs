@@ -1,4 +1,4 @@
-//! Websockets: rows 37 to 46 of the attack table, and two clients that nobody here wrote.
+//! Attacks on websockets, and two independent clients: tungstenite and yawc.
 
 use crate::connector::Connector;
 use crate::place::{Place, tests};
@@ -14,13 +14,13 @@ tests! {
     everywhere:
         tungstenite_gets_its_messages_back,
         a_message_that_is_declared_too_large_is_refused_at_once,
-        floods_end_and_others_go_on,
-        silence_is_pinged_and_then_closed,
-        a_message_that_dribbles_in_is_closed,
-        who_reads_nothing_is_reset,
-        idling_is_closed_where_that_is_asked_for,
-        a_close_that_nobody_answers_ends_at_its_timeout,
-        a_shutdown_says_going_away_and_waits_for_the_answer,
+        floods_are_closed_and_other_websockets_live,
+        a_silent_client_is_pinged_and_then_closed,
+        a_slow_message_is_closed,
+        a_client_that_reads_nothing_is_reset,
+        the_idle_timeout_closes_an_idle_websocket,
+        an_unanswered_close_ends_at_its_timeout,
+        a_shutdown_sends_going_away_and_waits_for_the_reply,
         yawc_gets_its_compressed_messages_back;
     plaintext:
         a_thousand_idle_websockets_cost_little;
@@ -77,7 +77,9 @@ fn tungstenite_gets_its_messages_back(place: Place) {
     let Ok(Message::Close(Some(answer))) = websocket.read() else { panic!("no close") };
     assert_eq!(u16::from(answer.code), 4001);
     assert!(matches!(websocket.read(), Err(tungstenite::Error::ConnectionClosed)));
-    program.wait_for("its end", |status| status["closes"]["completed"].as_u64() > Some(0));
+    program.wait_for("the close is counted", |status| {
+        status["closes"]["completed"].as_u64() > Some(0)
+    });
 }
 
 fn yawc_gets_its_compressed_messages_back(place: Place) {
@@ -122,7 +124,7 @@ fn requests_that_cannot_become_websockets_are_answered() {
 }
 
 #[test]
-fn pages_of_other_sites_open_no_websocket() {
+fn pages_of_other_sites_get_403() {
     let program = Program::with(Place::USUAL, &[]);
     let host = UPGRADE.lines().find_map(|line| line.strip_prefix("Host: ")).expect("a host");
     for (origin, status) in [
@@ -139,7 +141,7 @@ fn pages_of_other_sites_open_no_websocket() {
 }
 
 #[test]
-fn a_message_in_the_requests_packet_is_kept() {
+fn a_message_in_the_same_segment_as_the_request_is_kept() {
     let program = Program::with(Place::USUAL, &[]);
     let mut client = program.connect();
     client.send([UPGRADE.as_bytes(), &frame(0x81, b"hi")].concat());
@@ -150,7 +152,7 @@ fn a_message_in_the_requests_packet_is_kept() {
 }
 
 #[test]
-fn compression_is_agreed_on_if_it_is_switched_on() {
+fn compression_is_negotiated_if_it_is_on() {
     let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
     let request = UPGRADE.replace("\r\n\r\n", offer);
     let agreed = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
@@ -178,7 +180,7 @@ fn open(program: &Program) -> Client {
     client
 }
 
-/// Takes a close frame; its code and reason.
+/// Reads a close frame and returns its code and reason.
 fn take_close(client: &mut Client) -> (u16, String) {
     let head = client.take(2);
     assert_eq!(head[0], 0x88, "{head:?}");
@@ -191,13 +193,13 @@ fn a_message_that_is_declared_too_large_is_refused_at_once(place: Place) {
     let program = Program::with(place, &["websocket_message_limit=1MiB", "linger_timeout=1s"]);
     let before = program.memory();
     let mut client = open(&program);
-    // Of 2^40 bytes, of which a few come.
+    // A frame that declares 2^40 bytes, of which a few arrive.
     client.send([&[0x82, 0xff][..], &(1u64 << 40).to_be_bytes(), &[0; 1000]].concat());
     assert_eq!(take_close(&mut client), (1009, "message_too_large".to_owned()));
     client.wait_until_closed();
     assert!(program.memory() < before + (4 << 20));
     let mut client = open(&program);
-    // Half of the limit, twice.
+    // Two frames, each of half the limit.
     let half =
         [&[0x02, 0xff][..], &(1u64 << 19).to_be_bytes(), &[0; 4], &vec![0; 1 << 19]].concat();
     client.send(half);
@@ -207,7 +209,7 @@ fn a_message_that_is_declared_too_large_is_refused_at_once(place: Place) {
 }
 
 #[test]
-fn a_bomb_is_refused_after_the_limits_worth() {
+fn a_compression_bomb_is_refused_at_the_limit() {
     let program =
         Program::with(Place::USUAL, &["websocket_message_limit=1MiB", "websocket_deflate=on"]);
     let before = program.memory();
@@ -215,7 +217,7 @@ fn a_bomb_is_refused_after_the_limits_worth() {
     let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
     client.send(UPGRADE.replace("\r\n\r\n", offer));
     assert_eq!(client.answer().status, 101);
-    // 20 MiB of zeros are 20 KiB.
+    // 20 MiB of zeros compress to 20 KiB.
     let mut bomb = Vec::with_capacity(60_000);
     let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
     let zeros = vec![0; 20 << 20];
@@ -225,7 +227,7 @@ fn a_bomb_is_refused_after_the_limits_worth() {
     assert!(program.memory() < before + (4 << 20));
 }
 
-fn floods_end_and_others_go_on(place: Place) {
+fn floods_are_closed_and_other_websockets_live(place: Place) {
     let program = Program::with(place, &["linger_timeout=1s"]);
     let mut healthy = open(&program);
     for flood in [frame(0x89, b""), frame(0x8a, b""), frame(0x00, b""), frame(0x00, b"x")] {
@@ -237,16 +239,16 @@ fn floods_end_and_others_go_on(place: Place) {
         assert_eq!(healthy.take(13), b"\x81\x0bstill here?");
     }
     let too_many = "too_many_useless_frames";
-    program.wait_for("the reasons", |status| status["closes"][too_many] == 4);
+    program.wait_for("the closes are counted", |status| status["closes"][too_many] == 4);
 }
 
-fn silence_is_pinged_and_then_closed(place: Place) {
+fn a_silent_client_is_pinged_and_then_closed(place: Place) {
     let program = Program::with(place, &["websocket_ping_interval=1s"]);
     let mut client = open(&program);
     assert_eq!(client.take(2), [0x89, 0]);
     assert_not_before(client.waited(), SECOND);
     client.send(frame(0x8a, b""));
-    assert_eq!(client.take(2), [0x89, 0], "who answers is pinged again");
+    assert_eq!(client.take(2), [0x89, 0], "a client that answered is pinged again");
     assert_not_before(client.waited(), SECOND);
 
     let settings = ["websocket_ping_interval=1s", "websocket_pong_timeout=1s"];
@@ -257,7 +259,7 @@ fn silence_is_pinged_and_then_closed(place: Place) {
     assert_not_before(client.waited(), 2 * SECOND);
 }
 
-fn a_message_that_dribbles_in_is_closed(place: Place) {
+fn a_slow_message_is_closed(place: Place) {
     let program = Program::with(place, &["request_body_grace=1s", "request_body_silence=1s"]);
     let mut client = open(&program);
     client.send([0x82, 0xfe, 0x10, 0, 0, 0, 0, 0]);
@@ -265,13 +267,13 @@ fn a_message_that_dribbles_in_is_closed(place: Place) {
     assert_eq!(take_close(&mut client), (1008, "websocket_message".to_owned()));
 }
 
-fn who_reads_nothing_is_reset(place: Place) {
+fn a_client_that_reads_nothing_is_reset(place: Place) {
     let program = Program::with(place, &["response_grace=1s", "response_silence=1s"]);
     let mut client = open(&program);
     let message = [&[0x82, 0xff][..], &(1u64 << 20).to_be_bytes(), &[0; 4], &vec![0; 1 << 20]];
     let message = message.concat();
     client.stream.set_write_timeout(Some(SECOND / 10)).expect("it can be set");
-    // Echoes pile up until nothing more is taken; then it is over.
+    // The echoes fill the send buffer, the server stops reading, and then resets.
     let (mut sent, start) = (0, Instant::now());
     while start.elapsed() < PATIENCE {
         match client.write(&message[sent % message.len()..]) {
@@ -280,10 +282,10 @@ fn who_reads_nothing_is_reset(place: Place) {
             Err(_) => break,
         }
     }
-    program.wait_for("its end", |status| status["closes"]["response"] == 1);
+    program.wait_for("the reset is counted", |status| status["closes"]["response"] == 1);
 }
 
-fn idling_is_closed_where_that_is_asked_for(place: Place) {
+fn the_idle_timeout_closes_an_idle_websocket(place: Place) {
     let program = Program::with(place, &["websocket_idle_timeout=1s"]);
     let mut client = open(&program);
     assert_eq!(take_close(&mut client), (1001, "idle".to_owned()));
@@ -292,17 +294,17 @@ fn idling_is_closed_where_that_is_asked_for(place: Place) {
     client.wait_until_closed();
 }
 
-fn a_close_that_nobody_answers_ends_at_its_timeout(place: Place) {
+fn an_unanswered_close_ends_at_its_timeout(place: Place) {
     let settings = ["websocket_idle_timeout=300ms", "websocket_close_timeout=1s"];
     let program = Program::with(place, &settings);
     let mut client = open(&program);
     assert_eq!(take_close(&mut client).0, 1001);
-    // Its other messages are no answer.
+    // Other messages are not a reply to the close.
     let taken = client.send_until_closed(frame(0x81, b"still here"), Duration::from_millis(50));
     assert_not_before(taken, Duration::from_millis(1300));
 }
 
-fn a_shutdown_says_going_away_and_waits_for_the_answer(place: Place) {
+fn a_shutdown_sends_going_away_and_waits_for_the_reply(place: Place) {
     let settings = ["websocket_close_timeout=1s", "linger_silence=500ms"];
     let program = Program::with(place, &settings);
     let (mut polite, mut silent) = (open(&program), open(&program));
@@ -326,5 +328,5 @@ fn a_thousand_idle_websockets_cost_little(place: Place) {
     let each = program.memory().saturating_sub(before) / 1000;
     println!("{each} bytes for each idle websocket");
     assert!(each < 8 << 10, "{each}");
-    program.wait_for("all of them", |status| status["phases"]["websocket"] == 1000);
+    program.wait_for("all websockets are idle", |status| status["phases"]["websocket"] == 1000);
 }

@@ -1,9 +1,9 @@
-//! What a request's target names: one of the demo routes, with its number.
+//! Finds the demo route, and its number, that a request's target names.
 
 use crate::answer;
 use std::time::Duration;
 
-/// The longest that a handler can be told to take its time.
+/// The longest pause of a handler.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// A demo route.
@@ -19,11 +19,11 @@ pub(super) enum Route {
     Lazy(Duration),
     Status,
     WebSocket,
-    /// To be told the methods of a route, or of all of them.
+    /// The methods of a route, or of all routes, as an `Allow` field.
     Options(&'static str),
 }
 
-/// Why a request is for none.
+/// Why a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoute {
     Unknown,
@@ -31,18 +31,18 @@ pub(super) enum NoRoute {
     UnknownMethod,
     /// The route is there, but not its number: what was expected.
     BadNumber(&'static str),
-    /// The route is there, for other methods: as an `Allow` field has them.
+    /// The route exists for other methods only. Holds them as an `Allow` field.
     BadMethod(&'static str),
 }
 
 impl Route {
-    /// The route of a request, whose path comes without its query.
+    /// The route of a request. `path` is without the query.
     pub(super) fn find(method: &str, path: &str) -> Result<Route, NoRoute> {
         if !answer::knows(method) {
             return Err(NoRoute::UnknownMethod);
         }
         let route = match Route::of_path(path) {
-            // It asks about the server as a whole (RFC 9110 9.3.7).
+            // `*` asks about the server as a whole (RFC 9110 9.3.7).
             Err(NoRoute::Unknown) if (method, path) == ("OPTIONS", "*") => {
                 return Ok(Route::Options("GET, HEAD, POST, OPTIONS"));
             }
@@ -72,14 +72,14 @@ impl Route {
         match name {
             "bytes" => digits(number)
                 .map(Route::Bytes)
-                .ok_or(NoRoute::BadNumber("a number of bytes, up to 2^64 - 1\n")),
+                .ok_or(NoRoute::BadNumber("expected a number of bytes from 0 to 2^64 - 1\n")),
             "slow" => pause(number).map(Route::Slow),
             "lazy" => pause(number).map(Route::Lazy),
             _ => Err(NoRoute::Unknown),
         }
     }
 
-    /// The methods that the route answers beside OPTIONS, and all of them as an `Allow` field has them.
+    /// The methods that the route answers, without OPTIONS, and all of them as an `Allow` field.
     const fn methods(self) -> (&'static [&'static str], &'static str) {
         match self {
             Route::Echo | Route::Sink | Route::Lazy(_) => (&["POST"], "POST, OPTIONS"),
@@ -94,10 +94,10 @@ fn pause(text: &str) -> Result<Duration, NoRoute> {
     digits(text)
         .map(Duration::from_millis)
         .filter(|pause| *pause <= LONGEST)
-        .ok_or(NoRoute::BadNumber("a number of milliseconds, up to 3600000\n"))
+        .ok_or(NoRoute::BadNumber("expected a number of milliseconds from 0 to 3600000\n"))
 }
 
-/// Digits and nothing else: the standard parser takes a sign as well.
+/// Parses digits only. The standard parser would also accept a sign.
 fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn near_misses_are_not() {
+    fn near_misses_are_unknown() {
         for path in [
             "", "*", "//", "/hello/", "/Hello", "/hell", "/helloo", "/bytes", "/slow", "/%68ello",
             "hello", "/x/5", "//5",
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_numbers_are_told_apart() {
+    fn malformed_numbers_are_not_unknown_routes() {
         for path in [
             "/bytes/",
             "/bytes/x",

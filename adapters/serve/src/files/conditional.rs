@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110 13): what a file's tag and date say to a request's fields.
+//! Conditional requests (RFC 9110 13): compares a file's tag and date with a request's fields.
 
 use super::date::http_date;
 use http::header::{
@@ -10,19 +10,19 @@ use httpdate::HttpDate;
 use std::fs::Metadata;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What tells one version of a file from another.
+/// Identifies a version of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Validators {
     /// A strong tag, made of the file's length and the nanosecond of its last change.
     tag: String,
-    /// When it was changed last, if HTTP has a date for that.
+    /// The last change, if HTTP has a date for it.
     modified: Option<HttpDate>,
 }
 
-/// What the conditions of a request come to.
+/// The result of a request's conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Go on.
+    /// Answer as without conditions.
     Proceed,
     /// 304: the client has this version.
     NotModified,
@@ -41,12 +41,12 @@ impl Validators {
             Some(since) => format!("\"{length:x}-{:x}\"", since.as_nanos()),
             None => format!("\"{length:x}\""),
         };
-        // A date in the future would not be one of a last change (RFC 9110 8.8.2.1).
+        // `Last-Modified` must not lie in the future (RFC 9110 8.8.2.1).
         let modified = modified.and_then(|time| http_date(time.min(now)));
         Validators { tag, modified }
     }
 
-    /// Adds the fields that tell them.
+    /// Adds `ETag` and `Last-Modified`.
     pub(super) fn tell(&self, fields: &mut HeaderMap) {
         if let Ok(tag) = HeaderValue::try_from(self.tag.as_str()) {
             fields.insert(ETAG, tag);
@@ -58,7 +58,7 @@ impl Validators {
         }
     }
 
-    /// Weighs the conditions of a GET or HEAD, in the order of RFC 9110 13.2.2.
+    /// Evaluates the conditions of a GET or HEAD, in the order of RFC 9110 13.2.2.
     pub(super) fn weigh(&self, fields: &HeaderMap) -> Verdict {
         if fields.contains_key(IF_MATCH) {
             if !self.is_listed(fields, IF_MATCH, is_same_strongly) {
@@ -83,7 +83,7 @@ impl Validators {
         Verdict::Proceed
     }
 
-    /// Whether a range may be answered with a part: there is no `If-Range`, or it names this version.
+    /// Whether a part may be sent: there is no `If-Range`, or it names this version.
     pub(super) fn allow_part(&self, fields: &HeaderMap) -> bool {
         match fields.get(IF_RANGE) {
             None => true,
@@ -98,7 +98,7 @@ impl Validators {
         name: HeaderName,
         is_same: fn(&str, &str) -> bool,
     ) -> bool {
-        // A comma within a tag splits it into pieces that are no tags, and so equal none of ours.
+        // A comma within a tag splits it into fragments, which never equal our tag.
         fields
             .get_all(name)
             .iter()
@@ -113,12 +113,12 @@ fn is_same_strongly(theirs: &str, ours: &str) -> bool {
     theirs == ours
 }
 
-/// A weak tag serves as well: ours are strong, and only may have been weakened on their way.
+/// A weak tag matches as well: ours are strong, but a proxy may have weakened it.
 fn is_same_weakly(theirs: &str, ours: &str) -> bool {
     theirs.strip_prefix("W/").unwrap_or(theirs) == ours
 }
 
-/// The date of a field; one that is malformed is passed over.
+/// The date of a field. A malformed one is ignored.
 fn date(fields: &HeaderMap, name: HeaderName) -> Option<HttpDate> {
     fields.get(name)?.to_str().ok()?.parse().ok()
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tag_and_the_date_are_told() {
+    fn the_fields_have_the_tag_and_the_date() {
         let mut told = HeaderMap::new();
         file().tell(&mut told);
         assert_eq!(told[ETAG], TAG);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_within_a_second_or_of_the_length_makes_another_tag() {
+    fn a_nanosecond_or_a_byte_makes_another_tag() {
         let at = UNIX_EPOCH + Duration::new(AT_SECONDS, 5);
         let later = at + Duration::from_nanos(1);
         let now = at + Duration::from_secs(5);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_in_the_future_is_drawn_in_and_one_before_1970_left_out() {
+    fn a_future_date_is_clamped_and_one_before_1970_left_out() {
         let now = UNIX_EPOCH + Duration::from_secs(1000);
         let future = Validators::new(1, Some(now + Duration::from_secs(50)), now);
         assert_eq!(future.modified, Some(now.into()));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_by_tag_go_before_those_by_date() {
+    fn conditions_by_tag_win_over_those_by_date() {
         let tag = TAG;
         let weak = format!("W/{tag}");
         let listed = format!("\"x\", {weak}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_given_of_this_version_only() {
+    fn a_part_is_sent_of_this_version_only() {
         let tag = TAG;
         let weak = format!("W/{tag}");
         for (given, allowed) in [

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The first second of the year 10000.
 const END: Duration = Duration::from_secs(253_402_300_800);
 
-/// The date of `time`, if HTTP has one for it; file systems know others.
+/// `time` as an HTTP date, if HTTP can express it. Files may have dates that it can't.
 pub(super) fn http_date(time: SystemTime) -> Option<HttpDate> {
     let since = time.duration_since(UNIX_EPOCH).ok()?;
     (since < END).then(|| HttpDate::from(time))

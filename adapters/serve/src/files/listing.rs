@@ -1,8 +1,8 @@
-//! A directory as a page: what can be served of it, sorted, with sizes and dates.
+//! A directory as a page: a sorted list of what can be served from it, with sizes and dates.
 //!
-//! The page is made in pieces, each when it is polled for, on a thread that may block. Between two
-//! pieces it keeps some of the names at most: if the directory has more, it is read again for the next
-//! ones. So a page takes the same memory for any directory, however slowly the peer reads it.
+//! The page is made in pieces, on a thread that may block, when each is polled for. Between two
+//! pieces it keeps a limited number of names. A larger directory is read again for the next names.
+//! So a page takes the same memory for any directory and any peer.
 
 use super::date::http_date;
 use super::path::{Place, encode, is_dotted};
@@ -24,16 +24,16 @@ use std::task::{Context, Poll};
 use std::vec::IntoIter;
 use tokio::sync::Semaphore;
 
-/// Entries of a directory that are looked at: they bound the work for a piece.
+/// Entries that are read from a directory, which bounds the work of a piece.
 const MOST: usize = 10_000;
 
 /// Bytes of a piece. Its last row may exceed them.
 const PIECE: usize = 16 << 10;
 
-/// Bytes of memory for the names that are kept between two pieces.
+/// Bytes of memory for the names kept between two pieces.
 const NAMES: usize = 64 << 10;
 
-/// How many pieces this process makes at once; the others wait in order.
+/// How many pieces the process makes at once. The others wait in order.
 static MAKERS: Semaphore = Semaphore::const_new(4);
 
 /// A page that is made while it is sent.
@@ -41,7 +41,7 @@ static MAKERS: Semaphore = Semaphore::const_new(4);
 pub(crate) struct Listing(State);
 
 enum State {
-    /// The first piece is made before the answer begins, so that a failure has a status.
+    /// The first piece is made before the answer begins, so that a failure still has a status.
     Begun(Bytes, Box<Page>),
     Resting(Box<Page>),
     Making(Later<(Box<Page>, io::Result<Bytes>)>),
@@ -49,7 +49,7 @@ enum State {
 }
 
 impl Listing {
-    /// The page as content: whole, with its length, if it fits into one piece.
+    /// The page as content. A page of one piece has a length.
     pub(super) async fn begin<B>(page: Page) -> io::Result<AnswerBody<B>> {
         let (page, piece) = make(Box::new(page)).await;
         let piece = piece?;
@@ -65,7 +65,7 @@ impl Listing {
 
     /// The next piece.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        // Put back below, unless that was the last piece.
+        // Restored below, unless this was the last piece.
         let mut making = match std::mem::replace(&mut self.0, State::Over) {
             State::Over => return Poll::Ready(None),
             State::Begun(piece, page) => {
@@ -97,10 +97,10 @@ impl fmt::Debug for State {
     }
 }
 
-/// Makes the next piece when its turn has come.
+/// Waits for a permit, then makes the next piece.
 async fn make(mut page: Box<Page>) -> (Box<Page>, io::Result<Bytes>) {
     let permit = MAKERS.acquire().await;
-    // The permit lasts as long as the work, even if the answer is dropped meanwhile.
+    // The permit belongs to the work, which goes on even if the answer is dropped.
     unblock(move || {
         let _permit = permit;
         let piece = page.make_piece();
@@ -109,7 +109,7 @@ async fn make(mut page: Box<Page>) -> (Box<Page>, io::Result<Bytes>) {
     .await
 }
 
-/// A page, from its top to its bottom.
+/// A page, from top to bottom.
 #[derive(Debug)]
 pub(super) struct Page {
     root: Arc<Root>,
@@ -119,11 +119,11 @@ pub(super) struct Page {
     progress: Progress,
 }
 
-/// How much of a page was made.
+/// How far a page has been made.
 #[derive(Debug)]
 enum Progress {
     Nothing,
-    /// The rows before these.
+    /// Everything before these rows.
     Rows(Names),
     Complete,
 }
@@ -132,14 +132,14 @@ enum Progress {
 #[derive(Debug)]
 struct Names {
     names: IntoIter<Name>,
-    /// The last of them, if the directory has more.
+    /// The last of `names`, if the directory has more.
     last: Option<Name>,
-    /// The directory has more entries than are looked at.
+    /// The directory has more entries than are read.
     cut: bool,
 }
 
-/// An entry's name, in the order of the page: directories come first. A link counts as a file, since
-/// only a look at its other end would tell.
+/// An entry's name, in the order of the page: directories first. A link counts as a file, since
+/// only following it would tell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     is_file: bool,
@@ -147,14 +147,14 @@ struct Name {
 }
 
 impl Page {
-    /// The page of `directory`, which has to be readable, at `place`. Blocks.
+    /// The page of `directory`, which must be readable, at `place`. Blocks.
     pub(super) fn open(
         root: Arc<Root>,
         place: Place,
         directory: &Dir,
         dotfiles: bool,
     ) -> io::Result<Page> {
-        // The directory was opened for passing through.
+        // The directory was opened only to pass through: open it again to read it.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = File::from(openat(directory, ".", flags, Mode::empty())?);
         let directory = Dir::from_std_file(directory);
@@ -171,7 +171,7 @@ impl Page {
         Ok(piece.into())
     }
 
-    /// Adds a row, or gets on to the next rows.
+    /// Adds a row, or reads the next rows.
     fn step(&mut self, piece: &mut String) -> io::Result<()> {
         // Writing to a string never fails.
         match &mut self.progress {
@@ -198,11 +198,11 @@ impl Page {
         Ok(())
     }
 
-    /// Reads the directory for the first names `after` that one, as many as are kept.
+    /// Reads the directory for the first names beyond `after`, as many as fit into `NAMES`.
     fn read_names(&self, after: Option<&Name>) -> io::Result<Names> {
         let (mut kept, mut cost) = (BinaryHeap::<Name>::new(), 0);
         let (mut looked_at, mut cut) = (0, false);
-        // The first of those that are left for the next reading; none beyond it may be kept.
+        // The smallest name left for the next reading. No name beyond it may be kept.
         let mut left: Option<Name> = None;
         for entry in Entries::read_from(&self.directory)? {
             let entry = entry?;
@@ -231,7 +231,7 @@ impl Page {
         Ok(Names { names: names.into_iter(), last, cut })
     }
 
-    /// The name of an entry, unless it is one that is never listed.
+    /// The name of an entry. `None` for hidden names and for entries that are never served.
     fn name_of(&self, entry: &DirEntry) -> Option<Name> {
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let is_file = match entry.file_type() {
@@ -243,7 +243,7 @@ impl Page {
         (!is_hidden).then(|| Name { is_file, name: name.to_owned() })
     }
 
-    /// Describes an entry, if a request for it would get anything. A link is what it leads to.
+    /// The metadata of an entry that can be served. A link has those of its target.
     fn describe(&self, name: &OsStr) -> Option<Metadata> {
         let mut metadata = self.directory.symlink_metadata(name).ok()?;
         if metadata.is_symlink() {
@@ -254,7 +254,7 @@ impl Page {
 }
 
 impl Name {
-    /// About what it takes in memory: itself, and an allocation.
+    /// Approximate memory of a name: the struct and its allocation.
     fn cost(&self) -> usize {
         size_of::<Name>() + 16 + self.name.len()
     }
@@ -301,14 +301,14 @@ fn write_bottom(piece: &mut String, cut: bool) -> fmt::Result {
     if cut {
         writeln!(
             piece,
-            "<p>The directory has more than {MOST} entries; the others are not listed.</p>"
+            "<p>The directory has more than {MOST} entries; the rest is not listed.</p>"
         )?;
     }
     piece.push_str("</body>\n</html>\n");
     Ok(())
 }
 
-/// Text that means nothing to HTML.
+/// Escapes text for HTML.
 struct Escaped<'t>(&'t str);
 
 impl fmt::Display for Escaped<'_> {
@@ -340,7 +340,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
-    /// The page of `target` below a folder that `fill` fills.
+    /// The finished page of `target`, in a folder that `fill` fills.
     fn page_of(target: &str, fill: impl FnOnce(&std::path::Path)) -> String {
         let (_folder, page) = prepared(target, fill);
         let content = block_on(Listing::begin::<Full<Bytes>>(page)).expect("a page");
@@ -355,7 +355,7 @@ mod tests {
         let root = Root::open(folder.path()).expect("open");
         let place = Place::named_by(target).expect(target);
         let Found::Directory(directory) = root.look_up(place.path()).expect(target) else {
-            panic!("{target} is no directory")
+            panic!("{target} is not a directory")
         };
         let page = Page::open(Arc::new(root), place, &directory, false).expect("readable");
         (folder, page)
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_come_first_and_all_is_sorted() {
+    fn directories_come_first_and_names_are_sorted() {
         let page = page_of("/", |folder| {
             for name in ["b.txt", "a.txt", "C"] {
                 fs::write(folder.join(name), "12345").expect("written");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn below_the_root_there_is_a_way_up() {
+    fn a_subdirectory_links_to_its_parent() {
         let page = page_of("/sub/", |folder| {
             fs::create_dir(folder.join("sub")).expect("made");
             fs::write(folder.join("sub/x"), "").expect("written");
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn names_can_neither_break_the_page_nor_its_links() {
+    fn names_are_escaped_in_text_and_links() {
         let evil = "<script>alert('1')</script>&\"x\"";
         let page = page_of(&format!("/{}/", encode(std::ffi::OsStr::new("<i>"))), |folder| {
             let folder = folder.join("<i>");
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_be_served_is_not_listed() {
+    fn only_what_can_be_served_is_listed() {
         let page = page_of("/sub/", |folder| {
             fs::create_dir(folder.join("sub")).expect("made");
             fs::write(folder.join("inside"), "").expect("written");
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_directory_is_listed_in_part() {
+    fn a_huge_directory_is_listed_up_to_the_limit() {
         let page = page_of("/", |folder| {
             for number in 0..=MOST {
                 fs::hard_link(folder.join("0"), folder.join(number.to_string()))
@@ -438,10 +438,10 @@ mod tests {
             }
         });
         assert_eq!(links(&page).len(), MOST);
-        assert!(page.contains("more than 10000 entries"), "no word of it");
+        assert!(page.contains("more than 10000 entries"), "the page does not say that it is cut");
     }
 
-    /// A folder whose names are so long that they are not all kept at once.
+    /// Fills a folder with names too long to keep all at once.
     fn many(folder: &std::path::Path) {
         for number in 0..1000 {
             let name = format!("{number:04}{}", "x".repeat(200));
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn names_beyond_those_that_are_kept_come_in_order_and_once() {
+    fn every_name_of_a_large_directory_is_listed_in_order_and_once() {
         let page = page_of("/", many);
         let links = links(&page);
         assert_eq!(links.len(), 1000);
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_page_comes_in_bounded_pieces_each_made_when_it_is_asked_for() {
+    fn a_long_page_comes_in_bounded_pieces_made_on_demand() {
         let (folder, page) = prepared("/", many);
         let mut body = block_on(Listing::begin::<Full<Bytes>>(page)).expect("begun");
         assert_eq!(body.size_hint().exact(), None);
@@ -474,7 +474,7 @@ mod tests {
             assert!((1..PIECE + 4096).contains(&piece.len()), "{}", piece.len());
             pieces.push(piece);
             if pieces.len() == 1 {
-                // It comes after everything that is kept.
+                // A name that sorts after all names kept so far.
                 fs::write(folder.path().join("zz"), "").expect("written");
             }
         }
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn between_pieces_a_page_keeps_few_names() {
+    fn between_pieces_the_kept_names_are_bounded() {
         let (_folder, mut page) = prepared("/", many);
         while !matches!(page.progress, Progress::Complete) {
             page.make_piece().expect("made");
@@ -496,17 +496,20 @@ mod tests {
     }
 
     #[test]
-    fn few_pieces_are_made_at_once_and_the_others_wait() {
+    fn only_four_pieces_are_made_at_once() {
         let held = block_on(MAKERS.acquire_many(4)).expect("it is open");
         let (_folder, page) = prepared("/", |_| {});
         let mut waiting = Box::pin(Listing::begin::<Full<Bytes>>(page));
-        assert!(block_on(poll_once(waiting.as_mut())).is_none(), "made at once");
+        assert!(
+            block_on(poll_once(waiting.as_mut())).is_none(),
+            "the piece was made without a permit"
+        );
         drop(held);
         assert!(block_on(waiting).is_ok());
     }
 
     #[test]
-    fn a_directory_that_cannot_be_listed_is_an_error_before_the_answer() {
+    fn an_unreadable_directory_fails_before_the_answer_begins() {
         let (folder, page) = prepared("/", |_| {});
         let gone = Dir::from_std_file(tempfile::tempfile().expect("a file"));
         let Page { root, place, .. } = page;

@@ -1,33 +1,33 @@
-//! What a target's path names below the root: its segments, decoded and checked.
+//! Decodes and checks the path of a target.
 //!
-//! Nothing is repaired: a path that could be read in two ways (`..`, an encoded slash, a backslash,
-//! NUL, a broken escape) is refused. The lookup in `root` is confined all the same.
+//! An ambiguous path (`.`, `..`, an encoded slash, a backslash, NUL, a broken escape) is refused
+//! and never repaired. The lookup in `root` is confined independently of this.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// All but what RFC 3986 calls unreserved.
+/// Everything except the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What every site may have for clients that know nothing else of it (RFC 8615).
+/// The directory for clients that know nothing about a site (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
 /// A path below the root, without any `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     path: PathBuf,
-    /// The target ended in a slash: only a directory is meant.
+    /// The target ended in a slash, so only a directory may match.
     directory: bool,
 }
 
-/// The path of a target cannot be taken at its word.
+/// Two programs could read the path differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
 impl Place {
-    /// Reads the path of a target; several slashes in a row count as one.
+    /// Decodes the path of a target. Several slashes in a row count as one.
     pub(super) fn named_by(target: &str) -> Result<Place, Ambiguous> {
         let target = target.strip_prefix('/').ok_or(Ambiguous)?;
         let mut path = PathBuf::new();
@@ -37,7 +37,7 @@ impl Place {
         Ok(Place { path, directory: target.is_empty() || target.ends_with('/') })
     }
 
-    /// The path; for the root itself it is `.`, as a path may not be empty.
+    /// The path. The root itself is `.`, since a path must not be empty.
     pub(super) fn path(&self) -> &Path {
         if self.is_root() { Path::new(".") } else { &self.path }
     }
@@ -51,8 +51,8 @@ impl Place {
         self.path.as_os_str().is_empty()
     }
 
-    /// Whether a name in the path begins with a dot, but for `/.well-known/` (RFC 8615): those are
-    /// for the server's own use, such as `.git` and `.htpasswd`.
+    /// Whether a name in the path begins with a dot, except for `/.well-known/` (RFC 8615). Such
+    /// names are for the server's own use, for example `.git` and `.htpasswd`.
     pub(super) fn is_hidden(&self) -> bool {
         let mut names = self.path.iter();
         let first = names.next().is_some_and(|name| is_dotted(name) && name != WELL_KNOWN);
@@ -63,8 +63,8 @@ impl Place {
         self.directory
     }
 
-    /// The target that names this directory in full. It begins with one slash, so that it can't be
-    /// read as the name of another host.
+    /// The full target of this directory. It begins with exactly one slash: with two, a browser
+    /// would take the first name for a host.
     pub(super) fn directory_target(&self) -> String {
         let mut target = String::from("/");
         for segment in &self.path {
@@ -74,7 +74,7 @@ impl Place {
         target
     }
 
-    /// The path for a reader: `/`, or with slashes on both ends.
+    /// The path as a heading: `/`, or with slashes on both ends.
     pub(super) fn title(&self) -> String {
         if self.is_root() { "/".to_owned() } else { format!("/{}/", self.path.to_string_lossy()) }
     }
@@ -85,7 +85,7 @@ pub(super) fn is_dotted(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-/// A name as a segment of a target; nothing in it needs to be escaped in HTML.
+/// A name as a segment of a target. The result needs no escaping in HTML.
 pub(super) fn encode(name: &OsStr) -> String {
     percent_encode(name.as_bytes(), ESCAPED).to_string()
 }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_and_directories_are_told_apart() {
+    fn a_final_slash_means_a_directory() {
         assert!(place("/").is_root() && place("/").means_directory());
         assert_eq!(place("/").path(), Path::new("."));
         assert!(place("/a/").means_directory() && !place("/a/").is_root());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_a_dot_in_front_are_hidden_but_for_what_is_well_known() {
+    fn dotted_names_are_hidden_except_for_well_known() {
         for target in
             ["/.git", "/%2Egit/config", "/a/.b/c", "/...", "/.well-known/.x", "/a/.well-known"]
         {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn ambiguous_paths_are_refused() {
         for target in [
             "",
             "*",
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_name_reads_back() {
+    fn an_encoded_name_decodes_to_itself() {
         for name in ["a b", "<x>&\"'", "?#%", "ünï", "a:b"] {
             let name = OsStr::new(name);
             let target = format!("/{}", encode(name));

@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-/// What a `Range` field asks for.
+/// The request of a `Range` field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Everything: there is no range, or one that the server may pass over: of another unit,
-    /// malformed, or several at once.
+    /// The whole file. The field is absent, or the server may ignore it: another unit, malformed,
+    /// or several ranges.
     Whole,
-    /// These bytes, which are there.
+    /// These bytes, which exist.
     Part(Range<u64>),
-    /// Bytes that are not there: 416.
+    /// Bytes beyond the end: 416.
     Unsatisfiable,
 }
 
@@ -28,7 +28,7 @@ fn parse(field: &[u8], length: u64) -> Option<Wanted> {
     }
     let (first, last) = ranges.trim_matches([' ', '\t']).split_once('-')?;
     let range = if first.is_empty() {
-        // The last so many bytes.
+        // A suffix: the last bytes, as many as `last` says.
         length.saturating_sub(position(last)?)..length
     } else {
         let first = position(first)?;
@@ -45,7 +45,7 @@ fn parse(field: &[u8], length: u64) -> Option<Wanted> {
     Some(if range.is_empty() { Wanted::Unsatisfiable } else { Wanted::Part(range) })
 }
 
-/// Digits; as many as one likes, since a position beyond all files is still a position.
+/// Parses digits, of any length: a position too large for `u64` still lies beyond every file.
 fn position(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -1,5 +1,5 @@
-//! A file's content, piece by piece: read on a thread that may block, when it is polled for, and
-//! about as much as the connection has room for. So for a slow peer next to nothing waits in memory.
+//! Reads a file in pieces, each on a thread that may block, when it is polled for. A piece is about
+//! as large as the connection's free buffer, so a slow peer keeps almost nothing in memory.
 
 use blocking::{Task, unblock};
 use bytes::Bytes;
@@ -10,19 +10,20 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The most that is read at once.
+/// The largest piece.
 const PIECE: u64 = 64 << 10;
-/// The least, unless the file ends: a piece costs a switch to another thread and back.
+/// The smallest piece, except at the end of the file: each costs a switch to another thread and
+/// back.
 const LEAST: u64 = 4 << 10;
-/// What is read before the answer begins. With the answers before this one that are unsent, it makes
-/// about as much as may be unsent.
+/// The first piece, read before the answer begins. Together with unsent answers before this one it
+/// about fills the send buffer.
 const FIRST: u64 = 32 << 10;
 
 /// Reads a range of a file.
 #[derive(Debug)]
 pub(crate) struct Reader {
     state: State,
-    /// Bytes of the range that were not handed out yet.
+    /// Bytes of the range that are still to be handed out.
     left: u64,
 }
 
@@ -36,7 +37,7 @@ enum State {
 }
 
 impl Reader {
-    /// Prepares to read `range`, and reads its first piece. Blocks.
+    /// Opens `range` and reads its first piece. Blocks.
     pub(super) fn new(mut file: File, range: Range<u64>) -> io::Result<Reader> {
         if range.start > 0 {
             file.seek(SeekFrom::Start(range.start))?;
@@ -47,12 +48,13 @@ impl Reader {
         Ok(Reader { state, left })
     }
 
-    /// Bytes of the range that were not handed out yet.
+    /// Bytes of the range that are still to be handed out.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// The next piece, if the connection has that much room. A file that became shorter meanwhile is an error.
+    /// The next piece, at most `room` bytes where that is above `LEAST`. A file that shrinks is an
+    /// error.
     pub(crate) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
@@ -61,7 +63,7 @@ impl Reader {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        // Put back below, unless reading failed.
+        // Restored below, unless reading failed.
         let mut task = match std::mem::replace(&mut self.state, State::Failed) {
             State::Held(first, file) => {
                 self.state = State::Resting(file);
@@ -101,7 +103,7 @@ fn read_piece(file: &mut File, length: u64) -> io::Result<Bytes> {
     if piece.len() as u64 == length {
         Ok(piece.into())
     } else {
-        Err(io::Error::new(ErrorKind::UnexpectedEof, "the file became shorter"))
+        Err(io::Error::new(ErrorKind::UnexpectedEof, "the file shrank while it was sent"))
     }
 }
 
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_as_large_as_the_room() {
+    fn a_piece_fits_the_room_of_the_connection() {
         let (file, _) = file();
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
         let last = LENGTH as u64 - FIRST - LEAST - 10_000 - PIECE;
@@ -161,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_piece_is_there_at_once() {
+    fn the_first_piece_is_ready_at_once() {
         let (file, content) = file();
         let mut reader = Reader::new(file, 0..FIRST).expect("ready");
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Some(Ok(piece))) = reader.poll_piece(&mut cx, None) else {
-            panic!("not there")
+            panic!("the first piece is not ready")
         };
         assert_eq!(piece, content[..FIRST as usize]);
         assert!(matches!(reader.poll_piece(&mut cx, None), Poll::Ready(None)));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_more_is_read_before_it_is_polled_for() {
+    fn each_piece_is_read_only_when_polled() {
         let (file, _) = file();
         let mut position = file.try_clone().expect("the same file");
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
@@ -195,7 +197,7 @@ mod tests {
         shrink.set_len(FIRST + 10).expect("shrunk");
         let error = next(&mut reader).expect("an end").expect_err("too short");
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-        assert!(next(&mut reader).is_none(), "and no second one");
+        assert!(next(&mut reader).is_none(), "the error comes once");
         let (file, _) = self::file();
         file.set_len(5).expect("shrunk");
         assert!(Reader::new(file, 0..10).is_err());

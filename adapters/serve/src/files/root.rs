@@ -1,9 +1,9 @@
 //! The directory that is served, and lookups that cannot leave it.
 //!
-//! Paths are resolved by `cap-std` relative to the open directory (`openat2` with
-//! `RESOLVE_BENEATH` where the kernel has it): neither `..` nor a symbolic link leads out, and no
-//! change of the tree meanwhile does. What lies outside is not even looked at, so that neither the
-//! answer nor its time tells whether it exists.
+//! `cap-std` resolves paths relative to the open directory (with `openat2` and `RESOLVE_BENEATH`
+//! where the kernel has it). Neither `..` nor a symbolic link leads out, even if the tree changes
+//! meanwhile. Lookups never touch anything outside, so neither the answer nor its timing shows what
+//! exists there.
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -15,15 +15,15 @@ use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf, absolute};
 
-/// Symbolic links that one path may pass, as Linux has it.
+/// Symbolic links that one path may pass, the same as on Linux.
 const MOST_LINKS: usize = 40;
 
 /// The directory that is served.
 #[derive(Debug)]
 pub(super) struct Root {
     directory: Dir,
-    /// Where it was found, without symbolic links and as it was named: links that are absolute may
-    /// begin with either.
+    /// Its absolute path without symbolic links, and as it was given. An absolute link may begin
+    /// with either.
     names: [PathBuf; 2],
 }
 
@@ -32,9 +32,9 @@ pub(super) struct Root {
 pub(super) enum Found {
     /// A regular file, open for reading.
     File(File, Metadata),
-    /// A directory. It was opened for passing through: whether it can be read shows when it is.
+    /// A directory, opened only to pass through. Whether it is readable shows later.
     Directory(Dir),
-    /// A pipe, a socket or a device: none of those is opened for a peer.
+    /// A pipe, a socket or a device, which is never opened.
     Special,
 }
 
@@ -42,15 +42,15 @@ impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Root> {
         let names = [path.canonicalize()?, absolute(path)?];
         let directory = Dir::open_ambient_dir(&names[0], ambient_authority())?;
-        // The directory was opened for passing through: this is what tells that it can be read.
+        // Opening did not need read permission; this does.
         directory.entries()?;
         Ok(Root { directory, names })
     }
 
-    /// Finds what is at `path`, which is relative to the root, and opens it if it is a file.
+    /// Finds `path`, which is relative to the root, and opens it if it is a file.
     ///
-    /// The path is opened in two steps, since opening a pipe or a device may wait, or do something:
-    /// first as a mere handle, and for reading only once it is known to be a file.
+    /// Opening a pipe or a device may block or have effects. So the path is first opened as a mere
+    /// handle, and for reading only once it is known to be a file.
     pub(super) fn look_up(&self, path: &Path) -> io::Result<Found> {
         self.confined(path, |path| {
             let handle = self.open_with(path, HANDLE)?;
@@ -63,8 +63,8 @@ impl Root {
             }
             let file = match reopen(&handle) {
                 Ok(file) => file,
-                // Without /proc the path is opened once more. It may be another file by now, so
-                // opening must not wait, and the file is looked at again.
+                // Without /proc the path is opened once more. By then it may lead to another file,
+                // so opening must not block, and the type is checked again.
                 Err(Errno::NOENT | Errno::NOTSUP) => self.open_with(path, READING)?,
                 Err(error) => return Err(error.into()),
             };
@@ -79,13 +79,13 @@ impl Root {
         Ok(self.directory.open_with(path, &options)?.into_std())
     }
 
-    /// Describes what is at `path`, without opening it.
+    /// The metadata of `path`, without opening it.
     pub(super) fn describe(&self, path: &Path) -> io::Result<cap_std::fs::Metadata> {
         self.confined(path, |path| self.directory.metadata(path))
     }
 
-    /// Looks for `path`; if an absolute link is what leads out of the root, once more for the path
-    /// below the root that the link means. That second path is only a hint, as confined as the first.
+    /// Runs `look` on `path`. If an absolute link leads out of the root, runs it again on the path
+    /// that the link means below the root. The second run is as confined as the first.
     fn confined<T>(&self, path: &Path, look: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         match look(path) {
             Err(error) if leads_out(&error) => match self.without_absolute_links(path) {
@@ -96,7 +96,7 @@ impl Root {
         }
     }
 
-    /// The same place by a path in which no link is absolute; none if it lies outside of the root.
+    /// The same place by a path without absolute links; `None` if it lies outside of the root.
     fn without_absolute_links(&self, path: &Path) -> Option<PathBuf> {
         if path.is_absolute() {
             return None;
@@ -111,7 +111,7 @@ impl Root {
                 continue;
             }
             let next = reached.join(&name);
-            // Whatever cannot be read as a link is left to the lookup to judge.
+            // Any other error is left to the lookup.
             let Ok(target) = self.directory.read_link_contents(&next) else {
                 reached = next;
                 continue;
@@ -134,22 +134,24 @@ impl Root {
     }
 }
 
-/// Whether `error` says that a path led out of the root. The system's own refusals have a number.
+/// Whether `cap-std` says that a path leaves the root. Its error has no number, unlike the
+/// system's.
 pub(super) fn leads_out(error: &io::Error) -> bool {
     error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }
 
-/// The names in a path, `..` included.
+/// The names in a path, with `..`.
 fn names_of(path: &Path) -> VecDeque<OsString> {
     let is_name =
         |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
     path.components().filter(is_name).map(|part| part.as_os_str().to_owned()).collect()
 }
 
-/// Opening a pipe would wait for its other end, and a terminal could become the process's own.
+/// Opening a pipe must not wait for its other end, and a terminal must not become the process's
+/// own.
 const READING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
-/// Elsewhere there are no handles, and a pipe or a device is opened without waiting for it.
+/// Other systems have no handles: a pipe or a device is opened, but without waiting for it.
 #[cfg(not(target_os = "linux"))]
 const HANDLE: OFlags = READING;
 
@@ -158,11 +160,11 @@ fn reopen(handle: &File) -> Result<File, Errno> {
     rustix::io::dup(handle).map(File::from)
 }
 
-/// A handle stands for the file and cannot do anything to it.
+/// A handle refers to a file without access to its content.
 #[cfg(target_os = "linux")]
 const HANDLE: OFlags = OFlags::PATH;
 
-/// Opens for reading the very file that the handle stands for.
+/// Opens for reading the very file that the handle refers to.
 #[cfg(target_os = "linux")]
 fn reopen(handle: &File) -> Result<File, Errno> {
     use rustix::fs::{Mode, openat};
@@ -181,7 +183,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
-    /// A folder with a `secret` and a root `site` beside it.
+    /// A folder with a `secret` and, beside it, a root `site`.
     fn folder() -> (TempDir, Root) {
         let folder = TempDir::new().expect("a folder");
         fs::write(folder.path().join("secret"), "secret").expect("written");
@@ -244,7 +246,7 @@ mod tests {
             assert!(root.describe(Path::new(path)).is_err(), "{path}");
         }
         assert!(content(&root, "loop").is_err());
-        // A neighbour whose name begins with the root's is outside as well.
+        // A neighbour whose name begins with the root's name is outside as well.
         fs::write(folder.path().join("site2"), "neighbour").expect("written");
         symlink(folder.path().join("site2"), site.join("beside")).expect("linked");
         assert!(content(&root, "beside").is_err());
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_neither_waited_for_nor_served() {
+    fn a_pipe_is_refused_without_blocking() {
         let (folder, root) = folder();
         let pipe = folder.path().join("site/pipe");
         mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).expect("made");

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 type Answered = Response<Result<Bytes, BoxError>>;
 
-/// A folder with a root `site` in it, and that root being served.
+/// A folder with a root `site` in it, and the service for that root.
 struct Site {
     folder: TempDir,
     files: Files,
@@ -59,7 +59,7 @@ fn field(answer: &Answered, name: http::HeaderName) -> &str {
 }
 
 #[test]
-fn a_file_with_its_type_length_and_validators() {
+fn a_file_has_its_type_length_and_validators() {
     let site = Site::new();
     let answer = site.get("/ten.txt?query");
     assert_eq!((answer.status().as_u16(), text(&answer)), (200, "0123456789"));
@@ -90,7 +90,7 @@ fn types_go_by_the_name() {
 }
 
 #[test]
-fn a_large_file_comes_whole_and_head_tells_its_length_without_reading() {
+fn a_large_file_comes_whole_and_head_has_its_length_without_reading() {
     let site = Site::new();
     let content: Vec<u8> = (0..300_000u32).map(|place| (place % 251) as u8).collect();
     fs::write(site.path("large"), &content).expect("written");
@@ -104,7 +104,7 @@ fn a_large_file_comes_whole_and_head_tells_its_length_without_reading() {
 }
 
 #[test]
-fn directories_give_their_index_or_a_listing_and_end_in_a_slash() {
+fn a_directory_gives_its_index_or_a_listing_and_ends_in_a_slash() {
     let site = Site::new();
     let index = site.get("/indexed/");
     assert_eq!(text(&index), "<p>index");
@@ -122,7 +122,7 @@ fn directories_give_their_index_or_a_listing_and_end_in_a_slash() {
 }
 
 #[test]
-fn an_index_that_is_no_file_gives_way_to_the_listing() {
+fn an_index_that_is_a_directory_is_ignored() {
     let site = Site::new();
     fs::create_dir(site.path("sub/index.html")).expect("made");
     assert!(text(&site.get("/sub/")).contains("href=\"index.html/\""));
@@ -157,7 +157,7 @@ fn nothing_leads_out_of_the_root() {
 }
 
 #[test]
-fn what_lies_outside_looks_like_what_does_not_exist() {
+fn files_outside_look_like_missing_files() {
     let site = Site::new();
     symlink("/", site.path("slash")).expect("linked");
     symlink("..", site.path("up")).expect("linked");
@@ -173,13 +173,13 @@ fn what_lies_outside_looks_like_what_does_not_exist() {
         assert_eq!((there.status(), text(&there)), (not_there.status(), text(&not_there)));
         assert_eq!((there.status().as_u16(), there.headers()), (404, not_there.headers()));
     }
-    // An index that leads out is as good as none.
+    // An index that leads out is ignored.
     symlink("../../secret", site.path("sub/index.html")).expect("linked");
     assert!(text(&site.get("/sub/")).contains("<title>/sub/</title>"));
 }
 
 #[test]
-fn names_with_a_dot_in_front_are_there_only_if_that_is_asked_for() {
+fn dotted_names_are_served_only_on_request() {
     let mut site = Site::new();
     fs::create_dir_all(site.path(".git/refs")).expect("made");
     fs::create_dir_all(site.path(".well-known/.private")).expect("made");
@@ -189,17 +189,23 @@ fn names_with_a_dot_in_front_are_there_only_if_that_is_asked_for() {
     let hidden = ["/.git", "/.git/", "/.git/config", "/%2ehtpasswd", "/sub/.env", "/.nope"];
     for target in hidden.into_iter().chain(["/.well-known/.private/"]) {
         let answer = site.get(target);
-        assert_eq!((answer.status().as_u16(), text(&answer)), (404, "there is nothing here\n"));
+        assert_eq!(
+            (answer.status().as_u16(), text(&answer)),
+            (404, "not found: nothing is served at this path\n")
+        );
     }
     assert_eq!(text(&site.get("/.well-known/security.txt")), "content");
-    assert!(!text(&site.get("/")).contains("href=\"."), "listed");
+    assert!(!text(&site.get("/")).contains("href=\"."), "a hidden name is listed");
     site.files = site.files.clone().dotfiles(true);
     assert_eq!(text(&site.get("/.git/config")), "content");
-    assert!(text(&site.get("/")).contains("href=\".git/\""), "not listed");
+    assert!(
+        text(&site.get("/")).contains("href=\".git/\""),
+        "a dotted name is missing from the listing"
+    );
 }
 
 #[test]
-fn a_listing_is_not_made_for_head() {
+fn head_does_not_make_a_listing() {
     let site = Site::new();
     let head = site.ask(Method::HEAD, "/sub/", &[]);
     assert_eq!((head.status().as_u16(), text(&head)), (200, ""));
@@ -207,12 +213,12 @@ fn a_listing_is_not_made_for_head() {
     assert_eq!(head.headers(), get.headers());
     let request = Request::head("/sub/").body(()).expect("a request");
     let answer = futures_lite::future::block_on(site.files.answer::<_, Empty<Bytes>>(&request));
-    assert_eq!(answer.body().size_hint().exact(), None, "its length is not known");
+    assert_eq!(answer.body().size_hint().exact(), None, "the length is not known");
     assert_eq!(format!("{:?}", answer.body()), "Omitted");
 }
 
 #[test]
-fn a_pipe_is_not_even_opened() {
+fn a_pipe_is_never_opened() {
     let site = Site::new();
     mkfifoat(CWD, site.path("pipe"), Mode::RUSR | Mode::WUSR).expect("made");
     let asked = || {
@@ -220,7 +226,7 @@ fn a_pipe_is_not_even_opened() {
             assert_eq!(site.get("/pipe").status(), 403);
         }
     };
-    // Opening it to write succeeds only while somebody has it open to read.
+    // Opening the pipe for writing succeeds only while another process has it open for reading.
     std::thread::scope(|scope| {
         let asking = scope.spawn(asked);
         while !asking.is_finished() {
@@ -233,7 +239,7 @@ fn a_pipe_is_not_even_opened() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_at_once() {
+fn special_files_are_refused_and_missing_ones_not_found() {
     let site = Site::new();
     mkfifoat(CWD, site.path("pipe"), Mode::RUSR | Mode::WUSR).expect("made");
     let _socket = UnixListener::bind(site.path("socket")).expect("bound");
@@ -270,7 +276,7 @@ fn ranges_are_parts_of_the_file() {
         ("bytes=2-4", 206, "bytes 2-4/10", "234"),
         ("bytes=-3", 206, "bytes 7-9/10", "789"),
         ("bytes=0-", 206, "bytes 0-9/10", "0123456789"),
-        ("bytes=10-", 416, "bytes */10", "the file does not reach that far\n"),
+        ("bytes=10-", 416, "bytes */10", "range not satisfiable: the file has 10 bytes\n"),
         ("bytes=0-1,4-5", 200, "", "0123456789"),
         ("bytes=4-2", 200, "", "0123456789"),
     ] {
@@ -281,11 +287,11 @@ fn ranges_are_parts_of_the_file() {
     let twice = [(RANGE, "bytes=0-1"), (RANGE, "bytes=0-1")];
     assert_eq!(site.ask(Method::GET, "/ten.txt", &twice).status(), 200);
     let head = site.ask(Method::HEAD, "/ten.txt", &[(RANGE, "bytes=0-1")]);
-    assert_eq!(head.status(), 200, "a range means GET only");
+    assert_eq!(head.status(), 200, "only GET has ranges");
 }
 
 #[test]
-fn conditions_are_weighed_before_ranges() {
+fn conditions_are_evaluated_before_ranges() {
     let site = Site::new();
     let tag = field(&site.get("/ten.txt"), ETAG).to_owned();
     let range = (RANGE, "bytes=2-4");
@@ -307,7 +313,7 @@ fn conditions_are_weighed_before_ranges() {
 }
 
 #[test]
-fn a_file_that_shrinks_while_it_is_served_ends_in_an_error() {
+fn a_file_that_shrinks_while_it_is_sent_ends_in_an_error() {
     let site = Site::new();
     fs::write(site.path("large"), vec![b'x'; 300_000]).expect("written");
     let request = Request::get("/large").body(()).expect("a request");
@@ -318,7 +324,7 @@ fn a_file_that_shrinks_while_it_is_served_ends_in_an_error() {
 }
 
 #[test]
-fn a_root_has_to_be_a_directory() {
+fn the_root_must_be_a_directory() {
     let site = Site::new();
     assert!(Files::open(&site.path("nowhere")).is_err());
     assert!(Files::open(&site.path("ten.txt")).is_err());

@@ -1,5 +1,5 @@
-//! What is special to async-std: its global executor, its listeners, and the timer of the `async-io`
-//! that it stands on.
+//! async-std: its global executor, its listeners, and the timer of `async-io`, which it is built
+//! on.
 
 use super::{Drained, Plan};
 use crate::listen::Bound;
@@ -45,6 +45,6 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
             }
         }));
     }
-    // This thread only waits: async-std's own `block_on` would have it watch sockets for the others.
+    // This thread only waits. async-std's own `block_on` would also run the reactor here.
     Ok(block_on(Drained::all(servers)))
 }

@@ -1,4 +1,4 @@
-//! What is special to smol: one executor for all threads, its listeners and its timer.
+//! smol: one executor for all threads, its listeners and its timer.
 
 use super::{Drained, Plan};
 use crate::listen::Bound;
@@ -38,7 +38,8 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
             }
         }));
     }
-    // This thread is one of those that serve. Closed when it is done, or cannot start the others.
+    // This thread also serves. Dropping `running`, at the end or after an error, stops the other
+    // threads.
     let (running, done) = async_channel::bounded::<Infallible>(1);
     for number in 1..plan.threads {
         let (executor, done) = (executor.clone(), done.clone());
@@ -50,8 +51,8 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
     Ok(drained)
 }
 
-/// Runs tasks until it is done.
+/// Runs tasks until the channel closes.
 fn run(executor: &Executor<'_>, done: &Receiver<Infallible>) {
-    // Nothing is ever sent: the channel only closes.
+    // Nothing is sent on the channel: it only closes.
     let _closed = block_on(executor.run(done.recv()));
 }

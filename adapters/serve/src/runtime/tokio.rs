@@ -1,4 +1,4 @@
-//! What is special to tokio: its schedulers, its listeners and its timer.
+//! tokio: its schedulers, its listeners and its timer.
 
 use super::{Drained, Plan};
 use crate::listen::Bound;
@@ -30,7 +30,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
         }
     };
     builder.enable_io().enable_time().build()?.block_on(async {
-        // On tasks of their own: what accepts should run where the connections do.
+        // Servers run as tasks, so that accepting happens on the threads of the connections.
         let mut servers = JoinSet::new();
         for listener in take(&mut plan.listeners) {
             let (config, service) = (plan.config.clone(), service.clone());

@@ -1,4 +1,4 @@
-//! The program as a child process, and a plain client.
+//! Runs the program as a child process, with a plain client.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -8,14 +8,14 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the program was built to run on.
+/// The runtimes that the program was built with.
 pub(crate) const RUNTIMES: &[&str] =
     if cfg!(feature = "async-std") { &["tokio", "smol", "async-std"] } else { &["tokio", "smol"] };
 
-/// How long anything may take, on a machine that is busy.
+/// Ends a wait that would never end. Long, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program, running. Killed when it is dropped.
+/// The running program. Dropping it kills the process.
 pub(crate) struct Program {
     child: Child,
     out: Option<BufReader<ChildStdout>>,
@@ -24,7 +24,7 @@ pub(crate) struct Program {
 
 /// How the program ended.
 pub(crate) struct Finished {
-    /// Absent if a signal ended it.
+    /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -48,7 +48,7 @@ fn spawn(args: &[&str], envs: &[(&str, &str)]) -> Child {
 }
 
 impl Program {
-    /// Starts it, and waits until it listens on so many addresses.
+    /// Starts the program and waits until it listens on that many addresses.
     pub(crate) fn start(args: &[&str], addresses: usize) -> Program {
         Program::start_with(args, addresses, &[])
     }
@@ -89,7 +89,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).expect("it is running");
     }
 
-    /// What it tells about itself.
+    /// The JSON of `GET /status`.
     pub(crate) fn status(&self) -> Value {
         let answer = get(self.address(), "/status");
         let (head, json) = answer.split_once("\r\n\r\n").expect("a head");
@@ -97,7 +97,7 @@ impl Program {
         serde_json::from_str(json).expect("JSON")
     }
 
-    /// How many threads it has whose names begin so.
+    /// The number of its threads whose names begin with `prefix`.
     #[cfg(target_os = "linux")]
     pub(crate) fn threads(&self, prefix: &str) -> usize {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
@@ -108,30 +108,30 @@ impl Program {
         names.filter(|name| name.starts_with(prefix)).count()
     }
 
-    /// Waits until a connection is in that phase.
+    /// Waits until a connection is in the given phase.
     pub(crate) fn wait_for_phase(&self, phase: &str) {
         wait(|| self.status()["phases"][phase].as_u64().is_some_and(|count| count > 0));
     }
 
-    /// Waits until it no longer accepts connections.
+    /// Waits until the program refuses connections.
     pub(crate) fn wait_until_refused(&self) {
         wait(|| TcpStream::connect(self.address()).is_err());
     }
 
-    /// Closes the pipes that it prints to.
+    /// Closes the pipes that the program prints to.
     pub(crate) fn stop_reading(&mut self) {
         self.out = None;
         self.child.stderr = None;
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends.
     pub(crate) fn finish(&mut self) -> Finished {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("its status") {
                 break status;
             }
-            assert!(Instant::now() < deadline, "it does not end");
+            assert!(Instant::now() < deadline, "the program is still running");
             thread::sleep(Duration::from_millis(5));
         };
         let (mut out, mut err) = (String::new(), String::new());
@@ -149,17 +149,17 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Waits until it is done.
+/// Waits until `done` returns true.
 pub(crate) fn wait(mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
-        assert!(Instant::now() < deadline, "it does not happen");
+        assert!(Instant::now() < deadline, "the condition is still false");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -170,7 +170,7 @@ fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// A request, and the whole answer as text.
+/// Sends a GET and returns the whole answer as text.
 pub(crate) fn get(address: &str, target: &str) -> String {
     let mut stream = connect(address);
     let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -1,11 +1,11 @@
-//! What the servers are compared in.
+//! The cases in which servers are compared.
 
 use portcullis_tests::load::{Browser, Limit, Plan, Request};
 use portcullis_tests::reference::{ECHO, HELLO, Stack, bytes_target};
 
 use crate::server::Server;
 
-/// Who is compared in a case; the ratios are the last one's.
+/// The servers of a case. Ratios are those of the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Http,
@@ -38,19 +38,19 @@ impl Field {
     }
 }
 
-/// What is counted.
+/// The unit of a case's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Answers, or messages that came back.
     Requests,
-    /// Bytes of bodies, by the million.
+    /// Bytes of bodies, in millions.
     Megabytes,
 }
 
 /// One kind of load.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Who takes part.
+    /// The servers that take part.
     pub(crate) field: Field,
     pub(crate) unit: Unit,
     pub(crate) tls: bool,
@@ -59,15 +59,15 @@ pub(crate) struct Case {
 }
 
 enum Kind {
-    /// Small requests, so many in one write.
+    /// Small requests, `burst` in one write.
     Hello { burst: usize, browser: Browser },
-    /// A small request on each connection.
+    /// One small request on each connection.
     Fresh,
-    /// A download of so many bytes.
+    /// A download of this many bytes.
     Download(u64),
-    /// An upload of so many bytes.
+    /// An upload of this many bytes.
     Upload(u64),
-    /// Messages of so many bytes over websockets, so many in one write.
+    /// Websocket messages of `size` bytes, `burst` in one write.
     Echo { size: usize, burst: usize, text: bool },
 }
 
@@ -133,7 +133,7 @@ pub(crate) const CASES: &[Case] = &[
     echo("websocket: 16 KiB text, 8 connections", 8, 16 << 10, 1, true),
 ];
 
-/// The same on other runtimes.
+/// The same cases on other runtimes.
 #[cfg(not(feature = "other-runtimes"))]
 pub(crate) const ELSEWHERE: &[Case] = &[];
 #[cfg(feature = "other-runtimes")]
@@ -183,7 +183,7 @@ impl Case {
             Kind::Hello { burst, browser } => (Request::get_as("/hello", browser), burst, hello),
             Kind::Fresh => (Request::get_and_close("/hello"), 1, hello),
             Kind::Download(count) => (Request::get(&bytes_target(count)), 1, count),
-            // The answer is the length in decimal.
+            // The server answers the length in decimal.
             Kind::Upload(count) => {
                 (Request::post("/sink", count), 1, count.to_string().len() as u64)
             }

@@ -1,11 +1,11 @@
-//! portcullis beside hyper and axum, and beside fastwebsockets and tokio-tungstenite: the same routes
-//! on the same core, in turns. With the feature `other-runtimes` also beside hyper on smol, and beside
-//! async-h1 on async-std.
+//! Compares portcullis with hyper and axum, and for websockets with fastwebsockets and
+//! tokio-tungstenite: the same routes on the same core, in turns. The feature `other-runtimes` adds
+//! hyper on smol and async-h1 on async-std.
 //!
-//! Each server is a process of its own, pinned to one core; the load comes from another. A case is
-//! run in rounds, one server after the other within a round, so that what disturbs the machine
-//! disturbs all of them. Figures are medians over the rounds, ratios medians of the ratios within a
-//! round. A server that has TLS runs twice, with and without.
+//! Each server is a process pinned to one core; the load comes from another core. A case runs in
+//! rounds, with one server after the other in each round, so that a disturbance of the machine
+//! affects all servers. Figures are medians over the rounds. Ratios are medians of the ratios
+//! within a round. A server with TLS also runs over TLS.
 
 mod case;
 mod server;
@@ -24,7 +24,7 @@ use case::{CASES, Case, ELSEWHERE, Field};
 use server::Server;
 use table::Sample;
 
-/// How often and how long each server is measured in each case.
+/// The number of rounds, and the time for each server in a round.
 struct Pace {
     rounds: usize,
     slot: Duration,
@@ -36,10 +36,10 @@ const QUICK: Pace = Pace { rounds: 5, slot: Duration::from_millis(150) };
 /// Compare portcullis with hyper and axum, and for websockets with fastwebsockets and tungstenite
 #[derive(Parser)]
 struct Arguments {
-    /// About half a minute instead of three, and less precise
+    /// Take about half a minute instead of three, at lower precision
     #[arg(long)]
     quick: bool,
-    /// Only the cases whose name contains this
+    /// Run only the cases whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     #[command(subcommand)]
@@ -48,7 +48,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Be one of the servers: how this program starts them
+    /// Run one of the servers; this program starts itself with it
     #[command(hide = true)]
     Serve(Options),
 }
@@ -92,7 +92,7 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The samples of cases that concern the same servers.
+/// Measures cases that have the same servers.
 fn measure<'c>(
     field: Field,
     cases: &[&'c Case],
@@ -114,7 +114,7 @@ fn measure<'c>(
     Ok(results)
 }
 
-/// Starts those of the servers that are to run, each in its place.
+/// Starts the servers for which `runs` is true, in the order of `field`.
 fn start(
     field: Field,
     transport: &Transport,
@@ -132,7 +132,8 @@ fn start(
     field.stacks().iter().copied().map(start).collect()
 }
 
-/// The samples of one case, by round and then by server; none of a server that does not take part.
+/// The samples of one case, by round and then by server; `None` for a server that does not take
+/// part.
 fn rounds(
     case: &Case,
     servers: &[Option<Server>],
@@ -148,7 +149,7 @@ fn rounds(
     (0..pace.rounds).map(|_| servers.iter().map(one).collect()).collect()
 }
 
-/// Loads one server for a while.
+/// Loads one server for `time`.
 fn sample(case: &Case, server: &Server, time: Duration) -> Result<Sample, Box<dyn Error>> {
     let plan = case.plan(server, Limit::Time(time));
     let before = server.time_used();

@@ -1,4 +1,4 @@
-//! One of the compared servers: a child process of this program.
+//! One of the compared servers, as a child process of this program.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,10 +13,10 @@ use portcullis_tests::reference::{HELLO, Stack, bytes_target};
 
 use crate::case::Field;
 
-/// How long a server may take for one answer when it is checked.
+/// How long a server may take for one answer of the check.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// More than any checked answer has.
+/// More than any answer of the check has.
 const ANSWER_LIMIT: u64 = 1 << 20;
 
 /// A server that runs until this is dropped.
@@ -28,7 +28,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one on a core of its own and waits until it listens.
+    /// Starts a server on its core and waits until it listens.
     pub(crate) fn start(
         stack: Stack,
         transport: &Transport,
@@ -69,8 +69,8 @@ impl Server {
         cores::time_used(self.child.id())
     }
 
-    /// Whether each route answers what it should: comparing wrong answers would be idle. Messages
-    /// that come back are held against what was sent all the time.
+    /// Checks the answer of each route, since comparing wrong answers would mean nothing.
+    /// Websockets need no check: the load compares every message.
     pub(crate) fn check(&self, field: Field) -> Result<(), Box<dyn Error>> {
         if field == Field::WebSocket {
             return Ok(());
@@ -116,7 +116,7 @@ impl Drop for Server {
     }
 }
 
-/// Reads where the server listens from its first line.
+/// Reads the server's address from its first line.
 fn listening(child: &mut Child) -> Result<SocketAddr, Box<dyn Error>> {
     let output = child.stdout.take().ok_or("its output is not captured")?;
     let mut line = String::new();
@@ -125,10 +125,10 @@ fn listening(child: &mut Child) -> Result<SocketAddr, Box<dyn Error>> {
     let address = line
         .strip_prefix("listening on http://")
         .or_else(|| line.strip_prefix("listening on https://"));
-    Ok(address.ok_or("it does not say where it listens")?.parse()?)
+    Ok(address.ok_or("its first line has no address")?.parse()?)
 }
 
-/// Ends a child. An error means that it has ended by itself.
+/// Ends a child. It may have ended by itself, so errors are ignored.
 fn end(child: &mut Child) {
     drop(child.kill());
     drop(child.wait());

@@ -1,4 +1,4 @@
-//! Medians, ratios, and how they are printed.
+//! Medians and ratios, and the tables that show them.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use portcullis_tests::reference::Stack;
 
 use crate::case::{Case, Unit};
 
-/// Columns of a figure: most names fit in.
+/// The width of a column; most names fit.
 const WIDTH: usize = 14;
 
 /// One server in one round of one case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// Units a second.
+    /// Units per second.
     rate: f64,
-    /// Microseconds of the server's processor time for each unit, where that is known.
+    /// Microseconds of the server's processor time per unit, if known.
     work: Option<f64>,
     /// Latencies of single requests, in microseconds.
     median: f64,
@@ -42,16 +42,16 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// A case, and its samples by round and then by server; none of a server that did not take part.
+/// A case, and its samples by round and then by server; `None` for a server that did not take part.
 pub(crate) type Result<'a> = (&'a Case, Vec<Vec<Option<Sample>>>);
 
-/// Prints what was measured. The ratios are those of the last server to each of the others.
+/// Prints the results. Ratios are those of the last server to each of the others.
 pub(crate) fn print(stacks: &[Stack], results: &[Result<'_>]) {
     let all = |_: &Case| true;
     let requests = |case: &Case| case.unit == Unit::Requests;
-    let title = "a second: requests, or MB (more is better)";
+    let title = "per second: requests, or MB (more is better)";
     section(title, stacks, results, all, |sample| Some(sample.rate));
-    let title = "server's CPU time, µs: a request, or a MB (less is better)";
+    let title = "server's CPU time, µs: per request, or per MB (less is better)";
     section(title, stacks, results, all, |sample| sample.work);
     let title = "latency, µs, median (less is better)";
     section(title, stacks, results, requests, |sample| Some(sample.median));
@@ -95,20 +95,20 @@ fn section(
     }
 }
 
-/// A figure, or why there is none: who was asked did not take part, or it is unknown.
+/// A figure, or `-` if the server did not take part, or `?` if the figure is unknown.
 fn cell(taken_part: bool, figure: Option<String>) -> String {
     let missing = if taken_part { "?" } else { "-" };
     figure.unwrap_or_else(|| missing.to_owned())
 }
 
-/// The middle of the values, or nothing if one of them is unknown.
+/// The middle of the values; `None` if one of them is unknown.
 fn median(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let mut values = values.collect::<Option<Vec<_>>>()?;
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
-/// Three significant digits or all of the whole ones.
+/// Three significant digits, or all digits of a larger whole number.
 fn number(value: f64) -> String {
     match value {
         100.0.. => format!("{value:.0}"),
