@@ -110,14 +110,14 @@ fn records_in() -> u128 {
     pair.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n");
     let stream = pair.stream();
     best(3, || {
-        pair.server.request_data(NOW, stream, u64::MAX).expect("lives");
+        pair.server.stream(NOW, stream).read(u64::MAX).expect("lives");
         let mut records = three(&mut pair);
         let start = Instant::now();
         let mut events = pair.server.receive(NOW, &mut records).expect("reads");
         while let Some((server, event)) = events.next() {
             if let Event::Data { stream, data, .. } = event {
                 black_box(data);
-                server.request_data(NOW, stream, u64::MAX).expect("lives");
+                server.stream(NOW, stream).read(u64::MAX).expect("lives");
             }
         }
         drop(events);
@@ -143,13 +143,14 @@ fn records_out() -> u128 {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let stream = pair.stream();
-    let begun = pair.server.respond(NOW, stream, StatusCode::OK, [], BodyLength::Known(1 << 40));
+    let begun =
+        pair.server.stream(NOW, stream).respond(StatusCode::OK, [], BodyLength::Known(1 << 40));
     let _ = begun.expect("owed");
     pair.taken();
     let content = Bytes::from(vec![b'x'; 3 * RECORD]);
     best(3, || {
         let start = Instant::now();
-        pair.server.send_data(NOW, stream, &mut content.clone()).expect("open");
+        pair.server.stream(NOW, stream).send(&mut content.clone()).expect("open");
         while pair.server.wants_write() {
             let mut slices = [IoSlice::new(&[]); 16];
             let count = pair.server.outgoing(&mut slices);
@@ -177,7 +178,7 @@ fn small(tls: bool) -> u128 {
         while let Some((server, event)) = events.next() {
             if let Event::Request { stream, .. } = event {
                 let mut content = Bytes::from_static(b"Hello, world!");
-                let begun = server.answer(NOW, stream, StatusCode::OK, [], &mut content);
+                let begun = server.stream(NOW, stream).answer(StatusCode::OK, [], &mut content);
                 let _ = begun.expect("owed");
             }
         }

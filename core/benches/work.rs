@@ -90,11 +90,11 @@ fn answer(mut events: Events<'_, '_>) {
         match event {
             Event::Request { stream, head } => {
                 black_box(head.method());
-                let _ = connection.request_data(NOW, stream, u64::MAX);
+                let _ = connection.stream(NOW, stream).read(u64::MAX);
             }
             Event::Data { stream, data, .. } => {
                 black_box(data);
-                let _ = connection.request_data(NOW, stream, u64::MAX);
+                let _ = connection.stream(NOW, stream).read(u64::MAX);
             }
             Event::End { stream, .. } => hello(connection, stream, &kind),
             _ => {}
@@ -106,9 +106,9 @@ fn hello(connection: &mut Connection, stream: StreamId, kind: &HeaderValue) {
     let mut data = Bytes::from_static(b"Hello, world!");
     let length = BodyLength::Known(13);
     let fields = [(&CONTENT_TYPE, kind)];
-    let _ = connection.respond(NOW, stream, StatusCode::OK, fields, length);
-    let _ = connection.send_data(NOW, stream, &mut data);
-    let _ = connection.finish(NOW, stream, None);
+    let _ = connection.stream(NOW, stream).respond(StatusCode::OK, fields, length);
+    let _ = connection.stream(NOW, stream).send(&mut data);
+    let _ = connection.stream(NOW, stream).finish(None);
 }
 
 /// A head within all limits.

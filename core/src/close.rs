@@ -136,7 +136,7 @@ pub enum CloseReason {
     /// ([`Connection::close_idle`](crate::Connection::close_idle)).
     MadeRoom,
     /// The application gave up on an answer that had begun
-    /// ([`Connection::reset`](crate::Connection::reset)).
+    /// ([`Stream::reset`](crate::Stream::reset)).
     Application,
     /// The driver gave up on it ([`Connection::abort`](crate::Connection::abort)), or on more than may
     /// be held ([`Connection::receive_limit`](crate::Connection::receive_limit)).

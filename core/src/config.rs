@@ -283,7 +283,7 @@ settings! {
     request_fields_limit: u64 = 100, strict 64, within 1..=256, from "Apache `LimitRequestFields`, hyper (100)";
     /// Bytes of a request target, as it was sent and as the application is told of it (percent-encoded); no more than the head may have in any case. Answer: 414.
     request_target_limit: u64 = 8 * KIB, strict 8 * KIB, within 1..=MIB, from "RFC 9110 4.1 (at least 8000), nginx";
-    /// Bytes of a request's content, or none. Answer: 413. `Connection::limit_request_body` changes it for one request.
+    /// Bytes of a request's content, or none. Answer: 413. `Stream::limit_body` changes it for one request.
     request_body_limit: Option<u64> = Some(16 * MIB), strict Some(MIB), within Some(0)..=Some(u64::MAX), from "Hypercorn `wsgi_max_body_size` (16 MiB)";
     /// Bytes of the extensions of one chunk; zeros that make its size longer than 16 digits count as well. Answer: 400.
     chunk_extension_limit: u64 = 256, strict 64, within 0..=64 * KIB, from "CVE-2023-39326 (Go)";

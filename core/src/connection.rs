@@ -1,10 +1,12 @@
 //! The connection: composes what the protocols share with the protocol in use, and offers the public
 //! calls. It has no rule of a protocol of its own.
 
-use crate::close::{CloseReason, Misuse, Refusal, TlsFailure};
+mod stream;
+
+use crate::close::{CloseReason, Misuse, TlsFailure};
 use crate::common::Common;
 use crate::config::Config;
-use crate::event::{Begun, BodyLength, Event};
+use crate::event::Event;
 use crate::h1::Http1;
 use crate::head::{self, RequestHead, Trailers};
 use crate::input::Input;
@@ -14,16 +16,13 @@ use crate::step::{Desk, Place, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::tls;
-use crate::websocket::session::{Session, Terms};
-use crate::websocket::{self, Accepted, message};
-use bytes::Bytes;
+use crate::websocket::message;
 use core::fmt;
 use core::mem::{replace, size_of, take};
 use core::time::Duration;
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
 use std::io::IoSlice;
 use std::sync::Arc;
+pub use stream::Stream;
 
 /// How many times `receive_buffer_limit` a read of content may bring.
 const LARGE: u64 = 4;
@@ -257,249 +256,11 @@ impl Connection {
 
     // ---- actions --------------------------------------------------------------------------------
 
-    /// Sends an interim answer (1xx, but not 101), before the final one. To an HTTP/1.0 client
-    /// nothing is sent.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`],
-    /// [`Misuse::Framing`], [`Misuse::HeadTooLarge`], and [`Misuse::Full`] if others are unsent and
-    /// it does not fit under `send_buffer_limit`.
-    pub fn inform<'f>(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        status: StatusCode,
-        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
-    ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.http1()?.inform(common, stream, status, fields))
-    }
-
-    /// Begins the answer.
-    ///
-    /// The fields that frame the message or manage the connection are added here
-    /// (`Content-Length`, `Transfer-Encoding`, `Connection`); `Connection: close` among `fields`
-    /// closes the connection after the answer. A `Date` is the caller's to add: there is no clock here.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`] for 1xx and for
-    /// 2xx to CONNECT, [`Misuse::Framing`] if the fields contradict `length`,
-    /// [`Misuse::HeadTooLarge`].
-    pub fn respond<'f>(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        status: StatusCode,
-        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
-        length: BodyLength,
-    ) -> Result<Begun, Misuse> {
-        self.act(now, |protocol, common| {
-            protocol.http1()?.respond(common, stream, status, fields, length)
-        })
-    }
-
-    /// The whole answer: what [`respond`](Self::respond), [`send_data`](Self::send_data) and
-    /// [`finish`](Self::finish) do, at once. If there is no room for all of `content` the answer is
-    /// only begun, and `content` is left to be sent.
-    ///
-    /// # Errors
-    /// As for [`respond`](Self::respond).
-    pub fn answer<'f>(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        status: StatusCode,
-        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
-        content: &mut Bytes,
-    ) -> Result<Begun, Misuse> {
-        self.act(now, |protocol, common| {
-            protocol.http1()?.answer(common, stream, status, fields, content)
-        })
-    }
-
-    /// Sends content of the answer: takes from the front of `data` what fits under
-    /// `send_buffer_limit`, and returns how much that was. If it was not all,
-    /// [`Event::Writable`] comes once, when half of the limit is free.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooLong`].
-    pub fn send_data(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        data: &mut Bytes,
-    ) -> Result<usize, Misuse> {
-        self.act(now, |protocol, common| protocol.http1()?.send_data(common, stream, data))
-    }
-
-    /// How many bytes [`send_data`](Self::send_data) would take now; 0 also where it makes no sense.
-    pub fn room(&self, stream: StreamId) -> usize {
-        self.protocol.room(&self.common, stream)
-    }
-
-    /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooShort`],
-    /// [`Misuse::HeadTooLarge`], [`Misuse::Framing`] for a field that no trailer may carry.
-    pub fn finish(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        trailers: Option<&HeaderMap>,
-    ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.http1()?.finish(common, stream, trailers))
-    }
-
-    /// Makes the request a websocket, as it was agreed on in its handshake: answers with 101, and with
-    /// `fields` beside those of the handshake. From then on the stream is for messages.
-    ///
-    /// What the client has sent behind its request is the beginning of what it says.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::NotUpgradable`],
-    /// [`Misuse::Framing`] for fields that are not the caller's to set, [`Misuse::HeadTooLarge`],
-    /// [`Misuse::IsWebSocket`].
-    pub fn accept_websocket<'f>(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        accepted: &Accepted,
-        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
-        options: websocket::Options,
-    ) -> Result<(), Misuse> {
-        let accepted = self.act(now, |protocol, common| {
-            protocol.http1()?.upgrade(common, stream, accepted.fields(), fields)?;
-            let limits = options.limits(&common.config);
-            let session = Session::new(
-                Terms { stream, limits, deflate: accepted.deflate(), owned: options.owned },
-                common,
-            );
-            *protocol = Protocol::WebSocket(Box::new(session));
-            common.begin_endless_answer();
-            if common.draining {
-                protocol.drain(common);
-            }
-            Ok(())
-        });
-        // What is held, and the end of input, are to be looked at again, as something else.
-        self.unfinished |= accepted.is_ok();
-        accepted
-    }
-
-    /// Sends a message on a websocket, or as much of it as there is room for: what was taken is gone
-    /// from `data`. True if that was all; otherwise [`Event::Writable`] comes once, when half of
-    /// `send_buffer_limit` is free, and the call is to be repeated with what is left.
-    ///
-    /// A message that is to be compressed leaves its compressed rest in `data`. That text is UTF-8
-    /// is for the caller to know.
-    ///
-    /// # Errors
-    /// [`Misuse::NotWebSocket`]; [`Misuse::UnknownStream`] also once either side has closed.
-    pub fn send_message(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        text: bool,
-        data: &mut Bytes,
-    ) -> Result<bool, Misuse> {
-        self.act(now, |protocol, common| {
-            protocol.websocket()?.send_message(common, stream, text, data)
-        })
-    }
-
-    /// Sends a ping with up to 125 bytes (RFC 6455 5.5.2). It is not needed for keeping the
-    /// connection: `websocket_ping_interval` is.
-    ///
-    /// # Errors
-    /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::TooLong`], and
-    /// [`Misuse::Full`] if `send_buffer_limit` bytes are unsent.
-    pub fn ping(&mut self, now: Tick, stream: StreamId, payload: &[u8]) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.websocket()?.ping(common, stream, payload))
-    }
-
-    /// Closes a websocket (RFC 6455 7.1.2), with a code, and a reason of which the first 123 bytes
-    /// count. Messages that still come go nowhere; the peer has `websocket_close_timeout` to answer.
-    /// A peer that has closed is answered with its own code.
-    ///
-    /// # Errors
-    /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::CloseCode`].
-    pub fn close(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        code: Option<u16>,
-        reason: &str,
-    ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| protocol.websocket()?.close(common, stream, code, reason))
-    }
-
-    /// Asks for some of the request's content: at least one byte, at most `bytes`. Without asking
-    /// none is delivered, and none is waited for: as with a read, the wait ends with the first
-    /// delivery, and what is left of the credit lapses when nothing more is at hand. The first call
-    /// also sends the 100 (Continue) that a client may wait for.
-    ///
-    /// On a websocket it asks for so many messages; or for so many bytes, if they come in pieces.
-    /// That credit lasts.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`].
-    pub fn request_data(&mut self, now: Tick, stream: StreamId, bytes: u64) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| match protocol {
-            Protocol::Http1(http) => http.request_data(common, stream, bytes),
-            Protocol::WebSocket(session) => session.request(stream, bytes),
-        })
-    }
-
-    /// The application no longer waits for content that it has asked for: what has not been
-    /// delivered is not, and no deadline of the peer's runs. A later
-    /// [`request_data`](Self::request_data) begins a wait of its own. On a websocket it does
-    /// nothing: credit for messages lasts.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`].
-    pub fn cancel_request_data(&mut self, now: Tick, stream: StreamId) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| match protocol {
-            Protocol::Http1(http) => http.cancel_request_data(common, stream),
-            Protocol::WebSocket(_) => Ok(()),
-        })
-    }
-
-    /// Sets the limit of this request's content in bytes, or none, instead of
-    /// `request_body_limit`. A declared length is held against it at the next call for this
-    /// connection, so set it while handling [`Event::Request`].
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`], [`Misuse::ContentBegun`].
-    pub fn limit_request_body(
-        &mut self,
-        now: Tick,
-        stream: StreamId,
-        limit: Option<u64>,
-    ) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| {
-            protocol.http1()?.limit_request_body(common, stream, limit)
-        })
-    }
-
-    /// Answers with the status that goes with `refusal`, and closes the connection. An answer that
-    /// has begun is cut off.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`].
-    pub fn refuse(&mut self, now: Tick, stream: StreamId, refusal: Refusal) -> Result<(), Misuse> {
-        let reason = CloseReason::Refused(refusal);
-        self.act(now, |protocol, common| protocol.http1()?.give_up(common, stream, reason))
-    }
-
-    /// Gives up on an answer: the connection closes at once, so that the peer cannot take what it
-    /// has for the whole.
-    ///
-    /// # Errors
-    /// [`Misuse::UnknownStream`].
-    pub fn reset(&mut self, now: Tick, stream: StreamId) -> Result<(), Misuse> {
-        self.act(now, |protocol, common| {
-            protocol.http1()?.give_up(common, stream, CloseReason::Application)
-        })
+    /// The stream of that number, to act on at `now`. A number of no stream, or of one that has ended,
+    /// gives a stream on which each call is a [`Misuse::UnknownStream`].
+    #[inline]
+    pub fn stream(&mut self, now: Tick, id: StreamId) -> Stream<'_> {
+        Stream::new(self, now, id)
     }
 
     /// Finishes what is in progress, within `drain_timeout`, and then closes. An idle connection

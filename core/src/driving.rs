@@ -112,11 +112,11 @@
 //! # let mut take = |mut events: Events<'_, '_>| {
 //! #     while let Some((connection, event)) = events.next() {
 //! #         match event {
-//! #             Event::Request { stream, .. } => connection.request_data(now, stream, 64).unwrap(),
+//! #             Event::Request { stream, .. } => connection.stream(now, stream).read(64).unwrap(),
 //! #             Event::Data { data, .. } => seen += data.len(),
 //! #             Event::End { stream, .. } => {
 //! #                 let (ok, mut content) = (http::StatusCode::OK, bytes::Bytes::from_static(b"!"));
-//! #                 let _ = connection.answer(now, stream, ok, None, &mut content).unwrap();
+//! #                 let _ = connection.stream(now, stream).answer(ok, None, &mut content).unwrap();
 //! #             }
 //! #             _ => {}
 //! #         }
@@ -138,11 +138,11 @@
 //! reads. What an event lends is gone with the next one.
 //!
 //! - **Credit.** No content is delivered, and none is waited for, without
-//!   [`request_data`](Connection::request_data). It is for one wait, as a read is: who wants more
+//!   [`read`](crate::Stream::read). It is for one wait, as a read is: who wants more
 //!   asks again, at the latest when it has dealt with an [`Event::Data`]. A credit may bring several
 //!   of them if so much is at hand. On a websocket credit is a number of messages, and lasts; without
 //!   any, `receive_buffer_limit` bytes are read ahead, so that the peer's life shows.
-//! - **Room.** [`send_data`](Connection::send_data) takes what fits. What it leaves is the
+//! - **Room.** [`send`](crate::Stream::send) takes what fits. What it leaves is the
 //!   application's to keep; [`Event::Writable`] says when to go on. It comes once, and only after a
 //!   call that was cut short.
 //! - **The end of a request.** [`Misuse::UnknownStream`] is routine: the peer has reset, or the
@@ -277,7 +277,7 @@
 //! | call | events to pull | outgoing | status | deadline |
 //! |---|---|---|---|---|
 //! | `receive`, `resume`, `receive_eof`, until the events are dropped | brings them | yes | yes | yes |
-//! | actions: `respond`, `send_data`, `finish`, `request_data`, … | yes | yes | yes | yes |
+//! | actions on a stream: `respond`, `send`, `finish`, `read`, … | yes | yes | yes | yes |
 //! | `sent` | yes: `Writable`, the next request | less | yes | yes |
 //! | `tick` | yes: `Reset` | yes: a 408, a ping | yes | yes |
 //! | `outgoing` | no | makes TLS records | if TLS fails | if TLS fails |

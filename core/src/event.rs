@@ -5,6 +5,7 @@
 use crate::close::ResetReason;
 use crate::head::{RequestHead, Trailers};
 use crate::stream::StreamId;
+use bytes::Bytes;
 
 /// How much content an answer will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +17,28 @@ pub enum BodyLength {
     Unknown,
 }
 
+/// How much was taken of what was to be sent: what was taken is gone from the front of the caller's
+/// `Bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it.
+    All,
+    /// As much as there was room for, or nothing. [`Event::Writable`] follows once.
+    Part,
+}
+
+impl Sent {
+    /// [`Sent::All`] if nothing of `data` is left.
+    pub(crate) fn of(data: &Bytes) -> Self {
+        if data.is_empty() { Sent::All } else { Sent::Part }
+    }
+}
+
 /// Whether an answer that was begun waits for content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Begun {
-    /// Content may be sent, and [`Connection::finish`](crate::Connection::finish) is owed.
+    /// Content may be sent, and [`Stream::finish`](crate::Stream::finish) is owed.
     Open,
     /// The answer is complete: to HEAD, or 204, or 304. The stream has ended as far as sending goes.
     Complete,
@@ -91,7 +109,7 @@ pub enum Event<'e> {
     },
     /// The peer closes its websocket: nothing more comes on it. What the application was about to
     /// say can still be sent, for `websocket_close_timeout`;
-    /// [`Connection::close`](crate::Connection::close) is owed, and answers with the peer's code.
+    /// [`Stream::close`](crate::Stream::close) is owed, and answers with the peer's code.
     Closing {
         /// The stream of the request that became the websocket.
         stream: StreamId,
@@ -100,8 +118,8 @@ pub enum Event<'e> {
         /// The reason, for people: at most 123 bytes; most often empty.
         reason: &'e str,
     },
-    /// There is room again after a [`send_data`](crate::Connection::send_data) or
-    /// [`send_message`](crate::Connection::send_message) that was cut short.
+    /// There is room again after a [`send`](crate::Stream::send) or
+    /// [`send_message`](crate::Stream::send_message) that was cut short.
     Writable {
         /// The stream that was cut short.
         stream: StreamId,

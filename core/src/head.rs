@@ -257,7 +257,7 @@ impl<'e> RequestHead<'e> {
     ///
     /// # Errors
     /// None that is known of: every request that is delivered fits. A refusal is to be answered with
-    /// [`Connection::refuse`](crate::Connection::refuse).
+    /// [`Stream::refuse`](crate::Stream::refuse).
     pub fn to_http(&self) -> Result<http::Request<()>, Refusal> {
         let mut request = http::Request::new(());
         self.write_to(&mut request, &mut BytesMut::new())?;

@@ -57,9 +57,9 @@
 //!
 //!         let mut content = Bytes::from_static(b"Hello, world!");
 //!         let length = BodyLength::Known(content.len() as u64);
-//!         let _ = connection.respond(now, stream, http::StatusCode::OK, None, length)?;
-//!         connection.send_data(now, stream, &mut content)?;
-//!         connection.finish(now, stream, None)?;
+//!         let _ = connection.stream(now, stream).respond(http::StatusCode::OK, None, length)?;
+//!         connection.stream(now, stream).send(&mut content)?;
+//!         connection.stream(now, stream).finish(None)?;
 //!     }
 //! }
 //! drop(events);
@@ -156,8 +156,8 @@ pub mod websocket;
 
 pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
 pub use config::{Builder, Config, ConfigError, ConnectionLimit, Setting};
-pub use connection::{Connection, Events};
-pub use event::{Begun, BodyLength, Event};
+pub use connection::{Connection, Events, Stream};
+pub use event::{Begun, BodyLength, Event, Sent};
 pub use head::{FieldLines, RequestHead, Trailers};
 /// The version that [`Builder::tls`] takes.
 #[cfg(feature = "tls")]

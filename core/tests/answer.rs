@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use portcullis::{Begun, Config, Connection, Event, Misuse, Phase, StreamId, Tick};
+use portcullis::{Config, Connection, Event, Misuse, Phase, Sent, StreamId, Tick};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -32,10 +32,10 @@ fn written(connection: &mut Connection) -> String {
 fn it_writes_what_three_calls_would_and_ends_the_exchange() {
     let (mut connection, stream) = asked("GET", Config::default());
     let mut content = Bytes::from_static(b"hello");
-    let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
-    assert_eq!((begun, content.len()), (Ok(Begun::Complete), 0));
+    let sent = connection.stream(NOW, stream).answer(StatusCode::OK, None, &mut content);
+    assert_eq!((sent, content.len()), (Ok(Sent::All), 0));
     assert_eq!(written(&mut connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
-    let again = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
+    let again = connection.stream(NOW, stream).answer(StatusCode::OK, None, &mut content);
     assert_eq!(again, Err(Misuse::UnknownStream));
     let length = written(&mut connection).len();
     connection.sent(NOW, length);
@@ -47,20 +47,21 @@ fn without_room_it_is_only_begun_and_goes_on_like_any_other() {
     let config = Config::builder().set("send_buffer_limit", "1KiB").expect("a size");
     let (mut connection, stream) = asked("GET", config.build().expect("valid"));
     let mut content = Bytes::from(vec![b'x'; 1024]);
-    let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
-    assert_eq!((begun, content.len()), (Ok(Begun::Open), 1024));
+    let sent = connection.stream(NOW, stream).answer(StatusCode::OK, None, &mut content);
+    assert_eq!((sent, content.len()), (Ok(Sent::Part), 1024));
     let head = written(&mut connection).len();
-    assert_eq!(connection.send_data(NOW, stream, &mut content), Ok(1024 - head));
+    assert_eq!(connection.stream(NOW, stream).send(&mut content), Ok(Sent::Part));
+    assert_eq!(content.len(), head);
     connection.sent(NOW, 1024);
-    assert_eq!(connection.send_data(NOW, stream, &mut content), Ok(head));
-    assert_eq!(connection.finish(NOW, stream, None), Ok(()));
+    assert_eq!(connection.stream(NOW, stream).send(&mut content), Ok(Sent::All));
+    assert_eq!(connection.stream(NOW, stream).finish(None), Ok(()));
 }
 
 #[test]
 fn to_head_only_the_length_is_told() {
     let (mut connection, stream) = asked("HEAD", Config::default());
     let mut content = Bytes::from_static(b"hello");
-    let begun = connection.answer(NOW, stream, StatusCode::OK, None, &mut content);
-    assert_eq!(begun, Ok(Begun::Complete));
+    let sent = connection.stream(NOW, stream).answer(StatusCode::OK, None, &mut content);
+    assert_eq!((sent, content.len()), (Ok(Sent::All), 0));
     assert_eq!(written(&mut connection), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use play::frames::{self, BINARY, COMPRESSED, FIN, HANDSHAKE};
 use play::settings;
 use portcullis::websocket::{DeflateSettings, Handshake, Options};
-use portcullis::{Begun, BodyLength, Builder, Config, Connection, Event, Misuse, StreamId};
+use portcullis::{Begun, BodyLength, Builder, Config, Connection, Event, Misuse, Sent, StreamId};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -103,14 +103,12 @@ fn answer(hoard: &mut Hoard, request: &[u8], first: usize, share: usize, second:
     hoard.feed(request, &mut stream);
     let stream = stream.expect("a request");
     let fields = fields(hoard.config.response_head_limit() as usize - 60);
-    hoard.act(
-        |connection| {
-            while connection.inform(NOW, stream, StatusCode::EARLY_HINTS, &fields).is_ok() {}
-        },
-    );
+    hoard.act(|connection| {
+        while connection.stream(NOW, stream).inform(StatusCode::EARLY_HINTS, &fields).is_ok() {}
+    });
     let begin = BodyLength::Unknown;
     hoard.act(|connection| {
-        let begun = connection.respond(NOW, stream, StatusCode::OK, &fields, begin);
+        let begun = connection.stream(NOW, stream).respond(StatusCode::OK, &fields, begin);
         assert_eq!(begun, Ok(Begun::Open));
     });
     hoard.fill(stream, first);
@@ -122,7 +120,7 @@ fn answer(hoard: &mut Hoard, request: &[u8], first: usize, share: usize, second:
     if request == UPLOAD {
         hold_trailers(hoard);
     }
-    hoard.act(|connection| connection.finish(NOW, stream, Some(&fields)).expect("it fits"));
+    hoard.act(|connection| connection.stream(NOW, stream).finish(Some(&fields)).expect("it fits"));
 }
 
 /// Until another request may begin.
@@ -190,7 +188,7 @@ fn a_large_buffer_is_given_up_for_pieces() {
         let stream = stream.expect("a request");
         let length = BodyLength::Known(1 << 30);
         hoard.act(|connection| {
-            let begun = connection.respond(NOW, stream, StatusCode::OK, [], length);
+            let begun = connection.stream(NOW, stream).respond(StatusCode::OK, [], length);
             assert_eq!(begun, Ok(Begun::Open));
         });
         let all = hoard.waiting();
@@ -198,7 +196,7 @@ fn a_large_buffer_is_given_up_for_pieces() {
         let limit = config.send_buffer_limit() as usize;
         hoard.act(|connection| {
             let mut data = lent(limit - 1);
-            assert_eq!(connection.send_data(NOW, stream, &mut data), Ok(limit - 1));
+            assert_eq!(connection.stream(NOW, stream).send(&mut data), Ok(Sent::All));
         });
         let told = hoard.connection().memory();
         assert!(told <= 2 * limit + 8192, "{told} told, {limit} lent: {config:?}");
@@ -228,10 +226,13 @@ fn a_head_that_is_too_large_leaves_no_memory() {
             let length = BodyLength::Unknown;
             let status = StatusCode::OK;
             assert_eq!(
-                connection.respond(NOW, stream, status, &fields, length).map(|_| ()),
+                connection.stream(NOW, stream).respond(status, &fields, length).map(|_| ()),
                 refused
             );
-            assert_eq!(connection.inform(NOW, stream, StatusCode::EARLY_HINTS, &fields), refused);
+            assert_eq!(
+                connection.stream(NOW, stream).inform(StatusCode::EARLY_HINTS, &fields),
+                refused
+            );
         });
         let after = hoard.connection().memory();
         assert!(after <= before.max(8192), "{before} before, {after} after");
@@ -256,16 +257,17 @@ fn accept(hoard: &mut Hoard, options: Options, deflate: Option<DeflateSettings>)
             let handshake = Handshake::read(&head).expect("a good handshake");
             let accepted = handshake.accept(None, deflate.as_ref()).expect("nothing was chosen");
             let early = StatusCode::EARLY_HINTS;
-            while connection.inform(NOW, newest, early, &fields).is_ok() {}
+            while connection.stream(NOW, newest).inform(early, &fields).is_ok() {}
             connection
-                .accept_websocket(NOW, newest, &accepted, &fields, options)
+                .stream(NOW, newest)
+                .accept_websocket(&accepted, &fields, options)
                 .expect("it can be one");
         }
         0
     };
     hoard.read(HANDSHAKE.to_vec(), usize::MAX, accept);
     let stream = stream.expect("a handshake");
-    hoard.act(|connection| connection.request_data(NOW, stream, u64::MAX).expect("it lives"));
+    hoard.act(|connection| connection.stream(NOW, stream).read(u64::MAX).expect("it lives"));
     stream
 }
 
@@ -278,7 +280,7 @@ fn exchange_messages(hoard: &mut Hoard, options: Options, deflate: Option<Deflat
     // Zeros are compressed, if that was agreed on.
     hoard.take_share(100);
     hoard.act(|connection| {
-        connection.send_message(NOW, stream, false, &mut lent(4000)).expect("it lives");
+        connection.stream(NOW, stream).send_message(false, &mut lent(4000)).expect("it lives");
     });
     for share in [0, 24, 24, 24, 24] {
         hoard.take_share(share);
@@ -286,8 +288,8 @@ fn exchange_messages(hoard: &mut Hoard, options: Options, deflate: Option<Deflat
             let mut data = Bytes::new();
             while data.is_empty() {
                 data = Bytes::from_static(&[7; 100]);
-                connection.send_message(NOW, stream, false, &mut data).expect("it lives");
-                let _ = connection.ping(NOW, stream, &[7; 125]);
+                connection.stream(NOW, stream).send_message(false, &mut data).expect("it lives");
+                let _ = connection.stream(NOW, stream).ping(&[7; 125]);
             }
         });
     }
@@ -375,7 +377,7 @@ fn pieces_are_within_the_bound_of_small_messages() {
 fn calm(hoard: &mut Hoard, stream: StreamId) {
     for _ in 0..3 {
         hoard.act(|connection| {
-            let _ = connection.request_data(NOW, stream, u64::MAX);
+            let _ = connection.stream(NOW, stream).read(u64::MAX);
         });
         hoard.read(Vec::new(), usize::MAX, |_, _| 0);
         hoard.take_share(100);
@@ -399,7 +401,7 @@ fn nothing_is_left_of_a_burst() {
             let fields = fields(hoard.config.response_head_limit() as usize - 60);
             hoard.act(|connection| {
                 let length = BodyLength::Unknown;
-                let begun = connection.respond(NOW, stream, StatusCode::OK, &fields, length);
+                let begun = connection.stream(NOW, stream).respond(StatusCode::OK, &fields, length);
                 assert_eq!(begun, Ok(Begun::Open));
             });
             for piece in [1000, 1025, 100, 5000] {
@@ -408,7 +410,9 @@ fn nothing_is_left_of_a_burst() {
             }
             assert_ne!(hoard.figures(), (0, 0));
             calm(&mut hoard, stream);
-            hoard.act(|connection| connection.finish(NOW, stream, Some(&fields)).expect("whole"));
+            hoard.act(|connection| {
+                connection.stream(NOW, stream).finish(Some(&fields)).expect("whole")
+            });
             calm(&mut hoard, stream);
             assert!(hoard.is_open());
             assert_eq!(hoard.figures(), (0, 0), "after burst {burst}: {:?}", hoard.config);
@@ -443,8 +447,9 @@ fn nothing_is_left_of_a_burst_of_messages() {
                     hoard.act(|connection| {
                         for length in [200, 700, 1500 * (burst + 1)] {
                             let mut data = lent(length);
-                            let sent = connection.send_message(NOW, stream, false, &mut data);
-                            assert_eq!(sent, Ok(true));
+                            let sent =
+                                connection.stream(NOW, stream).send_message(false, &mut data);
+                            assert_eq!(sent, Ok(Sent::All));
                         }
                     });
                     hoard.read(read.to_vec(), usize::MAX, |_, _| 0);

@@ -8,7 +8,7 @@ mod play;
 use bytes::Bytes;
 use play::frames::{self, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
 use portcullis::websocket::{DeflateSettings, Handshake, Options, Violation};
-use portcullis::{CloseReason, Config, Connection, Event, Events, Status, StreamId, Tick};
+use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, Status, StreamId, Tick};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,10 @@ impl Socket {
         let handshake = Handshake::read(&head).expect("a good handshake");
         let accepted = handshake.accept(None, settings.as_ref()).expect("nothing was chosen");
         drop(events);
-        connection.accept_websocket(now, stream, &accepted, None, options).expect("it may be one");
+        connection
+            .stream(now, stream)
+            .accept_websocket(&accepted, None, options)
+            .expect("it may be one");
         let mut socket = Socket { connection, stream, now, messages: 0 };
         socket.sent();
         socket
@@ -50,7 +53,7 @@ impl Socket {
 
     fn eager_at(now: Tick, options: Options, deflate: bool) -> Socket {
         let mut socket = Socket::new(now, options, deflate);
-        socket.connection.request_data(socket.now, socket.stream, u64::MAX).expect("it lives");
+        socket.connection.stream(socket.now, socket.stream).read(u64::MAX).expect("it lives");
         socket
     }
 
@@ -266,7 +269,7 @@ fn pings_that_are_read_ahead_are_paid_once_and_in_full() {
     assert_eq!(pongs(&socket.sent()), PINGS, "what the budget pays for is answered at once");
     assert!(socket.is_open());
     // The message pays for two of those whose turn comes now, and no more.
-    socket.connection.request_data(socket.now, socket.stream, 1).expect("it lives");
+    socket.connection.stream(socket.now, socket.stream).read(1).expect("it lives");
     socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!(socket.messages, 1);
     let out = socket.sent();
@@ -276,7 +279,7 @@ fn pings_that_are_read_ahead_are_paid_once_and_in_full() {
     let mut socket = Socket::new(Tick::ZERO, WHOLE, false);
     socket.receive(&message);
     socket.receive(&control(PING).repeat(PINGS));
-    socket.connection.request_data(socket.now, socket.stream, u64::MAX).expect("it lives");
+    socket.connection.stream(socket.now, socket.stream).read(u64::MAX).expect("it lives");
     socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!((socket.messages, socket.is_open(), socket.sent().len()), (1, true, 0));
     assert_eq!(socket.until_costly(&control(PING)), 32 / PING_COSTS);
@@ -301,8 +304,8 @@ fn time_brings_back_64_pings_a_second_from_when_it_was_accepted() {
 fn what_we_send_earns_the_peer_nothing() {
     let mut socket = Socket::poor(WHOLE, false);
     let mut data = Bytes::from(vec![1; 10_000]);
-    let sent = socket.connection.send_message(socket.now, socket.stream, false, &mut data);
-    assert_eq!(sent, Ok(true));
+    let sent = socket.connection.stream(socket.now, socket.stream).send_message(false, &mut data);
+    assert_eq!(sent, Ok(Sent::All));
     socket.sent();
     assert_eq!(socket.until_costly(&control(PING)), 0);
 }

@@ -231,8 +231,11 @@ fn websocket() -> Connection {
     let accepted = accepted.accept(None, Some(&deflate)).expect("nothing was chosen");
     drop(events);
     let options = Options::default();
-    connection.accept_websocket(Tick::ZERO, stream, &accepted, None, options).expect("it may be");
-    connection.request_data(Tick::ZERO, stream, u64::MAX).expect("it lives");
+    connection
+        .stream(Tick::ZERO, stream)
+        .accept_websocket(&accepted, None, options)
+        .expect("it may be");
+    connection.stream(Tick::ZERO, stream).read(u64::MAX).expect("it lives");
     connection.sent(Tick::ZERO, usize::MAX);
     while connection.resume(Tick::ZERO).next().is_some() {}
     connection

@@ -214,7 +214,7 @@ fn events_within_events_take_nothing_from_them() {
     assert!(!connection.has_events(), "the next request waits for the answer");
     let stream = stream.expect("a request came");
     let content = &mut Bytes::new();
-    let begun = connection.answer(NOW, stream, StatusCode::OK, [], content);
+    let begun = connection.stream(NOW, stream).answer(StatusCode::OK, [], content);
     assert!(begun.is_ok(), "an answer is owed");
     assert!(connection.has_events(), "the next request is held");
     let mut events = connection.resume(NOW);

@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use portcullis::{
     BodyLength, Builder, CloseReason, Config, Connection, Event, Misuse, Refusal, ResetReason,
-    Status, Tick,
+    Sent, Status, Tick,
 };
 use std::sync::Arc;
 use support::cuts::{assert_refused_under, refusal_text, told_under};
@@ -220,8 +220,8 @@ fn a_request_may_have_a_limit_of_its_own() {
             let mut events = connection.receive(Tick::ZERO, &mut bytes).expect("it reads");
             while let Some((connection, event)) = events.next() {
                 if let Event::Request { stream, .. } = event {
-                    connection.limit_request_body(Tick::ZERO, stream, limit).expect("a stream");
-                    let _ = connection.request_data(Tick::ZERO, stream, u64::MAX);
+                    connection.stream(Tick::ZERO, stream).limit_body(limit).expect("a stream");
+                    let _ = connection.stream(Tick::ZERO, stream).read(u64::MAX);
                 }
                 seen.push(Seen::of(&event));
             }
@@ -238,11 +238,11 @@ fn a_limit_of_its_own_holds_for_one_request() {
     let mut wire = format!("{POST_5}hello{POST_5}hello").into_bytes();
     let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
     let Some((connection, Event::Request { stream, .. })) = events.next() else { panic!() };
-    connection.limit_request_body(Tick::ZERO, stream, None).expect("a stream");
+    connection.stream(Tick::ZERO, stream).limit_body(None).expect("a stream");
     drop(events);
     script.stream = Some(stream);
     assert_eq!(script.ask(3), [data("hel")]);
-    let late = script.connection.limit_request_body(script.now, stream, Some(9));
+    let late = script.connection.stream(script.now, stream).limit_body(Some(9));
     assert_eq!(late, Err(Misuse::ContentBegun));
     assert_eq!(script.ask(3), [data("lo"), end()]);
     script.answer(200, "ok");
@@ -257,8 +257,8 @@ fn a_limit_may_be_raised_before_it_is_held_against_the_length() {
     let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
     let Some((connection, Event::Request { stream, .. })) = events.next() else { panic!() };
     // The next call is too late: it was held against what was declared.
-    assert_eq!(connection.request_data(Tick::ZERO, stream, 9), Err(Misuse::UnknownStream));
-    let late = connection.limit_request_body(Tick::ZERO, stream, None);
+    assert_eq!(connection.stream(Tick::ZERO, stream).read(9), Err(Misuse::UnknownStream));
+    let late = connection.stream(Tick::ZERO, stream).limit_body(None);
     assert_eq!(late, Err(Misuse::UnknownStream));
     drop(events);
     assert_eq!(script.output(), refusal_text(Refusal::ContentTooLarge));
@@ -457,11 +457,13 @@ fn bytes_of_an_answer_that_wait() {
         let head = script.waiting().len();
         let mut content = Bytes::from(vec![b'x'; 1 << 20]);
         let stream = script.stream();
-        let taken = script.connection.send_data(script.now, stream, &mut content);
-        assert_eq!(taken, Ok(limit - head));
+        let sent = script.connection.stream(script.now, stream).send(&mut content);
+        assert_eq!((sent, content.len()), (Ok(Sent::Part), (1 << 20) - (limit - head)));
         assert_eq!(script.waiting().len(), limit);
         script.take(1);
-        assert_eq!(script.connection.send_data(script.now, stream, &mut content), Ok(1));
+        let left = content.len();
+        let sent = script.connection.stream(script.now, stream).send(&mut content);
+        assert_eq!((sent, content.len()), (Ok(Sent::Part), left - 1));
     }
 }
 
@@ -487,7 +489,7 @@ fn bytes_of_a_head_that_the_application_gives() {
     let (stream, fixed) = (script.stream(), "0\r\nx: \r\n\r\n".len());
     for (bytes, finished) in [(limit - fixed + 1, Err(too_large)), (limit - fixed, Ok(()))] {
         let trailers = fields(&[("x", long(bytes))]);
-        assert_eq!(script.connection.finish(script.now, stream, Some(&trailers)), finished);
+        assert_eq!(script.connection.stream(script.now, stream).finish(Some(&trailers)), finished);
     }
     assert_eq!(script.output().len(), limit);
 
@@ -495,7 +497,7 @@ fn bytes_of_a_head_that_the_application_gives() {
     script.send(GET);
     let lines = fields(&[("x", long(limit))]);
     let (stream, hints) = (script.stream(), http::StatusCode::EARLY_HINTS);
-    assert_eq!(script.connection.inform(script.now, stream, hints, &lines), Err(too_large));
+    assert_eq!(script.connection.stream(script.now, stream).inform(hints, &lines), Err(too_large));
     assert_eq!(script.waiting(), "");
 }
 

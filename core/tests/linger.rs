@@ -273,20 +273,20 @@ fn nothing_is_held_while_it_lingers() {
 fn a_refusal_of_the_application_is_an_answer_and_a_close() {
     let mut script = Script::after(POST_5);
     let stream = script.stream();
-    script.connection.refuse(script.now, stream, Refusal::Unavailable).expect("a stream");
+    script.connection.stream(script.now, stream).refuse(Refusal::Unavailable).expect("a stream");
     assert_eq!(script.resume(), [], "who refuses knows");
     let reason = CloseReason::Refused(Refusal::Unavailable);
     assert_eq!(script.closes_with(reason), refusal_text(Refusal::Unavailable));
     // To HEAD without content.
     let mut script = Script::after("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     let stream = script.stream();
-    script.connection.refuse(script.now, stream, Refusal::Unavailable).expect("a stream");
+    script.connection.stream(script.now, stream).refuse(Refusal::Unavailable).expect("a stream");
     assert!(script.output().ends_with("connection: close\r\n\r\n"));
     // An answer that has begun is cut off.
     let mut script = Script::after(GET);
     let _ = script.respond(200, BodyLength::Known(5));
     let stream = script.stream();
-    script.connection.refuse(script.now, stream, Refusal::Unavailable).expect("a stream");
+    script.connection.stream(script.now, stream).refuse(Refusal::Unavailable).expect("a stream");
     assert_eq!(script.status(), Status::Closed(reason));
     assert_eq!(script.waiting(), "");
 }
@@ -300,10 +300,13 @@ fn giving_up_closes_at_once() {
                 let _ = script.respond(200, BodyLength::Known(5));
             }
             let stream = script.stream();
-            assert_eq!(script.connection.reset(script.now, stream), Ok(()));
+            assert_eq!(script.connection.stream(script.now, stream).reset(), Ok(()));
             assert_eq!(script.status(), Status::Closed(CloseReason::Application));
             assert_eq!(script.resume(), []);
-            assert_eq!(script.connection.reset(script.now, stream), Err(Misuse::UnknownStream));
+            assert_eq!(
+                script.connection.stream(script.now, stream).reset(),
+                Err(Misuse::UnknownStream)
+            );
         }
     }
 }
@@ -340,14 +343,14 @@ const ENDS: [End; 6] = [
     (
         |script| {
             let (now, stream) = (script.now, script.stream());
-            script.connection.refuse(now, stream, Refusal::Unavailable).expect("a stream");
+            script.connection.stream(now, stream).refuse(Refusal::Unavailable).expect("a stream");
         },
         CloseReason::Refused(Refusal::Unavailable),
     ),
     (
         |script| {
             let (now, stream) = (script.now, script.stream());
-            script.connection.reset(now, stream).expect("a stream");
+            script.connection.stream(now, stream).reset().expect("a stream");
         },
         CloseReason::Application,
     ),

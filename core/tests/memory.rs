@@ -10,7 +10,9 @@ use http::{HeaderMap, StatusCode};
 use play::frames::{self, FIN, HANDSHAKE, PING};
 use play::settings;
 use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
-use portcullis::{BodyLength, CloseReason, Config, Connection, Event, Status, StreamId, Tick};
+use portcullis::{
+    BodyLength, CloseReason, Config, Connection, Event, Sent, Status, StreamId, Tick,
+};
 use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -109,14 +111,14 @@ fn nothing_is_left_of_an_exchange() {
         watched.feed(&wire[cut..], usize::MAX);
         let stream = watched.stream();
         let connection = &mut watched.connection;
-        connection.request_data(NOW, stream, u64::MAX).expect("lives");
+        connection.stream(NOW, stream).read(u64::MAX).expect("lives");
         let mut events = connection.resume(NOW);
         while events.next().is_some() {}
         drop(events);
-        let _ = connection.respond(NOW, stream, StatusCode::OK, [], BodyLength::Unknown);
+        let _ = connection.stream(NOW, stream).respond(StatusCode::OK, [], BodyLength::Unknown);
         let mut data = Bytes::from(vec![7; 5000]);
-        connection.send_data(NOW, stream, &mut data).expect("room");
-        connection.finish(NOW, stream, None).expect("complete");
+        connection.stream(NOW, stream).send(&mut data).expect("room");
+        connection.stream(NOW, stream).finish(None).expect("complete");
         watched.take_all();
         assert_eq!(watched.connection.status(), Status::Open { read: true, write: false });
         assert_eq!(watched.connection.memory(), size_of::<Connection>(), "cut at {cut}");
@@ -145,15 +147,15 @@ fn unsent_output_is_told_exactly() {
     watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
     let stream = watched.stream();
     let connection = &mut watched.connection;
-    let _ = connection.respond(NOW, stream, StatusCode::OK, [], BodyLength::Unknown);
+    let _ = connection.stream(NOW, stream).respond(StatusCode::OK, [], BodyLength::Unknown);
     // What is static belongs to nobody's heap, but counts as unsent.
     let mut lent = Bytes::from_static(&[1; 2000]);
-    connection.send_data(NOW, stream, &mut lent).expect("room");
+    connection.stream(NOW, stream).send(&mut lent).expect("room");
     let mut copied = Bytes::from_static(&[2; 900]);
-    connection.send_data(NOW, stream, &mut copied).expect("room");
+    connection.stream(NOW, stream).send(&mut copied).expect("room");
     // An own allocation, taken over whole.
     let mut owned = Bytes::from(vec![3; 3000].into_boxed_slice());
-    connection.send_data(NOW, stream, &mut owned).expect("room");
+    connection.stream(NOW, stream).send(&mut owned).expect("room");
     connection.sent(NOW, 30);
     assert!(assert_agrees(watched.connection, 2000) >= 3900);
 }
@@ -175,9 +177,10 @@ fn websocket(deflate: Option<DeflateSettings>) -> (Connection, StreamId) {
     let accepted = handshake.accept(None, deflate.as_ref()).expect("nothing was chosen");
     drop(events);
     connection
-        .accept_websocket(NOW, stream, &accepted, None, Options::default())
+        .stream(NOW, stream)
+        .accept_websocket(&accepted, None, Options::default())
         .expect("it can be one");
-    connection.request_data(NOW, stream, u64::MAX).expect("it lives");
+    connection.stream(NOW, stream).read(u64::MAX).expect("it lives");
     connection.sent(NOW, usize::MAX);
     (connection, stream)
 }
@@ -194,7 +197,8 @@ fn echo(connection: &mut Connection, wire: &[u8]) {
                 continue;
             };
             let mut data = Bytes::copy_from_slice(data);
-            let _ = connection.send_message(NOW, stream, false, &mut data).expect("it lives");
+            let _ =
+                connection.stream(NOW, stream).send_message(false, &mut data).expect("it lives");
             assert!(connection.memory() <= bound, "while events are pulled");
         }
         drop(events);
@@ -283,7 +287,7 @@ fn what_is_read_ahead_is_bounded_and_not_copied_for_each_byte() {
         assert!(connection.memory() <= bound);
     }
     assert!(!connection.wants_read());
-    connection.request_data(NOW, stream, u64::MAX).expect("it lives");
+    connection.stream(NOW, stream).read(u64::MAX).expect("it lives");
     while connection.resume(NOW).next().is_some() {}
     assert!(connection.wants_read() && connection.memory() <= bound + 60_000);
 }
@@ -298,7 +302,8 @@ fn blocked_websocket() -> (Connection, StreamId) {
     let accepted = handshake.accept(None, None).expect("nothing was chosen");
     drop(events);
     connection
-        .accept_websocket(NOW, stream, &accepted, None, Options::default())
+        .stream(NOW, stream)
+        .accept_websocket(&accepted, None, Options::default())
         .expect("it can be one");
     connection.sent(NOW, usize::MAX);
     drop(connection.resume(NOW));
@@ -316,7 +321,7 @@ fn a_context_is_made_once_for_all_messages_of_a_read() {
             let mut events = connection.receive(NOW, &mut wire).expect("it reads");
             while let Some((connection, event)) = events.next() {
                 assert!(matches!(event, Event::Message { .. }), "{event:?}");
-                connection.request_data(NOW, stream, 1).expect("alive");
+                connection.stream(NOW, stream).read(1).expect("alive");
             }
         });
         counted.bytes_total
@@ -349,9 +354,9 @@ fn a_websocket_whose_output_is_full_is_told_exactly() {
     let limit = connection.config().send_buffer_limit() as usize;
     for size in [0, 100, 1025, 100_000, 100_000] {
         let mut data = Bytes::from(vec![7; size].into_boxed_slice()).slice(..);
-        let _ = connection.send_message(NOW, stream, false, &mut data).expect("it lives");
+        let _ = connection.stream(NOW, stream).send_message(false, &mut data).expect("it lives");
     }
-    assert_eq!(connection.room(stream), 0);
+    assert_eq!(connection.stream(Tick::ZERO, stream).room(), 0);
     // The answer to the newest ping has to wait.
     echo(&mut connection, &message(PING, &[b'p'; 125]).repeat(100));
     let (unsent, memory) = (play::unsent(&mut connection), connection.memory());
@@ -364,8 +369,8 @@ fn a_websocket_whose_output_is_full_is_told_exactly() {
     assert_eq!(connection.memory(), idle);
     // And of what is lent, only the rest.
     let mut data = Bytes::from_static(&[7; 200_000]);
-    let all = connection.send_message(NOW, stream, false, &mut data).expect("it lives");
-    assert!(!all && data.len() == 200_000 - limit);
+    let sent = connection.stream(NOW, stream).send_message(false, &mut data);
+    assert!(sent == Ok(Sent::Part) && data.len() == 200_000 - limit);
     connection.sent(NOW, 1000);
     let lent = limit - (1000 - 4);
     assert!(assert_agrees(connection, lent) <= lent + 1024);
@@ -426,7 +431,7 @@ proptest! {
         for Turn { credit, read, pulls } in turns {
             let connection = &mut watched.connection;
             if let Some(stream) = watched.stream && !ended {
-                connection.request_data(NOW, stream, credit).expect("it lives");
+                connection.stream(NOW, stream).read(credit).expect("it lives");
             }
             let most = if connection.wants_read() { connection.receive_limit() } else { 0 };
             let mut piece = wire[at..].iter().copied().take(read.min(most)).collect::<Vec<u8>>();
@@ -518,8 +523,8 @@ fn a_flood_of_pipelined_requests() {
             let stream = watched.stream();
             let connection = &mut watched.connection;
             let length = BodyLength::Known(0);
-            if connection.respond(NOW, stream, StatusCode::OK, [], length).is_ok() {
-                connection.finish(NOW, stream, None).expect("complete");
+            if connection.stream(NOW, stream).respond(StatusCode::OK, [], length).is_ok() {
+                connection.stream(NOW, stream).finish(None).expect("complete");
             }
             watched.look();
         }
@@ -573,27 +578,29 @@ fn all_that_is_accepted(watched: &mut Watched, step: usize, taken: usize, piece:
         let Some(stream) = watched.stream else { break };
         for _ in 0..50 {
             let status = StatusCode::EARLY_HINTS;
-            if watched.connection.inform(NOW, stream, status, &fields).is_err() {
+            if watched.connection.stream(NOW, stream).inform(status, &fields).is_err() {
                 break;
             }
             watched.look();
             watched.connection.sent(NOW, taken);
         }
         let length = BodyLength::Unknown;
-        if watched.connection.respond(NOW, stream, StatusCode::OK, &fields, length).is_err() {
+        if watched.connection.stream(NOW, stream).respond(StatusCode::OK, &fields, length).is_err()
+        {
             break;
         }
         watched.look();
         for _ in 0..2000 {
             let mut data = Bytes::from(vec![b'c'; piece]);
-            if watched.connection.send_data(NOW, stream, &mut data).expect("lives") == 0 {
+            let sent = watched.connection.stream(NOW, stream).send(&mut data).expect("lives");
+            if sent == Sent::Part && data.len() == piece {
                 break;
             }
             watched.look();
             watched.connection.sent(NOW, taken / 8);
         }
         watched.look();
-        watched.connection.finish(NOW, stream, Some(&fields)).expect("complete");
+        watched.connection.stream(NOW, stream).finish(Some(&fields)).expect("complete");
         watched.look();
         watched.connection.sent(NOW, taken);
         watched.look();
@@ -613,14 +620,14 @@ fn a_buffer_that_is_filled_as_it_empties() {
         watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
         let stream = watched.stream();
         let length = BodyLength::Unknown;
-        let _ = watched.connection.respond(NOW, stream, StatusCode::OK, [], length);
+        let _ = watched.connection.stream(NOW, stream).respond(StatusCode::OK, [], length);
         let mut accepted = 0;
         while accepted < 4 << 20 {
             let mut data = Bytes::from_static(&[b'c'; 1000]);
-            let taken = watched.connection.send_data(NOW, stream, &mut data).expect("lives");
-            accepted += taken;
+            let sent = watched.connection.stream(NOW, stream).send(&mut data).expect("lives");
+            accepted += 1000 - data.len();
             watched.look();
-            if taken < 1000 {
+            if sent == Sent::Part {
                 let unsent = play::unsent(&mut watched.connection);
                 watched.connection.sent(NOW, (unsent * share / 100).max(1));
                 if round >= 8 {

@@ -29,19 +29,20 @@ impl Action {
     fn apply(self, script: &mut Script, stream: StreamId) -> Result<(), Misuse> {
         let (connection, now) = (&mut script.connection, script.now);
         match self {
-            Inform => connection.inform(now, stream, StatusCode::EARLY_HINTS, empty()),
+            Inform => connection.stream(now, stream).inform(StatusCode::EARLY_HINTS, empty()),
             Respond => connection
-                .respond(now, stream, StatusCode::OK, empty(), BodyLength::Unknown)
+                .stream(now, stream)
+                .respond(StatusCode::OK, empty(), BodyLength::Unknown)
                 .map(|_| ()),
             SendData => {
                 let mut content = Bytes::from_static(b"x");
-                connection.send_data(now, stream, &mut content).map(|_| ())
+                connection.stream(now, stream).send(&mut content).map(|_| ())
             }
-            Finish => connection.finish(now, stream, None),
-            RequestData => connection.request_data(now, stream, 1),
-            LimitBody => connection.limit_request_body(now, stream, Some(100)),
-            Refuse => connection.refuse(now, stream, Refusal::Unavailable),
-            Reset => connection.reset(now, stream),
+            Finish => connection.stream(now, stream).finish(None),
+            RequestData => connection.stream(now, stream).read(1),
+            LimitBody => connection.stream(now, stream).limit_body(Some(100)),
+            Refuse => connection.stream(now, stream).refuse(Refusal::Unavailable),
+            Reset => connection.stream(now, stream).reset(),
         }
     }
 }
@@ -160,11 +161,15 @@ fn after_the_end() {
         |script| script.connection.abort(Tick::ZERO, CloseReason::Aborted),
         |script| {
             let stream = script.stream();
-            script.connection.reset(Tick::ZERO, stream).expect("a stream");
+            script.connection.stream(Tick::ZERO, stream).reset().expect("a stream");
         },
         |script| {
             let stream = script.stream();
-            script.connection.refuse(Tick::ZERO, stream, Refusal::Unavailable).expect("a stream");
+            script
+                .connection
+                .stream(Tick::ZERO, stream)
+                .refuse(Refusal::Unavailable)
+                .expect("a stream");
         },
         |script| {
             script.eof();
@@ -213,7 +218,7 @@ fn streams_that_are_not_the_newest() {
     for action in ALL {
         assert_eq!(action.apply(&mut idle, first), Err(Misuse::UnknownStream), "{action:?}");
     }
-    assert_eq!(idle.connection.room(first), 0);
+    assert_eq!(idle.connection.stream(Tick::ZERO, first).room(), 0);
 }
 
 #[test]
@@ -228,12 +233,13 @@ fn statuses_that_are_not_for_the_call() {
         }
         for status in [101, 200, 204, 304, 500, 999] {
             let code = StatusCode::from_u16(status).expect("a status");
-            let result = script.connection.inform(now, stream, code, empty());
+            let result = script.connection.stream(now, stream).inform(code, empty());
             assert_eq!(result, Err(Misuse::Status), "inform {status}");
         }
         for name in ["content-length", "transfer-encoding"] {
             let lines = fields(&[("x", "1"), (name, "1")]);
-            let result = script.connection.inform(now, stream, StatusCode::EARLY_HINTS, &lines);
+            let result =
+                script.connection.stream(now, stream).inform(StatusCode::EARLY_HINTS, &lines);
             assert_eq!(result, Err(Misuse::Framing), "{name}");
         }
         assert_eq!(visible(&mut script), before);
@@ -262,16 +268,16 @@ fn informing_a_peer_that_takes_nothing() {
     let lines = fields(&[("link", "</a-style-sheet.css>; rel=preload; as=style")]);
     let mut informed = 0;
     let hints = StatusCode::EARLY_HINTS;
-    while script.connection.inform(script.now, stream, hints, &lines).is_ok() {
+    while script.connection.stream(script.now, stream).inform(hints, &lines).is_ok() {
         informed += 1;
         assert!(informed < 100, "without bound");
     }
     let before = visible(&mut script);
-    let again = script.connection.inform(script.now, stream, hints, &lines);
+    let again = script.connection.stream(script.now, stream).inform(hints, &lines);
     assert_eq!(again, Err(Misuse::Full));
     assert_eq!(visible(&mut script), before);
     script.output();
-    assert_eq!(script.connection.inform(script.now, stream, hints, &lines), Ok(()));
+    assert_eq!(script.connection.stream(script.now, stream).inform(hints, &lines), Ok(()));
 }
 
 #[test]

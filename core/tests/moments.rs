@@ -58,15 +58,15 @@ fn what_a_call_begins_counts_from_it_and_not_from_the_next_call() {
 fn a_wait_for_content_counts_from_when_it_was_asked_for() {
     let mut script = Script::after(POST_MUCH);
     let (now, stream) = (script.now, script.stream());
-    script.connection.request_data(now, stream, 1).expect("it is open");
+    script.connection.stream(now, stream).read(1).expect("it is open");
     later(&mut script, secs(3));
     let stream = script.stream();
-    script.connection.limit_request_body(script.now, stream, None).expect("none has come");
+    script.connection.stream(script.now, stream).limit_body(None).expect("none has come");
     assert_eq!(script.deadline(), Some((secs(5), Timer::RequestBody)));
     // What the application does with what came is no wait for the peer, whoever looks.
     assert_eq!(script.send("x"), [data("x")]);
     later(&mut script, secs(1000));
-    script.connection.request_data(script.now, stream, 1).expect("it is open");
+    script.connection.stream(script.now, stream).read(1).expect("it is open");
     later(&mut script, secs(1001));
     script.resume();
     assert_eq!(script.deadline(), Some((secs(1002), Timer::RequestBody)));
@@ -217,7 +217,7 @@ fn has_events_says_yes_until_they_were_fetched() {
     let mut script = Script::after(POST_MUCH);
     assert!(!script.connection.has_events());
     let (now, stream) = (script.now, script.stream());
-    script.connection.limit_request_body(now, stream, Some(1)).expect("none was delivered");
+    script.connection.stream(now, stream).limit_body(Some(1)).expect("none was delivered");
     assert!(script.connection.has_events());
     let refused = ResetReason::Refused(Refusal::ContentTooLarge);
     assert_eq!(script.resume(), [Seen::Reset(refused)]);
@@ -248,7 +248,7 @@ fn a_call_for_what_is_over_moves_the_time_all_the_same() {
     script.output();
     let over: StreamId = script.stream();
     later(&mut script, secs(59));
-    let late = script.connection.send_data(script.now, over, &mut Bytes::from_static(b"x"));
+    let late = script.connection.stream(script.now, over).send(&mut Bytes::from_static(b"x"));
     assert!(late.is_err());
     assert_eq!(script.deadline(), Some((secs(60), Timer::KeepAlive)));
     // Time does not go back.

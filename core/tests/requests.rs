@@ -362,7 +362,7 @@ fn pull_one(mut events: Events<'_, '_>) -> Option<Seen> {
     match event {
         Event::Request { stream, .. } => {
             // It may have failed at once, for a declared length.
-            let _ = connection.request_data(Tick::ZERO, stream, 9);
+            let _ = connection.stream(Tick::ZERO, stream).read(9);
         }
         Event::End { stream, .. } => support::answer(connection, Tick::ZERO, stream, 204, ""),
         _ => {}
@@ -447,7 +447,11 @@ fn who_refuses_sends_no_100_and_closes() {
 fn an_application_may_say_100_itself() {
     let mut script = Script::after(EXPECT_5);
     let (stream, status) = (script.stream(), http::StatusCode::CONTINUE);
-    script.connection.inform(script.now, stream, status, std::iter::empty()).expect("an interim");
+    script
+        .connection
+        .stream(script.now, stream)
+        .inform(status, std::iter::empty())
+        .expect("an interim");
     assert_eq!(script.output(), CONTINUE);
     script.ask(9);
     assert_eq!(script.waiting(), "", "not again");

@@ -6,8 +6,8 @@ mod support;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use portcullis::{
-    Begun, BodyLength, CloseReason, Config, Connection, Misuse, PeerClose, ResetReason, Status,
-    Tick, Timer,
+    Begun, BodyLength, CloseReason, Config, Connection, Misuse, PeerClose, ResetReason, Sent,
+    Status, Tick, Timer,
 };
 use std::io::IoSlice;
 use std::iter::empty;
@@ -98,7 +98,7 @@ fn an_end_by_close_that_is_no_end_looks_like_none() {
     let _ = script.respond(200, BodyLength::Unknown);
     script.content(b"hel").expect("an answer");
     let stream = script.stream();
-    script.connection.reset(script.now, stream).expect("a stream");
+    script.connection.stream(script.now, stream).reset().expect("a stream");
     assert_eq!(script.output(), "", "what was unsent is not sent");
     script.closes_with(CloseReason::Application);
     assert!(script.connection.is_cut_off());
@@ -153,8 +153,10 @@ fn interim_answers_come_before_the_final_one() {
         let mut script = Script::after(wire);
         let (stream, lines) = (script.stream(), fields(&[("link", "</x>")]));
         for _ in 0..2 {
-            let sent =
-                script.connection.inform(script.now, stream, StatusCode::EARLY_HINTS, &lines);
+            let sent = script
+                .connection
+                .stream(script.now, stream)
+                .inform(StatusCode::EARLY_HINTS, &lines);
             assert_eq!(sent, Ok(()));
         }
         assert_eq!(script.output(), interim.repeat(2));
@@ -186,8 +188,11 @@ fn a_length_among_the_fields_is_the_length() {
     let lines: Vec<_> = twice.iter().map(|pair| fields(&[*pair])).collect();
     let both = lines.iter().flatten();
     let stream = script.stream();
-    let begun =
-        script.connection.respond(script.now, stream, StatusCode::OK, both, BodyLength::Unknown);
+    let begun = script.connection.stream(script.now, stream).respond(
+        StatusCode::OK,
+        both,
+        BodyLength::Unknown,
+    );
     assert_eq!(begun, Ok(Begun::Open));
     assert_eq!(script.output(), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
 }
@@ -215,8 +220,11 @@ fn fields_that_frame_otherwise_are_misuse_and_leave_no_trace() {
     let (one, two) = (fields(&[("content-length", "5")]), fields(&[("content-length", "6")]));
     let both = one.iter().chain(&two);
     let stream = script.stream();
-    let begun =
-        script.connection.respond(script.now, stream, StatusCode::OK, both, BodyLength::Unknown);
+    let begun = script.connection.stream(script.now, stream).respond(
+        StatusCode::OK,
+        both,
+        BodyLength::Unknown,
+    );
     assert_eq!(begun, Err(Misuse::Framing));
 }
 
@@ -259,7 +267,7 @@ fn no_value_ends_its_line() {
     }
     let mut script = Script::after(GET);
     let (stream, length) = (script.stream(), BodyLength::Known(0));
-    let _ = script.connection.respond(script.now, stream, StatusCode::OK, &lines, length);
+    let _ = script.connection.stream(script.now, stream).respond(StatusCode::OK, &lines, length);
     let output = script.output();
     assert_eq!(output.matches(['\r', '\n', '\0']).count(), 2 * (lines.len() + 3));
     assert_eq!(output.matches("\r\nx: <").count(), lines.len());
@@ -293,7 +301,7 @@ fn trailers_go_out_behind_chunks_only() {
         let mut script = Script::after(wire);
         let _ = script.respond(200, length);
         let (stream, trailers) = (script.stream(), fields(&[("x-sum", "1")]));
-        assert_eq!(script.connection.finish(script.now, stream, Some(&trailers)), Ok(()));
+        assert_eq!(script.connection.stream(script.now, stream).finish(Some(&trailers)), Ok(()));
         let output = script.output();
         assert!(output.ends_with(rest), "{output:?}");
     }
@@ -314,7 +322,7 @@ fn forbidden_trailers_are_misuse_and_leave_no_trace() {
         let _ = script.respond(200, BodyLength::Unknown);
         script.output();
         let (stream, trailers) = (script.stream(), fields(&[("x-a", "1"), (name, "1")]));
-        let finished = script.connection.finish(script.now, stream, Some(&trailers));
+        let finished = script.connection.stream(script.now, stream).finish(Some(&trailers));
         assert_eq!(finished, Err(Misuse::Framing), "{name}");
         assert_eq!(script.waiting(), "", "{name}");
         assert_eq!(script.finish(), Ok(()));
@@ -369,13 +377,16 @@ fn content_is_taken_up_to_the_cap_and_writable_comes_once() {
         script.send(wire);
         let _ = script.respond(200, length);
         script.output();
-        assert_eq!(script.connection.room(script.stream()), 4096);
+        assert_eq!(script.connection.stream(Tick::ZERO, script.stream()).room(), 4096);
         let mut content = Bytes::from(vec![b'x'; 10_000]);
         let stream = script.stream();
-        let taken = script.connection.send_data(script.now, stream, &mut content);
-        assert_eq!((taken, content.len()), (Ok(4096), 10_000 - 4096));
-        assert_eq!(script.connection.room(stream), 0);
-        assert_eq!(script.connection.send_data(script.now, stream, &mut content), Ok(0));
+        let mut send = |script: &mut Script| {
+            let sent = script.connection.stream(script.now, stream).send(&mut content);
+            (sent.expect("it lives"), content.len())
+        };
+        assert_eq!(send(&mut script), (Sent::Part, 10_000 - 4096));
+        assert_eq!(script.connection.stream(Tick::ZERO, stream).room(), 0);
+        assert_eq!(send(&mut script), (Sent::Part, 10_000 - 4096));
         assert_eq!(script.resume(), []);
         // More than half is still waiting.
         let waiting = script.waiting().len();
@@ -387,13 +398,10 @@ fn content_is_taken_up_to_the_cap_and_writable_comes_once() {
         assert!(!script.connection.has_events());
         script.output();
         assert_eq!(script.resume(), [], "once");
-        assert_eq!(script.connection.send_data(script.now, stream, &mut content), Ok(4096));
+        assert_eq!(send(&mut script), (Sent::Part, 10_000 - 8192));
         script.output();
         assert_eq!(script.resume(), [Seen::Writable]);
-        assert_eq!(
-            script.connection.send_data(script.now, stream, &mut content),
-            Ok(10_000 - 8192)
-        );
+        assert_eq!(send(&mut script), (Sent::All, 0));
         script.finish().expect("it is complete");
         script.output();
         assert_eq!(script.resume(), []);
@@ -457,7 +465,7 @@ fn large_content_is_lent_and_not_copied() {
     let _ = script.respond(200, BodyLength::Unknown);
     let content = Bytes::from(vec![b'x'; 50_000]);
     let stream = script.stream();
-    script.connection.send_data(script.now, stream, &mut content.clone()).expect("an answer");
+    script.connection.stream(script.now, stream).send(&mut content.clone()).expect("an answer");
     let mut slices = [IoSlice::new(&[]); 4];
     assert_eq!(script.connection.outgoing(&mut slices), 3);
     assert_eq!(slices[1].as_ptr(), content.as_ptr());
@@ -467,7 +475,8 @@ fn large_content_is_lent_and_not_copied() {
 fn an_answer_needs_no_fields() {
     let mut script = Script::after(GET);
     let (stream, length) = (script.stream(), BodyLength::Known(0));
-    let begun = script.connection.respond(script.now, stream, StatusCode::OK, empty(), length);
+    let begun =
+        script.connection.stream(script.now, stream).respond(StatusCode::OK, empty(), length);
     assert_eq!(begun, Ok(Begun::Open));
 }
 

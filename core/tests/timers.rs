@@ -452,7 +452,7 @@ fn what_is_held_pays_when_it_is_asked_for() {
 fn what_is_held_and_asked_for_is_not_waited_for() {
     let mut script = Script::after(&format!("{POST_5}he"));
     let stream = script.stream();
-    script.connection.request_data(script.now, stream, 9).expect("a stream");
+    script.connection.stream(script.now, stream).read(9).expect("a stream");
     // Whoever drives it is in no hurry to fetch it.
     assert!(script.connection.has_events());
     assert_patient(&mut script);
@@ -760,8 +760,8 @@ fn content_that_nobody_waits_for_any_more_has_no_deadline() {
     script.ask(u64::MAX);
     script.at(secs(4));
     let (now, stream) = (support::tick(secs(4)), script.stream());
-    script.connection.cancel_request_data(now, stream).expect("it is open");
-    script.connection.cancel_request_data(now, stream).expect("twice is once");
+    script.connection.stream(now, stream).cancel_read().expect("it is open");
+    script.connection.stream(now, stream).cancel_read().expect("twice is once");
     assert_patient(&mut script);
     assert_eq!(script.send("hello"), [], "nor is any delivered");
     // It is waited for anew, with all of its grace.
@@ -786,7 +786,7 @@ fn giving_up_a_wait_that_is_over_voids_nothing() {
         if script.is_open() {
             assert_eq!(script.send("x"), [data("x")]);
             let stream = script.stream();
-            script.connection.cancel_request_data(script.now, stream).expect("it is open");
+            script.connection.stream(script.now, stream).cancel_read().expect("it is open");
         }
     }
     assert_eq!(waited, 5);

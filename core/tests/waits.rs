@@ -49,17 +49,17 @@ fn one_request_from_row_to_row() {
     stands_in(connection, Row(Party::Peer, Some(Timer::RequestHead), Phase::RequestHead));
     let stream = receive(connection, "Host: a\r\nContent-Length: 9\r\n\r\n").expect("a request");
     stands_in(connection, Row(Party::Application, None, Phase::Application));
-    connection.request_data(NOW, stream, 9).expect("it is there");
+    connection.stream(NOW, stream).read(9).expect("it is there");
     stands_in(connection, Row(Party::Peer, Some(Timer::RequestBody), Phase::RequestBody));
     receive(connection, "content");
     stands_in(connection, Row(Party::Application, None, Phase::Application));
-    let begun = connection.respond(NOW, stream, StatusCode::OK, [], BodyLength::Known(2));
+    let begun = connection.stream(NOW, stream).respond(StatusCode::OK, [], BodyLength::Known(2));
     assert!(begun.is_ok());
     stands_in(connection, Row(Party::Peer, Some(Timer::Response), Phase::Response));
     write_all(connection);
     stands_in(connection, Row(Party::Application, None, Phase::Application));
-    connection.send_data(NOW, stream, &mut Bytes::from_static(b"ok")).expect("there is room");
-    connection.finish(NOW, stream, None).expect("it is whole");
+    connection.stream(NOW, stream).send(&mut Bytes::from_static(b"ok")).expect("there is room");
+    connection.stream(NOW, stream).finish(None).expect("it is whole");
     write_all(connection);
     stands_in(connection, Row(Party::Peer, Some(Timer::Linger), Phase::Lingering));
     receive(connection, "..");
@@ -80,7 +80,10 @@ fn a_websocket_waits_for_either() {
         let Event::Request { stream, head } = event else { panic!("{event:?}") };
         let accepted = Handshake::read(&head).expect("it asks well");
         let accepted = accepted.accept(None, None).expect("nothing was chosen");
-        connection.accept_websocket(NOW, stream, &accepted, [], Options::default()).expect("fits");
+        connection
+            .stream(NOW, stream)
+            .accept_websocket(&accepted, [], Options::default())
+            .expect("fits");
     }
     drop(events);
     write_all(&mut connection);
@@ -96,7 +99,7 @@ fn deadline_of_the_rest(looks: bool) -> Option<(Tick, Timer)> {
     for content in [&[b'a'; 100][..], &[b'b'; 2000]] {
         let stream = receive(connection, get).expect("a request");
         let mut content = Bytes::from_static(content);
-        let answered = connection.answer(now, stream, StatusCode::OK, [], &mut content);
+        let answered = connection.stream(now, stream).answer(StatusCode::OK, [], &mut content);
         assert!(answered.is_ok() && content.is_empty());
         if looks {
             connection.deadline();

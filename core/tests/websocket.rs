@@ -6,8 +6,8 @@ use bytes::Bytes;
 use core::time::Duration;
 use portcullis::websocket::{Handshake, Message, Options};
 use portcullis::{
-    Builder, CloseReason, Config, Connection, Event, Misuse, ResetReason, Status, StreamId, Tick,
-    Timer,
+    Builder, CloseReason, Config, Connection, Event, Misuse, ResetReason, Sent, Status, StreamId,
+    Tick, Timer,
 };
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -111,10 +111,11 @@ impl Echo {
                     let handshake = Handshake::read(&head).expect("a good request");
                     let accepting = handshake.accept(None, None).expect("nothing was chosen");
                     connection
-                        .accept_websocket(now, stream, &accepting, None, options)
+                        .stream(now, stream)
+                        .accept_websocket(&accepting, None, options)
                         .expect("it can be one");
                     if eager {
-                        connection.request_data(now, stream, 1 << 40).expect("alive");
+                        connection.stream(now, stream).read(1 << 40).expect("alive");
                     }
                     *accepted = Some(stream);
                 }
@@ -125,7 +126,7 @@ impl Echo {
                     };
                     log.push(format!("message {text} {}", data.len()));
                     // An echo to a peer that does not read is lost; others tell.
-                    let _ = connection.send_message(now, stream, text, &mut data);
+                    let _ = connection.stream(now, stream).send_message(text, &mut data);
                 }
                 Event::OwnedMessage { text, bytes, .. } => {
                     assert_eq!(bytes.capacity(), bytes.len());
@@ -138,7 +139,7 @@ impl Echo {
                     log.push(format!("closing {code:?} {reason}"));
                     // One that answers ours is answered already.
                     if eager {
-                        let _ = connection.close(now, stream, Some(1000), "");
+                        let _ = connection.stream(now, stream).close(Some(1000), "");
                     }
                 }
                 Event::Reset { reason, .. } => log.push(format!("reset {reason:?}")),
@@ -269,7 +270,7 @@ fn without_credit_only_so_much_is_read_ahead() {
     assert!(echo.log.is_empty() && !echo.connection.wants_read());
     let stream = echo.stream();
     for (count, reads) in [(1, false), (2, true), (3, true)] {
-        echo.connection.request_data(at(1), stream, 1).expect("alive");
+        echo.connection.stream(at(1), stream).read(1).expect("alive");
         assert!(echo.connection.has_events());
         echo.resume(at(1));
         assert_eq!((echo.log.len(), echo.connection.wants_read()), (count, reads));
@@ -307,15 +308,15 @@ fn a_large_message_leaves_in_fragments_as_there_is_room() {
     let stream = echo.stream();
     let mut data = Bytes::from(vec![5; 5000]);
     let connection = &mut echo.connection;
-    assert_eq!(connection.send_message(at(0), stream, false, &mut data), Ok(false));
+    assert_eq!(connection.stream(at(0), stream).send_message(false, &mut data), Ok(Sent::Part));
     assert_eq!(data.len(), 5000 - 2048);
-    assert_eq!(connection.room(stream), 0);
+    assert_eq!(connection.stream(Tick::ZERO, stream).room(), 0);
     let mut wire = Vec::new();
     loop {
         echo.send(at(0));
         wire.extend(echo.take_out());
         echo.resume(at(0));
-        if echo.connection.send_message(at(0), stream, false, &mut data) == Ok(true) {
+        if echo.connection.stream(at(0), stream).send_message(false, &mut data) == Ok(Sent::All) {
             break;
         }
     }
@@ -382,7 +383,7 @@ fn pongs_wait_for_room_and_only_the_newest_is_sent() {
     let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
     let stream = echo.stream();
     let mut data = Bytes::from(vec![5; 1024]);
-    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut data), Ok(true));
+    assert_eq!(echo.connection.stream(at(0), stream).send_message(false, &mut data), Ok(Sent::All));
     let mut pings = [frame(PING, b"old"), frame(PING, b"new")].concat();
     drop(echo.connection.receive(at(0), &mut pings).expect("it reads"));
     while echo.connection.resume(at(0)).next().is_some() {}
@@ -406,7 +407,7 @@ fn the_peers_close_is_echoed_and_the_connection_ends() {
         assert_eq!(echo.take_out(), answer);
         assert_eq!(echo.log, [log]);
         let stream = echo.stream();
-        let sending = echo.connection.send_message(at(0), stream, true, &mut Bytes::new());
+        let sending = echo.connection.stream(at(0), stream).send_message(true, &mut Bytes::new());
         assert_eq!(sending, Err(Misuse::UnknownStream));
         assert!(echo.connection.status().wants_shutdown());
         assert_eq!(echo.reason(at(0)), CloseReason::Completed);
@@ -429,8 +430,8 @@ fn what_the_application_was_about_to_say_is_still_sent() {
     assert!(!echo.connection.has_events());
     let stream = echo.stream();
     let mut last = Bytes::from_static(b"last words");
-    assert_eq!(echo.connection.send_message(at(3), stream, true, &mut last), Ok(true));
-    echo.connection.close(at(3), stream, Some(1000), "not told").expect("it is owed");
+    assert_eq!(echo.connection.stream(at(3), stream).send_message(true, &mut last), Ok(Sent::All));
+    echo.connection.stream(at(3), stream).close(Some(1000), "not told").expect("it is owed");
     echo.send(at(3));
     assert_eq!(echo.take_out(), [sent(TEXT, b"last words"), closing(4000, "")].concat());
     assert_eq!(echo.reason(at(3)), CloseReason::Completed);
@@ -449,8 +450,8 @@ fn what_the_application_was_about_to_say_is_still_sent() {
 fn our_close_waits_for_the_peers_and_messages_go_nowhere() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
-    assert_eq!(echo.connection.close(at(0), stream, Some(1005), ""), Err(Misuse::CloseCode));
-    echo.connection.close(at(0), stream, Some(1000), "done").expect("open");
+    assert_eq!(echo.connection.stream(at(0), stream).close(Some(1005), ""), Err(Misuse::CloseCode));
+    echo.connection.stream(at(0), stream).close(Some(1000), "done").expect("open");
     echo.send(at(0));
     assert_eq!(echo.take_out(), closing(1000, "done"));
     echo.receive(at(0), &[frame(TEXT, b"late"), frame(CLOSE, &1000u16.to_be_bytes())].concat());
@@ -524,7 +525,7 @@ fn a_peer_that_waits_for_the_application_is_pinged_until_enough_is_held() {
     echo.receive(at(39_000), &frame(PONG, b""));
     assert_eq!(echo.deadline(), Some((59_000, Timer::WebSocketPing)));
     let stream = echo.stream();
-    echo.connection.request_data(at(50_000), stream, 1).expect("alive");
+    echo.connection.stream(at(50_000), stream).read(1).expect("alive");
     echo.resume(at(50_000));
     assert_eq!(echo.log, ["message true 1"]);
     assert_eq!(
@@ -538,7 +539,7 @@ fn a_peer_that_waits_for_the_application_is_pinged_until_enough_is_held() {
     assert_eq!((echo.connection.wants_read(), echo.deadline()), (false, None));
     echo.tick(at(3_600_000));
     let stream = echo.stream();
-    echo.connection.request_data(at(3_600_000), stream, 1).expect("alive");
+    echo.connection.stream(at(3_600_000), stream).read(1).expect("alive");
     echo.resume(at(3_600_000));
     assert_eq!(echo.log, ["message true 1"]);
     assert_eq!(echo.deadline(), Some((3_620_000, Timer::WebSocketPing)));
@@ -559,7 +560,7 @@ fn a_ping_behind_messages_that_nobody_reads_is_answered_at_once_and_once() {
         assert_eq!((echo.take_out(), echo.log.len()), (answers.clone(), 0), "in steps of {step}");
         let stream = echo.stream();
         for count in 1..=3 {
-            echo.connection.request_data(at(1), stream, 1).expect("alive");
+            echo.connection.stream(at(1), stream).read(1).expect("alive");
             echo.resume(at(1));
             assert_eq!(echo.log.len(), count);
         }
@@ -579,14 +580,14 @@ fn a_flood_of_pings_that_is_read_ahead_is_paid_once() {
     echo.receive(at(0), &frame(PING, b"").repeat(1000));
     assert_eq!(echo.take_out().len(), 2 * 1000);
     let stream = echo.stream();
-    echo.connection.request_data(at(0), stream, 1).expect("alive");
+    echo.connection.stream(at(0), stream).read(1).expect("alive");
     echo.resume(at(0));
     assert!(matches!(echo.connection.status(), Status::Open { .. }));
     // More is not answered before its turn, and then it is a flood.
     echo.receive(at(0), &[frame(BINARY, b"b"), frame(PING, b"").repeat(1000)].concat());
     assert!(echo.take_out().len() < 2 * 1000);
     assert!(matches!(echo.connection.status(), Status::Open { .. }));
-    echo.connection.request_data(at(0), stream, 1).expect("alive");
+    echo.connection.stream(at(0), stream).read(1).expect("alive");
     echo.resume(at(0));
     assert_eq!(echo.reason(at(0)).label(), "too_many_useless_frames");
 }
@@ -617,7 +618,7 @@ fn a_message_that_dribbles_in_is_closed() {
 fn a_close_that_is_not_answered_ends() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
-    echo.connection.close(at(0), stream, None, "").expect("open");
+    echo.connection.stream(at(0), stream).close(None, "").expect("open");
     echo.send(at(0));
     assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketClose)));
     echo.receive(at(4999), &frame(TEXT, b"not a close"));
@@ -646,7 +647,7 @@ fn a_peer_that_does_not_read_falls_under_the_response_guard() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     let mut data = Bytes::from(vec![5; 5000]);
-    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut data), Ok(true));
+    assert_eq!(echo.connection.stream(at(0), stream).send_message(false, &mut data), Ok(Sent::All));
     assert_eq!(echo.deadline(), Some((5000, Timer::Response)));
     echo.connection.tick(at(5000));
     assert_eq!(echo.connection.status(), Status::Closed(CloseReason::Expired(Timer::Response)));
@@ -690,7 +691,10 @@ fn what_is_sent_behind_a_ping_does_not_renew_the_wait_for_its_pong() {
     for second in 21..40 {
         let mut data = Bytes::from_static(b"tick");
         let now = at(second * 1000);
-        assert_eq!(echo.connection.send_message(now, stream, true, &mut data), Ok(true));
+        assert_eq!(
+            echo.connection.stream(now, stream).send_message(true, &mut data),
+            Ok(Sent::All)
+        );
         echo.send(now);
         assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)), "at {second} s");
     }
@@ -713,7 +717,10 @@ fn a_message_in_the_moment_in_which_a_ping_is_flushed_does_not_put_off_the_wait_
     let stream = echo.stream();
     echo.tick(at(20_000));
     let mut data = Bytes::from_static(b"tick");
-    assert_eq!(echo.connection.send_message(at(20_000), stream, true, &mut data), Ok(true));
+    assert_eq!(
+        echo.connection.stream(at(20_000), stream).send_message(true, &mut data),
+        Ok(Sent::All)
+    );
     assert_eq!(echo.deadline(), Some((25_000, Timer::Response)));
     echo.send(at(24_000));
     assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)));
@@ -738,8 +745,8 @@ fn the_wait_for_a_close_begins_when_ours_is_flushed() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     let mut data = Bytes::from(vec![5; 20_000]);
-    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut data), Ok(true));
-    echo.connection.close(at(0), stream, Some(1000), "").expect("open");
+    assert_eq!(echo.connection.stream(at(0), stream).send_message(false, &mut data), Ok(Sent::All));
+    echo.connection.stream(at(0), stream).close(Some(1000), "").expect("open");
     for second in 1..10 {
         echo.connection.sent(at(second * 1000), 1000);
         echo.connection.tick(at(second * 1000));
@@ -783,12 +790,12 @@ fn a_message_in_pieces_is_not_hurried_without_credit() {
     (echo.eager, echo.options.pieces) = (false, true);
     echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
     let stream = echo.stream();
-    echo.connection.request_data(at(0), stream, 50).expect("alive");
+    echo.connection.stream(at(0), stream).read(50).expect("alive");
     let message = frame(BINARY, &[1; 100]);
     echo.receive(at(0), &message[..56]);
     assert_eq!((echo.log.len(), echo.deadline()), (1, None), "it waits for the application");
     assert!(echo.connection.wants_read(), "and sees the end of the connection");
-    echo.connection.request_data(at(60_000), stream, 50).expect("alive");
+    echo.connection.stream(at(60_000), stream).read(50).expect("alive");
     assert_eq!(echo.deadline(), Some((65_000, Timer::WebSocketMessage)));
 }
 
@@ -808,7 +815,8 @@ fn empty_messages_wait_for_room_as_well() {
     let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
     let stream = echo.stream();
     let sent = (0..2000).take_while(|_| {
-        echo.connection.send_message(at(0), stream, false, &mut Bytes::new()) == Ok(true)
+        echo.connection.stream(at(0), stream).send_message(false, &mut Bytes::new())
+            == Ok(Sent::All)
     });
     assert_eq!(sent.count(), 512);
     echo.send(at(0));
@@ -821,14 +829,23 @@ fn who_is_told_of_room_finds_some() {
     let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
     let stream = echo.stream();
     let mut first = Bytes::from(vec![5; 1000]);
-    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut first), Ok(true));
+    assert_eq!(
+        echo.connection.stream(at(0), stream).send_message(false, &mut first),
+        Ok(Sent::All)
+    );
     let mut next = Bytes::from(vec![5; 2000]);
-    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut next), Ok(false));
+    assert_eq!(
+        echo.connection.stream(at(0), stream).send_message(false, &mut next),
+        Ok(Sent::Part)
+    );
     echo.connection.sent(at(0), 504);
     echo.connection.sent(at(0), 1);
     assert!(echo.connection.has_events());
     while echo.connection.resume(at(0)).next().is_some() {}
-    assert_eq!(echo.connection.send_message(at(0), stream, false, &mut next), Ok(false));
+    assert_eq!(
+        echo.connection.stream(at(0), stream).send_message(false, &mut next),
+        Ok(Sent::Part)
+    );
     assert!(next.len() < 2000, "some of it went");
     assert!(!echo.connection.has_events());
 }
@@ -840,7 +857,7 @@ fn a_tick_within_the_event_that_closed_sends_nothing_behind_the_close() {
     let mut bytes = frame(TEXT, b"a");
     let mut events = echo.connection.receive(at(0), &mut bytes).expect("it reads");
     let (connection, _) = events.next().expect("a message");
-    connection.close(at(0), stream, Some(1000), "").expect("open");
+    connection.stream(at(0), stream).close(Some(1000), "").expect("open");
     connection.tick(at(3_600_000));
     drop(events);
     echo.send(at(3_600_000));
@@ -874,7 +891,7 @@ fn the_end_of_input_waits_for_credit_and_not_for_ever() {
     assert!(echo.log.is_empty());
     assert!(!echo.connection.has_events(), "it would be asked again and again");
     let stream = echo.stream();
-    echo.connection.request_data(at(1), stream, 1).expect("alive");
+    echo.connection.stream(at(1), stream).read(1).expect("alive");
     assert!(echo.connection.has_events());
     echo.resume(at(1));
     assert_eq!(echo.log, ["message true 1".to_owned(), "reset Truncated".to_owned()]);
@@ -894,7 +911,8 @@ fn what_came_before_a_late_acceptance_is_not_forgotten() {
         while connection.receive_eof(at(0)).next().is_some() {}
         while connection.has_events() && connection.resume(at(0)).next().is_some() {}
         connection
-            .accept_websocket(at(1), stream, &accepted, None, Options::default())
+            .stream(at(1), stream)
+            .accept_websocket(&accepted, None, Options::default())
             .expect("it can be one");
         assert!(connection.has_events());
         let mut events = connection.resume(at(1));
@@ -915,7 +933,10 @@ fn a_pong_is_not_owed_before_the_peer_has_taken_the_ping() {
     let mut held = 0;
     for _ in 0..10 {
         let mut data = Bytes::from(vec![7; 50_000]);
-        assert_eq!(echo.connection.send_message(at(20_000), stream, false, &mut data), Ok(true));
+        assert_eq!(
+            echo.connection.stream(at(20_000), stream).send_message(false, &mut data),
+            Ok(Sent::All)
+        );
         echo.send(at(20_000));
         held += 50_000;
     }

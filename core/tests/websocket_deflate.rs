@@ -9,7 +9,7 @@ use play::readback;
 use portcullis::websocket::{
     DeflateSettings, Handshake, INFLATED_AT_ONCE, Message, Options, Violation,
 };
-use portcullis::{CloseReason, Config, Connection, Event, Events, Status, StreamId, Tick};
+use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, Status, StreamId, Tick};
 use std::sync::Arc;
 
 const NOW: Tick = Tick::ZERO;
@@ -37,9 +37,10 @@ impl Side {
         let accepted = handshake.accept(None, Some(&deflate)).expect("nothing was chosen");
         drop(events);
         connection
-            .accept_websocket(NOW, stream, &accepted, None, Options::default())
+            .stream(NOW, stream)
+            .accept_websocket(&accepted, None, Options::default())
             .expect("it can be one");
-        connection.request_data(NOW, stream, u64::MAX).expect("it lives");
+        connection.stream(NOW, stream).read(u64::MAX).expect("it lives");
         let mut side = Side { connection, stream, told: Vec::new(), out: Vec::new() };
         side.take();
         side
@@ -139,10 +140,13 @@ fn a_compressed_message_that_fits_leaves_in_one_frame() {
             let first = text(before * 3 / 2);
             sent.push(first.clone());
             let mut first = Bytes::from(first);
-            assert_eq!(connection.send_message(NOW, *stream, false, &mut first), Ok(true));
+            assert_eq!(
+                connection.stream(NOW, *stream).send_message(false, &mut first),
+                Ok(Sent::All)
+            );
         }
-        assert!(connection.room(*stream) <= limit - before * 3 / 4);
-        assert_eq!(connection.send_message(NOW, *stream, true, &mut data), Ok(true));
+        assert!(connection.stream(Tick::ZERO, *stream).room() <= limit - before * 3 / 4);
+        assert_eq!(connection.stream(NOW, *stream).send_message(true, &mut data), Ok(Sent::All));
         assert!(connection.memory() <= connection.config().websocket_memory_bound());
         sent.push(message);
         let start = side.out.len();
@@ -156,7 +160,7 @@ fn a_compressed_message_that_fits_leaves_in_one_frame() {
     // One that does not fit goes in parts.
     let mut data = Bytes::from(text(4 * limit));
     let Side { connection, stream, .. } = &mut side;
-    assert_eq!(connection.send_message(NOW, *stream, true, &mut data), Ok(false));
+    assert_eq!(connection.stream(NOW, *stream).send_message(true, &mut data), Ok(Sent::Part));
 }
 
 #[test]

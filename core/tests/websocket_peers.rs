@@ -6,7 +6,9 @@ mod play;
 use bytes::Bytes;
 use play::frames::{self, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
 use portcullis::websocket::{DeflateSettings, Handshake, INFLATED_AT_ONCE, Options};
-use portcullis::{Builder, CloseReason, Config, Connection, Event, Status, StreamId, Tick, Timer};
+use portcullis::{
+    Builder, CloseReason, Config, Connection, Event, Sent, Status, StreamId, Tick, Timer,
+};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +34,10 @@ impl Socket {
         let handshake = Handshake::read(&head).expect("a good handshake");
         let accepted = handshake.accept(None, deflate.as_ref()).expect("nothing was chosen");
         drop(events);
-        connection.accept_websocket(now, stream, &accepted, None, options).expect("it may be one");
+        connection
+            .stream(now, stream)
+            .accept_websocket(&accepted, None, options)
+            .expect("it may be one");
         let mut socket = Socket { connection, stream, now };
         socket.taken();
         socket.resume();
@@ -64,7 +69,7 @@ impl Socket {
     }
 
     fn ask(&mut self, credit: u64) {
-        self.connection.request_data(self.now, self.stream, credit).expect("it lives");
+        self.connection.stream(self.now, self.stream).read(credit).expect("it lives");
     }
 
     /// All that there is to send is taken.
@@ -83,8 +88,8 @@ impl Socket {
 
     fn send(&mut self, length: usize) {
         let mut data = Bytes::from(vec![7; length]);
-        let sent = self.connection.send_message(self.now, self.stream, false, &mut data);
-        assert_eq!(sent, Ok(true));
+        let sent = self.connection.stream(self.now, self.stream).send_message(false, &mut data);
+        assert_eq!(sent, Ok(Sent::All));
     }
 
     fn at(&mut self, moment: Duration) {
@@ -141,7 +146,7 @@ fn messages_that_nobody_reads_wait_for_a_while_after_the_peers_fin() {
     for second in [15, 30, 45] {
         socket.at(secs(second));
         let (now, stream) = (socket.now, socket.stream);
-        socket.connection.cancel_request_data(now, stream).expect("it does nothing");
+        socket.connection.stream(now, stream).cancel_read().expect("it does nothing");
         socket.resume();
         assert_eq!(socket.deadline(), Some((secs(60), Timer::PeerGone)), "at {second} s");
     }
@@ -352,7 +357,7 @@ fn our_close_ends_inflating_and_frees_its_memory() {
     socket.receive(&[bomb(), data(10)].concat());
     assert!(socket.connection.has_work());
     assert!(socket.connection.memory() > idle + INFLATED_AT_ONCE);
-    socket.connection.close(socket.now, socket.stream, Some(1000), "").expect("it is open");
+    socket.connection.stream(socket.now, socket.stream).close(Some(1000), "").expect("it is open");
     assert!(!socket.connection.has_work());
     socket.resume();
     socket.taken();
@@ -374,7 +379,7 @@ fn a_piece_that_fills_its_credit_is_no_event_without_more() {
     assert_eq!(socket.resume(), 1);
     // Our close ends that as well.
     socket.ask(1);
-    socket.connection.close(socket.now, socket.stream, None, "").expect("it is open");
+    socket.connection.stream(socket.now, socket.stream).close(None, "").expect("it is open");
     socket.resume();
     socket.taken();
     assert!(!socket.connection.has_events() && !socket.connection.has_work());
@@ -387,7 +392,7 @@ fn a_pong_that_waits_for_room_goes_with_our_close() {
     let before = socket.connection.memory();
     socket.receive(&frame(PING, &[b'p'; 100]));
     assert_eq!(socket.connection.memory(), before + 100, "the pong is told");
-    socket.connection.close(socket.now, socket.stream, None, "").expect("it is open");
+    socket.connection.stream(socket.now, socket.stream).close(None, "").expect("it is open");
     socket.taken();
     assert!(!socket.connection.has_events());
     assert_eq!(socket.resume(), 0);
@@ -406,7 +411,7 @@ fn a_close_may_be_answered_late_by_a_peer_that_still_takes_what_came_before() {
         let mut socket = Socket::plain(Config::builder());
         socket.connection.acknowledged(socket.now, 0);
         socket.send(50_000);
-        socket.connection.close(socket.now, socket.stream, None, "").expect("it is open");
+        socket.connection.stream(socket.now, socket.stream).close(None, "").expect("it is open");
         let all = socket.taken().len() as u64;
         assert_eq!(socket.connection.unacknowledged(), all);
         assert_eq!(socket.deadline(), Some((secs(5), Timer::WebSocketClose)));

@@ -459,7 +459,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             self.connection.tick(now);
         } else if let Some(stream) = self.exchange.stream() {
             // A stream that is gone needs no content.
-            let _ = self.connection.cancel_request_data(now, stream);
+            let _ = self.connection.stream(now, stream).cancel_read();
         }
         Poll::Ready(())
     }

@@ -23,7 +23,7 @@ use http::{HeaderMap, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use portcullis::{
-    Begun, BodyLength, CloseReason, Connection, Event, Misuse, RequestHead, StreamId, Tick,
+    Begun, BodyLength, CloseReason, Connection, Event, Misuse, RequestHead, Sent, StreamId, Tick,
 };
 use std::pin::Pin;
 use std::sync::Arc;
@@ -222,7 +222,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
             && meeting.receive(message, kept)
         {
             // It is alive: a message came just now.
-            let _ = connection.request_data(now, stream, 1);
+            let _ = connection.stream(now, stream).read(1);
         }
     }
 
@@ -512,7 +512,8 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         let is_whole =
             length == Some(this.data.len() as u64) && (*this.ended || this.body.is_end_stream());
         let begun = if is_whole {
-            step.link.answer(parts.status, parts.headers.iter(), this.data)
+            let sent = step.link.answer(parts.status, parts.headers.iter(), this.data);
+            sent.map(|sent| if sent == Sent::All { Begun::Complete } else { Begun::Open })
         } else {
             let length = length.map_or(BodyLength::Unknown, BodyLength::Known);
             step.link.respond(parts.status, &parts.headers, length)

@@ -10,7 +10,7 @@ use crate::upload::Upload;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode};
-use portcullis::{Begun, Misuse, Refusal, RequestHead};
+use portcullis::{Misuse, Refusal, RequestHead, Sent};
 use std::fmt;
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ impl Incoming<'_> {
         let answered = self.link.answer(status, fields.into_iter(), &mut content);
         *self.answering = false;
         match answered {
-            Ok(Begun::Open) => *self.left = Some(content),
-            Ok(Begun::Complete) | Err(Misuse::UnknownStream) => {}
+            Ok(Sent::Part) => *self.left = Some(content),
+            Ok(Sent::All) | Err(Misuse::UnknownStream) => {}
             Err(misuse) => self.link.fail("the service's answer cannot be sent", misuse),
         }
         Reply(None)

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use portcullis::websocket::{Accepted, Options};
-use portcullis::{Begun, BodyLength, CloseReason, Connection, Misuse, Refusal, StreamId, Tick};
+use portcullis::{
+    Begun, BodyLength, CloseReason, Connection, Misuse, Refusal, Sent, StreamId, Tick,
+};
 use std::error::Error;
 use std::io;
 use std::task::Context;
@@ -23,8 +25,8 @@ pub(crate) struct Link<'a> {
 
 impl Link<'_> {
     /// How much content the connection would take.
-    pub(crate) fn room(&self) -> usize {
-        self.connection.room(self.stream)
+    pub(crate) fn room(&mut self) -> usize {
+        self.connection.stream(self.now, self.stream).room()
     }
 
     /// Sends the head of the answer, with a `Date` if it has none.
@@ -37,7 +39,7 @@ impl Link<'_> {
         let Link { now, connection, stream } = self;
         clock::with_date(*now, |date| {
             let fields = WithDate { fields: fields.iter(), date: Some(date) };
-            connection.respond(*now, *stream, status, fields, length)
+            connection.stream(*now, *stream).respond(status, fields, length)
         })
     }
 
@@ -47,10 +49,14 @@ impl Link<'_> {
         status: StatusCode,
         fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         content: &mut Bytes,
-    ) -> Result<Begun, Misuse> {
+    ) -> Result<Sent, Misuse> {
         let Link { now, connection, stream } = self;
         clock::with_date(*now, |date| {
-            connection.answer(*now, *stream, status, WithDate { fields, date: Some(date) }, content)
+            connection.stream(*now, *stream).answer(
+                status,
+                WithDate { fields, date: Some(date) },
+                content,
+            )
         })
     }
 
@@ -64,24 +70,24 @@ impl Link<'_> {
         let Link { now, connection, stream } = self;
         clock::with_date(*now, |date| {
             let fields = WithDate { fields: fields.iter(), date: Some(date) };
-            connection.accept_websocket(*now, *stream, accepted, fields, options)
+            connection.stream(*now, *stream).accept_websocket(accepted, fields, options)
         })
     }
 
     /// Sends what there is room for.
     pub(crate) fn send(&mut self, data: &mut Bytes) -> Result<(), Misuse> {
-        self.connection.send_data(self.now, self.stream, data).map(drop)
+        self.connection.stream(self.now, self.stream).send(data).map(drop)
     }
 
     /// Ends the answer.
     pub(crate) fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Misuse> {
-        self.connection.finish(self.now, self.stream, trailers)
+        self.connection.stream(self.now, self.stream).finish(trailers)
     }
 
     /// Answers with the status that goes with `refusal`.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         // A stream that is gone needs no answer.
-        let _ = self.connection.refuse(self.now, self.stream, refusal);
+        let _ = self.connection.stream(self.now, self.stream).refuse(refusal);
     }
 
     /// The handler, or the content of its answer, failed with an error of its own. If that comes from
@@ -105,10 +111,10 @@ impl Link<'_> {
     fn cut(&mut self) {
         let Link { now, connection, stream } = self;
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let answered = connection.respond(*now, *stream, status, None, BodyLength::Known(0));
+        let answered = connection.stream(*now, *stream).respond(status, None, BodyLength::Known(0));
         let _ = match answered {
-            Ok(_) => connection.finish(*now, *stream, None),
-            Err(_) => connection.reset(*now, *stream),
+            Ok(_) => connection.stream(*now, *stream).finish(None),
+            Err(_) => connection.stream(*now, *stream).reset(),
         };
     }
 
@@ -122,8 +128,8 @@ impl Link<'_> {
             self.respond(StatusCode::INTERNAL_SERVER_ERROR, &fields, BodyLength::Known(0));
         let Link { now, connection, stream } = self;
         let ended = match answered {
-            Ok(_) => connection.finish(*now, *stream, None),
-            Err(_) => connection.reset(*now, *stream),
+            Ok(_) => connection.stream(*now, *stream).finish(None),
+            Err(_) => connection.stream(*now, *stream).reset(),
         };
         // What is over already may be: its answer was complete.
         if ended.is_err_and(|misuse| misuse != Misuse::UnknownStream) {
@@ -136,7 +142,7 @@ impl Link<'_> {
         let Some(upload) = upload else { return };
         let Wishes { limit, wanted } = upload.wishes(cx);
         if let Some(limit) = limit
-            && self.connection.limit_request_body(self.now, self.stream, limit).is_err()
+            && self.connection.stream(self.now, self.stream).limit_body(limit).is_err()
         {
             tracing::warn!("a limit for content came after the content had begun");
         }
@@ -146,7 +152,7 @@ impl Link<'_> {
                 Pace::Fast => u64::MAX,
             };
             // A stream that is gone gets its end by an event.
-            let _ = self.connection.request_data(self.now, self.stream, most);
+            let _ = self.connection.stream(self.now, self.stream).read(most);
         }
     }
 }

@@ -17,7 +17,7 @@ use http::StatusCode;
 use http::header::HeaderMap;
 use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
 use portcullis::{
-    Begun, BodyLength, Connection, Event, Events, Misuse, RequestHead, StreamId, Tick,
+    Begun, BodyLength, Connection, Event, Events, Misuse, RequestHead, Sent, StreamId, Tick,
 };
 
 const BIG: u64 = 64 << 20;
@@ -71,7 +71,7 @@ impl App {
                 Doing::Counting(length) => {
                     *length += data.len() as u64;
                     // Credit is for one wait, as a read is: who wants more asks again.
-                    connection.request_data(now, stream, u64::MAX)
+                    connection.stream(now, stream).read(u64::MAX)
                 }
                 Doing::Passing(rest, _) => {
                     // Lent bytes are gone with the event: what cannot be sent yet is copied.
@@ -103,7 +103,7 @@ impl App {
                 };
                 self.go_on(now, connection, stream)
             }
-            Event::Closing { stream, .. } => connection.close(now, stream, None, ""),
+            Event::Closing { stream, .. } => connection.stream(now, stream).close(None, ""),
             Event::Reset { .. } => {
                 self.doing = Doing::Nothing;
                 Ok(())
@@ -127,20 +127,24 @@ impl App {
             }
             ("POST", "/sink") => {
                 self.doing = Doing::Counting(0);
-                connection.request_data(now, stream, u64::MAX)
+                connection.stream(now, stream).read(u64::MAX)
             }
             ("POST", "/echo") => {
                 // Asked for before the answer begins: a client may wait for a 100 (Continue).
-                connection.request_data(now, stream, CREDIT)?;
+                connection.stream(now, stream).read(CREDIT)?;
                 let length = head.content_length().map_or(BodyLength::Unknown, BodyLength::Known);
-                if connection.respond(now, stream, StatusCode::OK, None, length)? == Begun::Open {
+                if connection.stream(now, stream).respond(StatusCode::OK, None, length)?
+                    == Begun::Open
+                {
                     self.doing = Doing::Passing(BytesMut::new(), false);
                 }
                 Ok(())
             }
             ("GET" | "HEAD", "/big") => {
                 let length = BodyLength::Known(BIG);
-                if connection.respond(now, stream, StatusCode::OK, None, length)? == Begun::Open {
+                if connection.stream(now, stream).respond(StatusCode::OK, None, length)?
+                    == Begun::Open
+                {
                     self.doing = Doing::Sending(BIG);
                 }
                 self.go_on(now, connection, stream)
@@ -165,15 +169,18 @@ impl App {
             Err(bad) => {
                 let fields: HeaderMap = bad.fields().collect();
                 let none = &mut Bytes::new();
-                return connection.answer(now, stream, bad.status(), &fields, none).map(drop);
+                return connection
+                    .stream(now, stream)
+                    .answer(bad.status(), &fields, none)
+                    .map(drop);
             }
         };
         let usual = DeflateSettings::default();
         let deflate = connection.config().websocket_deflate().then_some(&usual);
         let accepted = handshake.accept(None, deflate);
         let accepted = accepted.expect("no subprotocol was chosen");
-        connection.accept_websocket(now, stream, &accepted, None, Options::default())?;
-        connection.request_data(now, stream, 1)
+        connection.stream(now, stream).accept_websocket(&accepted, None, Options::default())?;
+        connection.stream(now, stream).read(1)
     }
 
     /// Answers with all of `content`, now or as room comes.
@@ -186,7 +193,7 @@ impl App {
         mut content: Bytes,
     ) -> Result<(), Misuse> {
         self.doing = Doing::Nothing;
-        if connection.answer(now, stream, status, None, &mut content)? == Begun::Open {
+        if connection.stream(now, stream).answer(status, None, &mut content)? == Sent::Part {
             self.doing = Doing::Passing(content.into(), true);
             self.go_on(now, connection, stream)?;
         }
@@ -205,30 +212,31 @@ impl App {
             Doing::Nothing | Doing::Counting(_) => return Ok(()),
             Doing::Passing(rest, whole) => {
                 let mut piece = rest.split().freeze();
-                connection.send_data(now, stream, &mut piece)?;
+                connection.stream(now, stream).send(&mut piece)?;
                 *rest = piece.into();
                 return match (rest.is_empty(), *whole) {
                     (false, _) => Ok(()),
-                    (true, false) => connection.request_data(now, stream, CREDIT),
-                    (true, true) => connection.finish(now, stream, None),
+                    (true, false) => connection.stream(now, stream).read(CREDIT),
+                    (true, true) => connection.stream(now, stream).finish(None),
                 };
             }
             Doing::Sending(left) => {
                 while *left > 0 {
                     let length = PIECE.len().min(*left as usize);
                     let mut piece = Bytes::from_static(&PIECE[..length]);
-                    *left -= connection.send_data(now, stream, &mut piece)? as u64;
-                    if !piece.is_empty() {
+                    let sent = connection.stream(now, stream).send(&mut piece)?;
+                    *left -= (length - piece.len()) as u64;
+                    if sent == Sent::Part {
                         return Ok(());
                     }
                 }
-                connection.finish(now, stream, None)?;
+                connection.stream(now, stream).finish(None)?;
             }
             Doing::Repeating(rest, text) => {
-                if !connection.send_message(now, stream, *text, rest)? {
+                if connection.stream(now, stream).send_message(*text, rest)? == Sent::Part {
                     return Ok(());
                 }
-                connection.request_data(now, stream, 1)?;
+                connection.stream(now, stream).read(1)?;
             }
         }
         self.doing = Doing::Nothing;

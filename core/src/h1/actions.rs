@@ -6,7 +6,7 @@ use super::state::{Receiving, Sending};
 use crate::close::{CloseReason, Misuse, Refusal};
 use crate::common::Common;
 use crate::config::Config;
-use crate::event::{Begun, BodyLength};
+use crate::event::{Begun, BodyLength, Sent};
 use crate::head::MethodKind;
 use crate::stream::StreamId;
 use bytes::Bytes;
@@ -95,23 +95,27 @@ impl Http1 {
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         content: &mut Bytes,
-    ) -> Result<Begun, Misuse> {
+    ) -> Result<Sent, Misuse> {
         let length = BodyLength::Known(content.len() as u64);
-        let begun = self.respond(common, stream, status, fields, length)?;
-        if begun == Begun::Open && content.len() <= self.free(common) {
-            common.output.push(take(content));
-            self.answer_ended(common);
-            return Ok(Begun::Complete);
+        if self.respond(common, stream, status, fields, length)? == Begun::Complete {
+            // The answer to a HEAD, a 204 or a 304 has no content.
+            content.clear();
+            return Ok(Sent::All);
         }
-        Ok(begun)
+        if content.len() > self.free(common) {
+            return Ok(Sent::Part);
+        }
+        common.output.push(take(content));
+        self.answer_ended(common);
+        Ok(Sent::All)
     }
 
-    pub(crate) fn send_data(
+    pub(crate) fn send(
         &mut self,
         common: &mut Common,
         stream: StreamId,
         data: &mut Bytes,
-    ) -> Result<usize, Misuse> {
+    ) -> Result<Sent, Misuse> {
         let framing = self.check_content(common, stream)?;
         let taken = self.free(common).min(data.len());
         if let Framing::Length(left) = framing {
@@ -123,7 +127,7 @@ impl Http1 {
         if taken > 0 {
             response::write_content(&mut common.output, framing, data.split_to(taken));
         }
-        Ok(taken)
+        Ok(Sent::of(data))
     }
 
     pub(crate) fn finish(
@@ -145,7 +149,7 @@ impl Http1 {
         Ok(())
     }
 
-    pub(crate) fn request_data(
+    pub(crate) fn read(
         &mut self,
         common: &mut Common,
         stream: StreamId,
@@ -172,11 +176,7 @@ impl Http1 {
     }
 
     /// The application has given up waiting. What it was charged for is void.
-    pub(crate) fn cancel_request_data(
-        &mut self,
-        common: &Common,
-        stream: StreamId,
-    ) -> Result<(), Misuse> {
+    pub(crate) fn cancel_read(&mut self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
         self.check(common, stream)?;
         if let Some(upload) = self.exchange.upload.as_mut().filter(|_| self.exchange.awaited) {
             upload.cancel(common);
@@ -185,7 +185,7 @@ impl Http1 {
         Ok(())
     }
 
-    pub(crate) fn limit_request_body(
+    pub(crate) fn limit_body(
         &mut self,
         common: &Common,
         stream: StreamId,
@@ -220,7 +220,7 @@ impl Http1 {
         Ok(())
     }
 
-    /// How many bytes [`Http1::send_data`] would take.
+    /// How many bytes [`Http1::send`] would take.
     pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
         match self.check_content(common, stream) {
             Ok(_) => self.free(common),

@@ -25,7 +25,7 @@ pub(super) struct Exchange {
     pub(super) continue_owed: bool,
     /// The connection is kept after this exchange.
     pub(super) keep: bool,
-    /// `send_data` was cut short: the application is to be told of room.
+    /// `send` was cut short: the application is to be told of room.
     pub(super) cut_short: bool,
 }
 

@@ -24,6 +24,7 @@ use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
 use crate::common::Common;
 use crate::config::Config;
 use crate::endings::Ending;
+use crate::event::Sent;
 use crate::input::Input;
 use crate::rate::Rate;
 use crate::step::{Desk, Step};
@@ -343,14 +344,14 @@ impl Session {
         stream: StreamId,
         text: bool,
         data: &mut Bytes,
-    ) -> Result<bool, Misuse> {
+    ) -> Result<Sent, Misuse> {
         self.check(common, stream)?;
         let room = self.free(common);
         // Whoever is told of room finds enough of it: half of the limit.
         let least = LEAST_FRAGMENT.min(common.config.send_buffer_limit() as usize / 2);
         if room < data.len().clamp(1, least) {
             self.cut_short = true;
-            return Ok(false);
+            return Ok(Sent::Part);
         }
         let mut compressed = false;
         if !self.sending
@@ -381,7 +382,7 @@ impl Session {
         self.sending = !is_last;
         self.cut_short |= !is_last;
         self.used = common.now;
-        Ok(is_last)
+        Ok(Sent::of(data))
     }
 
     pub(crate) fn ping(

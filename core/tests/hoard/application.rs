@@ -7,7 +7,7 @@ use fastrand::Rng;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use portcullis::websocket::{DeflateSettings, Handshake, Options};
-use portcullis::{BodyLength, Config, Connection, Event, StreamId};
+use portcullis::{BodyLength, Config, Connection, Event, Sent, StreamId};
 
 static CONTENT: [u8; 4 << 20] = [0; 4 << 20];
 
@@ -103,7 +103,8 @@ impl Application {
                 let accepted = handshake.accept(None, self.deflate.as_ref()).expect("no choice");
                 let fields = fields(draw.usize(12..self.head / 2));
                 let options = self.options;
-                let _ = connection.accept_websocket(NOW, stream, &accepted, &fields, options);
+                let _ =
+                    connection.stream(NOW, stream).accept_websocket(&accepted, &fields, options);
             }
         }
         self.ask(connection, draw);
@@ -121,7 +122,7 @@ impl Application {
             (1, 1) => draw.u64(1..20_000),
             _ => return,
         };
-        let _ = connection.request_data(NOW, stream, credit);
+        let _ = connection.stream(NOW, stream).read(credit);
     }
 
     /// Does something; says how many bytes more than it tells the connection may pin.
@@ -145,11 +146,11 @@ impl Application {
         let most = if draw.bool() { 1000 } else { draw.usize(1..1000) };
         let pieces = self.pieces(draw);
         for _ in 0..most {
-            if connection.room(stream) == 0 {
+            if connection.stream(NOW, stream).room() == 0 {
                 break;
             }
             let mut data = pieces.next(self.limit, draw);
-            let _ = connection.send_data(NOW, stream, &mut data);
+            let _ = connection.stream(NOW, stream).send(&mut data);
         }
     }
 
@@ -182,11 +183,11 @@ impl Application {
             match draw.u8(0..8) {
                 0 => {
                     let fields = (draw.u8(0..8) > 0).then_some(&fields);
-                    let _ = connection.finish(NOW, stream, fields);
+                    let _ = connection.stream(NOW, stream).finish(fields);
                 }
                 1 => {
                     let mut data = self.piece(draw);
-                    let _ = connection.send_data(NOW, stream, &mut data);
+                    let _ = connection.stream(NOW, stream).send(&mut data);
                 }
                 _ => self.fill(connection, stream, draw),
             }
@@ -194,18 +195,24 @@ impl Application {
         }
         let begun = match draw.u8(0..8) {
             0..4 => {
-                let _ = connection.inform(NOW, stream, StatusCode::EARLY_HINTS, &fields);
+                let _ = connection.stream(NOW, stream).inform(StatusCode::EARLY_HINTS, &fields);
                 return;
             }
             4 => {
                 let mut content = self.piece(draw);
-                connection.answer(NOW, stream, StatusCode::OK, &fields, &mut content)
+                connection
+                    .stream(NOW, stream)
+                    .answer(StatusCode::OK, &fields, &mut content)
+                    .map(drop)
             }
             5 => {
                 let length = BodyLength::Known(magnitude(draw, 1, 1 << 40));
-                connection.respond(NOW, stream, StatusCode::OK, &fields, length)
+                connection.stream(NOW, stream).respond(StatusCode::OK, &fields, length).map(drop)
             }
-            _ => connection.respond(NOW, stream, StatusCode::OK, &fields, BodyLength::Unknown),
+            _ => connection
+                .stream(NOW, stream)
+                .respond(StatusCode::OK, &fields, BodyLength::Unknown)
+                .map(drop),
         };
         if begun.is_ok() {
             self.begun = Some(stream);
@@ -215,16 +222,16 @@ impl Application {
     fn speak(&mut self, connection: &mut Connection, stream: StreamId, draw: &mut Rng) {
         match draw.u8(0..24) {
             0 => {
-                let _ = connection.ping(NOW, stream, &[7; 125]);
+                let _ = connection.stream(NOW, stream).ping(&[7; 125]);
             }
             1 if draw.u8(0..8) == 0 => {
-                let _ = connection.close(NOW, stream, Some(1000), "over");
+                let _ = connection.stream(NOW, stream).close(Some(1000), "over");
             }
             _ => {
                 let mut data = self.rest.take().unwrap_or_else(|| self.piece(draw));
                 let before = data.len();
-                let sent = connection.send_message(NOW, stream, false, &mut data);
-                if sent == Ok(false) {
+                let sent = connection.stream(NOW, stream).send_message(false, &mut data);
+                if sent == Ok(Sent::Part) {
                     self.rest = Some(data);
                 }
                 // A compressed message is one allocation, of which a part may be unsent: zeros are small.

@@ -196,7 +196,10 @@ impl Hoard {
     /// The application sends pieces of `length` until it is told to wait.
     pub(crate) fn fill(&mut self, stream: StreamId, length: usize) {
         self.act(|connection| {
-            while connection.send_data(NOW, stream, &mut lent(length)).is_ok_and(|sent| sent > 0) {}
+            let mut piece = lent(length);
+            while connection.stream(NOW, stream).send(&mut piece).is_ok() && piece.len() < length {
+                piece = lent(length);
+            }
         });
     }
 

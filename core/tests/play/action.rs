@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use portcullis::{
-    Begun, BodyLength, CloseReason, Connection, Misuse, PeerClose, Refusal, Status, StreamId, Tick,
+    Begun, BodyLength, CloseReason, Connection, Misuse, PeerClose, Refusal, Sent, Status, StreamId,
+    Tick,
 };
 use std::sync::LazyLock;
 
@@ -68,16 +69,16 @@ pub(crate) fn act(
         10..14 => request(connection, source, model, now, stream),
         14 => {
             let limit = Some(source.size()).filter(|limit| *limit < 1 << 30);
-            connection.limit_request_body(now, stream, limit)
+            connection.stream(now, stream).limit_body(limit)
         }
         15..17 => inform(connection, source, model, now, stream),
         17 => {
             let refusal = Refusal::ALL[source.below(Refusal::ALL.len())];
-            let result = connection.refuse(now, stream, refusal);
+            let result = connection.stream(now, stream).refuse(refusal);
             given_up(model, stream, result)
         }
         18 => {
-            let result = connection.reset(now, stream);
+            let result = connection.stream(now, stream).reset();
             given_up(model, stream, result)
         }
         _ => return whole(connection, source, model, now),
@@ -159,7 +160,7 @@ fn respond(
         1 => BodyLength::Known(10),
         _ => BodyLength::Known(source.size()),
     };
-    let begun = connection.respond(now, stream, status, fields, length)?;
+    let begun = connection.stream(now, stream).respond(status, fields, length)?;
     let live = model.live.as_mut().expect("a dead stream was answered");
     assert!(live.id == stream && !live.begun, "answered twice");
     live.begun = true;
@@ -181,16 +182,18 @@ fn send(
 ) -> Result<(), Misuse> {
     let offset = model.answers.last().map_or(0, |answer| answer.accepted);
     let mut data = Bytes::from_static(pattern(offset, source.size()));
-    let (whole, room) = (data.len(), connection.room(stream));
-    let result = connection.send_data(now, stream, &mut data);
-    let Ok(taken) = result else {
+    let (whole, room) = (data.len(), connection.stream(Tick::ZERO, stream).room());
+    let result = connection.stream(now, stream).send(&mut data);
+    let Ok(sent) = result else {
         assert_eq!(data.len(), whole, "refused, but taken");
         return result.map(drop);
     };
+    let taken = whole - data.len();
     let live = model.live.as_mut().expect("a dead stream has content");
     assert!(live.id == stream && live.begun);
-    assert_eq!((taken, data.len()), (whole.min(room), whole - taken), "takes what fits");
-    live.cut |= taken < whole;
+    assert_eq!(taken, whole.min(room), "takes what fits");
+    assert_eq!(sent == Sent::All, data.is_empty());
+    live.cut |= sent == Sent::Part;
     model.answers.last_mut().expect("an answer for each request").accepted += taken as u64;
     Ok(())
 }
@@ -203,7 +206,7 @@ fn finish(
     stream: StreamId,
 ) -> Result<(), Misuse> {
     let trailers = FIELDS.get(source.below(2 * FIELDS.len()));
-    connection.finish(now, stream, trailers)?;
+    connection.stream(now, stream).finish(trailers)?;
     let live = model.live.take().expect("a dead stream was finished");
     assert!(live.id == stream && live.begun);
     model.answers.last_mut().expect("an answer for each request").complete = true;
@@ -218,7 +221,7 @@ pub(super) fn request(
     stream: StreamId,
 ) -> Result<(), Misuse> {
     let bytes = source.size();
-    connection.request_data(now, stream, bytes)?;
+    connection.stream(now, stream).read(bytes)?;
     if let Some(socket) = model.socket.as_mut().filter(|socket| socket.id == stream) {
         socket.credit = socket.credit.saturating_add(bytes);
         return Ok(());
@@ -241,7 +244,7 @@ fn inform(
 ) -> Result<(), Misuse> {
     let status = source.one_of(&STATUSES);
     let fields = &FIELDS[source.below(FIELDS.len())];
-    connection.inform(now, stream, status, fields)?;
+    connection.stream(now, stream).inform(status, fields)?;
     let live = model.live.as_ref().expect("a dead stream is informed");
     assert!(live.id == stream && !live.begun);
     if live.http11 && status != StatusCode::CONTINUE {
@@ -259,16 +262,16 @@ pub(crate) fn answer(connection: &mut Connection, model: &mut Model, now: Tick) 
         let length = BodyLength::Known(0);
         // Not 200, which CONNECT may not get.
         let status = StatusCode::NOT_FOUND;
-        if let Ok(begun) = connection.respond(now, live.id, status, [], length) {
+        if let Ok(begun) = connection.stream(now, live.id).respond(status, [], length) {
             answer.status = Some(status.as_u16());
             answer.complete = begun == Begun::Complete;
         }
     }
     if answer.status.is_some() && !answer.complete {
-        match connection.finish(now, live.id, None) {
+        match connection.stream(now, live.id).finish(None) {
             Ok(()) => answer.complete = true,
             Err(Misuse::TooShort { .. }) => {
-                connection.reset(now, live.id).expect("a live stream can be reset");
+                connection.stream(now, live.id).reset().expect("a live stream can be reset");
                 model.gave_up = true;
             }
             Err(misuse) => assert_eq!(misuse, Misuse::UnknownStream, "it can always be ended"),

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use portcullis::websocket::{Handshake, Message, Options};
 use portcullis::{
-    Begun, BodyLength, Builder, Config, Connection, Event, Events, Status, StreamId, Tick, Timer,
+    Begun, BodyLength, Builder, Config, Connection, Event, Events, Sent, Status, StreamId, Tick,
+    Timer,
 };
 use std::collections::VecDeque;
 use std::fmt;
@@ -350,12 +351,12 @@ impl Service {
     fn serve(&mut self, server: &mut Connection, now: Tick, chance: &mut Chance<'_>) -> bool {
         if self.is_websocket {
             if self.wanted == 0 {
-                server.request_data(now, self.stream, 1).expect("it lives");
+                server.stream(now, self.stream).read(1).expect("it lives");
                 self.wanted = 1;
             }
             if let Some(message) = self.echoes.front_mut() {
-                self.cut =
-                    !server.send_message(now, self.stream, false, message).expect("it lives");
+                let sent = server.stream(now, self.stream).send_message(false, message);
+                self.cut = sent.expect("it lives") == Sent::Part;
                 if !self.cut {
                     self.echoes.pop_front();
                 }
@@ -364,7 +365,7 @@ impl Service {
         }
         if !self.ended && self.wanted == 0 {
             let bytes = 1 + chance.size(100_000);
-            server.request_data(now, self.stream, bytes).expect("it lives");
+            server.stream(now, self.stream).read(bytes).expect("it lives");
             self.wanted = bytes;
         }
         let Exchange { download, is_declared, is_early, .. } = self.exchange;
@@ -373,20 +374,21 @@ impl Service {
                 true => BodyLength::Known(download),
                 false => BodyLength::Unknown,
             };
-            let begun = server.respond(now, self.stream, StatusCode::OK, [], length);
+            let begun = server.stream(now, self.stream).respond(StatusCode::OK, [], length);
             assert_eq!(begun, Ok(Begun::Open));
             self.begun = true;
         }
         if self.begun && self.sent < download {
             let most = 1 + chance.size(download - self.sent);
             let mut data = Bytes::from_static(pattern(self.sent, most.min(download - self.sent)));
-            let count = server.send_data(now, self.stream, &mut data).expect("it lives");
-            self.sent += count as u64;
-            self.cut = !data.is_empty();
+            let before = data.len();
+            let sent = server.stream(now, self.stream).send(&mut data).expect("it lives");
+            self.sent += (before - data.len()) as u64;
+            self.cut = sent == Sent::Part;
         }
         let done = self.begun && self.ended && self.sent == download;
         if done {
-            server.finish(now, self.stream, None).expect("all of it is sent");
+            server.stream(now, self.stream).finish(None).expect("all of it is sent");
         }
         done
     }
@@ -414,7 +416,8 @@ fn told(
                     let handshake = Handshake::read(&head).expect("a good one");
                     let accepted = handshake.accept(None, None).expect("nothing was chosen");
                     server
-                        .accept_websocket(tick, stream, &accepted, None, Options::default())
+                        .stream(tick, stream)
+                        .accept_websocket(&accepted, None, Options::default())
                         .expect("a good handshake");
                 }
                 *service = Some(Service {

@@ -177,7 +177,7 @@ impl Eager<'_> {
                         fields: head.fields().map(|(n, v)| (n.to_owned(), v.to_vec())).collect(),
                     });
                     if self.manner.bite > 0 {
-                        let asked = connection.request_data(self.now, stream, self.manner.bite);
+                        let asked = connection.stream(self.now, stream).read(self.manner.bite);
                         if asked.is_err() {
                             continue;
                         }
@@ -191,7 +191,7 @@ impl Eager<'_> {
                         Some(Told::Content(before)) => before.extend_from_slice(data),
                         _ => self.told.push(Told::Content(data.to_vec())),
                     }
-                    let asked = connection.request_data(self.now, stream, self.manner.bite);
+                    let asked = connection.stream(self.now, stream).read(self.manner.bite);
                     assert_eq!(asked, Ok(()));
                 }
                 Event::End { stream, trailers } => {
@@ -209,19 +209,17 @@ impl Eager<'_> {
 
     fn answer(&mut self, connection: &mut Connection, stream: StreamId) {
         let Manner { status, length, .. } = self.manner;
-        let begun = connection.respond(self.now, stream, status, [], length);
+        let begun = connection.stream(self.now, stream).respond(status, [], length);
         match begun {
             Ok(portcullis::Begun::Complete) | Err(Misuse::UnknownStream) => return,
             Ok(portcullis::Begun::Open) => {}
             Err(Misuse::Status) => {
-                let _ = connection.respond(
-                    self.now,
-                    stream,
+                let _ = connection.stream(self.now, stream).respond(
                     StatusCode::NOT_FOUND,
                     [],
                     BodyLength::Known(0),
                 );
-                let _ = connection.finish(self.now, stream, None);
+                let _ = connection.stream(self.now, stream).finish(None);
                 return;
             }
             Err(misuse) => panic!("{misuse:?}"),
@@ -233,12 +231,12 @@ impl Eager<'_> {
         let mut data = Bytes::from_static(content);
         // Answers to a pipeline may fill the buffer: then the peer takes something.
         while !data.is_empty() {
-            let _ = connection.send_data(self.now, stream, &mut data).expect("an open answer");
+            let _ = connection.stream(self.now, stream).send(&mut data).expect("an open answer");
             if !data.is_empty() {
                 self.take(connection);
             }
         }
-        connection.finish(self.now, stream, None).expect("an open answer");
+        connection.stream(self.now, stream).finish(None).expect("an open answer");
         self.take(connection);
     }
 

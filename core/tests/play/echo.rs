@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use portcullis::websocket::{Handshake, Message};
 use portcullis::{
-    Begun, BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Status, StreamId,
-    Tick,
+    Begun, BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Sent, Status,
+    StreamId, Tick,
 };
 use std::sync::Arc;
 
@@ -218,7 +218,8 @@ impl<'l> Eager<'l> {
                         let accepted = handshake.accept(None, deflate).expect("nothing chosen");
                         let options = self.echo.terms.options;
                         connection
-                            .accept_websocket(self.now, stream, &accepted, None, options)
+                            .stream(self.now, stream)
+                            .accept_websocket(&accepted, None, options)
                             .expect("a good handshake");
                         self.told.push(Told::Opened);
                         self.ask(connection, stream);
@@ -228,10 +229,16 @@ impl<'l> Eager<'l> {
                         self.told.push(Told::Refused(bad.label()));
                         let fields: HeaderMap = bad.fields().collect();
                         let length = BodyLength::Known(0);
-                        let begun =
-                            connection.respond(self.now, stream, bad.status(), &fields, length);
+                        let begun = connection.stream(self.now, stream).respond(
+                            bad.status(),
+                            &fields,
+                            length,
+                        );
                         if begun == Ok(Begun::Open) {
-                            connection.finish(self.now, stream, None).expect("nothing is owed");
+                            connection
+                                .stream(self.now, stream)
+                                .finish(None)
+                                .expect("nothing is owed");
                         }
                     }
                 },
@@ -272,7 +279,10 @@ impl<'l> Eager<'l> {
                 Event::Closing { stream, code, reason } => {
                     self.told.push(Told::Closing { code, reason: reason.to_owned() });
                     if self.echo.answers {
-                        connection.close(self.now, stream, Some(1000), "").expect("it is owed");
+                        connection
+                            .stream(self.now, stream)
+                            .close(Some(1000), "")
+                            .expect("it is owed");
                     }
                 }
                 Event::Reset { reason, .. } => self.told.push(Told::Reset(reason.to_string())),
@@ -285,17 +295,17 @@ impl<'l> Eager<'l> {
 
     fn ask(&mut self, connection: &mut Connection, stream: StreamId) {
         if self.echo.bite > 0 {
-            connection.request_data(self.now, stream, self.echo.bite).expect("it lives");
+            connection.stream(self.now, stream).read(self.echo.bite).expect("it lives");
         }
     }
 
     fn echo(&mut self, connection: &mut Connection, stream: StreamId, text: bool, bytes: Vec<u8>) {
         let mut data = Bytes::from(bytes);
         while self.echo.echoes {
-            match connection.send_message(self.now, stream, text, &mut data) {
-                Ok(true) => break,
+            match connection.stream(self.now, stream).send_message(text, &mut data) {
+                Ok(Sent::All) => break,
                 // The peer takes something when the buffer is full.
-                Ok(false) => self.take(connection),
+                Ok(Sent::Part) => self.take(connection),
                 Err(misuse) => {
                     // Text that is none is told as a reset after all.
                     assert_eq!(misuse, Misuse::UnknownStream);

@@ -85,7 +85,7 @@ pub(crate) struct Live {
     /// `End` was delivered.
     pub(crate) ended: bool,
     pub(crate) begun: bool,
-    /// `send_data` was cut short, and `Writable` is owed.
+    /// `send` was cut short, and `Writable` is owed.
     pub(crate) cut: bool,
 }
 
@@ -272,12 +272,12 @@ impl Model {
             connection.deadline();
         }
         if let Some(live) = &self.live {
-            let room = connection.room(live.id);
+            let room = connection.stream(Tick::ZERO, live.id).room();
             assert!(room == 0 || live.begun && matches!(status, Status::Open { .. }));
             assert!(room as u64 <= self.config.send_buffer_limit());
         }
         if let Some(socket) = &self.socket {
-            let room = connection.room(socket.id);
+            let room = connection.stream(Tick::ZERO, socket.id).room();
             let open = matches!(status, Status::Open { .. });
             assert!(room == 0 || open && socket.close.is_none() && !socket.drained);
             assert!(room as u64 <= self.config.send_buffer_limit());
@@ -300,7 +300,7 @@ impl Model {
             socket.check_waits(config, (read, write), deadline, self.draining, self.eof);
             // Of one that the machine has closed, which the application does not know yet, there is none.
             let limit = config.send_buffer_limit();
-            let room = connection.room(socket.id) as u64 >= limit - limit / 2;
+            let room = connection.stream(Tick::ZERO, socket.id).room() as u64 >= limit - limit / 2;
             assert!(!(socket.cut && room && socket.speaks()), "room, but no Writable");
             return;
         }

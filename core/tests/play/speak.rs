@@ -111,7 +111,7 @@ pub(crate) fn accept(
     let accepted = model.accepted.clone().filter(|_| !any).unwrap_or_else(|| ANY.clone());
     let terms = model.terms.expect("a session of websockets");
     let start = model.taken.len() + unsent(connection);
-    connection.accept_websocket(now, stream, &accepted, fields, terms.options)?;
+    connection.stream(now, stream).accept_websocket(&accepted, fields, terms.options)?;
     let live = model.live.take().expect("a dead stream was made a websocket");
     assert!(live.id == stream && !live.begun && live.http11);
     let mut socket = Socket::new(stream, start, terms, &accepted, &model.config);
@@ -128,7 +128,7 @@ fn message(
     stream: StreamId,
 ) -> Result<(), Misuse> {
     let other = source.below(8) == 0;
-    let room = connection.room(stream) as u64;
+    let room = connection.stream(Tick::ZERO, stream).room() as u64;
     let mut ours = model.socket.as_mut().filter(|socket| socket.id == stream);
     let owed = ours.as_mut().and_then(|socket| {
         // Where nothing is compressed the rest of a message may be another one's.
@@ -145,14 +145,14 @@ fn message(
         (source.below(2) == 0, Bytes::from_static(pattern(offset, size.min(70_000))))
     });
     let (offered, before) = (data.clone(), unsent(connection));
-    let result = connection.send_message(now, stream, text, &mut data);
+    let result = connection.stream(now, stream).send_message(text, &mut data);
     let grown = unsent(connection) - before;
     let Some(socket) = model.socket.as_mut().filter(|socket| socket.id == stream) else {
         assert!(result.is_err() && data == offered);
         return result.map(drop);
     };
     let is_begun = socket.messages.last().is_some_and(|sent| !sent.complete);
-    let Ok(all) = result else {
+    let Ok(all) = result.map(|sent| sent == portcullis::Sent::All) else {
         assert!(data == offered && grown == 0, "refused, but taken");
         if is_begun {
             socket.rest.get_or_insert((text, offered));
@@ -192,7 +192,7 @@ fn ping(
 ) -> Result<(), Misuse> {
     let payload = pattern(7, source.size().min(200));
     let unsent = unsent(connection) as u64;
-    let result = connection.ping(now, stream, payload);
+    let result = connection.stream(now, stream).ping(payload);
     match result {
         Err(Misuse::TooLong { .. }) => assert!(payload.len() > 125),
         Err(Misuse::Full) => assert!(unsent >= model.config.send_buffer_limit()),
@@ -216,7 +216,7 @@ fn close(
     reason: &str,
 ) -> Result<(), Misuse> {
     let valid = code.is_none_or(|code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999));
-    connection.close(now, stream, code, reason)?;
+    connection.stream(now, stream).close(code, reason)?;
     let socket = model.socket.as_mut().expect("a websocket is closed");
     assert!(valid && socket.speaks() && socket.id == stream, "closed again");
     let (code, reason) = match socket.closing {

@@ -158,7 +158,7 @@ fn act(mut events: Events<'_, '_>, seen: &mut Vec<Seen>) {
         match event {
             Event::Request { stream, .. } | Event::Data { stream, .. } => {
                 // It may have failed at once, for a declared length.
-                let _ = connection.request_data(now, stream, u64::MAX);
+                let _ = connection.stream(now, stream).read(u64::MAX);
             }
             Event::End { stream, .. } => {
                 let newest = seen.iter().rev().find_map(|seen| match seen {

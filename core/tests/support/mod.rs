@@ -185,7 +185,7 @@ impl Script {
 
     pub(crate) fn ask(&mut self, bytes: u64) -> Vec<Seen> {
         let stream = self.stream();
-        self.connection.request_data(self.now, stream, bytes).expect("a stream to ask on");
+        self.connection.stream(self.now, stream).read(bytes).expect("a stream to ask on");
         self.resume()
     }
 
@@ -201,18 +201,20 @@ impl Script {
     ) -> Result<Begun, Misuse> {
         let status = StatusCode::from_u16(status).expect("a status");
         let stream = self.stream();
-        self.connection.respond(self.now, stream, status, &fields(lines), length)
+        self.connection.stream(self.now, stream).respond(status, &fields(lines), length)
     }
 
     /// Sends content; how much of it was taken.
     pub(crate) fn content(&mut self, content: &[u8]) -> Result<usize, Misuse> {
         let stream = self.stream();
-        self.connection.send_data(self.now, stream, &mut Bytes::copy_from_slice(content))
+        let mut data = Bytes::copy_from_slice(content);
+        self.connection.stream(self.now, stream).send(&mut data)?;
+        Ok(content.len() - data.len())
     }
 
     pub(crate) fn finish(&mut self) -> Result<(), Misuse> {
         let stream = self.stream();
-        self.connection.finish(self.now, stream, None)
+        self.connection.stream(self.now, stream).finish(None)
     }
 
     /// A whole answer at once.
@@ -314,11 +316,12 @@ pub(crate) fn answer(
 ) {
     let status = StatusCode::from_u16(status).expect("a status");
     let length = BodyLength::Known(content.len() as u64);
-    let begun = connection.respond(now, stream, status, empty(), length).expect("one is owed");
+    let begun =
+        connection.stream(now, stream).respond(status, empty(), length).expect("one is owed");
     if begun == Begun::Open {
         let mut content = Bytes::copy_from_slice(content.as_bytes());
-        connection.send_data(now, stream, &mut content).expect("the head is out");
+        connection.stream(now, stream).send(&mut content).expect("the head is out");
         assert!(content.is_empty(), "all of it fits");
-        connection.finish(now, stream, None).expect("it is complete");
+        connection.stream(now, stream).finish(None).expect("it is complete");
     }
 }

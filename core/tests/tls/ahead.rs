@@ -21,7 +21,7 @@ fn upload(head: &str) -> Pair {
 
 fn ask(pair: &mut Pair) {
     let (now, stream) = (pair.now, pair.stream());
-    pair.server.request_data(now, stream, u64::MAX).expect("it is open");
+    pair.server.stream(now, stream).read(u64::MAX).expect("it is open");
     while pair.server.resume(now).next().is_some() {}
 }
 
@@ -144,7 +144,10 @@ fn websocket() -> Pair {
     let accepted = Handshake::read(&request).expect("well").accept(None, None).expect("well");
     let (now, stream) = (pair.now, pair.stream());
     let (fields, options) = (HeaderMap::new(), Options::default());
-    pair.server.accept_websocket(now, stream, &accepted, &fields, options).expect("it may be");
+    pair.server
+        .stream(now, stream)
+        .accept_websocket(&accepted, &fields, options)
+        .expect("it may be");
     pair.taken();
     ask(&mut pair);
     pair

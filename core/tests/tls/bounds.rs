@@ -359,7 +359,7 @@ fn the_bound_is_reached_by_half_at_least() {
         let fields = fields(config.response_head_limit() as usize - 60);
         hoard.act(|connection| {
             let length = BodyLength::Unknown;
-            let _ = connection.respond(NOW, stream, StatusCode::OK, &fields, length);
+            let _ = connection.stream(NOW, stream).respond(StatusCode::OK, &fields, length);
         });
         // All that waits is sealed, little of it stays so, and more is written behind it.
         for left in [1, 1, 1] {
@@ -368,7 +368,9 @@ fn the_bound_is_reached_by_half_at_least() {
             hoard.act(|connection| connection.sent(NOW, waiting - left));
         }
         hoard.fill(stream, 1000);
-        hoard.act(|connection| connection.finish(NOW, stream, Some(&fields)).expect("it fits"));
+        hoard.act(|connection| {
+            connection.stream(NOW, stream).finish(Some(&fields)).expect("it fits")
+        });
         hold(&mut hoard, &mut peer, &mut draw);
         let bound = config.memory_bound();
         let worst = hoard.end().max(shake_with_nothing(&config));
@@ -410,21 +412,21 @@ fn nothing_is_left_of_a_burst() {
                     stream = Some(newest);
                 }
                 let newest = stream.expect("a request");
-                connection.request_data(NOW, newest, u64::MAX).expect("it lives");
+                connection.stream(NOW, newest).read(u64::MAX).expect("it lives");
                 0
             });
         }
         let stream = stream.expect("a request");
         hoard.act(|connection| {
             let length = BodyLength::Unknown;
-            let _ = connection.respond(NOW, stream, StatusCode::OK, [], length);
+            let _ = connection.stream(NOW, stream).respond(StatusCode::OK, [], length);
         });
         for share in [0, 30, 60] {
             hoard.fill(stream, length.min(1025));
             hoard.take_share(share);
         }
         while !taken(&mut hoard).is_empty() {}
-        hoard.act(|connection| connection.finish(NOW, stream, None).expect("it is whole"));
+        hoard.act(|connection| connection.stream(NOW, stream).finish(None).expect("it is whole"));
         while !taken(&mut hoard).is_empty() {}
         assert!(hoard.is_open());
         // After the first what rustls keeps is the same.

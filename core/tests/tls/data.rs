@@ -7,7 +7,7 @@ use crate::support::{GET, POST_MUCH, Seen, secs, text};
 use bytes::Bytes;
 use http::StatusCode;
 use portcullis::rustls::{SupportedProtocolVersion, version};
-use portcullis::{BodyLength, Config, Event, Misuse, Status, Timer};
+use portcullis::{BodyLength, Config, Event, Misuse, Sent, Status, Timer};
 use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -35,11 +35,11 @@ fn upload(pair: &mut Pair, mut records: &[u8], step: usize) -> Vec<u8> {
             match event {
                 Event::Request { stream, .. } => {
                     pair.stream = Some(stream);
-                    connection.request_data(pair.now, stream, u64::MAX).expect("lives");
+                    connection.stream(pair.now, stream).read(u64::MAX).expect("lives");
                 }
                 Event::Data { stream, data, .. } => {
                     content.extend_from_slice(data);
-                    connection.request_data(pair.now, stream, u64::MAX).expect("lives");
+                    connection.stream(pair.now, stream).read(u64::MAX).expect("lives");
                 }
                 Event::End { .. } => {}
                 other => panic!("{other:?}"),
@@ -75,19 +75,20 @@ fn a_large_download_arrives_whatever_the_writes() {
                 let mut pair = Pair::shaken(version);
                 pair.send(GET);
                 let stream = pair.stream();
-                let begun = pair.server.respond(pair.now, stream, StatusCode::OK, [], length);
+                let begun =
+                    pair.server.stream(pair.now, stream).respond(StatusCode::OK, [], length);
                 let _ = begun.expect("owed");
                 for piece in content.chunks(piece) {
                     let mut piece = Bytes::copy_from_slice(piece);
                     while !piece.is_empty() {
-                        pair.server.send_data(pair.now, stream, &mut piece).expect("open");
+                        pair.server.stream(pair.now, stream).send(&mut piece).expect("open");
                         if !piece.is_empty() {
                             let records = pair.taken_in(most);
                             pair.read(&records);
                         }
                     }
                 }
-                pair.server.finish(pair.now, stream, None).expect("complete");
+                pair.server.stream(pair.now, stream).finish(None).expect("complete");
                 let answer = pair.answered().into_bytes();
                 let told = answer.len();
                 assert!(told > content.len());
@@ -126,7 +127,7 @@ fn a_short_answer_is_one_record_and_a_long_one_begins_with_a_short_one() {
     pair.send(GET);
     let stream = pair.stream();
     let mut content = Bytes::from(vec![b'x'; 40_000]);
-    let begun = pair.server.answer(pair.now, stream, StatusCode::OK, [], &mut content);
+    let begun = pair.server.stream(pair.now, stream).answer(StatusCode::OK, [], &mut content);
     let _ = begun.expect("owed");
     let records = pair.taken();
     let expected = [4096 + 17, 16_384 + 17, 16_384 + 17];
@@ -141,22 +142,23 @@ fn a_full_output_is_backpressure_sealed_or_not() {
     pair.send(GET);
     let stream = pair.stream();
     let length = BodyLength::Unknown;
-    let begun = pair.server.respond(pair.now, stream, StatusCode::OK, [], length);
+    let begun = pair.server.stream(pair.now, stream).respond(StatusCode::OK, [], length);
     let _ = begun.expect("owed");
     let mut content = Bytes::from(vec![b'x'; 1 << 20]);
-    pair.server.send_data(pair.now, stream, &mut content).expect("open");
+    pair.server.stream(pair.now, stream).send(&mut content).expect("open");
     let left = content.len();
-    assert!(pair.server.room(stream) == 0 && left > 900_000);
+    assert!(pair.server.stream(pair.now, stream).room() == 0 && left > 900_000);
     // What is sealed but not sent is unsent.
     let mut slices = [IoSlice::new(&[]); 4];
     assert!(pair.server.outgoing(&mut slices) > 0);
-    assert_eq!(pair.server.room(stream), 0);
-    assert_eq!(pair.server.send_data(pair.now, stream, &mut content), Ok(0));
+    assert_eq!(pair.server.stream(pair.now, stream).room(), 0);
+    assert_eq!(pair.server.stream(pair.now, stream).send(&mut content), Ok(Sent::Part));
+    assert_eq!(content.len(), left);
     assert!(!pair.server.has_events(), "no Writable yet");
     let limit = pair.config.send_buffer_limit() as usize;
     pair.server.sent(pair.now, limit / 2 + 2000);
     assert!(pair.server.has_events(), "half is free: Writable");
-    assert!(pair.server.room(stream) > limit / 2);
+    assert!(pair.server.stream(pair.now, stream).room() > limit / 2);
     // Who takes nothing is not waited for longer than in plaintext.
     let (at, timer) = pair.server.deadline().expect("it waits");
     assert_eq!(timer, Timer::Response);
@@ -189,7 +191,7 @@ fn content_in_slow_records_counts_as_it_comes() {
         pair.send(POST_MUCH);
         let records = pair.records(&[b'x'; 40_000]);
         let stream = pair.stream();
-        pair.server.request_data(pair.now, stream, u64::MAX).expect("lives");
+        pair.server.stream(pair.now, stream).read(u64::MAX).expect("lives");
         let mut second = 0;
         for piece in records.chunks(rate) {
             second += 1;
@@ -198,7 +200,7 @@ fn content_in_slow_records_counts_as_it_comes() {
                 break;
             }
             pair.deliver(piece);
-            let _ = pair.server.request_data(pair.now, stream, u64::MAX);
+            let _ = pair.server.stream(pair.now, stream).read(u64::MAX);
         }
         let open = matches!(pair.server.status(), Status::Open { .. });
         assert_eq!(open, lives, "{rate} bytes a second, after {second} seconds");

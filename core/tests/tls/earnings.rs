@@ -22,7 +22,7 @@ impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Sealed<S> {
         let is_open = matches!(self.pair.server.status(), Status::Open { .. });
         if is_open {
             let stream = self.pair.stream();
-            self.pair.server.request_data(self.pair.now, stream, u64::MAX).expect("it is open");
+            self.pair.server.stream(self.pair.now, stream).read(u64::MAX).expect("it is open");
             let now = self.pair.now;
             while self.pair.server.resume(now).next().is_some() {}
         }

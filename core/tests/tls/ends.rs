@@ -84,10 +84,10 @@ fn an_end_within_content_is_truncation_announced_or_not() {
         let mut pair = Pair::shaken(&version::TLS13);
         pair.send(format!("{POST_5}abc"));
         let stream = pair.stream();
-        pair.server.request_data(pair.now, stream, 5).expect("lives");
+        pair.server.stream(pair.now, stream).read(5).expect("lives");
         let events = pair.server.resume(pair.now);
         assert_eq!(crate::support::pull(events, &mut pair.stream), [crate::support::data("abc")]);
-        pair.server.request_data(pair.now, stream, 2).expect("lives");
+        pair.server.stream(pair.now, stream).read(2).expect("lives");
         let seen = if announced {
             pair.client.send_close_notify();
             let notify = pair.flight();
@@ -143,10 +143,10 @@ fn an_abrupt_end_says_nothing() {
     pair.send(GET);
     let stream = pair.stream();
     let length = BodyLength::Known(10);
-    let begun = pair.server.respond(pair.now, stream, StatusCode::OK, [], length);
+    let begun = pair.server.stream(pair.now, stream).respond(StatusCode::OK, [], length);
     let _ = begun.expect("owed");
     pair.taken();
-    pair.server.reset(pair.now, stream).expect("lives");
+    pair.server.stream(pair.now, stream).reset().expect("lives");
     assert_eq!(pair.server.status(), Status::Closed(CloseReason::Application));
     assert!(pair.server.is_cut_off() && !pair.server.wants_write());
     assert_eq!(pair.server.memory(), size_of::<Connection>());

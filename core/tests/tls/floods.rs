@@ -16,7 +16,7 @@ fn until_the_end(pair: &mut Pair, mut make: impl FnMut(&mut Pair) -> Vec<u8>) ->
         let bytes = make(pair);
         pair.deliver(&bytes);
         if let Some(stream) = pair.stream {
-            let _ = pair.server.request_data(pair.now, stream, u64::MAX);
+            let _ = pair.server.stream(pair.now, stream).read(u64::MAX);
             let now = pair.now;
             while pair.server.resume(now).next().is_some() {}
         }
@@ -76,7 +76,7 @@ fn a_slow_trickle_and_a_long_stream_are_no_floods() {
             pair.now = Tick::ZERO.after(secs(90));
         }
         pair.deliver(&record);
-        pair.server.request_data(pair.now, stream, u64::MAX).expect("no flood");
+        pair.server.stream(pair.now, stream).read(u64::MAX).expect("no flood");
     }
 }
 

@@ -7,7 +7,7 @@ use portcullis::rustls::version;
 
 fn ask(pair: &mut Pair) {
     let (now, stream) = (pair.now, pair.stream());
-    pair.server.request_data(now, stream, u64::MAX).expect("it is open");
+    pair.server.stream(now, stream).read(u64::MAX).expect("it is open");
     while pair.server.resume(now).next().is_some() {}
 }
 

@@ -35,9 +35,10 @@ fn websocket() -> Pair {
     let accepted = Handshake::read(&request).expect("well").accept(None, None).expect("well");
     let (stream, now) = (pair.stream(), pair.now);
     pair.server
-        .accept_websocket(now, stream, &accepted, &HeaderMap::new(), Options::default())
+        .stream(now, stream)
+        .accept_websocket(&accepted, &HeaderMap::new(), Options::default())
         .expect("it is owed an answer");
-    pair.server.request_data(now, stream, u64::MAX).expect("it is a websocket");
+    pair.server.stream(now, stream).read(u64::MAX).expect("it is a websocket");
     pair.taken();
     pair
 }
@@ -142,7 +143,7 @@ fn content_in_large_records_lives_at_its_rate_however_it_is_cut() {
     let stream = pair.stream();
     let take = |pair: &mut Pair, part: &[u8]| {
         pair.deliver(part);
-        pair.server.request_data(pair.now, stream, u64::MAX).expect("it is open");
+        pair.server.stream(pair.now, stream).read(u64::MAX).expect("it is open");
     };
     take(&mut pair, &[]);
     let end = drip(&mut pair, Duration::ZERO, &records, 260, take);
@@ -160,10 +161,10 @@ fn only_content_pays_once_a_record_is_complete() {
     let mut padded = vec![0; 16_000];
     (padded[0], padded[1]) = (b'x', 23);
     let records: Vec<u8> = (0..3).flat_map(|_| seal(ContentType::Unknown(0), &padded)).collect();
-    pair.server.request_data(pair.now, stream, u64::MAX).expect("it is open");
+    pair.server.stream(pair.now, stream).read(u64::MAX).expect("it is open");
     let end = drip(&mut pair, Duration::ZERO, &records, 260, |pair, part| {
         pair.deliver(part);
-        let _ = pair.server.request_data(pair.now, stream, u64::MAX);
+        let _ = pair.server.stream(pair.now, stream).read(u64::MAX);
     });
     // The first record is as good as content until it is complete.
     let one = secs(16_022 / 260);
@@ -179,7 +180,7 @@ fn framing_that_arrives_in_parts_is_no_debt() {
     pair.send(POST_CHUNKED);
     let stream = pair.stream();
     let ask = |pair: &mut Pair| {
-        pair.server.request_data(pair.now, stream, u64::MAX).expect("it is open");
+        pair.server.stream(pair.now, stream).read(u64::MAX).expect("it is open");
     };
     ask(&mut pair);
     // Chunks of a byte, each in a record of its own that is cut: 300 bytes of content a second.

@@ -156,7 +156,7 @@ impl Session<'_> {
             for _ in 0..most {
                 let Some((server, event)) = events.next() else { break };
                 if let Some(stream) = note(&event, &mut self.stream) {
-                    let _ = server.request_data(self.now, stream, credit);
+                    let _ = server.stream(self.now, stream).read(credit);
                 }
             }
             drop(events);
@@ -184,22 +184,22 @@ impl Session<'_> {
         let now = self.now;
         let Some(stream) = self.stream else { return self.order() };
         let refused = match self.source.below(8) {
-            0 | 1 => self.server.request_data(now, stream, u64::MAX).is_err(),
+            0 | 1 => self.server.stream(now, stream).read(u64::MAX).is_err(),
             2 => {
                 let length = BodyLength::Unknown;
-                self.server.respond(now, stream, StatusCode::OK, [], length).is_err()
+                self.server.stream(now, stream).respond(StatusCode::OK, [], length).is_err()
             }
             3 => {
                 let length = self.source.size().min(100_000) as usize;
                 let content = &mut Bytes::from(vec![b'c'; length]);
-                self.server.send_data(now, stream, content).is_err()
+                self.server.stream(now, stream).send(content).is_err()
             }
-            4 => self.server.finish(now, stream, None).is_err(),
+            4 => self.server.stream(now, stream).finish(None).is_err(),
             5 => {
                 let content = &mut Bytes::from_static(b"whole");
-                self.server.answer(now, stream, StatusCode::OK, [], content).is_err()
+                self.server.stream(now, stream).answer(StatusCode::OK, [], content).is_err()
             }
-            6 if self.source.below(8) == 0 => self.server.reset(now, stream).is_err(),
+            6 if self.source.below(8) == 0 => self.server.stream(now, stream).reset().is_err(),
             _ => false,
         };
         if !refused {
@@ -257,7 +257,10 @@ impl Session<'_> {
                 (status, None) => {
                     let stream =
                         self.stream.unwrap_or_else(|| panic!("waits for ever: {status:?}"));
-                    self.server.reset(self.now, stream).expect("it waits for the application");
+                    self.server
+                        .stream(self.now, stream)
+                        .reset()
+                        .expect("it waits for the application");
                 }
             }
         }
@@ -281,7 +284,7 @@ fn react(mut events: Events<'_, '_>, now: Tick, newest: &mut Option<StreamId>, m
     for _ in 0..most {
         let Some((server, event)) = events.next() else { return };
         if let Some(stream) = note(&event, newest) {
-            let _ = server.request_data(now, stream, 100);
+            let _ = server.stream(now, stream).read(100);
         }
     }
 }

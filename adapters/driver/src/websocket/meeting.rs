@@ -11,7 +11,7 @@ use super::{CloseFrame, Closed, Message};
 use crate::waiting::{Calls, Place, Waiting};
 use bytes::Bytes;
 use bytestring::ByteString;
-use portcullis::{Connection, Misuse, StreamId, Tick};
+use portcullis::{Connection, Misuse, Sent, StreamId, Tick};
 use std::collections::VecDeque;
 use std::mem::take;
 use std::task::{Context, Poll, ready};
@@ -297,7 +297,7 @@ impl Meeting {
         });
         if wants {
             // A stream that is gone gets its end by an event.
-            let _ = connection.request_data(now, stream, 1);
+            let _ = connection.stream(now, stream).read(1);
         }
         let goes_on = match next {
             Some(next) => self.send(next, now, connection, stream),
@@ -322,8 +322,8 @@ impl Meeting {
         loop {
             let before = next.data.len();
             // The place is unlocked: what was sent is dropped here, and in the connection.
-            let result = connection.send_message(now, stream, next.text, &mut next.data);
-            moved |= result != Ok(false) || next.data.len() != before;
+            let result = connection.stream(now, stream).send_message(next.text, &mut next.data);
+            moved |= result != Ok(Sent::Part) || next.data.len() != before;
             if let Err(misuse) = result {
                 if misuse != Misuse::UnknownStream {
                     tracing::error!(%misuse, "a message cannot be sent");
@@ -334,12 +334,12 @@ impl Meeting {
             let mut rest = Some(next);
             let following = self.0.visit(|state, calls| {
                 match result {
-                    Ok(true) => {
+                    Ok(Sent::All) => {
                         if let Some(following) = state.next_outgoing() {
                             return Ok(following);
                         }
                     }
-                    Ok(false) => {
+                    Ok(Sent::Part) => {
                         state.passing = false;
                         state.begun = rest.take();
                     }
@@ -474,9 +474,9 @@ impl State {
             return false;
         }
         let Some(CloseFrame { code, reason }) = self.close.take() else { return false };
-        if connection.close(now, stream, code, &reason) == Err(Misuse::CloseCode) {
+        if connection.stream(now, stream).close(code, &reason) == Err(Misuse::CloseCode) {
             tracing::error!(?code, "a websocket cannot be closed with this code");
-            let _ = connection.close(now, stream, Some(1011), &reason);
+            let _ = connection.stream(now, stream).close(Some(1011), &reason);
         }
         true
     }
@@ -890,7 +890,8 @@ mod tests {
             let handshake = Handshake::read(&head).expect("a good request");
             let accepted = handshake.accept(None, None).expect("nothing was chosen");
             connection
-                .accept_websocket(Tick::ZERO, stream, &accepted, None, Options::default())
+                .stream(Tick::ZERO, stream)
+                .accept_websocket(&accepted, None, Options::default())
                 .expect("it is owed an answer");
             stream
         };

@@ -1,0 +1,270 @@
+//! One stream of a connection, as the application acts on it.
+//!
+//! In: the application's actions. Each goes to the protocol in use, which checks it; a call that makes no
+//! sense is a [`Misuse`] and changes nothing.
+
+use super::Connection;
+use crate::close::{CloseReason, Misuse, Refusal};
+use crate::common::Common;
+use crate::event::{Begun, BodyLength, Sent};
+use crate::protocol::Protocol;
+use crate::stream::StreamId;
+use crate::time::Tick;
+use crate::websocket::session::{Session, Terms};
+use crate::websocket::{Accepted, Options};
+use bytes::Bytes;
+use core::fmt;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+/// One exchange of a request and its answer, or the websocket that it became: what the application
+/// does on it, at one moment. [`Connection::stream`] makes one for as long as it is needed.
+///
+/// A stream that does not exist, or has ended, answers each call with [`Misuse::UnknownStream`].
+pub struct Stream<'c> {
+    connection: &'c mut Connection,
+    now: Tick,
+    id: StreamId,
+}
+
+impl<'c> Stream<'c> {
+    pub(super) fn new(connection: &'c mut Connection, now: Tick, id: StreamId) -> Self {
+        Stream { connection, now, id }
+    }
+
+    /// The stream's number.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    #[inline]
+    fn act<T>(
+        &mut self,
+        action: impl FnOnce(StreamId, &mut Protocol, &mut Common) -> Result<T, Misuse>,
+    ) -> Result<T, Misuse> {
+        let id = self.id;
+        self.connection.act(self.now, |protocol, common| action(id, protocol, common))
+    }
+
+    // ---- the answer -----------------------------------------------------------------------------
+
+    /// Sends an interim answer (1xx, but not 101) before the final one. An HTTP/1.0 client is sent
+    /// nothing, since it does not know interim answers.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`],
+    /// [`Misuse::Framing`], [`Misuse::HeadTooLarge`], and [`Misuse::Full`] if other bytes are unsent
+    /// and the answer does not fit under `send_buffer_limit`.
+    pub fn inform<'f>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    ) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| protocol.http1()?.inform(common, id, status, fields))
+    }
+
+    /// Begins the answer.
+    ///
+    /// The connection adds the fields that frame the message or manage the connection
+    /// (`Content-Length`, `Transfer-Encoding`, `Connection`). `Connection: close` among `fields`
+    /// closes the connection after the answer. A `Date` is the caller's to add, since there is no
+    /// clock here.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`] for 1xx and for
+    /// 2xx to CONNECT, [`Misuse::Framing`] if the fields contradict `length`,
+    /// [`Misuse::HeadTooLarge`].
+    #[inline]
+    pub fn respond<'f>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        length: BodyLength,
+    ) -> Result<Begun, Misuse> {
+        self.act(|id, protocol, common| {
+            protocol.http1()?.respond(common, id, status, fields, length)
+        })
+    }
+
+    /// Sends the whole answer: does what [`respond`](Self::respond), [`send`](Self::send) and
+    /// [`finish`](Self::finish) do. [`Sent::Part`] means that there is no room for all of `content`:
+    /// the answer has begun, and `content` is left to be sent and finished.
+    ///
+    /// # Errors
+    /// As for [`respond`](Self::respond).
+    #[inline]
+    pub fn answer<'f>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        content: &mut Bytes,
+    ) -> Result<Sent, Misuse> {
+        self.act(|id, protocol, common| {
+            protocol.http1()?.answer(common, id, status, fields, content)
+        })
+    }
+
+    /// Sends content of the answer: takes from the front of `data` what fits under
+    /// `send_buffer_limit`. After [`Sent::Part`] one [`Event::Writable`](crate::Event::Writable)
+    /// follows when half of the limit is free.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooLong`].
+    pub fn send(&mut self, data: &mut Bytes) -> Result<Sent, Misuse> {
+        self.act(|id, protocol, common| protocol.http1()?.send(common, id, data))
+    }
+
+    /// How many bytes [`send`](Self::send) would take now. The room is 0 where `send` would be a
+    /// misuse.
+    pub fn room(&self) -> usize {
+        self.connection.protocol.room(&self.connection.common, self.id)
+    }
+
+    /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooShort`],
+    /// [`Misuse::HeadTooLarge`], [`Misuse::Framing`] for a field that trailers may not carry.
+    pub fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| protocol.http1()?.finish(common, id, trailers))
+    }
+
+    // ---- the content of the request -------------------------------------------------------------
+
+    /// Asks for some of the request's content: at least one byte, at most `bytes`. Without a call,
+    /// no content is delivered and no deadline of the peer's runs. As with a read of a socket, the
+    /// wait ends with the first delivery, and the rest of the credit lapses when nothing more is at
+    /// hand. The first call also sends the 100 (Continue) that a client may wait for.
+    ///
+    /// On a websocket it asks for so many messages, or for so many bytes if messages come in pieces.
+    /// That credit lasts.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn read(&mut self, bytes: u64) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| match protocol {
+            Protocol::Http1(http) => http.read(common, id, bytes),
+            Protocol::WebSocket(session) => session.request(id, bytes),
+        })
+    }
+
+    /// The application no longer waits for the content that it asked for. Content that has not been
+    /// delivered stays where it is, and no deadline of the peer's runs. A later
+    /// [`read`](Self::read) begins a wait of its own. On a websocket the call does nothing, since
+    /// credit for messages lasts.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn cancel_read(&mut self) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| match protocol {
+            Protocol::Http1(http) => http.cancel_read(common, id),
+            Protocol::WebSocket(_) => Ok(()),
+        })
+    }
+
+    /// Sets the limit of this request's content in bytes, or no limit, instead of
+    /// `request_body_limit`. The next call on the connection holds a declared length against it, so
+    /// set the limit while handling [`Event::Request`](crate::Event::Request).
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::ContentBegun`].
+    pub fn limit_body(&mut self, limit: Option<u64>) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| protocol.http1()?.limit_body(common, id, limit))
+    }
+
+    // ---- the websocket --------------------------------------------------------------------------
+
+    /// Makes the request a websocket, as its handshake agreed: answers with 101, and with `fields`
+    /// beside those of the handshake. From then on the stream carries messages.
+    ///
+    /// Bytes that the client sent after its request are the beginning of its first frame.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::NotUpgradable`],
+    /// [`Misuse::Framing`] for fields that are not the caller's to set, [`Misuse::HeadTooLarge`],
+    /// [`Misuse::IsWebSocket`].
+    pub fn accept_websocket<'f>(
+        &mut self,
+        accepted: &Accepted,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        options: Options,
+    ) -> Result<(), Misuse> {
+        let result = self.act(|stream, protocol, common| {
+            protocol.http1()?.upgrade(common, stream, accepted.fields(), fields)?;
+            let limits = options.limits(&common.config);
+            let terms = Terms { stream, limits, deflate: accepted.deflate(), owned: options.owned };
+            *protocol = Protocol::WebSocket(Box::new(Session::new(terms, common)));
+            common.begin_endless_answer();
+            if common.draining {
+                protocol.drain(common);
+            }
+            Ok(())
+        });
+        // Held bytes, and the end of input, are now a websocket's.
+        self.connection.unfinished |= result.is_ok();
+        result
+    }
+
+    /// Sends a message on a websocket, or as much of it as there is room for. After
+    /// [`Sent::Part`] one [`Event::Writable`](crate::Event::Writable) follows when half of
+    /// `send_buffer_limit` is free: repeat the call with what is left in `data`.
+    ///
+    /// The rest of a message that is to be compressed lies in `data` compressed. The caller
+    /// guarantees that text is UTF-8.
+    ///
+    /// # Errors
+    /// [`Misuse::NotWebSocket`]; [`Misuse::UnknownStream`] also once either side has closed.
+    pub fn send_message(&mut self, text: bool, data: &mut Bytes) -> Result<Sent, Misuse> {
+        self.act(|id, protocol, common| protocol.websocket()?.send_message(common, id, text, data))
+    }
+
+    /// Sends a ping with up to 125 bytes (RFC 6455 5.5.2). Keeping a connection needs no ping of the
+    /// application's: `websocket_ping_interval` does that.
+    ///
+    /// # Errors
+    /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::TooLong`], and
+    /// [`Misuse::Full`] if `send_buffer_limit` bytes are unsent.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| protocol.websocket()?.ping(common, id, payload))
+    }
+
+    /// Closes a websocket (RFC 6455 7.1.2), with a code, and with a reason of which the first 123
+    /// bytes count. Messages that still arrive are dropped, and the peer has
+    /// `websocket_close_timeout` to answer. If the peer has closed already, the answer repeats the
+    /// peer's code.
+    ///
+    /// # Errors
+    /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::CloseCode`].
+    pub fn close(&mut self, code: Option<u16>, reason: &str) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| protocol.websocket()?.close(common, id, code, reason))
+    }
+
+    // ---- giving up ------------------------------------------------------------------------------
+
+    /// Answers with the status that goes with `refusal`, and closes the connection. An answer that
+    /// has begun is cut off.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn refuse(&mut self, refusal: Refusal) -> Result<(), Misuse> {
+        let reason = CloseReason::Refused(refusal);
+        self.act(|id, protocol, common| protocol.http1()?.give_up(common, id, reason))
+    }
+
+    /// Gives up on an answer. Over HTTP/1.1 that closes the connection at once, so that the peer
+    /// cannot take the part that it has for the whole.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn reset(&mut self) -> Result<(), Misuse> {
+        self.act(|id, protocol, common| {
+            protocol.http1()?.give_up(common, id, CloseReason::Application)
+        })
+    }
+}
+
+impl fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
