@@ -74,8 +74,12 @@ pub struct Events<'c, 'i> {
 impl Connection {
     /// A connection that was accepted at `now`.
     pub fn new(config: Arc<Config>, now: Tick) -> Self {
+        Connection::speaking(config, now, Protocol::Http1(Http1::new()))
+    }
+
+    /// A connection that speaks `protocol` from its first byte on.
+    pub(crate) fn speaking(config: Arc<Config>, now: Tick, protocol: Protocol) -> Self {
         let common = Common::new(config, now);
-        let protocol = Protocol::Http1(Http1::new());
         let mut connection = Connection {
             common,
             protocol,
@@ -137,10 +141,7 @@ impl Connection {
     /// `receive_buffer_limit` bytes of it are left, the connection closes ([`CloseReason::Aborted`]).
     pub fn receive_limit(&self) -> usize {
         let limit = self.common.config.receive_buffer_limit();
-        let passed_on = match &self.protocol {
-            Protocol::Http1(http) if self.common.held.is_empty() => http.passed_on(),
-            _ => 0,
-        };
+        let passed_on = if self.common.held.is_empty() { self.protocol.passed_on() } else { 0 };
         limit.saturating_add(passed_on).min(LARGE * limit) as usize
     }
 

@@ -94,7 +94,7 @@
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `head`, `stream`, `status` | what a driver is told |
 //! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
-//! | `protocol` | HTTP/1.1 or WebSocket: what both have to answer |
+//! | `protocol` | the protocol in use, HTTP/1.1 or WebSocket: the one place that knows which there are |
 //! | `step` | what a protocol has found, as places in the input |
 //! | `waits`, `endings` | the two tables: what is waited for, and how a connection ends |
 //! | `bound` | the most memory that a connection owns |
@@ -143,6 +143,8 @@ mod event;
 mod h1;
 mod head;
 mod input;
+#[cfg(test)]
+mod many;
 mod output;
 mod protocol;
 mod rate;

@@ -1,56 +1,89 @@
 //! The protocol that a connection speaks: HTTP/1.1, until a request turns it into a websocket.
 //!
-//! What both have to answer is asked here; what only one of them can do is asked of that one.
+//! In: what the connection asks of any protocol, and the application's actions on a stream. Out: the
+//! answer of the protocol in use. No other room knows which protocols there are: a new one is added to the
+//! enumeration and to the three macros below.
 
 use crate::close::{CloseReason, Misuse, ResetReason, Violation};
 use crate::common::Common;
 use crate::config::Config;
+use crate::event::{Begun, BodyLength, Sent};
 use crate::h1::Http1;
 use crate::input::Input;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
 use crate::time::Timer;
-use crate::websocket::session::Session;
+use crate::websocket::session::{Session, Terms};
+use crate::websocket::{Accepted, Options};
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
 
 #[derive(Debug)]
 pub(crate) enum Protocol {
     Http1(Http1),
-    /// Boxed, so that those that never become one don't pay for it.
+    /// Boxed, so that a connection that never becomes one does not pay for it.
     WebSocket(Box<Session>),
+    /// A protocol of many streams, as HTTP/2 will be one.
+    #[cfg(test)]
+    Many(Box<crate::many::Many>),
+}
+
+/// What every protocol has an answer to.
+macro_rules! each {
+    ($protocol:ident, $it:ident => $answer:expr) => {
+        match $protocol {
+            Protocol::Http1($it) => $answer,
+            Protocol::WebSocket($it) => $answer,
+            #[cfg(test)]
+            Protocol::Many($it) => $answer,
+        }
+    };
+}
+
+/// What a protocol of requests and answers does, and a websocket cannot.
+macro_rules! of_requests {
+    ($protocol:ident, $it:ident => $answer:expr) => {
+        match $protocol {
+            Protocol::Http1($it) => $answer,
+            Protocol::WebSocket(_) => Err(Misuse::IsWebSocket),
+            #[cfg(test)]
+            Protocol::Many($it) => $answer,
+        }
+    };
+}
+
+/// What only a websocket does.
+macro_rules! of_messages {
+    ($protocol:ident, $it:ident => $answer:expr) => {
+        match $protocol {
+            Protocol::WebSocket($it) => $answer,
+            _ => Err(Misuse::NotWebSocket),
+        }
+    };
+}
+
+/// What a websocket does, and matters to no other protocol.
+macro_rules! if_websocket {
+    ($protocol:ident, $it:ident => $answer:expr) => {
+        match $protocol {
+            Protocol::WebSocket($it) => $answer,
+            _ => Default::default(),
+        }
+    };
 }
 
 impl Protocol {
-    /// HTTP/1.1, for what only that can do.
-    #[inline]
-    pub(crate) fn http1(&mut self) -> Result<&mut Http1, Misuse> {
-        match self {
-            Protocol::Http1(http) => Ok(http),
-            Protocol::WebSocket(_) => Err(Misuse::IsWebSocket),
-        }
-    }
-
-    /// The websocket, for what only that can do.
-    #[inline]
-    pub(crate) fn websocket(&mut self) -> Result<&mut Session, Misuse> {
-        match self {
-            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
-            Protocol::WebSocket(session) => Ok(session),
-        }
-    }
-
-    /// The newest stream.
+    /// The stream of the newest step.
     #[inline]
     pub(crate) fn stream(&self) -> StreamId {
-        match self {
-            Protocol::Http1(http) => http.stream(),
-            Protocol::WebSocket(session) => session.stream(),
-        }
+        each!(self, it => it.stream())
     }
 
     /// How many requests were delivered.
     #[inline]
     pub(crate) fn requests(&self) -> u64 {
-        self.stream().0
+        each!(self, it => it.requests())
     }
 
     /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
@@ -61,182 +94,277 @@ impl Protocol {
         input: &mut Input<'_>,
         desk: &mut Desk,
     ) -> Option<Step> {
-        match self {
-            Protocol::Http1(http) => http.step(common, input, desk),
-            Protocol::WebSocket(session) => session.step(common, input, desk),
-        }
+        each!(self, it => it.step(common, input, desk))
     }
 
     /// Whether [`Protocol::step`] has something to do without new bytes.
     #[inline]
     pub(crate) fn has_events(&self, common: &Common) -> bool {
-        match self {
-            Protocol::Http1(http) => http.has_events(common),
-            Protocol::WebSocket(session) => session.has_events(common),
-        }
+        each!(self, it => it.has_events(common))
     }
 
     /// Work was left undone that needs nothing from anybody.
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
-        match self {
-            Protocol::Http1(_) => false,
-            Protocol::WebSocket(session) => session.is_paused(),
-        }
+        if_websocket!(self, it => it.is_paused())
     }
 
     /// Messages that were put together become the application's own.
     pub(crate) fn hands_over(&self) -> bool {
-        match self {
-            Protocol::Http1(_) => false,
-            Protocol::WebSocket(session) => session.hands_over(),
-        }
+        if_websocket!(self, it => it.hands_over())
     }
 
     /// More was read behind bytes that wait for the application.
     #[cold]
     pub(crate) fn look_ahead(&mut self, common: &mut Common) {
-        if let Protocol::WebSocket(session) = self {
-            session.look_ahead(common);
-        }
+        if_websocket!(self, it => it.look_ahead(common))
     }
 
     /// Whether the held bytes are worth another look.
     #[inline]
     pub(crate) fn may_go_on(&self, common: &Common) -> bool {
-        match self {
-            Protocol::Http1(http) => http.may_go_on(common),
-            Protocol::WebSocket(session) => session.may_go_on(common),
-        }
+        each!(self, it => it.may_go_on(common))
     }
 
     /// The peer took some of what waited.
     #[inline]
     pub(crate) fn sent(&mut self, common: &Common) {
-        if let Protocol::WebSocket(session) = self {
-            session.sent(common);
-        }
+        if_websocket!(self, it => it.sent(common))
     }
 
     /// Frees what is of no use until more bytes arrive; the last thing that every public call does.
     #[inline]
     pub(crate) fn release(&mut self, common: &Common) {
-        if let Protocol::WebSocket(session) = self {
-            session.release(common);
-        }
+        if_websocket!(self, it => it.release(common))
     }
 
     /// Lets the timers follow the states.
     #[inline]
     pub(crate) fn settle(&mut self, common: &mut Common) {
-        match self {
-            Protocol::Http1(http) => http.settle(common),
-            Protocol::WebSocket(session) => session.settle(common),
-        }
+        each!(self, it => it.settle(common))
     }
 
     /// A timer has expired.
     #[cold]
     pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
-        match self {
-            Protocol::Http1(http) => http.expire(common, timer),
-            Protocol::WebSocket(session) => session.expire(common, timer),
-        }
+        each!(self, it => it.expire(common, timer))
     }
 
     /// Finishes what is in progress, and begins nothing new.
     #[cold]
     pub(crate) fn drain(&mut self, common: &mut Common) {
-        match self {
-            Protocol::Http1(http) => http.drain(common),
-            Protocol::WebSocket(session) => session.drain(common),
-        }
+        each!(self, it => it.drain(common))
     }
 
     /// Nothing of a request has arrived, and none is being answered.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        match self {
-            Protocol::Http1(http) => http.is_idle(),
-            Protocol::WebSocket(_) => false,
-        }
+        each!(self, it => it.is_idle())
     }
 
     /// Ends the connection for `reason`, as the table of endings says.
     #[cold]
     pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
-        match self {
-            Protocol::Http1(http) => http.end(common, reason),
-            Protocol::WebSocket(session) => session.end(common, reason),
-        }
+        each!(self, it => it.end(common, reason))
     }
 
     /// Bytes of an incomplete TLS record arrived. They may become content: the peer is not silent.
     #[cold]
     pub(crate) fn trickle(&mut self, common: &mut Common) {
-        match self {
-            Protocol::Http1(http) => http.trickle(common),
-            Protocol::WebSocket(session) => session.trickle(common),
-        }
+        each!(self, it => it.trickle(common))
     }
 
     /// Bytes arrived, whatever they are: the peer is there.
     #[inline]
     pub(crate) fn heard(&mut self, common: &Common) {
-        if let Protocol::WebSocket(session) = self {
-            session.heard(common);
-        }
+        if_websocket!(self, it => it.heard(common))
     }
 
     /// The peer is still taking what was sent before what it has to answer.
     #[cold]
     pub(crate) fn taking(&mut self, common: &mut Common, taken: u64) {
-        if let Protocol::WebSocket(session) = self {
-            session.taking(common, taken);
-        }
+        if_websocket!(self, it => it.taking(common, taken))
     }
 
     /// Ends the connection at once, whatever it is at.
     #[cold]
     pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
-        match self {
-            Protocol::Http1(http) => http.cut(common, reason),
-            Protocol::WebSocket(session) => session.cut(common, reason),
-        }
+        each!(self, it => it.cut(common, reason))
     }
 
     /// What was lent as text is none.
     #[cold]
     pub(crate) fn violated(&mut self, common: &mut Common, violation: Violation) -> ResetReason {
-        if let Protocol::WebSocket(session) = self {
-            session.violated(common, violation);
-        }
+        if_websocket!(self, it => it.violated(common, violation));
         ResetReason::Violation(violation)
+    }
+
+    // ---- actions on a stream --------------------------------------------------------------------
+
+    #[inline]
+    pub(crate) fn inform<'f>(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    ) -> Result<(), Misuse> {
+        of_requests!(self, it => it.inform(common, id, status, fields))
+    }
+
+    #[inline]
+    pub(crate) fn respond<'f>(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        length: BodyLength,
+    ) -> Result<Begun, Misuse> {
+        of_requests!(self, it => it.respond(common, id, status, fields, length))
+    }
+
+    #[inline]
+    pub(crate) fn answer<'f>(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        content: &mut Bytes,
+    ) -> Result<Sent, Misuse> {
+        of_requests!(self, it => it.answer(common, id, status, fields, content))
+    }
+
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        data: &mut Bytes,
+    ) -> Result<Sent, Misuse> {
+        of_requests!(self, it => it.send(common, id, data))
+    }
+
+    #[inline]
+    pub(crate) fn finish(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        trailers: Option<&HeaderMap>,
+    ) -> Result<(), Misuse> {
+        of_requests!(self, it => it.finish(common, id, trailers))
+    }
+
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        credit: u64,
+    ) -> Result<(), Misuse> {
+        each!(self, it => it.read(common, id, credit))
+    }
+
+    pub(crate) fn cancel_read(&mut self, common: &Common, id: StreamId) -> Result<(), Misuse> {
+        each!(self, it => it.cancel_read(common, id))
+    }
+
+    pub(crate) fn limit_body(
+        &mut self,
+        common: &Common,
+        id: StreamId,
+        limit: Option<u64>,
+    ) -> Result<(), Misuse> {
+        of_requests!(self, it => it.limit_body(common, id, limit))
+    }
+
+    /// Gives up on a stream for `reason`.
+    #[cold]
+    pub(crate) fn give_up(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        reason: CloseReason,
+    ) -> Result<(), Misuse> {
+        of_requests!(self, it => it.give_up(common, id, reason))
+    }
+
+    /// Makes the request a websocket, which takes over the connection.
+    #[cold]
+    pub(crate) fn accept_websocket<'f>(
+        &mut self,
+        common: &mut Common,
+        stream: StreamId,
+        accepted: &Accepted,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        options: Options,
+    ) -> Result<(), Misuse> {
+        of_requests!(self, it => it.upgrade(common, stream, accepted.fields(), fields))?;
+        let limits = options.limits(&common.config);
+        let terms = Terms { stream, limits, deflate: accepted.deflate(), owned: options.owned };
+        *self = Protocol::WebSocket(Box::new(Session::new(terms, common)));
+        common.begin_endless_answer();
+        if common.draining {
+            self.drain(common);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn send_message(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        text: bool,
+        data: &mut Bytes,
+    ) -> Result<Sent, Misuse> {
+        of_messages!(self, it => it.send_message(common, id, text, data))
+    }
+
+    pub(crate) fn ping(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
+        of_messages!(self, it => it.ping(common, id, payload))
+    }
+
+    /// Closes a websocket.
+    pub(crate) fn close(
+        &mut self,
+        common: &mut Common,
+        id: StreamId,
+        code: Option<u16>,
+        reason: &str,
+    ) -> Result<(), Misuse> {
+        of_messages!(self, it => it.close(common, id, code, reason))
     }
 
     /// How much content, or of a message, would be taken now.
     #[inline]
     pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
+        each!(self, it => it.room(common, stream))
+    }
+
+    /// How many of the next bytes are content that is passed on at once.
+    #[inline]
+    pub(crate) fn passed_on(&self) -> u64 {
         match self {
-            Protocol::Http1(http) => http.room(common, stream),
-            Protocol::WebSocket(session) => session.room(common, stream),
+            Protocol::Http1(http) => http.passed_on(),
+            _ => 0,
         }
     }
 
     /// The most that [`Protocol::memory`] becomes, with what is lent.
     pub(crate) fn memory_bound(&self, config: &Config) -> usize {
-        match self {
-            Protocol::Http1(_) => 0,
-            Protocol::WebSocket(session) => session.memory_bound(config),
-        }
+        if_websocket!(self, it => it.memory_bound(config))
     }
 
     /// Bytes of heap.
     #[inline]
     pub(crate) fn memory(&self) -> usize {
-        match self {
-            Protocol::Http1(http) => http.memory(),
-            Protocol::WebSocket(session) => size_of::<Session>() + session.memory(),
-        }
+        each!(self, it => it.memory())
     }
 }

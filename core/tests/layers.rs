@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 11] = [
     &["head", "output", "waits"],
     &["event", "step", "tls"],
     &["common"],
-    &["h1", "websocket"],
+    &["h1", "many", "websocket"],
     &["protocol"],
     &["connection"],
     &["bound"],

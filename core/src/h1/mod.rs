@@ -66,6 +66,11 @@ impl Http1 {
         StreamId(self.requests)
     }
 
+    /// How many requests were delivered.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+
     /// How many of the next bytes are content that the application waits for.
     pub(crate) fn passed_on(&self) -> u64 {
         match self.receiving {

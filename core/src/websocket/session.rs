@@ -136,6 +136,17 @@ impl Session {
         self.stream
     }
 
+    /// How many requests were delivered: streams of HTTP/1.1 are numbered in their order, and this was
+    /// the last of them.
+    pub(crate) fn requests(&self) -> u64 {
+        self.stream.as_u64()
+    }
+
+    /// An open websocket is in use, also while nothing passes.
+    pub(crate) fn is_idle(&self) -> bool {
+        false
+    }
+
     pub(crate) fn hands_over(&self) -> bool {
         self.owned
     }
@@ -144,7 +155,7 @@ impl Session {
     pub(crate) fn memory(&self) -> usize {
         let deflater = self.deflater.as_ref().map(|it| size_of::<Deflater>() + it.memory());
         let pong = self.pong.as_ref().map_or(0, |it| it.len());
-        self.receiver.memory() + deflater.unwrap_or(0) + pong
+        size_of::<Session>() + self.receiver.memory() + deflater.unwrap_or(0) + pong
     }
 
     /// The most that this becomes, [`Session`] itself included.
@@ -332,10 +343,15 @@ impl Session {
     // ---- actions --------------------------------------------------------------------------------
 
     /// So many messages may come; or so many bytes, for who takes them in pieces.
-    pub(crate) fn request(&mut self, stream: StreamId, credit: u64) -> Result<(), Misuse> {
+    pub(crate) fn read(&mut self, _: &Common, stream: StreamId, credit: u64) -> Result<(), Misuse> {
         self.check_stream(stream)?;
         self.receiver.add_credit(credit);
         Ok(())
+    }
+
+    /// Credit for messages lasts, so there is nothing to take back.
+    pub(crate) fn cancel_read(&mut self, _: &Common, stream: StreamId) -> Result<(), Misuse> {
+        self.check_stream(stream)
     }
 
     pub(crate) fn send_message(
