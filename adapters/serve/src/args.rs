@@ -196,14 +196,21 @@ fn readable(value: &str) -> String {
         rest = tail;
     }
     match parts.as_slice() {
-        [(minutes, "m"), (seconds, "s")] => match (minutes.parse(), seconds.parse::<u64>()) {
-            (Ok(minutes), Ok(seconds)) => format!("{} s", 60_u64.saturating_mul(minutes) + seconds),
-            _ => value.to_owned(),
-        },
-        [(number, "m")] => format!("{number} min"),
-        [(number, unit)] if unit.starts_with(char::is_alphabetic) => format!("{number} {unit}"),
-        _ => value.to_owned(),
+        // As seconds up to five minutes, like most sources of the defaults.
+        [(minutes, "m"), (seconds, "s")] => in_seconds(minutes, seconds),
+        [(minutes, "m")] if minutes.len() == 1 && *minutes < "5" => in_seconds(minutes, "0"),
+        [(minutes, "m")] => Some(format!("{minutes} min")),
+        [(number, unit)] if unit.starts_with(char::is_alphabetic) => {
+            Some(format!("{number} {unit}"))
+        }
+        _ => None,
     }
+    .unwrap_or_else(|| value.to_owned())
+}
+
+fn in_seconds(minutes: &str, seconds: &str) -> Option<String> {
+    let (minutes, seconds): (u64, u64) = (minutes.parse().ok()?, seconds.parse().ok()?);
+    Some(format!("{} s", minutes.checked_mul(60)?.checked_add(seconds)?))
 }
 
 /// Adds a paragraph, indented and wrapped at `WIDTH`.
@@ -330,6 +337,7 @@ mod tests {
     fn readable_values_are_accepted_by_set() {
         for (value, shown) in [
             ("1m 15s", "75 s"),
+            ("1m", "60 s"),
             ("10m", "10 min"),
             ("1h 30m", "1h 30m"),
             ("500ms", "500 ms"),

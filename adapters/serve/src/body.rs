@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_bytes_are_slices_of_one_block_and_exactly_as_many() {
+    fn repeated_bytes_are_lent_from_one_block_and_counted_exactly() {
         let mut body = AnswerBody::<Full<Bytes>>::repeated(150_000);
         assert_eq!(body.size_hint().exact(), Some(150_000));
         let mut lengths = Vec::new();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn events_end_when_they_are_told_to_even_between_two() {
+    fn events_end_on_the_signal_even_within_a_pause() {
         let end = Arc::new(AtomicBool::new(false));
         let told = end.clone();
         let until = poll_fn(move |_| match told.load(Relaxed) {

@@ -160,7 +160,7 @@ fn a_time_limit_ends_a_run_within_an_answer() {
     let address = listener.local_addr().expect("bound");
     let server = thread::spawn(move || {
         let mut stream = listener.accept().expect("a client").0;
-        stream.write_all(endless.as_bytes()).expect("room");
+        stream.write_all(endless.as_bytes()).expect("the client reads");
         stream.read_to_end(&mut Vec::new()).is_ok()
     });
     let limit = Limit::Time(Duration::from_millis(50));
@@ -209,8 +209,9 @@ fn bodies_over_tls_are_counted_both_ways() {
         let head = Request::post("/", UP).head().to_vec();
         let mut request = vec![0; head.len() + UP as usize];
         stream.read_exact(&mut request).expect("the whole request");
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {DOWN}\r\n\r\n").expect("room");
-        stream.write_all(&vec![b'y'; DOWN]).expect("room");
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {DOWN}\r\n\r\n")
+            .expect("the client reads");
+        stream.write_all(&vec![b'y'; DOWN]).expect("the client reads");
         request.starts_with(&head) && request[head.len()..].iter().all(|byte| *byte == b'x')
     });
     let plan = Plan::new(address, Request::post("/", UP), Limit::Requests(1));
@@ -225,7 +226,7 @@ fn plaintext_where_tls_is_expected_is_an_error() {
     let address = listener.local_addr().expect("bound");
     let server = thread::spawn(move || {
         let mut stream = listener.accept().expect("a client").0;
-        stream.write_all(LAST.as_bytes()).expect("room");
+        stream.write_all(LAST.as_bytes()).expect("the client reads");
         // Waits until the client is gone.
         drop(stream.read_to_end(&mut Vec::new()));
     });

@@ -171,7 +171,7 @@ fn keepalive_probes_find_vanished_hosts(place: Place) {
 /// The kernel's timer for the server's side of a connection.
 fn timer(port: u16, client: &Client) -> String {
     let peer = client.stream.local_addr().expect("it is connected").port();
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc can be read");
     let [local, remote] = [port, peer].map(|port| format!(":{port:04X}"));
     let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut lines = line.filter(|line| line[1].ends_with(&local) && line[2].ends_with(&remote));

@@ -189,8 +189,8 @@ impl Program {
     /// Resident memory in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("Linux tells");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it is resident");
+        let status = status.expect("/proc can be read");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line VmRSS");
         let kib: u64 = line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("KiB");
         kib * 1024
     }

@@ -131,7 +131,7 @@ fn client_hello(program: &Program) -> Vec<u8> {
     let mut client = program.connect();
     let mut hello = Vec::new();
     let tls = client.tls.as_mut().expect("TLS");
-    tls.write_tls(&mut hello).expect("to memory");
+    tls.write_tls(&mut hello).expect("writing to memory succeeds");
     hello
 }
 
@@ -230,7 +230,9 @@ fn a_request_before_a_close_notify_is_answered(place: Place) {
     let mut client = program.connect();
     client.shake_hands();
     let tls = client.tls.as_mut().expect("TLS");
-    tls.writer().write_all(b"GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\n").expect("to memory");
+    tls.writer()
+        .write_all(b"GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("writing to memory succeeds");
     tls.send_close_notify();
     client.send("");
     assert_eq!(client.answer().status, 200);

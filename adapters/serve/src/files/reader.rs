@@ -183,9 +183,9 @@ mod tests {
         let mut position = file.try_clone().expect("the same file");
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
         next(&mut reader).expect("a piece").expect("read");
-        assert_eq!(position.stream_position().expect("told"), FIRST);
+        assert_eq!(position.stream_position().expect("a position"), FIRST);
         next(&mut reader).expect("a piece").expect("read");
-        assert_eq!(position.stream_position().expect("told"), FIRST + PIECE);
+        assert_eq!(position.stream_position().expect("a position"), FIRST + PIECE);
     }
 
     #[test]
