@@ -429,7 +429,8 @@ impl Timer for TokioTimer {
     }
 
     fn yield_now(cx: &mut Context<'_>) {
-        // Behind a look at the sockets, which other tasks wait for: a wake-up alone would come first.
+        // The runtime looks at the sockets first, which other tasks wait for: a wake-up alone would come
+        // before that.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 }
