@@ -209,7 +209,7 @@ use std::sync::Arc;
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
 /// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
-/// [`TcpListener`] or a [`UnixListener`](async_std::os::unix::net::UnixListener).
+/// [`TcpListener`] or a `UnixListener`.
 ///
 /// Connections run as tasks of async-std. Its listeners cannot be polled, and are taken apart into the
 /// `async-io` that they are made of.
@@ -228,7 +228,7 @@ pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
 /// ended. It accepts nothing and spawns nothing, and runs on any executor.
 ///
 /// What the system knows of the peer of a [`TcpStream`] or a
-/// [`UnixStream`](async_std::os::unix::net::UnixStream) is used, and a TCP socket gets the
+/// `UnixStream` is used, and a TCP socket gets the
 /// [options](tcp::Options) that `config` asks for. A stream that is not `Unpin` can be passed as
 /// `Box::pin(io)`.
 pub fn serve_connection<I, S: Service<K>, K>(

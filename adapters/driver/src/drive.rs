@@ -334,7 +334,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 continue;
             }
             if let Status::Closed(reason) = status {
-                if self.unflushed && self.waits_for_flush(cx, now) {
+                if self.unflushed && self.waits_for_flush(cx, now, reason) {
                     return Poll::Pending;
                 }
                 self.closed(reason);
@@ -355,15 +355,21 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         Poll::Pending
     }
 
-    /// Whether to wait for bytes that the socket holds back, though the connection has come to its end in
-    /// good order. The peer has to take them as soon as the rest of an answer.
+    /// Whether to wait for bytes that the socket holds back, since the connection has ended in good order.
+    /// The peer may be silent for as long as while a connection lingers.
     #[cold]
-    fn waits_for_flush(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
+    fn waits_for_flush(&mut self, cx: &mut Context<'_>, now: Tick, reason: CloseReason) -> bool {
+        use CloseReason::{Aborted, MadeRoom, Peer};
+        if matches!(reason, Aborted | MadeRoom | Peer(PeerClose::Reset))
+            || self.connection.is_cut_off()
+        {
+            return false;
+        }
         if !replace(&mut self.closing, true) {
             // No deadline is left to be put off.
             self.put_off = now.after(self.shared.config.linger_silence());
         }
-        !self.connection.is_cut_off() && self.timer.wake_at(cx, now, self.put_off)
+        self.timer.wake_at(cx, now, self.put_off)
     }
 
     /// Others have their turn before this is done with what there is to do. The peer is not charged for

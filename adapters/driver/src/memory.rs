@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_comes_behind_what_was_written_and_leaves_the_other_direction_open() {
+    fn a_close_comes_after_what_was_written_and_leaves_the_other_direction_open() {
         let (_, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let (one, other) = pair(16);

@@ -28,7 +28,11 @@ pub struct ServeConnection<T: Timer, I: Socket, S: Service<K>, K> {
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-/// What has become of the connection.
+/// How far the connection is.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it runs from its first poll on: a box would be one more"
+)]
 enum Stage<T: Timer, I: Socket, S: Service<K>, K> {
     /// It was not polled yet.
     Begins {
@@ -95,7 +99,7 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Stage<T, I, S, K> {
     fn begin(self) -> Self {
         let Stage::Begins { shared, socket, peer, service } = self else { return self };
         let shared = Arc::new(shared);
-        // It is alone there, and finds a place.
+        // The connection is alone there, so that there is a place.
         let number = shared.admission.try_enter().unwrap_or_default();
         let drive = Drive::new(shared.clone(), (socket, peer, number), service);
         Stage::Runs { drive, shared }

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fin_comes_behind_what_was_written_and_a_reset_instead_of_it() {
+    fn a_fin_comes_after_what_was_written_and_a_reset_instead_of_it() {
         let (mut socket, mut peer) = tcp_pair();
         socket.write_all(b"last").expect("written");
         System::tcp(&socket).shutdown_write().expect("a socket").expect("shut down");

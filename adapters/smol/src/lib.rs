@@ -205,7 +205,7 @@ use std::sync::Arc;
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
 /// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
-/// [`TcpListener`] or a [`UnixListener`](smol::net::unix::UnixListener).
+/// [`TcpListener`] or a `UnixListener`.
 ///
 /// Connections run as tasks of smol's global executor, which has one thread unless `SMOL_THREADS` says
 /// otherwise. [`serve_on`] has them run on an executor of your own.
@@ -255,7 +255,7 @@ where
 /// ended. It accepts nothing and spawns nothing, and runs on any executor.
 ///
 /// What the system knows of the peer of a [`TcpStream`] or a
-/// [`UnixStream`](smol::net::unix::UnixStream) is used, and a TCP socket gets the
+/// `UnixStream` is used, and a TCP socket gets the
 /// [options](tcp::Options) that `config` asks for. A stream that is not `Unpin` can be passed as
 /// `Box::pin(io)`.
 pub fn serve_connection<I, S: Service<K>, K>(

@@ -201,7 +201,7 @@ use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
 /// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
-/// [`TcpListener`] or a [`UnixListener`](tokio::net::UnixListener).
+/// [`TcpListener`] or a `UnixListener`.
 ///
 /// Connections run as tasks of the current runtime, of either flavour.
 ///
@@ -219,7 +219,7 @@ pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
 /// ended. It accepts nothing and spawns nothing; it has to be polled within a tokio runtime that has its
 /// timer enabled.
 ///
-/// What the system knows of the peer of a [`TcpStream`] or a [`UnixStream`](tokio::net::UnixStream) is
+/// What the system knows of the peer of a [`TcpStream`] or a `UnixStream` is
 /// used, and a TCP socket gets the [options](tcp::Options) that `config` asks for. A stream that is not
 /// `Unpin` can be passed as `Box::pin(io)`.
 pub fn serve_connection<I, S: Service<K>, K>(
@@ -429,7 +429,8 @@ impl Timer for TokioTimer {
     }
 
     fn yield_now(cx: &mut Context<'_>) {
-        // Behind a look at the sockets, which other tasks wait for: a wake-up alone would come first.
+        // The runtime looks at the sockets first, which other tasks wait for: a wake-up alone would come
+        // before that.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 }

@@ -298,6 +298,15 @@ fn what_a_socket_holds_back_is_flushed_also_at_the_end() {
         let (mut client, stream) = pair();
         let done = Arc::<Mutex<(usize, usize)>>::default();
         let ended = serve_held(parts, Held { stream, held: Vec::new(), done: done.clone() });
+        // An answer that no shutdown follows.
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
+        let mut first = String::new();
+        while !first.ends_with("\r\n\r\nhello") {
+            let mut bytes = [0; 16];
+            let count = client.read(&mut bytes).expect("an answer");
+            assert!(count > 0, "{first}");
+            first.push_str(std::str::from_utf8(&bytes[..count]).expect("text"));
+        }
         client.write_all(GET.as_bytes()).expect("it reads");
         if ends_first {
             block_on(client.0.close()).expect("closed");

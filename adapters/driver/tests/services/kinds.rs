@@ -1,9 +1,10 @@
 //! What may be served: tower services that are not `Sync`, functions that fail, clones for each
 //! connection.
 
-use super::{GET, ask, connect, start};
-use crate::adapter;
-use adapter::{Body, BoxError};
+use super::{GET, ask, connect, listener, start, start_server};
+use crate::{adapter, server};
+use adapter::portcullis::Builder;
+use adapter::{Body, BoxError, Config};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::get;
@@ -106,10 +107,14 @@ impl Clone for Fragile {
 #[test]
 fn a_service_that_cannot_be_cloned_costs_its_connection_alone() {
     let fragile = Fragile(Arc::default());
-    let address = start(move |_: Request<Body>| {
+    let service = move |_: Request<Body>| {
         let _fragile = &fragile;
         async { Response::new(Full::new(&b"cloned"[..])) }
-    });
+    };
+    // There is one place, which has to be free again.
+    let config = Config::builder().set("max_connections", "1").and_then(Builder::build);
+    let (listener, address) = listener();
+    start_server(server(listener, Arc::new(config.expect("valid")), service));
     let mut stream = connect(address);
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "a close");
     assert!(ask(address, GET).ends_with("\r\n\r\ncloned"));

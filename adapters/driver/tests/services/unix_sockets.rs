@@ -1,4 +1,4 @@
-//! Unix sockets: what serves on TCP serves on them, and the system tells of their peers.
+//! Unix sockets are served as TCP is, and the system tells of their peers.
 
 use super::connections::run;
 use super::{GET, PATIENCE, hello, start_server};
