@@ -70,9 +70,12 @@ fn wait(
                 ));
             }
         } else {
-            say(format_args!("{} again: ended at once, {open} cut", name(signal)));
+            say(format_args!(
+                "{} again: stopped at once, connections cut off: {open}",
+                name(signal)
+            ));
             end();
-            // What a shell reports for a process that the signal ended.
+            // The exit code that a shell reports for a process ended by this signal.
             process::exit(128 + signal);
         }
     }
