@@ -141,7 +141,11 @@ impl Connection {
     /// `receive_buffer_limit` bytes of it are left, the connection closes ([`CloseReason::Aborted`]).
     pub fn receive_limit(&self) -> usize {
         let limit = self.common.config.receive_buffer_limit();
-        let passed_on = if self.common.held.is_empty() { self.protocol.passed_on() } else { 0 };
+        // Bytes of a TLS record that is incomplete are delivered first, and take their part of the credit.
+        let passed_on = match self.common.held.is_empty() {
+            true => self.protocol.passed_on().saturating_sub(self.common.ahead() as u64),
+            false => 0,
+        };
         limit.saturating_add(passed_on).min(LARGE * limit) as usize
     }
 

@@ -793,6 +793,21 @@ fn giving_up_a_wait_that_is_over_voids_nothing() {
     script.closes_with(expired(Timer::RequestBody));
 }
 
+/// A refusal that answers no request has a deadline of its own, too.
+#[test]
+fn a_refusal_behind_an_old_answer_is_sent() {
+    let settings = [("response_deadline", "3s"), ("request_head_timeout", "4s")];
+    let mut script = Script::under(with(&settings));
+    script.send(GET);
+    script.answer(200, "taken late");
+    script.at(secs(2));
+    script.output();
+    script.send("GET");
+    script.at(secs(6));
+    assert!(script.waiting().starts_with("HTTP/1.1 408 "), "{}", script.waiting());
+    assert_eq!(script.deadline(), Some((secs(9), Timer::Response)));
+}
+
 #[test]
 fn each_answer_has_a_deadline_of_its_own() {
     let mut script = Script::under(with(&[("response_deadline", "60s")]));

@@ -247,6 +247,10 @@ impl Http1 {
     #[cold]
     fn fail(&mut self, common: &mut Common, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
+            if self.sending == Sending::Idle {
+                // No request began an answer, and the time of the last one may be over.
+                common.begin_answer();
+            }
             let date = common.wall_clock();
             response::write_refusal(&mut common.output, self.exchange.asked, status, reason, date);
         }

@@ -258,3 +258,32 @@ fn messages_after_the_handshake_that_are_not_complete_are_held_against_the_limit
     }
     assert_eq!(is_open_at.last(), Some(&LIMIT), "together they are as long as the limit");
 }
+
+/// A read of as much as the connection allows keeps it open, although the application has credit for some
+/// of it only, and a part of a record came before.
+#[test]
+fn a_read_up_to_the_limit_behind_a_part_of_a_record() {
+    for part in [0, 1, 5, 6, 100, 8000, 16_000] {
+        for credit in [1, 500, 20_000, 65_536, 300_000] {
+            let mut pair = Pair::shaken(&version::TLS13);
+            pair.send(POST_MUCH);
+            let mut wire = pair.records(&vec![b'x'; 400_000]);
+            pair.deliver(&wire[..part]);
+            let (now, stream) = (pair.now, pair.stream());
+            pair.server.stream(now, stream).read(credit).expect("it is open");
+            let limit = pair.server.receive_limit();
+            assert!(limit >= pair.config.receive_buffer_limit() as usize);
+            let mut delivered = 0;
+            let mut events =
+                pair.server.receive(now, &mut wire[part..part + limit]).expect("reads");
+            while let Some((_, event)) = events.next() {
+                let Event::Data { data, .. } = event else { panic!("{event:?}") };
+                delivered += data.len() as u64;
+            }
+            drop(events);
+            assert!(delivered > 0 && delivered <= credit, "{delivered} of {credit}");
+            let status = pair.server.status();
+            assert!(matches!(status, Status::Open { .. }), "{part}, {credit}: {status:?}");
+        }
+    }
+}
