@@ -4,7 +4,6 @@
 mod stream;
 
 use crate::close::{CloseReason, Misuse, TlsFailure};
-use crate::common::Common;
 use crate::config::Config;
 use crate::event::Event;
 use crate::h1::Http1;
@@ -16,6 +15,7 @@ use crate::step::{Desk, Place, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::tls;
+use crate::transport::Transport;
 use crate::websocket::message;
 use core::fmt;
 use core::mem::{replace, size_of, take};
@@ -42,7 +42,7 @@ const LARGE: u64 = 4;
 /// Time that runs backwards counts as no time.
 #[derive(Debug)]
 pub struct Connection {
-    common: Common,
+    transport: Transport,
     protocol: Protocol,
     /// Events are being pulled: the timers follow when they are dropped.
     pulling: bool,
@@ -79,9 +79,9 @@ impl Connection {
 
     /// A connection that speaks `protocol` from its first byte on.
     pub(crate) fn speaking(config: Arc<Config>, now: Tick, protocol: Protocol) -> Self {
-        let common = Common::new(config, now);
+        let transport = Transport::new(config, now);
         let mut connection = Connection {
-            common,
+            transport,
             protocol,
             pulling: false,
             unfinished: false,
@@ -97,7 +97,7 @@ impl Connection {
     ///
     /// There is no clock here. A driver that has one calls this once, when it makes the connection.
     pub fn set_wall_clock(&mut self, now: Tick, since_epoch: Duration) {
-        self.common.set_wall_clock(now, since_epoch);
+        self.transport.set_wall_clock(now, since_epoch);
     }
 
     // ---- bytes in -------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ impl Connection {
         now: Tick,
         fresh: &'i mut [u8],
     ) -> Result<Events<'c, 'i>, Misuse> {
-        if fresh.len() as u64 > self.common.config.receive_buffer_limit() {
+        if fresh.len() as u64 > self.transport.config.receive_buffer_limit() {
             self.check_large(fresh.len())?;
         }
         if self.pulling || !self.wants_read() {
@@ -125,9 +125,9 @@ impl Connection {
         }
         // Which guard counts what is incomplete depends on the timers.
         self.settle_now();
-        self.common.advance(now);
+        self.transport.advance(now);
         if !fresh.is_empty() {
-            self.protocol.heard(&self.common);
+            self.protocol.heard(&self.transport);
         }
         let plaintext = self.receive_tls(fresh);
         Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
@@ -140,10 +140,10 @@ impl Connection {
     /// more is held for that: if the events of such a read are dropped while more than
     /// `receive_buffer_limit` bytes of it are left, the connection closes ([`CloseReason::Aborted`]).
     pub fn receive_limit(&self) -> usize {
-        let limit = self.common.config.receive_buffer_limit();
+        let limit = self.transport.config.receive_buffer_limit();
         // Bytes of a TLS record that is incomplete are delivered first, and take their part of the credit.
-        let passed_on = match self.common.held.is_empty() {
-            true => self.protocol.passed_on().saturating_sub(self.common.ahead() as u64),
+        let passed_on = match self.transport.held.is_empty() {
+            true => self.protocol.passed_on().saturating_sub(self.transport.ahead() as u64),
             false => 0,
         };
         limit.saturating_add(passed_on).min(LARGE * limit) as usize
@@ -162,26 +162,28 @@ impl Connection {
         // Only the first byte of all tells TLS from HTTP: the same byte later is a mistake of HTTP.
         let first = !self.begun;
         self.begun |= !fresh.is_empty();
-        let Some(tls) = &self.common.tls else {
+        let Some(tls) = &self.transport.tls else {
             if first && tls::begins_handshake(fresh) {
-                self.protocol.end(&mut self.common, CloseReason::Tls(TlsFailure::OnPlainPort));
+                self.protocol.end(&mut self.transport, CloseReason::Tls(TlsFailure::OnPlainPort));
             }
             return fresh.len();
         };
         if tls.is_untouched() && tls::begins_plain_http(fresh) {
-            self.common.tls = None;
-            self.protocol.end(&mut self.common, CloseReason::Tls(TlsFailure::PlainHttp));
+            self.transport.tls = None;
+            self.protocol.end(&mut self.transport, CloseReason::Tls(TlsFailure::PlainHttp));
         }
-        if !self.common.is_open() {
+        if !self.transport.is_open() {
             // While the connection lingers nothing is worth opening.
-            self.common.discard(fresh.len());
+            self.transport.discard(fresh.len());
             return 0;
         }
-        let Common { tls: Some(tls), config, held, now, .. } = &mut self.common else { return 0 };
+        let Transport { tls: Some(tls), config, held, now, .. } = &mut self.transport else {
+            return 0;
+        };
         let received = tls.receive(config, *now, fresh, held);
-        self.common.eof |= tls.is_closed_by_peer();
+        self.transport.eof |= tls.is_closed_by_peer();
         if received.is_partial {
-            self.protocol.trickle(&mut self.common);
+            self.protocol.trickle(&mut self.transport);
         }
         received.plaintext
     }
@@ -189,16 +191,16 @@ impl Connection {
     /// What went wrong beneath the protocol ends it; true if something did.
     #[inline]
     fn settle_tls(&mut self) -> bool {
-        let failure = self.common.tls.as_mut().and_then(|tls| tls.take_failure());
+        let failure = self.transport.tls.as_mut().and_then(|tls| tls.take_failure());
         failure.map(|failure| self.fail_tls(failure)).is_some()
     }
 
     #[cold]
     fn fail_tls(&mut self, failure: TlsFailure) {
-        self.protocol.end(&mut self.common, CloseReason::Tls(failure));
+        self.protocol.end(&mut self.transport, CloseReason::Tls(failure));
         // None of it can be sealed behind an alert.
-        self.common.cut_off |= !self.common.output.is_empty();
-        self.common.output.release();
+        self.transport.cut_off |= !self.transport.output.is_empty();
+        self.transport.output.release();
     }
 
     /// Goes on with what is held, and with what became due: after credit, an answer, room in the
@@ -211,8 +213,8 @@ impl Connection {
     /// yes and `resume` brings none, it says no from then on, until something else happens.
     pub fn has_events(&self) -> bool {
         self.unfinished
-            || self.protocol.may_go_on(&self.common)
-            || self.protocol.has_events(&self.common)
+            || self.protocol.may_go_on(&self.transport)
+            || self.protocol.has_events(&self.transport)
     }
 
     /// Work is left that waits for nobody: events were dropped before their end, or a websocket has
@@ -228,10 +230,10 @@ impl Connection {
     pub fn receive_eof(&mut self, now: Tick) -> Events<'_, 'static> {
         // What was the case before has its timers from before.
         self.advance(now);
-        if self.common.is_handshaking() {
-            self.protocol.end(&mut self.common, CloseReason::Tls(TlsFailure::Abandoned));
+        if self.transport.is_handshaking() {
+            self.protocol.end(&mut self.transport, CloseReason::Tls(TlsFailure::Abandoned));
         }
-        self.common.eof = true;
+        self.transport.eof = true;
         self.events(now, &mut [])
     }
 
@@ -240,15 +242,15 @@ impl Connection {
     /// handler may go on for `peer_gone_timeout`. [`receive_eof`](Self::receive_eof) follows when it
     /// was read.
     pub fn fin_arrived(&mut self, now: Tick) {
-        self.act(now, |_, common| common.fin = true);
+        self.act(now, |_, transport| transport.fin = true);
     }
 
     fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
         // From here on the timers stand still, and have to be right.
         self.settle_now();
-        self.common.advance(now);
+        self.transport.advance(now);
         let nested = replace(&mut self.pulling, true);
-        let held = take(&mut self.common.held);
+        let held = take(&mut self.transport.held);
         Events {
             input: Input::new(held, fresh),
             desk: Desk::new(),
@@ -279,19 +281,19 @@ impl Connection {
     pub fn close_idle(&mut self, now: Tick) -> bool {
         let idle = self.is_idle();
         if idle {
-            self.act(now, |protocol, common| protocol.end(common, CloseReason::MadeRoom));
+            self.act(now, |protocol, transport| protocol.end(transport, CloseReason::MadeRoom));
         }
         idle
     }
 
     /// Closes at once, with the driver's reason; does nothing if it is closed already.
     pub fn abort(&mut self, now: Tick, reason: CloseReason) {
-        self.act(now, |protocol, common| protocol.cut(common, reason));
+        self.act(now, |protocol, transport| protocol.cut(transport, reason));
     }
 
-    fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Protocol, &mut Common) -> T) -> T {
+    fn act<T>(&mut self, now: Tick, action: impl FnOnce(&mut Protocol, &mut Transport) -> T) -> T {
         self.advance(now);
-        let result = action(&mut self.protocol, &mut self.common);
+        let result = action(&mut self.protocol, &mut self.transport);
         self.settle();
         result
     }
@@ -304,37 +306,37 @@ impl Connection {
     /// With TLS this is where records are made: what is lent stays the same until it is
     /// [`sent`](Self::sent).
     pub fn outgoing<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.common.seal();
+        self.transport.seal();
         if self.settle_tls() {
             self.settle();
         }
-        self.common.slices(slices)
+        self.transport.slices(slices)
     }
 
     /// Lends the connection an empty buffer to write its answers in, so that it needs none of its
     /// own while a driver attends to it. Refused, and dropped, if it has one or 4 KiB are exceeded.
     pub fn lend_buffer(&mut self, buffer: Vec<u8>) {
-        self.common.output.lend(buffer);
+        self.transport.output.lend(buffer);
     }
 
     /// Asks for the lent buffer back; a connection that has bytes to send keeps it until they are
     /// sent, and an empty one is returned.
     pub fn return_buffer(&mut self) -> Vec<u8> {
-        self.common.return_buffer()
+        self.transport.return_buffer()
     }
 
     /// The first `bytes` of [`outgoing`](Self::outgoing) were written.
     pub fn sent(&mut self, now: Tick, bytes: usize) {
-        self.act(now, |protocol, common| {
-            common.sent(bytes);
-            protocol.sent(common);
+        self.act(now, |protocol, transport| {
+            transport.sent(bytes);
+            protocol.sent(transport);
         });
     }
 
     /// How many of the bytes that were [`sent`](Self::sent) are not known to be taken by the peer;
     /// always 0 unless the driver reports what is ([`acknowledged`](Self::acknowledged)).
     pub fn unacknowledged(&self) -> u64 {
-        self.common.untaken()
+        self.transport.untaken()
     }
 
     /// The system still holds so many of the bytes that were [`sent`](Self::sent): the peer has not
@@ -346,10 +348,10 @@ impl Connection {
     /// [`tick`](Self::tick) whenever a deadline has come and
     /// [`unacknowledged`](Self::unacknowledged) is not 0. The deadline may move by it.
     pub fn acknowledged(&mut self, now: Tick, unacknowledged: u64) {
-        self.act(now, |protocol, common| {
-            if let Some(taken) = common.acknowledged(unacknowledged) {
-                common.taking(taken);
-                protocol.taking(common, taken);
+        self.act(now, |protocol, transport| {
+            if let Some(taken) = transport.acknowledged(unacknowledged) {
+                transport.taking(taken);
+                protocol.taking(transport, taken);
             }
         });
     }
@@ -362,26 +364,26 @@ impl Connection {
     /// A driver may leave an earlier timer armed, and call [`tick`](Self::tick) for nothing.
     pub fn deadline(&mut self) -> Option<(Tick, Timer)> {
         self.settle_now();
-        self.common.timers.next()
+        self.transport.timers.next()
     }
 
     /// The time is `now`. A deadline at `now` or before has expired; otherwise nothing happens.
     #[inline]
     pub fn tick(&mut self, now: Tick) {
         self.settle_now();
-        self.common.advance(now);
-        if self.common.timers.any_expired(self.common.now) {
+        self.transport.advance(now);
+        if self.transport.timers.any_expired(self.transport.now) {
             self.expire();
         }
     }
 
     #[cold]
     fn expire(&mut self) {
-        while let Some(timer) = self.common.timers.expired(self.common.now) {
+        while let Some(timer) = self.transport.timers.expired(self.transport.now) {
             match timer {
-                Timer::ConnectionAge => age(&mut self.protocol, &mut self.common),
-                Timer::Response if self.common.goes_on_taking() => {}
-                _ => self.protocol.expire(&mut self.common, timer),
+                Timer::ConnectionAge => age(&mut self.protocol, &mut self.transport),
+                Timer::Response if self.transport.goes_on_taking() => {}
+                _ => self.protocol.expire(&mut self.transport, timer),
             }
         }
         self.settle();
@@ -392,75 +394,75 @@ impl Connection {
     /// What the driver should do next.
     #[inline]
     pub fn status(&self) -> Status {
-        self.common.status()
+        self.transport.status()
     }
 
     /// Whether it closed before all of an answer was handed out: the socket is then to be reset
     /// (`SO_LINGER` of zero) instead of closed. A peer that is told of the end by the close alone
     /// would take what it has for the whole, and what the kernel holds for it serves nobody.
     pub fn is_cut_off(&self) -> bool {
-        self.common.cut_off
+        self.transport.cut_off
     }
 
     /// Whether the peer has said that it sends no more: by its FIN, or by a close_notify over TLS.
     /// It may still read. While a handler works for such a peer, `peer_gone_timeout` runs.
     pub fn is_half_closed(&self) -> bool {
-        self.common.is_half_closed()
+        self.transport.is_half_closed()
     }
 
     /// Whether it finishes what is in progress and then closes: it was told to
     /// [`drain`](Self::drain), or has become older than `connection_age_limit`.
     pub fn is_draining(&self) -> bool {
-        self.common.draining
+        self.transport.draining
     }
 
     /// [`Status::wants_read`] of the status.
     #[inline]
     pub fn wants_read(&self) -> bool {
-        self.common.wants_read()
+        self.transport.wants_read()
     }
 
     /// [`Status::wants_write`] of the status.
     pub fn wants_write(&self) -> bool {
-        !self.common.is_flushed()
+        !self.transport.is_flushed()
     }
 
     /// What the connection is at, for metrics.
     pub fn phase(&mut self) -> Phase {
         self.settle_now();
-        self.common.phase()
+        self.transport.phase()
     }
 
     /// Which party has to act next: the column of the [table of waits](crate#the-table-of-waits).
     /// While bytes wait that the peer does not take, that is the peer.
     pub fn waits_for(&mut self) -> Party {
         self.settle_now();
-        self.common.party()
+        self.transport.party()
     }
 
     /// Whether it waits for a request, or for a TLS handshake, of which nothing has arrived, and owes
     /// the peer nothing: neither side loses anything if it closes.
     pub fn is_idle(&self) -> bool {
-        !self.unfinished && !self.pulling && self.common.is_at_rest() && self.protocol.is_idle()
+        !self.unfinished && !self.pulling && self.transport.is_at_rest() && self.protocol.is_idle()
     }
 
     /// Memory that the connection owns, in bytes: itself and its heap. At most
     /// [`memory_bound`](Self::memory_bound) after every call. While events are pulled, they have what
     /// was held and what they lend, and that is not told.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.common.memory() + self.protocol.memory()
+        size_of::<Self>() + self.transport.memory() + self.protocol.memory()
     }
 
     /// The most that [`memory`](Self::memory) becomes as long as the protocol stays the same, together
     /// with what [`Events`] have: [`Config::memory_bound`], or more once it is a websocket.
     pub fn memory_bound(&self) -> usize {
-        let config = &self.common.config;
+        let config = &self.transport.config;
         config.memory_bound().saturating_add(self.protocol.memory_bound(config))
     }
 
     /// What holds for it.
     pub fn config(&self) -> &Config {
-        &self.common.config
+        &self.transport.config
     }
 
     /// How many requests were delivered.
@@ -475,9 +477,9 @@ impl Connection {
         self.unsettled = true;
         // What is held is out on loan while events are pulled.
         if !self.pulling {
-            self.protocol.release(&self.common);
+            self.protocol.release(&self.transport);
         }
-        if !self.common.is_open() {
+        if !self.transport.is_open() {
             self.settle_now();
         }
     }
@@ -487,38 +489,38 @@ impl Connection {
     fn settle_now(&mut self) {
         if self.unsettled && !self.pulling {
             self.unsettled = false;
-            if self.common.is_open() && !self.common.is_handshaking() {
-                self.protocol.settle(&mut self.common);
+            if self.transport.is_open() && !self.transport.is_handshaking() {
+                self.protocol.settle(&mut self.transport);
             }
-            self.common.settle();
+            self.transport.settle();
         }
     }
 
     /// Time moves on; what happened until then counts from the moment at which it did.
     #[inline]
     fn advance(&mut self, now: Tick) {
-        if now > self.common.now {
+        if now > self.transport.now {
             self.settle_now();
-            self.common.advance(now);
+            self.transport.advance(now);
         }
     }
 }
 
 /// Finishes what is in progress, and begins nothing new.
-fn begin_drain(protocol: &mut Protocol, common: &mut Common) {
-    if common.is_open() && !common.is_timed_drain() {
-        common.begin_timed_drain();
-        protocol.drain(common);
+fn begin_drain(protocol: &mut Protocol, transport: &mut Transport) {
+    if transport.is_open() && !transport.is_timed_drain() {
+        transport.begin_timed_drain();
+        protocol.drain(transport);
     }
 }
 
 /// The connection has become old. An idle one is not closed before its time for that: a proxy may be
 /// sending a request, which is then the last.
-fn age(protocol: &mut Protocol, common: &mut Common) {
+fn age(protocol: &mut Protocol, transport: &mut Transport) {
     if protocol.is_idle() {
-        common.draining = true;
+        transport.draining = true;
     } else {
-        begin_drain(protocol, common);
+        begin_drain(protocol, transport);
     }
 }
 
@@ -530,12 +532,12 @@ impl<'i> Events<'_, 'i> {
         if self.nested {
             return None;
         }
-        let Connection { common, protocol, .. } = &mut *self.connection;
-        if take(&mut self.last) && !common.eof {
+        let Connection { transport, protocol, .. } = &mut *self.connection;
+        if take(&mut self.last) && !transport.eof {
             self.exhausted = true;
             return None;
         }
-        let Some(step) = protocol.step(common, &mut self.input, &mut self.desk) else {
+        let Some(step) = protocol.step(transport, &mut self.input, &mut self.desk) else {
             self.exhausted = true;
             return None;
         };
@@ -572,7 +574,7 @@ impl<'i> Events<'_, 'i> {
                 match message::lend(text, bytes) {
                     Ok(message) => Event::Message { stream, message, behind },
                     Err(violation) => {
-                        let reason = protocol.violated(common, violation);
+                        let reason = protocol.violated(transport, violation);
                         Event::Reset { stream, reason }
                     }
                 }
@@ -604,26 +606,26 @@ impl Drop for Events<'_, '_> {
             return;
         }
         let connection = &mut *self.connection;
-        let common = &mut connection.common;
-        if !self.input.is_empty() && common.is_open() {
-            if self.input.fresh_len() as u64 <= common.config.receive_buffer_limit() {
-                let most = if common.reads_ahead { common.most_ahead() } else { 0 };
-                common.held = self.input.put_back(most);
+        let transport = &mut connection.transport;
+        if !self.input.is_empty() && transport.is_open() {
+            if self.input.fresh_len() as u64 <= transport.config.receive_buffer_limit() {
+                let most = if transport.reads_ahead { transport.most_ahead() } else { 0 };
+                transport.held = self.input.put_back(most);
             } else {
-                connection.protocol.end(common, CloseReason::Aborted);
+                connection.protocol.end(transport, CloseReason::Aborted);
             }
         }
         // Who stops early has to come back before more can be read.
-        common.blocked |= !self.exhausted;
-        common.reads_ahead &= self.exhausted;
-        if common.reads_ahead {
-            connection.protocol.look_ahead(common);
+        transport.blocked |= !self.exhausted;
+        transport.reads_ahead &= self.exhausted;
+        if transport.reads_ahead {
+            connection.protocol.look_ahead(transport);
         }
         connection.unfinished = !self.exhausted;
         connection.pulling = false;
         connection.settle_tls();
         connection.settle();
-        if connection.common.blocked {
+        if connection.transport.blocked {
             // The wait for the peer is over, however short the one for the application is.
             connection.settle_now();
         }

@@ -100,7 +100,7 @@
 //! | `bound` | the most memory that a connection owns |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
 //! | `tls` | records to plaintext and back, by rustls: `session`, `receive`, `seal`, `record` |
-//! | `common` | what all protocols share; how a connection ends |
+//! | `transport` | what all protocols share; how a connection ends |
 //! | `websocket` | WebSocket: `handshake`, `origin`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `ahead` (pings behind what is not read yet), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `h1` | HTTP/1.1: `state` (two tables), `exchange` (one request and its answer), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
 //!
@@ -134,7 +134,6 @@ pub mod behind_a_proxy;
 mod bound;
 mod budget;
 pub mod close;
-mod common;
 mod config;
 mod connection;
 pub mod driving;
@@ -153,6 +152,7 @@ mod step;
 mod stream;
 mod time;
 mod tls;
+mod transport;
 mod waits;
 pub mod websocket;
 

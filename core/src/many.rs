@@ -6,7 +6,6 @@
 //! content, and an end. Either side may reset a stream.
 
 use crate::close::{CloseReason, Misuse, ResetReason};
-use crate::common::Common;
 use crate::endings::Ending;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::head::{ContentFraming, Head};
@@ -15,6 +14,7 @@ use crate::rate::Rate;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
+use crate::transport::Transport;
 use crate::waits::Wait;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -70,27 +70,27 @@ impl Many {
 
     pub(crate) fn step(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         input: &mut Input<'_>,
         desk: &mut Desk,
     ) -> Option<Step> {
-        common.blocked = false;
+        transport.blocked = false;
         if let Some((number, reason)) = self.resets.pop() {
             self.newest = number;
             return Some(Step::Reset(reason));
         }
-        let has_room = common.unsent() as u64 <= common.config.send_buffer_limit() / 2;
+        let has_room = transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2;
         if let Some(cut) = self.streams.iter_mut().find(|it| it.cut_short && has_room) {
             (cut.cut_short, self.newest) = (false, cut.number);
             return Some(Step::Writable);
         }
-        if !common.is_open() {
-            common.discard(input.take_all());
+        if !transport.is_open() {
+            transport.discard(input.take_all());
             return None;
         }
         let &mut [number, kind, length, ..] = input.bytes() else {
-            if common.eof {
-                self.end(common, CloseReason::Peer(common.peer_close()));
+            if transport.eof {
+                self.end(transport, CloseReason::Peer(transport.peer_close()));
             }
             return None;
         };
@@ -99,17 +99,23 @@ impl Many {
         }
         let payload = input.take(HEADER + usize::from(length)).skip(HEADER);
         self.newest = number;
-        self.frame(common, kind, payload, desk)
+        self.frame(transport, kind, payload, desk)
     }
 
-    fn frame(&mut self, common: &Common, kind: u8, payload: Span, desk: &mut Desk) -> Option<Step> {
+    fn frame(
+        &mut self,
+        transport: &Transport,
+        kind: u8,
+        payload: Span,
+        desk: &mut Desk,
+    ) -> Option<Step> {
         let number = self.newest;
         if kind == BEGIN {
             self.begun += 1;
             self.streams.push(Exchange {
                 number,
                 credit: 0,
-                guard: Rate::new(common.config.request_body_minimum(), common.now),
+                guard: Rate::new(transport.config.request_body_minimum(), transport.now),
                 awaited: false,
                 received: false,
                 answered: false,
@@ -124,9 +130,9 @@ impl Many {
         exchange.awaited = false;
         match kind {
             DATA => {
-                let minimum = common.config.request_body_minimum();
+                let minimum = transport.config.request_body_minimum();
                 exchange.credit = exchange.credit.saturating_sub(payload.len() as u64);
-                exchange.guard.progress(minimum, payload.len(), common.now);
+                exchange.guard.progress(minimum, payload.len(), transport.now);
                 Some(Step::Data(payload))
             }
             END => {
@@ -140,25 +146,25 @@ impl Many {
         }
     }
 
-    pub(crate) fn has_events(&self, common: &Common) -> bool {
-        let has_room = common.unsent() as u64 <= common.config.send_buffer_limit() / 2;
+    pub(crate) fn has_events(&self, transport: &Transport) -> bool {
+        let has_room = transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2;
         !self.resets.is_empty() || self.streams.iter().any(|it| it.cut_short && has_room)
     }
 
-    pub(crate) fn may_go_on(&self, _: &Common) -> bool {
+    pub(crate) fn may_go_on(&self, _: &Transport) -> bool {
         false
     }
 
     // ---- actions --------------------------------------------------------------------------------
 
-    fn write(common: &mut Common, id: StreamId, kind: u8, payload: &[u8]) {
-        common.output.write(&[id.as_u64() as u8, kind, payload.len() as u8]);
-        common.output.write(payload);
+    fn write(transport: &mut Transport, id: StreamId, kind: u8, payload: &[u8]) {
+        transport.output.write(&[id.as_u64() as u8, kind, payload.len() as u8]);
+        transport.output.write(payload);
     }
 
     pub(crate) fn inform<'f>(
         &mut self,
-        _: &mut Common,
+        _: &mut Transport,
         _: StreamId,
         _: StatusCode,
         _: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
@@ -168,7 +174,7 @@ impl Many {
 
     pub(crate) fn respond<'f>(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         status: StatusCode,
         _: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
@@ -178,73 +184,73 @@ impl Many {
         if std::mem::replace(&mut exchange.answered, true) {
             return Err(Misuse::AlreadyAnswered);
         }
-        Self::write(common, id, STATUS, &status.as_str().as_bytes()[..1]);
+        Self::write(transport, id, STATUS, &status.as_str().as_bytes()[..1]);
         Ok(Begun::Open)
     }
 
     pub(crate) fn answer<'f>(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         content: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        let _ = self.respond(common, id, status, fields, BodyLength::Unknown)?;
-        let sent = self.send(common, id, content)?;
+        let _ = self.respond(transport, id, status, fields, BodyLength::Unknown)?;
+        let sent = self.send(transport, id, content)?;
         if sent == Sent::All {
-            self.finish(common, id, None)?;
+            self.finish(transport, id, None)?;
         }
         Ok(sent)
     }
 
     pub(crate) fn send(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
         let exchange = self.exchange(id)?;
-        while !data.is_empty() && !common.is_full() {
+        while !data.is_empty() && !transport.is_full() {
             let piece = data.split_to(data.len().min(255));
-            Self::write(common, id, DATA, &piece);
+            Self::write(transport, id, DATA, &piece);
         }
         exchange.cut_short = !data.is_empty();
         Ok(Sent::of(data))
     }
 
-    pub(crate) fn room(&self, common: &Common, id: StreamId) -> usize {
+    pub(crate) fn room(&self, transport: &Transport, id: StreamId) -> usize {
         let is_known = self.streams.iter().any(|it| u64::from(it.number) == id.as_u64());
-        if is_known && !common.is_full() { 255 } else { 0 }
+        if is_known && !transport.is_full() { 255 } else { 0 }
     }
 
     pub(crate) fn finish(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         _: Option<&HeaderMap>,
     ) -> Result<(), Misuse> {
         self.exchange(id)?;
-        Self::write(common, id, END, &[]);
+        Self::write(transport, id, END, &[]);
         self.streams.retain(|it| u64::from(it.number) != id.as_u64());
         Ok(())
     }
 
-    pub(crate) fn read(&mut self, _: &Common, id: StreamId, bytes: u64) -> Result<(), Misuse> {
+    pub(crate) fn read(&mut self, _: &Transport, id: StreamId, bytes: u64) -> Result<(), Misuse> {
         let exchange = self.exchange(id)?;
         exchange.credit += bytes;
         exchange.awaited = !exchange.received;
         Ok(())
     }
 
-    pub(crate) fn cancel_read(&mut self, _: &Common, id: StreamId) -> Result<(), Misuse> {
+    pub(crate) fn cancel_read(&mut self, _: &Transport, id: StreamId) -> Result<(), Misuse> {
         self.exchange(id)?.awaited = false;
         Ok(())
     }
 
     pub(crate) fn limit_body(
         &mut self,
-        _: &Common,
+        _: &Transport,
         id: StreamId,
         _: Option<u64>,
     ) -> Result<(), Misuse> {
@@ -253,7 +259,7 @@ impl Many {
 
     pub(crate) fn upgrade<'f>(
         &mut self,
-        _: &mut Common,
+        _: &mut Transport,
         _: StreamId,
         _: impl Iterator<Item = (HeaderName, HeaderValue)>,
         _: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
@@ -264,12 +270,12 @@ impl Many {
     /// Ends the stream, and not the connection.
     pub(crate) fn give_up(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         _: CloseReason,
     ) -> Result<(), Misuse> {
         self.exchange(id)?;
-        Self::write(common, id, RESET, &[]);
+        Self::write(transport, id, RESET, &[]);
         self.streams.retain(|it| u64::from(it.number) != id.as_u64());
         Ok(())
     }
@@ -277,40 +283,40 @@ impl Many {
     // ---- time -----------------------------------------------------------------------------------
 
     /// The earliest deadline of the streams whose application waits for content.
-    pub(crate) fn settle(&mut self, common: &mut Common) {
-        let minimum = common.config.request_body_minimum();
+    pub(crate) fn settle(&mut self, transport: &mut Transport) {
+        let minimum = transport.config.request_body_minimum();
         let mut earliest = Tick::NEVER;
         for exchange in &mut self.streams {
             if exchange.awaited {
-                exchange.guard.resume(common.now);
+                exchange.guard.resume(transport.now);
                 earliest = earliest.min(exchange.guard.deadline(minimum, 0));
             } else {
-                exchange.guard.pause(common.now);
+                exchange.guard.pause(transport.now);
             }
         }
-        let flushed = common.is_flushed();
+        let flushed = transport.is_flushed();
         match earliest {
-            Tick::NEVER if self.is_idle() && flushed => common.wait(Wait::Request, Tick::NEVER),
-            Tick::NEVER => common.wait(Wait::Application, Tick::NEVER),
-            at => common.wait(Wait::RequestBody, at),
+            Tick::NEVER if self.is_idle() && flushed => transport.wait(Wait::Request, Tick::NEVER),
+            Tick::NEVER => transport.wait(Wait::Application, Tick::NEVER),
+            at => transport.wait(Wait::RequestBody, at),
         }
     }
 
-    pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
+    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
         if timer != Timer::RequestBody {
-            return self.end(common, CloseReason::Expired(timer));
+            return self.end(transport, CloseReason::Expired(timer));
         }
-        let minimum = common.config.request_body_minimum();
-        let late = |it: &Exchange| it.awaited && it.guard.deadline(minimum, 0) <= common.now;
+        let minimum = transport.config.request_body_minimum();
+        let late = |it: &Exchange| it.awaited && it.guard.deadline(minimum, 0) <= transport.now;
         let late: Vec<u8> = self.streams.iter().filter(|it| late(it)).map(|it| it.number).collect();
         for number in late {
-            Self::write(common, StreamId(number.into()), RESET, &[]);
+            Self::write(transport, StreamId(number.into()), RESET, &[]);
             self.streams.retain(|it| it.number != number);
             self.resets.push((number, ResetReason::Timeout));
         }
     }
 
-    pub(crate) fn trickle(&mut self, _: &mut Common) {}
+    pub(crate) fn trickle(&mut self, _: &mut Transport) {}
 
     pub(crate) fn is_idle(&self) -> bool {
         self.streams.is_empty()
@@ -322,19 +328,19 @@ impl Many {
 
     // ---- endings --------------------------------------------------------------------------------
 
-    pub(crate) fn drain(&mut self, _: &mut Common) {}
+    pub(crate) fn drain(&mut self, _: &mut Transport) {}
 
-    pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
+    pub(crate) fn end(&mut self, transport: &mut Transport, reason: CloseReason) {
         match Ending::of(reason) {
-            Ending::Finish | Ending::Refuse => common.linger(reason, 0),
-            Ending::Leave => common.linger(reason, u64::MAX),
-            Ending::Cut => self.cut(common, reason),
+            Ending::Finish | Ending::Refuse => transport.linger(reason, 0),
+            Ending::Leave => transport.linger(reason, u64::MAX),
+            Ending::Cut => self.cut(transport, reason),
         }
         self.streams.clear();
     }
 
-    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
-        common.close(reason);
+    pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
+        transport.close(reason);
     }
 }
 

@@ -5,7 +5,7 @@
 //! It owns no memory when it is empty, unless it was lent a buffer; otherwise at most twice what is
 //! unsent, and a list of the application's pieces.
 //!
-//! What is sealed has left here and may still be unsent: how much that is in all is for `Common` to
+//! What is sealed has left here and may still be unsent: how much that is in all is for `Transport` to
 //! say.
 
 use crate::config::Config;
@@ -103,6 +103,7 @@ impl Output {
     }
 
     /// A driver attends to the connection.
+    #[cfg(feature = "tls")]
     pub(crate) fn is_borrowed(&self) -> bool {
         self.borrowed
     }

@@ -5,7 +5,6 @@
 //! enumeration and to the three macros below.
 
 use crate::close::{CloseReason, Misuse, ResetReason, Violation};
-use crate::common::Common;
 use crate::config::Config;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::h1::Http1;
@@ -13,6 +12,7 @@ use crate::input::Input;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
 use crate::time::Timer;
+use crate::transport::Transport;
 use crate::websocket::session::{Session, Terms};
 use crate::websocket::{Accepted, Options};
 use bytes::Bytes;
@@ -90,17 +90,17 @@ impl Protocol {
     #[inline]
     pub(crate) fn step(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         input: &mut Input<'_>,
         desk: &mut Desk,
     ) -> Option<Step> {
-        each!(self, it => it.step(common, input, desk))
+        each!(self, it => it.step(transport, input, desk))
     }
 
     /// Whether [`Protocol::step`] has something to do without new bytes.
     #[inline]
-    pub(crate) fn has_events(&self, common: &Common) -> bool {
-        each!(self, it => it.has_events(common))
+    pub(crate) fn has_events(&self, transport: &Transport) -> bool {
+        each!(self, it => it.has_events(transport))
     }
 
     /// Work was left undone that needs nothing from anybody.
@@ -116,44 +116,44 @@ impl Protocol {
 
     /// More was read behind bytes that wait for the application.
     #[cold]
-    pub(crate) fn look_ahead(&mut self, common: &mut Common) {
-        if_websocket!(self, it => it.look_ahead(common))
+    pub(crate) fn look_ahead(&mut self, transport: &mut Transport) {
+        if_websocket!(self, it => it.look_ahead(transport))
     }
 
     /// Whether the held bytes are worth another look.
     #[inline]
-    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
-        each!(self, it => it.may_go_on(common))
+    pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
+        each!(self, it => it.may_go_on(transport))
     }
 
     /// The peer took some of what waited.
     #[inline]
-    pub(crate) fn sent(&mut self, common: &Common) {
-        if_websocket!(self, it => it.sent(common))
+    pub(crate) fn sent(&mut self, transport: &Transport) {
+        if_websocket!(self, it => it.sent(transport))
     }
 
     /// Frees what is of no use until more bytes arrive; the last thing that every public call does.
     #[inline]
-    pub(crate) fn release(&mut self, common: &Common) {
-        if_websocket!(self, it => it.release(common))
+    pub(crate) fn release(&mut self, transport: &Transport) {
+        if_websocket!(self, it => it.release(transport))
     }
 
     /// Lets the timers follow the states.
     #[inline]
-    pub(crate) fn settle(&mut self, common: &mut Common) {
-        each!(self, it => it.settle(common))
+    pub(crate) fn settle(&mut self, transport: &mut Transport) {
+        each!(self, it => it.settle(transport))
     }
 
     /// A timer has expired.
     #[cold]
-    pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
-        each!(self, it => it.expire(common, timer))
+    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
+        each!(self, it => it.expire(transport, timer))
     }
 
     /// Finishes what is in progress, and begins nothing new.
     #[cold]
-    pub(crate) fn drain(&mut self, common: &mut Common) {
-        each!(self, it => it.drain(common))
+    pub(crate) fn drain(&mut self, transport: &mut Transport) {
+        each!(self, it => it.drain(transport))
     }
 
     /// Nothing of a request has arrived, and none is being answered.
@@ -164,38 +164,42 @@ impl Protocol {
 
     /// Ends the connection for `reason`, as the table of endings says.
     #[cold]
-    pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
-        each!(self, it => it.end(common, reason))
+    pub(crate) fn end(&mut self, transport: &mut Transport, reason: CloseReason) {
+        each!(self, it => it.end(transport, reason))
     }
 
     /// Bytes of an incomplete TLS record arrived. They may become content: the peer is not silent.
     #[cold]
-    pub(crate) fn trickle(&mut self, common: &mut Common) {
-        each!(self, it => it.trickle(common))
+    pub(crate) fn trickle(&mut self, transport: &mut Transport) {
+        each!(self, it => it.trickle(transport))
     }
 
     /// Bytes arrived, whatever they are: the peer is there.
     #[inline]
-    pub(crate) fn heard(&mut self, common: &Common) {
-        if_websocket!(self, it => it.heard(common))
+    pub(crate) fn heard(&mut self, transport: &Transport) {
+        if_websocket!(self, it => it.heard(transport))
     }
 
     /// The peer is still taking what was sent before what it has to answer.
     #[cold]
-    pub(crate) fn taking(&mut self, common: &mut Common, taken: u64) {
-        if_websocket!(self, it => it.taking(common, taken))
+    pub(crate) fn taking(&mut self, transport: &mut Transport, taken: u64) {
+        if_websocket!(self, it => it.taking(transport, taken))
     }
 
     /// Ends the connection at once, whatever it is at.
     #[cold]
-    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
-        each!(self, it => it.cut(common, reason))
+    pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
+        each!(self, it => it.cut(transport, reason))
     }
 
     /// What was lent as text is none.
     #[cold]
-    pub(crate) fn violated(&mut self, common: &mut Common, violation: Violation) -> ResetReason {
-        if_websocket!(self, it => it.violated(common, violation));
+    pub(crate) fn violated(
+        &mut self,
+        transport: &mut Transport,
+        violation: Violation,
+    ) -> ResetReason {
+        if_websocket!(self, it => it.violated(transport, violation));
         ResetReason::Violation(violation)
     }
 
@@ -204,109 +208,113 @@ impl Protocol {
     #[inline]
     pub(crate) fn inform<'f>(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), Misuse> {
-        of_requests!(self, it => it.inform(common, id, status, fields))
+        of_requests!(self, it => it.inform(transport, id, status, fields))
     }
 
     #[inline]
     pub(crate) fn respond<'f>(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         length: BodyLength,
     ) -> Result<Begun, Misuse> {
-        of_requests!(self, it => it.respond(common, id, status, fields, length))
+        of_requests!(self, it => it.respond(transport, id, status, fields, length))
     }
 
     #[inline]
     pub(crate) fn answer<'f>(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         content: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        of_requests!(self, it => it.answer(common, id, status, fields, content))
+        of_requests!(self, it => it.answer(transport, id, status, fields, content))
     }
 
     #[inline]
     pub(crate) fn send(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        of_requests!(self, it => it.send(common, id, data))
+        of_requests!(self, it => it.send(transport, id, data))
     }
 
     #[inline]
     pub(crate) fn finish(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         trailers: Option<&HeaderMap>,
     ) -> Result<(), Misuse> {
-        of_requests!(self, it => it.finish(common, id, trailers))
+        of_requests!(self, it => it.finish(transport, id, trailers))
     }
 
     #[inline]
     pub(crate) fn read(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         credit: u64,
     ) -> Result<(), Misuse> {
-        each!(self, it => it.read(common, id, credit))
+        each!(self, it => it.read(transport, id, credit))
     }
 
-    pub(crate) fn cancel_read(&mut self, common: &Common, id: StreamId) -> Result<(), Misuse> {
-        each!(self, it => it.cancel_read(common, id))
+    pub(crate) fn cancel_read(
+        &mut self,
+        transport: &Transport,
+        id: StreamId,
+    ) -> Result<(), Misuse> {
+        each!(self, it => it.cancel_read(transport, id))
     }
 
     pub(crate) fn limit_body(
         &mut self,
-        common: &Common,
+        transport: &Transport,
         id: StreamId,
         limit: Option<u64>,
     ) -> Result<(), Misuse> {
-        of_requests!(self, it => it.limit_body(common, id, limit))
+        of_requests!(self, it => it.limit_body(transport, id, limit))
     }
 
     /// Gives up on a stream for `reason`.
     #[cold]
     pub(crate) fn give_up(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         reason: CloseReason,
     ) -> Result<(), Misuse> {
-        of_requests!(self, it => it.give_up(common, id, reason))
+        of_requests!(self, it => it.give_up(transport, id, reason))
     }
 
     /// Makes the request a websocket, which takes over the connection.
     #[cold]
     pub(crate) fn accept_websocket<'f>(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         stream: StreamId,
         accepted: &Accepted,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         options: Options,
     ) -> Result<(), Misuse> {
-        of_requests!(self, it => it.upgrade(common, stream, accepted.fields(), fields))?;
-        let limits = options.limits(&common.config);
+        of_requests!(self, it => it.upgrade(transport, stream, accepted.fields(), fields))?;
+        let limits = options.limits(&transport.config);
         let terms = Terms { stream, limits, deflate: accepted.deflate(), owned: options.owned };
-        *self = Protocol::WebSocket(Box::new(Session::new(terms, common)));
-        common.begin_endless_answer();
-        if common.draining {
-            self.drain(common);
+        *self = Protocol::WebSocket(Box::new(Session::new(terms, transport)));
+        transport.begin_endless_answer();
+        if transport.draining {
+            self.drain(transport);
         }
         Ok(())
     }
@@ -314,38 +322,38 @@ impl Protocol {
     #[inline]
     pub(crate) fn send_message(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         text: bool,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        of_messages!(self, it => it.send_message(common, id, text, data))
+        of_messages!(self, it => it.send_message(transport, id, text, data))
     }
 
     pub(crate) fn ping(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         payload: &[u8],
     ) -> Result<(), Misuse> {
-        of_messages!(self, it => it.ping(common, id, payload))
+        of_messages!(self, it => it.ping(transport, id, payload))
     }
 
     /// Closes a websocket.
     pub(crate) fn close(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         id: StreamId,
         code: Option<u16>,
         reason: &str,
     ) -> Result<(), Misuse> {
-        of_messages!(self, it => it.close(common, id, code, reason))
+        of_messages!(self, it => it.close(transport, id, code, reason))
     }
 
     /// How much content, or of a message, would be taken now.
     #[inline]
-    pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
-        each!(self, it => it.room(common, stream))
+    pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
+        each!(self, it => it.room(transport, stream))
     }
 
     /// How many of the next bytes are content that is passed on at once.

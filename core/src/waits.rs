@@ -1,7 +1,7 @@
 //! The table of waits: for each state of a connection, which party it waits for and which timer runs.
 //!
 //! In: the row that the protocol in use stands in, as a [`Wait`]. Out: the row's timer and phase, which
-//! [`Common::wait`](crate::common::Common::wait) applies. A timer of this table runs only in its own row.
+//! [`Transport::wait`](crate::transport::Transport::wait) applies. A timer of this table runs only in its own row.
 //! The documentation of the crate shows the table; a test holds the two against each other.
 
 use crate::status::{Party, Phase};

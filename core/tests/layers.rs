@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 11] = [
     &["config", "endings", "status"],
     &["head", "output", "waits"],
     &["event", "step", "tls"],
-    &["common"],
+    &["transport"],
     &["h1", "many", "websocket"],
     &["protocol"],
     &["connection"],

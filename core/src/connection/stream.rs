@@ -5,11 +5,11 @@
 
 use super::Connection;
 use crate::close::{CloseReason, Misuse, Refusal};
-use crate::common::Common;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::protocol::Protocol;
 use crate::stream::StreamId;
 use crate::time::Tick;
+use crate::transport::Transport;
 use crate::websocket::{Accepted, Options};
 use bytes::Bytes;
 use core::fmt;
@@ -39,10 +39,10 @@ impl<'c> Stream<'c> {
     #[inline]
     fn act<T>(
         &mut self,
-        action: impl FnOnce(StreamId, &mut Protocol, &mut Common) -> Result<T, Misuse>,
+        action: impl FnOnce(StreamId, &mut Protocol, &mut Transport) -> Result<T, Misuse>,
     ) -> Result<T, Misuse> {
         let id = self.id;
-        self.connection.act(self.now, |protocol, common| action(id, protocol, common))
+        self.connection.act(self.now, |protocol, transport| action(id, protocol, transport))
     }
 
     // ---- the answer -----------------------------------------------------------------------------
@@ -59,7 +59,7 @@ impl<'c> Stream<'c> {
         status: StatusCode,
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.inform(common, id, status, fields))
+        self.act(|id, protocol, transport| protocol.inform(transport, id, status, fields))
     }
 
     /// Begins the answer.
@@ -80,7 +80,7 @@ impl<'c> Stream<'c> {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         length: BodyLength,
     ) -> Result<Begun, Misuse> {
-        self.act(|id, protocol, common| protocol.respond(common, id, status, fields, length))
+        self.act(|id, protocol, transport| protocol.respond(transport, id, status, fields, length))
     }
 
     /// Sends the whole answer: does what [`respond`](Self::respond), [`send`](Self::send) and
@@ -96,7 +96,7 @@ impl<'c> Stream<'c> {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         content: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        self.act(|id, protocol, common| protocol.answer(common, id, status, fields, content))
+        self.act(|id, protocol, transport| protocol.answer(transport, id, status, fields, content))
     }
 
     /// Sends content of the answer: takes from the front of `data` what fits under
@@ -106,13 +106,13 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooLong`].
     pub fn send(&mut self, data: &mut Bytes) -> Result<Sent, Misuse> {
-        self.act(|id, protocol, common| protocol.send(common, id, data))
+        self.act(|id, protocol, transport| protocol.send(transport, id, data))
     }
 
     /// How many bytes [`send`](Self::send) would take now. The room is 0 where `send` would be a
     /// misuse.
     pub fn room(&self) -> usize {
-        self.connection.protocol.room(&self.connection.common, self.id)
+        self.connection.protocol.room(&self.connection.transport, self.id)
     }
 
     /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise.
@@ -121,7 +121,7 @@ impl<'c> Stream<'c> {
     /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooShort`],
     /// [`Misuse::HeadTooLarge`], [`Misuse::Framing`] for a field that trailers may not carry.
     pub fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.finish(common, id, trailers))
+        self.act(|id, protocol, transport| protocol.finish(transport, id, trailers))
     }
 
     // ---- the content of the request -------------------------------------------------------------
@@ -137,7 +137,7 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::UnknownStream`].
     pub fn read(&mut self, bytes: u64) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.read(common, id, bytes))
+        self.act(|id, protocol, transport| protocol.read(transport, id, bytes))
     }
 
     /// The application no longer waits for the content that it asked for. Content that has not been
@@ -148,7 +148,7 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::UnknownStream`].
     pub fn cancel_read(&mut self) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.cancel_read(common, id))
+        self.act(|id, protocol, transport| protocol.cancel_read(transport, id))
     }
 
     /// Sets the limit of this request's content in bytes, or no limit, instead of
@@ -158,7 +158,7 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::UnknownStream`], [`Misuse::ContentBegun`].
     pub fn limit_body(&mut self, limit: Option<u64>) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.limit_body(common, id, limit))
+        self.act(|id, protocol, transport| protocol.limit_body(transport, id, limit))
     }
 
     // ---- the websocket --------------------------------------------------------------------------
@@ -178,8 +178,8 @@ impl<'c> Stream<'c> {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         options: Options,
     ) -> Result<(), Misuse> {
-        let result = self.act(|id, protocol, common| {
-            protocol.accept_websocket(common, id, accepted, fields, options)
+        let result = self.act(|id, protocol, transport| {
+            protocol.accept_websocket(transport, id, accepted, fields, options)
         });
         // Held bytes, and the end of input, are now a websocket's.
         self.connection.unfinished |= result.is_ok();
@@ -196,7 +196,7 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::NotWebSocket`]; [`Misuse::UnknownStream`] also once either side has closed.
     pub fn send_message(&mut self, text: bool, data: &mut Bytes) -> Result<Sent, Misuse> {
-        self.act(|id, protocol, common| protocol.send_message(common, id, text, data))
+        self.act(|id, protocol, transport| protocol.send_message(transport, id, text, data))
     }
 
     /// Sends a ping with up to 125 bytes (RFC 6455 5.5.2). Keeping a connection needs no ping of the
@@ -206,7 +206,7 @@ impl<'c> Stream<'c> {
     /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::TooLong`], and
     /// [`Misuse::Full`] if `send_buffer_limit` bytes are unsent.
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.ping(common, id, payload))
+        self.act(|id, protocol, transport| protocol.ping(transport, id, payload))
     }
 
     /// Closes a websocket (RFC 6455 7.1.2), with a code, and with a reason of which the first 123
@@ -217,7 +217,7 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::CloseCode`].
     pub fn close(&mut self, code: Option<u16>, reason: &str) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.close(common, id, code, reason))
+        self.act(|id, protocol, transport| protocol.close(transport, id, code, reason))
     }
 
     // ---- giving up ------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ impl<'c> Stream<'c> {
     /// [`Misuse::UnknownStream`].
     pub fn refuse(&mut self, refusal: Refusal) -> Result<(), Misuse> {
         let reason = CloseReason::Refused(refusal);
-        self.act(|id, protocol, common| protocol.give_up(common, id, reason))
+        self.act(|id, protocol, transport| protocol.give_up(transport, id, reason))
     }
 
     /// Gives up on an answer. Over HTTP/1.1 that closes the connection at once, so that the peer
@@ -238,7 +238,9 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::UnknownStream`].
     pub fn reset(&mut self) -> Result<(), Misuse> {
-        self.act(|id, protocol, common| protocol.give_up(common, id, CloseReason::Application))
+        self.act(|id, protocol, transport| {
+            protocol.give_up(transport, id, CloseReason::Application)
+        })
     }
 }
 

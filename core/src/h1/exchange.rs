@@ -4,8 +4,8 @@
 use super::body::Content;
 use super::response::Asked;
 use super::upload::Upload;
-use crate::common::Common;
 use crate::head::{ContentFraming, Head, MethodKind};
+use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -46,12 +46,12 @@ impl Exchange {
     }
 
     /// The exchange that begins with `head`.
-    pub(super) fn new(head: &Head, common: &Common) -> Self {
+    pub(super) fn new(head: &Head, transport: &Transport) -> Self {
         let has_content = head.framing != ContentFraming::Length(0);
         Exchange {
             asked: Asked { http11: head.http11, kind: head.kind },
             content: Content::new(head.framing),
-            upload: has_content.then(|| Upload::new(common)),
+            upload: has_content.then(|| Upload::new(transport)),
             continue_owed: head.expects_continue,
             // What follows a CONNECT may be meant for the tunnel that the application refuses.
             keep: head.persist && head.kind != MethodKind::Connect,

@@ -19,13 +19,13 @@ mod trailers;
 mod upload;
 
 use crate::close::{CloseReason, ResetReason};
-use crate::common::Common;
 use crate::endings::Ending;
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
+use crate::transport::Transport;
 use crate::waits::Wait;
 use exchange::Exchange;
-use response::Framing;
+use response::AnswerFraming;
 use section::Scan;
 use state::{Receiving, Sending};
 use upload::Upload;
@@ -86,35 +86,37 @@ impl Http1 {
     // ---- time -----------------------------------------------------------------------------------
 
     /// Lets the timers follow the states.
-    pub(crate) fn settle(&mut self, common: &mut Common) {
-        let wait = self.waits_for(common);
+    pub(crate) fn settle(&mut self, transport: &mut Transport) {
+        let wait = self.waits_for(transport);
         let mut guarded = Tick::NEVER;
         if let Some(upload) = &mut self.exchange.upload {
             match wait {
-                Wait::RequestBody => guarded = upload.wait(common),
-                _ => upload.rest(common.now),
+                Wait::RequestBody => guarded = upload.wait(transport),
+                _ => upload.rest(transport.now),
             }
         }
-        common.wait(wait, guarded);
+        transport.wait(wait, guarded);
     }
 
     /// The row of the table of waits that the states stand in.
-    fn waits_for(&self, common: &Common) -> Wait {
-        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
+    fn waits_for(&self, transport: &Transport) -> Wait {
+        let (nothing_held, flushed) = (transport.held.is_empty(), transport.is_flushed());
         match self.receiving {
             // A record that has begun may carry a head. An empty record is no request: the wait for a
             // request then goes on from its beginning.
-            Receiving::Idle if common.has_partial_record() => Wait::RequestHead,
+            Receiving::Idle if transport.has_partial_record() => Wait::RequestHead,
             Receiving::Idle if nothing_held && flushed => Wait::Request,
             Receiving::Head => Wait::RequestHead,
             // Bytes that are held and that the application may have are not the peer's to send.
             Receiving::Body
-                if self.exchange.awaited && (nothing_held || !common.blocked) && !common.eof =>
+                if self.exchange.awaited
+                    && (nothing_held || !transport.blocked)
+                    && !transport.eof =>
             {
                 Wait::RequestBody
             }
             Receiving::Discard if flushed => Wait::UnreadContent,
-            _ if common.is_half_closed() && flushed && self.is_owed() => Wait::GonePeer,
+            _ if transport.is_half_closed() && flushed && self.is_owed() => Wait::GonePeer,
             _ => Wait::Application,
         }
     }
@@ -131,47 +133,47 @@ impl Http1 {
 
     /// Bytes of an incomplete TLS record arrived: the peer is not silent.
     #[cold]
-    pub(crate) fn trickle(&mut self, common: &mut Common) {
+    pub(crate) fn trickle(&mut self, transport: &mut Transport) {
         if let Some(upload) = self.exchange.upload.as_mut().filter(|_| self.exchange.awaited) {
-            upload.hear(common);
+            upload.hear(transport);
         }
         if self.receiving == Receiving::Discard {
-            common.renew_linger();
+            transport.renew_linger();
         }
     }
 
     /// A timer has expired.
     #[cold]
-    pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
+    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
         match timer {
-            Timer::KeepAlive if common.draining => self.leave(common, CloseReason::Drained),
+            Timer::KeepAlive if transport.draining => self.leave(transport, CloseReason::Drained),
             // The peer goes on sending what nobody wants, or has stopped in the middle of it.
-            Timer::Linger => self.cut(common, CloseReason::UnreadContent),
-            _ => self.end(common, CloseReason::Expired(timer)),
+            Timer::Linger => self.cut(transport, CloseReason::UnreadContent),
+            _ => self.end(transport, CloseReason::Expired(timer)),
         }
     }
 
     /// An idle connection gets a short last chance, in which a request may be on its way.
-    pub(crate) fn drain(&mut self, common: &mut Common) {
-        common.end_since();
-        common.timers.stop(Timer::KeepAlive);
+    pub(crate) fn drain(&mut self, transport: &mut Transport) {
+        transport.end_since();
+        transport.timers.stop(Timer::KeepAlive);
     }
 
     // ---- the ends of things ---------------------------------------------------------------------
 
-    fn answer_ended(&mut self, common: &mut Common) {
+    fn answer_ended(&mut self, transport: &mut Transport) {
         self.sending.become_next(Sending::Done);
         self.exchange.cut_short = false;
         if self.receiving != Receiving::Body {
-            return self.exchange_ended(common);
+            return self.exchange_ended(transport);
         }
         let nothing_left =
             self.exchange.content.is_complete() && !self.exchange.content.has_trailers();
         let worth_it =
-            self.exchange.content.left().is_none_or(|left| left <= most_discarded(common));
+            self.exchange.content.left().is_none_or(|left| left <= most_discarded(transport));
         if nothing_left {
             self.receiving.become_next(Receiving::Done);
-            self.exchange_ended(common);
+            self.exchange_ended(transport);
         } else if self.exchange.keep && worth_it {
             self.exchange.upload = None;
             self.receiving.become_next(Receiving::Discard);
@@ -179,27 +181,27 @@ impl Http1 {
             let reason = if self.exchange.keep {
                 CloseReason::UnreadContent
             } else {
-                self.end_reason(common)
+                self.end_reason(transport)
             };
-            self.end(common, reason);
+            self.end(transport, reason);
         }
     }
 
-    fn exchange_ended(&mut self, common: &mut Common) {
+    fn exchange_ended(&mut self, transport: &mut Transport) {
         if !self.exchange.keep {
-            let reason = self.end_reason(common);
-            return self.end(common, reason);
+            let reason = self.end_reason(transport);
+            return self.end(transport, reason);
         }
         self.exchange = Exchange::none();
-        common.end_since();
+        transport.end_since();
         self.receiving.become_next(Receiving::Idle);
         self.sending.become_next(Sending::Idle);
     }
 
-    fn end_reason(&self, common: &Common) -> CloseReason {
-        if common.draining {
+    fn end_reason(&self, transport: &Transport) -> CloseReason {
+        if transport.draining {
             CloseReason::Drained
-        } else if self.requests >= common.config.requests_per_connection() {
+        } else if self.requests >= transport.config.requests_per_connection() {
             CloseReason::RequestLimit
         } else {
             CloseReason::Completed
@@ -214,22 +216,22 @@ impl Http1 {
 
     /// Ends the connection for `reason`, as the table of endings says.
     #[cold]
-    pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
+    pub(crate) fn end(&mut self, transport: &mut Transport, reason: CloseReason) {
         match Ending::of(reason) {
-            Ending::Finish | Ending::Refuse => self.fail(common, reason),
+            Ending::Finish | Ending::Refuse => self.fail(transport, reason),
             // Within a handshake nothing was said yet that could be ended in good order.
-            Ending::Leave if common.is_handshaking() => self.cut(common, reason),
-            Ending::Leave => self.leave(common, reason),
-            Ending::Cut => self.cut(common, reason),
+            Ending::Leave if transport.is_handshaking() => self.cut(transport, reason),
+            Ending::Leave => self.leave(transport, reason),
+            Ending::Cut => self.cut(transport, reason),
         }
     }
 
     /// Ends an idle connection: nothing is left to discard, so it is over once our close_notify, if
     /// there is TLS, has gone.
     #[cold]
-    fn leave(&mut self, common: &mut Common, reason: CloseReason) {
-        common.end_since();
-        common.linger(reason, u64::MAX);
+    fn leave(&mut self, transport: &mut Transport, reason: CloseReason) {
+        transport.end_since();
+        transport.linger(reason, u64::MAX);
         self.receiving.become_next(Receiving::Closed);
         self.exchange.upload = None;
         self.sending.become_next(Sending::Closed);
@@ -237,22 +239,28 @@ impl Http1 {
 
     /// Ends the connection at once, whatever it is at.
     #[cold]
-    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
-        common.cut_off |= common.is_open() && matches!(self.sending, Sending::Content(_));
+    pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
+        transport.cut_off |= transport.is_open() && matches!(self.sending, Sending::Content(_));
         self.exchange.upload = None;
-        common.close(reason);
+        transport.close(reason);
     }
 
     /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
     #[cold]
-    fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+    fn fail(&mut self, transport: &mut Transport, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
             if self.sending == Sending::Idle {
                 // No request began an answer, and the time of the last one may be over.
-                common.begin_answer();
+                transport.begin_answer();
             }
-            let date = common.wall_clock();
-            response::write_refusal(&mut common.output, self.exchange.asked, status, reason, date);
+            let date = transport.wall_clock();
+            response::write_refusal(
+                &mut transport.output,
+                self.exchange.asked,
+                status,
+                reason,
+                date,
+            );
         }
         if self.is_owed() && self.receiving == Receiving::Body {
             self.reset = match reason {
@@ -262,16 +270,16 @@ impl Http1 {
                 _ => None,
             };
         }
-        common.cut_off |= matches!(self.sending, Sending::Content(_));
+        transport.cut_off |= matches!(self.sending, Sending::Content(_));
         if self.receiving != Receiving::Discard {
             // What was discarded until here counts towards the time for lingering.
-            common.end_since();
+            transport.end_since();
         }
-        if self.sending == Sending::Content(Framing::UntilClose) {
+        if self.sending == Sending::Content(AnswerFraming::UntilClose) {
             // Its end in good order would look like the content's.
-            common.close(reason);
+            transport.close(reason);
         } else {
-            common.linger(reason, self.exchange.discarded);
+            transport.linger(reason, self.exchange.discarded);
         }
         self.receiving.become_next(Receiving::Closed);
         self.exchange.upload = None;
@@ -283,6 +291,6 @@ impl Http1 {
 const WORTH_DISCARDING: u64 = 512 * 1024;
 
 /// How much is discarded to keep the connection: half of what may be is for closing it well.
-fn most_discarded(common: &Common) -> u64 {
-    common.config.linger_limit().map_or(WORTH_DISCARDING, |most| WORTH_DISCARDING.min(most / 2))
+fn most_discarded(transport: &Transport) -> u64 {
+    transport.config.linger_limit().map_or(WORTH_DISCARDING, |most| WORTH_DISCARDING.min(most / 2))
 }

@@ -7,11 +7,11 @@ use super::state::{Receiving, Sending};
 use super::trailers;
 use super::{Http1, most_discarded};
 use crate::close::{CloseReason, PeerClose, Refusal};
-use crate::common::Common;
 use crate::config::Config;
 use crate::head::Head;
 use crate::input::{Input, Span};
 use crate::step::{Desk, Step};
+use crate::transport::Transport;
 
 /// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).
 const BLANK: u8 = 8;
@@ -27,33 +27,33 @@ impl Http1 {
     /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
     pub(crate) fn step(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         input: &mut Input<'_>,
         desk: &mut Desk,
     ) -> Option<Step> {
-        common.blocked = false;
+        transport.blocked = false;
         loop {
             if let Some(reason) = self.reset.take() {
                 return Some(Step::Reset(reason));
             }
-            if self.exchange.cut_short && self.has_room(common) {
+            if self.exchange.cut_short && self.has_room(transport) {
                 self.exchange.cut_short = false;
                 return Some(Step::Writable);
             }
-            if !common.is_open() {
-                common.discard(input.take_all());
+            if !transport.is_open() {
+                transport.discard(input.take_all());
                 return None;
             }
             let step = match self.receiving {
-                Receiving::Idle => self.begin(common, input, desk),
-                Receiving::Head => self.head(common, input, desk),
+                Receiving::Idle => self.begin(transport, input, desk),
+                Receiving::Head => self.head(transport, input, desk),
                 Receiving::Body | Receiving::Discard if self.exchange.content.is_complete() => {
-                    self.content_end(common, input, desk)
+                    self.content_end(transport, input, desk)
                 }
-                Receiving::Body => self.body(common, input),
-                Receiving::Discard => self.discard(common, input),
+                Receiving::Body => self.body(transport, input),
+                Receiving::Discard => self.discard(transport, input),
                 Receiving::Done | Receiving::Closed => {
-                    common.blocked = true;
+                    transport.blocked = true;
                     Next::Wait
                 }
             };
@@ -66,12 +66,12 @@ impl Http1 {
     }
 
     /// Whether [`Http1::step`] has something to do without new bytes.
-    pub(crate) fn has_events(&self, common: &Common) -> bool {
+    pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let too_large = self.receiving == Receiving::Body && self.is_too_large();
-        let idle = self.receiving == Receiving::Idle && common.is_open() && !common.is_full();
-        let over = common.eof && idle;
+        let idle = self.receiving == Receiving::Idle && transport.is_open() && !transport.is_full();
+        let over = transport.eof && idle;
         self.reset.is_some()
-            || (self.exchange.cut_short && self.has_room(common))
+            || (self.exchange.cut_short && self.has_room(transport))
             || too_large
             || over
     }
@@ -79,10 +79,10 @@ impl Http1 {
     /// The same, of held bytes: an incomplete head waits for the peer, content for credit, and the
     /// next request for the end of the answer, and then for room.
     #[inline]
-    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
-        !common.held.is_empty()
+    pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
+        !transport.held.is_empty()
             && match self.receiving {
-                Receiving::Idle => !common.is_full(),
+                Receiving::Idle => !transport.is_full(),
                 Receiving::Body => {
                     !self.exchange.content.is_complete()
                         && self.exchange.upload.as_ref().is_some_and(|upload| upload.credit > 0)
@@ -93,9 +93,9 @@ impl Http1 {
     }
 
     /// Skips empty lines; then a request begins.
-    fn begin(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
-        if common.is_full() {
-            common.blocked = true;
+    fn begin(&mut self, transport: &mut Transport, input: &mut Input<'_>, desk: &mut Desk) -> Next {
+        if transport.is_full() {
+            transport.blocked = true;
             return Next::Wait;
         }
         loop {
@@ -106,20 +106,20 @@ impl Http1 {
                     self.blank += 1;
                 }
                 Some(b'\r' | b'\n') if self.blank >= BLANK => {
-                    return self.refuse(common, Refusal::BlankLines);
+                    return self.refuse(transport, Refusal::BlankLines);
                 }
-                Some(b'\n') => return self.refuse(common, Refusal::BareCrOrLf),
+                Some(b'\n') => return self.refuse(transport, Refusal::BareCrOrLf),
                 Some(_) if expected == b'\n' => {
-                    return self.refuse(common, Refusal::BareCrOrLf);
+                    return self.refuse(transport, Refusal::BareCrOrLf);
                 }
                 Some(_) => {
                     self.receiving.become_next(Receiving::Head);
                     self.scan = Scan::default();
-                    return self.head(common, input, desk);
+                    return self.head(transport, input, desk);
                 }
                 None => {
-                    if common.eof {
-                        self.end(common, CloseReason::Peer(common.peer_close()));
+                    if transport.eof {
+                        self.end(transport, CloseReason::Peer(transport.peer_close()));
                     }
                     return Next::Wait;
                 }
@@ -127,36 +127,36 @@ impl Http1 {
         }
     }
 
-    fn head(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
+    fn head(&mut self, transport: &mut Transport, input: &mut Input<'_>, desk: &mut Desk) -> Next {
         let Desk { lines, head, whole: told, .. } = desk;
-        let read = self.section(common, input, Limits::of_head, |section, config| {
+        let read = self.section(transport, input, Limits::of_head, |section, config| {
             head::read(section, config, lines, head, told)
         });
         match read {
             Ok(Some(span)) => {
-                self.begin_exchange(common, head);
+                self.begin_exchange(transport, head);
                 Next::Step(Step::Request(span))
             }
             Ok(None) => Next::Wait,
-            Err(refusal) => self.refuse(common, refusal),
+            Err(refusal) => self.refuse(transport, refusal),
         }
     }
 
-    fn begin_exchange(&mut self, common: &mut Common, head: &Head) {
+    fn begin_exchange(&mut self, transport: &mut Transport, head: &Head) {
         // The wait for it is over; one like it that follows begins anew.
-        common.timers.stop_waits();
-        common.end_since();
+        transport.timers.stop_waits();
+        transport.end_since();
         self.receiving.become_next(Receiving::Body);
         self.sending.become_next(Sending::Owed);
         self.requests += 1;
         self.scan = Scan::default();
         self.blank = 0;
-        self.exchange = Exchange::new(head, common);
-        self.exchange.keep &= self.requests < common.config.requests_per_connection();
-        common.begin_answer();
-        if common.draining && !common.is_timed_drain() {
+        self.exchange = Exchange::new(head, transport);
+        self.exchange.keep &= self.requests < transport.config.requests_per_connection();
+        transport.begin_answer();
+        if transport.draining && !transport.is_timed_drain() {
             // It is old: this request is the last.
-            common.begin_timed_drain();
+            transport.begin_timed_drain();
         }
     }
 
@@ -167,20 +167,20 @@ impl Http1 {
     #[inline(always)]
     fn section(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         input: &mut Input<'_>,
         limits: fn(&Config) -> Limits,
         mut read: impl FnMut(&[u8], &Config) -> Result<usize, Refusal>,
     ) -> Result<Option<Span>, Refusal> {
         if self.scan.is_new() {
-            let most = limits(&common.config).bytes.0;
+            let most = limits(&transport.config).bytes.0;
             let bytes = &*input.bytes();
-            if let Ok(length) = read(bytes.get(..most).unwrap_or(bytes), &common.config) {
+            if let Ok(length) = read(bytes.get(..most).unwrap_or(bytes), &transport.config) {
                 return Ok(Some(input.take(length)));
             }
         }
-        let Some(span) = self.search(common, input, limits)? else { return Ok(None) };
-        read(input.span(span), &common.config)?;
+        let Some(span) = self.search(transport, input, limits)? else { return Ok(None) };
+        read(input.span(span), &transport.config)?;
         Ok(Some(span))
     }
 
@@ -188,11 +188,11 @@ impl Http1 {
     #[cold]
     fn search(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         input: &mut Input<'_>,
         limits: fn(&Config) -> Limits,
     ) -> Result<Option<Span>, Refusal> {
-        let limits = limits(&common.config);
+        let limits = limits(&transport.config);
         loop {
             if let Some(length) = self.scan.find_end(input.bytes(), &limits)? {
                 let span = input.take(length);
@@ -203,8 +203,8 @@ impl Http1 {
                 break;
             }
         }
-        if common.eof {
-            self.end(common, CloseReason::Peer(PeerClose::Truncated));
+        if transport.eof {
+            self.end(transport, CloseReason::Peer(PeerClose::Truncated));
         }
         Ok(None)
     }
@@ -217,14 +217,14 @@ impl Http1 {
             .is_some_and(|upload| self.exchange.content.exceeds(upload.limit))
     }
 
-    fn body(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
+    fn body(&mut self, transport: &mut Transport, input: &mut Input<'_>) -> Next {
         if self.is_too_large() {
-            return self.refuse(common, Refusal::ContentTooLarge);
+            return self.refuse(transport, Refusal::ContentTooLarge);
         }
         let bytes = input.bytes();
         if bytes.is_empty() {
-            if common.eof {
-                self.end(common, CloseReason::Peer(PeerClose::Truncated));
+            if transport.eof {
+                self.end(transport, CloseReason::Peer(PeerClose::Truncated));
                 return Next::Again;
             }
             if let Some(upload) = self.exchange.upload.as_mut().filter(|_| !self.exchange.awaited) {
@@ -237,13 +237,13 @@ impl Http1 {
             bytes,
             upload.credit,
             upload.limit,
-            &common.config,
+            &transport.config,
         ) {
             Ok(decoded) => decoded,
-            Err(refusal) => return self.refuse(common, refusal),
+            Err(refusal) => return self.refuse(transport, refusal),
         };
         if decoded.taken == 0 {
-            common.blocked = true;
+            transport.blocked = true;
             return Next::Wait;
         }
         let span = input.take(decoded.taken);
@@ -253,41 +253,46 @@ impl Http1 {
         self.exchange.content_begun = true;
         self.exchange.continue_owed = false;
         self.exchange.awaited = false;
-        upload.deliver(common, decoded.length);
+        upload.deliver(transport, decoded.length);
         Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
     }
 
     /// The rest of the content of a request that was answered.
     #[cold]
-    fn discard(&mut self, common: &mut Common, input: &mut Input<'_>) -> Next {
+    fn discard(&mut self, transport: &mut Transport, input: &mut Input<'_>) -> Next {
         let bytes = input.bytes();
         if bytes.is_empty() {
-            if common.eof {
-                self.end(common, CloseReason::Peer(PeerClose::Truncated));
+            if transport.eof {
+                self.end(transport, CloseReason::Peer(PeerClose::Truncated));
             }
             return Next::Wait;
         }
         let most = u64::MAX;
-        match self.exchange.content.decode(bytes, most, most, &common.config) {
+        match self.exchange.content.decode(bytes, most, most, &transport.config) {
             Ok(decoded) => {
                 input.take(decoded.taken);
                 self.exchange.discarded += decoded.taken as u64;
-                common.renew_linger();
-                if self.exchange.discarded > most_discarded(common) {
-                    self.end(common, CloseReason::UnreadContent);
+                transport.renew_linger();
+                if self.exchange.discarded > most_discarded(transport) {
+                    self.end(transport, CloseReason::UnreadContent);
                 }
             }
-            Err(_) => self.end(common, CloseReason::UnreadContent),
+            Err(_) => self.end(transport, CloseReason::UnreadContent),
         }
         Next::Again
     }
 
     /// The content was taken; what is left is the trailer section of chunked content. It is checked
     /// also if it goes nowhere: what another parser takes for a request must not pass for a trailer.
-    fn content_end(&mut self, common: &mut Common, input: &mut Input<'_>, desk: &mut Desk) -> Next {
+    fn content_end(
+        &mut self,
+        transport: &mut Transport,
+        input: &mut Input<'_>,
+        desk: &mut Desk,
+    ) -> Next {
         let lines = &mut desk.lines;
         let taken = if self.exchange.content.has_trailers() {
-            self.section(common, input, Limits::of_trailers, |section, config| {
+            self.section(transport, input, Limits::of_trailers, |section, config| {
                 trailers::read(section, config, lines)
             })
         } else {
@@ -296,13 +301,13 @@ impl Http1 {
         };
         let span = match taken {
             Ok(Some(span)) => span,
-            Ok(None) if !common.is_open() => return Next::Again,
+            Ok(None) if !transport.is_open() => return Next::Again,
             Ok(None) => return Next::Wait,
-            Err(Refusal::BareCrOrLf) => return self.refuse(common, Refusal::BareCrOrLf),
-            Err(_) => return self.refuse(common, Refusal::Trailers),
+            Err(Refusal::BareCrOrLf) => return self.refuse(transport, Refusal::BareCrOrLf),
+            Err(_) => return self.refuse(transport, Refusal::Trailers),
         };
         if self.receiving == Receiving::Discard {
-            self.exchange_ended(common);
+            self.exchange_ended(transport);
             return Next::Again;
         }
         self.receiving.become_next(Receiving::Done);
@@ -310,8 +315,8 @@ impl Http1 {
     }
 
     #[cold]
-    fn refuse(&mut self, common: &mut Common, refusal: Refusal) -> Next {
-        self.end(common, CloseReason::Refused(refusal));
+    fn refuse(&mut self, transport: &mut Transport, refusal: Refusal) -> Next {
+        self.end(transport, CloseReason::Refused(refusal));
         Next::Again
     }
 }

@@ -30,7 +30,7 @@ impl Default for Asked {
 
 /// How the content of an answer is framed, and how much of it is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum AnswerFraming {
     /// There is none: HEAD, 204, 304.
     None,
     Length(u64),
@@ -42,7 +42,7 @@ pub(super) enum Framing {
 /// A head that was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
-    pub(super) framing: Framing,
+    pub(super) framing: AnswerFraming,
     pub(super) persist: bool,
 }
 
@@ -192,18 +192,18 @@ fn write_fields<'f>(
         (Some(told), _) => BodyLength::Known(told),
     };
     let framing = match length {
-        _ if contentless => Framing::None,
-        BodyLength::Known(length) => Framing::Length(length),
-        BodyLength::Unknown if asked.http11 => Framing::Chunked,
+        _ if contentless => AnswerFraming::None,
+        BodyLength::Known(length) => AnswerFraming::Length(length),
+        BodyLength::Unknown if asked.http11 => AnswerFraming::Chunked,
         BodyLength::Unknown => {
             persist = false;
-            Framing::UntilClose
+            AnswerFraming::UntilClose
         }
     };
     match length {
         _ if lengthless => {}
         BodyLength::Known(length) => write_length(buffer, length),
-        BodyLength::Unknown if framing == Framing::Chunked => {
+        BodyLength::Unknown if framing == AnswerFraming::Chunked => {
             write_field(buffer, "transfer-encoding", b"chunked");
         }
         BodyLength::Unknown => {}
@@ -270,8 +270,8 @@ pub(super) fn write_refusal(
 }
 
 /// Writes content; there is room for all of it.
-pub(super) fn write_content(output: &mut Output, framing: Framing, data: Bytes) {
-    if framing == Framing::Chunked {
+pub(super) fn write_content(output: &mut Output, framing: AnswerFraming, data: Bytes) {
+    if framing == AnswerFraming::Chunked {
         let mut line = [0; 18];
         output.write(chunk_line(data.len(), &mut line));
         output.push(data);

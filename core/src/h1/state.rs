@@ -19,7 +19,7 @@
 //!
 //! An exchange ends when both are done; both then start again, or the connection ends.
 
-use super::response::Framing;
+use super::response::AnswerFraming;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receiving {
@@ -35,7 +35,7 @@ pub(super) enum Receiving {
 pub(super) enum Sending {
     Idle,
     Owed,
-    Content(Framing),
+    Content(AnswerFraming),
     Done,
     Closed,
 }

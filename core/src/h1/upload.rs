@@ -1,9 +1,9 @@
 //! The content of one request while it arrives: what the application has asked for, what is allowed,
 //! and the guard over the peer. Only a request with content has one.
 
-use crate::common::Common;
 use crate::rate::Rate;
 use crate::time::Tick;
+use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(super) struct Upload {
@@ -15,18 +15,18 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(common: &Common) -> Box<Self> {
+    pub(super) fn new(transport: &Transport) -> Box<Self> {
         Box::new(Upload {
-            guard: Rate::new(common.config.request_body_minimum(), common.now),
+            guard: Rate::new(transport.config.request_body_minimum(), transport.now),
             credit: 0,
-            limit: common.config.request_body_limit().unwrap_or(u64::MAX),
+            limit: transport.config.request_body_limit().unwrap_or(u64::MAX),
         })
     }
 
     /// The application waits for content. Until when the peer has to send some.
-    pub(super) fn wait(&mut self, common: &Common) -> Tick {
-        self.guard.resume(common.now);
-        self.guard.deadline(common.config.request_body_minimum(), common.ahead())
+    pub(super) fn wait(&mut self, transport: &Transport) -> Tick {
+        self.guard.resume(transport.now);
+        self.guard.deadline(transport.config.request_body_minimum(), transport.ahead())
     }
 
     /// Nobody waits for content.
@@ -35,20 +35,20 @@ impl Upload {
     }
 
     /// The application has given up waiting. The time that the peer was charged for is void.
-    pub(super) fn cancel(&mut self, common: &Common) {
+    pub(super) fn cancel(&mut self, transport: &Transport) {
         self.credit = 0;
-        self.guard = Rate::new(common.config.request_body_minimum(), common.now);
+        self.guard = Rate::new(transport.config.request_body_minimum(), transport.now);
     }
 
     /// Content is delivered.
-    pub(super) fn deliver(&mut self, common: &Common, bytes: usize) {
+    pub(super) fn deliver(&mut self, transport: &Transport, bytes: usize) {
         self.credit = self.credit.saturating_sub(bytes as u64);
         self.limit = self.limit.saturating_sub(bytes as u64);
-        self.guard.progress(common.config.request_body_minimum(), bytes, common.now);
+        self.guard.progress(transport.config.request_body_minimum(), bytes, transport.now);
     }
 
     /// Bytes arrived that may become content.
-    pub(super) fn hear(&mut self, common: &Common) {
-        self.guard.hear(common.config.request_body_minimum(), common.now);
+    pub(super) fn hear(&mut self, transport: &Transport) {
+        self.guard.hear(transport.config.request_body_minimum(), transport.now);
     }
 }

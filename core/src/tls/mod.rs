@@ -10,6 +10,7 @@
 //! | `receive` | opens records; what has to wait for the rest of one |
 //! | `seal`, `sealed` | makes records, and the buffer that they wait in |
 //! | `record` | reads a record's header |
+//! | `bound`, `estimate` | the most memory that TLS adds, and what rustls owns of it |
 //! | `absent` | stands in where TLS is not compiled in |
 //!
 //! What rustls guards against by itself: more than 4 warnings, a second attempt to renegotiate, 32
@@ -19,6 +20,10 @@
 
 #[cfg(not(feature = "tls"))]
 mod absent;
+#[cfg(feature = "tls")]
+mod bound;
+#[cfg(feature = "tls")]
+mod estimate;
 #[cfg(feature = "tls")]
 mod receive;
 #[cfg(feature = "tls")]
@@ -33,7 +38,9 @@ mod session;
 #[cfg(not(feature = "tls"))]
 pub(crate) use absent::{Tls, memory_bound};
 #[cfg(feature = "tls")]
-pub(crate) use session::{Tls, memory_bound};
+pub(crate) use bound::memory_bound;
+#[cfg(feature = "tls")]
+pub(crate) use session::Tls;
 
 /// What came of a read.
 #[derive(Debug, Default)]

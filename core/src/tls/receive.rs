@@ -7,8 +7,9 @@
 //! alerts, tickets, answers to key updates) is sealed in order.
 
 use super::Received;
+use super::estimate::most_certificates;
 use super::record;
-use super::session::{Tls, Transit, failure, most_certificates};
+use super::session::{Tls, Transit, failure};
 use crate::budget::{TINY_RECORD, USELESS};
 use crate::close::TlsFailure;
 use crate::config::Config;

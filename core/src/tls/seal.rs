@@ -15,32 +15,15 @@ use rustls::unbuffered::{ConnectionState, WriteTraffic};
 use std::io::IoSlice;
 
 /// Plaintext that is sealed at once, at most.
-const AHEAD: usize = 64 * 1024;
+pub(super) const AHEAD: usize = 64 * 1024;
 /// Pieces below this size are gathered, up to this size.
 const GATHERED: usize = 4 * 1024;
 /// Pieces that are looked at for one record.
 const PIECES: usize = 16;
 /// What sealing adds to a record: header, nonce (TLS 1.2) or type (1.3), tag.
 const OVERHEAD: usize = HEADER + 8 + 16;
-/// What rustls may have to say at once: its flight with the certificates.
-pub(super) const FLIGHT: usize = 32 * 1024;
-
-/// What little rustls may have to say beside: alerts, an answer to a key update.
-const ASIDE: usize = 1024;
-
-/// The most memory that waits in records of the handshake, of which tickets are `tickets` bytes.
-pub(super) const fn flights_bound(tickets: usize) -> usize {
-    FLIGHT.saturating_add(tickets).saturating_add(ASIDE)
-}
-
-/// The most memory that waits in records: those of plaintext, or the handshake's.
-pub(super) const fn memory_bound(tickets: usize) -> usize {
-    let (plaintext, flights) = (AHEAD + overhead(AHEAD) + ASIDE, flights_bound(tickets));
-    if plaintext > flights { plaintext } else { flights }
-}
-
 /// What sealing so much adds, if no piece but the last is small.
-const fn overhead(plaintext: usize) -> usize {
+pub(super) const fn overhead(plaintext: usize) -> usize {
     (plaintext / GATHERED + 2) * OVERHEAD
 }
 

@@ -1,7 +1,7 @@
 //! One connection's TLS: its settings, its state, and what rustls's errors mean.
 
+use super::estimate::{CERTIFICATE, Messages, RUSTLS, RUSTLS_HANDSHAKE};
 use super::sealed::Sealed;
-use super::{MemoryBound, record, seal};
 use crate::budget::Budget;
 use crate::close::TlsFailure;
 use crate::config::Config;
@@ -12,72 +12,6 @@ use core::mem::{size_of, take};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{Error, PeerMisbehaved, ProtocolVersion};
 use std::io::IoSlice;
-
-/// What rustls keeps on the heap for a connection, at most, within the handshake, beside its messages.
-/// This and the next are estimates: `tests/tls/memory.rs` holds them against the allocator's count,
-/// which does not see what aws-lc allocates in C.
-const RUSTLS_HANDSHAKE: usize = 12 * 1024;
-/// The same after the handshake, beside the client's certificates: two ciphers, the secrets, room for
-/// 16 spans of messages.
-const RUSTLS: usize = 4 * 1024;
-/// What rustls owns for each certificate of a chain, beside its bytes: half as much in TLS 1.2. Room for
-/// them doubles.
-const CERTIFICATE: usize = 48;
-/// The most bytes of a chain that rustls takes.
-const CHAIN: usize = 64 * 1024;
-/// Certificates in a chain of usual ones.
-const CERTIFICATES: usize = 64;
-/// A session ticket without the client's certificates, and its record.
-const TICKET: usize = 512;
-
-/// The most memory that TLS adds to a connection under `config`.
-pub(crate) fn memory_bound(config: &Config) -> MemoryBound {
-    let Some(settings) = &config.tls.0 else { return MemoryBound::default() };
-    let limit = config.tls_handshake_limit() as usize;
-    let own = size_of::<Tls>() + size_of::<Transit>();
-    let certificates = most_certificates(limit);
-    // A client's certificates are part of its ticket, unless that is a key to what the server stores.
-    let carried = if settings.ticketer.enabled() { certificates } else { 0 };
-    let tickets = settings.send_tls13_tickets.max(1).saturating_mul(TICKET + carried);
-    let sealed = seal::memory_bound(tickets);
-    let flights = seal::flights_bound(tickets);
-    // What waits for the end of its record, or of its message.
-    let pending = limit.max(record::LARGEST);
-    let messages = Messages { plain: limit, protected: pending, flight: seal::FLIGHT };
-    MemoryBound {
-        handshake: own + RUSTLS_HANDSHAKE + messages.memory(limit) + pending + flights,
-        // A record that is completed in `pending` turns into held bytes.
-        after: own + RUSTLS + certificates + pending + record::LARGEST + sealed,
-    }
-}
-
-/// The most memory that a client's chain may take, in all.
-pub(super) fn most_certificates(limit: usize) -> usize {
-    limit + CERTIFICATES * CERTIFICATE
-}
-
-/// Bytes of records within the handshake.
-#[derive(Clone, Copy)]
-struct Messages {
-    plain: usize,
-    protected: usize,
-    flight: usize,
-}
-
-impl Messages {
-    /// What rustls owns of them at most: all messages, as long as the client has yet to prove that its
-    /// certificates are its own, and these, which may be many and empty. No message of an encrypted
-    /// record is longer than `limit`, or a record.
-    fn memory(self, limit: usize) -> usize {
-        let protected = self.protected.min(limit.max(record::LARGEST));
-        let all = 2 * (self.plain + protected + self.flight.min(seal::FLIGHT));
-        // Without a byte a certificate takes three in TLS 1.2, and half the room.
-        let (plain, protected) = (self.plain.min(CHAIN), protected.min(CHAIN));
-        let old = (plain / 3).next_power_of_two() * (CERTIFICATE / 2) + plain;
-        let new = (protected / 5).next_power_of_two() * CERTIFICATE + protected;
-        all + old.max(new)
-    }
-}
 
 /// What is on its way in or out, so that an idle connection owns nothing of it.
 #[derive(Debug, Default)]

@@ -251,18 +251,18 @@ impl Deflater {
 #[cfg(test)]
 mod tests {
     use super::super::extension;
-    use super::super::negotiation::{Negotiation, Settings};
+    use super::super::negotiation::{DeflateSettings, Negotiation};
     use super::*;
     use allocation_counter::measure;
 
-    fn agreed(settings: Settings) -> Agreed {
+    fn agreed(settings: DeflateSettings) -> Agreed {
         let mut negotiation = Negotiation::new(&settings);
         extension::read(b"permessage-deflate", |part| negotiation.look(part)).expect("well-formed");
         negotiation.finish().expect("agreed")
     }
 
-    fn all() -> Settings {
-        Settings { least: 0, ..Settings::default() }
+    fn all() -> DeflateSettings {
+        DeflateSettings { least: 0, ..DeflateSettings::default() }
     }
 
     fn inflate(inflater: &mut Inflater, payload: &[u8]) -> Result<Vec<u8>, Violation> {
@@ -283,14 +283,15 @@ mod tests {
     fn contexts_are_as_large_as_they_say() {
         let text = b"some text that is compressed, as text is";
         for bits in 9..=15 {
-            let settings = Settings { server_window_bits: bits, server_takeover: true, ..all() };
+            let settings =
+                DeflateSettings { server_window_bits: bits, server_takeover: true, ..all() };
             let mut deflater = Deflater::new(agreed(settings));
             let mut out = Vec::with_capacity(1000);
             assert_eq!(deflater.memory(), 0, "none before it is needed");
             let info = measure(|| assert!(deflater.deflate(text, &mut out)));
             assert_eq!(deflater.memory() as i64, info.bytes_current, "{bits} bits");
         }
-        let settings = Settings { client_takeover: true, ..all() };
+        let settings = DeflateSettings { client_takeover: true, ..all() };
         let mut inflater = Inflater::new(agreed(settings));
         let mut out = Vec::with_capacity(1000);
         assert_eq!(inflater.memory(), 0, "none before it is needed");
@@ -305,7 +306,7 @@ mod tests {
     fn contexts_are_given_up_unless_they_are_referred_to() {
         for takeover in [false, true] {
             let settings =
-                Settings { server_takeover: takeover, client_takeover: takeover, ..all() };
+                DeflateSettings { server_takeover: takeover, client_takeover: takeover, ..all() };
             let (mut deflater, mut inflater) =
                 (Deflater::new(agreed(settings)), Inflater::new(agreed(settings)));
             let message = b"the same text again and again, the same text";
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_small_or_does_not_shrink_is_sent_as_it_is() {
-        let mut deflater = Deflater::new(agreed(Settings { least: 20, ..all() }));
+        let mut deflater = Deflater::new(agreed(DeflateSettings { least: 20, ..all() }));
         let mut out = b"before".to_vec();
         assert!(!deflater.deflate(&[b'x'; 19], &mut out));
         assert!(!deflater.deflate(b"", &mut out));
@@ -362,8 +363,10 @@ mod tests {
 
     #[test]
     fn what_may_be_referred_to_is_sent_even_if_it_grew() {
-        let mut deflater = Deflater::new(agreed(Settings { server_takeover: true, ..all() }));
-        let mut inflater = Inflater::new(agreed(Settings { client_takeover: true, ..all() }));
+        let mut deflater =
+            Deflater::new(agreed(DeflateSettings { server_takeover: true, ..all() }));
+        let mut inflater =
+            Inflater::new(agreed(DeflateSettings { client_takeover: true, ..all() }));
         for message in [&b"a"[..], b"ab", b"\xfe\xdc\xba"] {
             let mut payload = Vec::new();
             assert!(deflater.deflate(message, &mut payload));
@@ -379,8 +382,11 @@ mod tests {
         let half = message.clone();
         message.extend(half);
         let size = |bits| {
-            let mut deflater =
-                Deflater::new(agreed(Settings { server_window_bits: bits, level: 9, ..all() }));
+            let mut deflater = Deflater::new(agreed(DeflateSettings {
+                server_window_bits: bits,
+                level: 9,
+                ..all()
+            }));
             let mut out = Vec::new();
             deflater.deflate(&message, &mut out);
             let mut small = flate2::Decompress::new_with_window_bits(false, bits);
@@ -419,7 +425,7 @@ mod tests {
     fn a_message_that_ends_within_a_block_is_refused_wherever_that_is() {
         for (place, payload) in payloads().iter().enumerate() {
             for takeover in [false, true] {
-                let settings = Settings { client_takeover: takeover, ..all() };
+                let settings = DeflateSettings { client_takeover: takeover, ..all() };
                 let plain = inflate(&mut Inflater::new(agreed(settings)), payload).expect("valid");
                 for end in 1..payload.len() {
                     // What was left away may begin behind any of these.
@@ -439,7 +445,7 @@ mod tests {
         // Ten bytes are declared, and six are there.
         let short = [&[0x00, 0x0a, 0x00, 0xf5, 0xff][..], b"abcdef"].concat();
         for takeover in [false, true] {
-            let settings = Settings { client_takeover: takeover, ..all() };
+            let settings = DeflateSettings { client_takeover: takeover, ..all() };
             let inflated = inflate(&mut Inflater::new(agreed(settings)), &short);
             assert_eq!(inflated, Err(Violation::Deflated));
         }
@@ -466,12 +472,12 @@ mod tests {
 
     #[test]
     fn little_room_at_a_time() {
-        let settings = Settings { server_takeover: true, ..all() };
+        let settings = DeflateSettings { server_takeover: true, ..all() };
         let message: Vec<u8> = (0..5000u32).map(|it| (it / 7) as u8).collect();
         let mut payload = Vec::new();
         assert!(Deflater::new(agreed(settings)).deflate(&message, &mut payload));
         for takeover in [false, true] {
-            let settings = Settings { client_takeover: takeover, ..all() };
+            let settings = DeflateSettings { client_takeover: takeover, ..all() };
             let mut inflater = Inflater::new(agreed(settings));
             let mut all = Vec::new();
             let mut rest = payload.as_slice();

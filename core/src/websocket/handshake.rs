@@ -4,7 +4,7 @@
 //! that accepts it, or the status and the fields of an ordinary answer that refuses it.
 
 use super::extension::{self, Malformed};
-use super::negotiation::{Agreed, Negotiation, Settings};
+use super::negotiation::{Agreed, DeflateSettings, Negotiation};
 use super::origin;
 use crate::head::RequestHead;
 use base64::Engine;
@@ -273,7 +273,7 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
     pub fn accept(
         &self,
         protocol: Option<&str>,
-        deflate: Option<&Settings>,
+        deflate: Option<&DeflateSettings>,
     ) -> Result<Accepted, NotOffered> {
         let protocol = match protocol {
             None => None,
@@ -432,7 +432,7 @@ mod tests {
         }
 
         fn accept(&self, protocol: Option<&str>, deflate: bool) -> Result<String, NotOffered> {
-            let settings = deflate.then(Settings::default);
+            let settings = deflate.then(DeflateSettings::default);
             let accepted = self.accept(protocol, settings.as_ref())?;
             let mut map = HeaderMap::new();
             accepted.write_to(&mut map);

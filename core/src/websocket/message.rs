@@ -16,7 +16,7 @@ use super::frame::{self, Header, Look, Opcode};
 use super::mask::Mask;
 use super::negotiation::Agreed;
 use super::utf8::{self, Utf8};
-use super::{Budget, Cost, Violation, close};
+use super::{Cost, Payer, Violation, close};
 use crate::event::Message;
 use crate::input::{Input, LEAST, Span};
 use crate::step::Place;
@@ -232,14 +232,14 @@ impl Receiver {
         &mut self,
         input: &mut Input<'_>,
         whole: &mut Vec<u8>,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<Option<Arrival>, Violation> {
         (self.blocked, self.paused) = (false, false);
         while !self.ended {
             let next = if self.in_frame {
-                self.payload(input, whole, budget)
+                self.payload(input, whole, payer)
             } else {
-                self.header(input, budget)
+                self.header(input, payer)
             };
             match next {
                 Ok(Next::Step(step)) => return Ok(Some(step)),
@@ -258,11 +258,7 @@ impl Receiver {
     // ---- frames ---------------------------------------------------------------------------------
 
     /// Takes a header, and all of a control frame.
-    fn header(
-        &mut self,
-        input: &mut Input<'_>,
-        budget: &mut impl Budget,
-    ) -> Result<Next, Violation> {
+    fn header(&mut self, input: &mut Input<'_>, payer: &mut impl Payer) -> Result<Next, Violation> {
         let Some(first) = input.bytes().first() else { return Ok(Next::Wait) };
         if !frame::is_control(*first) && !self.may_begin_frame() {
             self.blocked = true;
@@ -276,10 +272,10 @@ impl Receiver {
             }
         };
         if header.opcode.is_control() {
-            return self.control(input, header, budget);
+            return self.control(input, header, payer);
         }
-        self.check(&header, budget)?;
-        if let Some(step) = self.lend_at_once(input, &header, budget) {
+        self.check(&header, payer)?;
+        if let Some(step) = self.lend_at_once(input, &header, payer) {
             return Ok(Next::Step(step));
         }
         input.take(header.size);
@@ -294,7 +290,7 @@ impl Receiver {
         &mut self,
         input: &mut Input<'_>,
         header: &Header,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Option<Arrival> {
         let is_whole = header.fin && header.opcode != Opcode::Continuation;
         let is_plain = !header.compressed && !self.limits.pieces && !self.discards;
@@ -305,7 +301,7 @@ impl Receiver {
         let span = input.take(length).skip(header.size);
         input.part();
         Mask::new(header.key).apply(input.span(span));
-        budget.earn(header.length);
+        payer.earn(header.length);
         self.credit = self.credit.saturating_sub(1);
         Some(Arrival::Message { text: header.opcode == Opcode::Text, at: Place::Input(span) })
     }
@@ -318,7 +314,7 @@ impl Receiver {
 
     /// Holds a data frame against what came before it, and against the limits.
     #[inline]
-    fn check(&self, header: &Header, budget: &mut impl Budget) -> Result<(), Violation> {
+    fn check(&self, header: &Header, payer: &mut impl Payer) -> Result<(), Violation> {
         let continues = header.opcode == Opcode::Continuation;
         match self.message {
             Some(_) if !continues => return Err(Violation::Interleaved),
@@ -331,7 +327,7 @@ impl Receiver {
             let is_fragment = continues || !header.fin;
             (is_fragment && header.length < TINY).then_some(Cost::TinyFragment)
         };
-        spend(budget, cost)?;
+        spend(payer, cost)?;
         let before = if continues { self.declared } else { 0 };
         let compressed = header.compressed || self.message.is_some_and(|it| it.compressed);
         let most = self.most_declared(compressed);
@@ -371,7 +367,7 @@ impl Receiver {
         &mut self,
         input: &mut Input<'_>,
         header: Header,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
         let length = header.size + header.length as usize;
         while input.bytes().len() < length {
@@ -384,11 +380,11 @@ impl Receiver {
         Mask::new(header.key).apply(input.span(payload));
         let step = match header.opcode {
             Opcode::Ping => {
-                spend(budget, Some(Cost::Ping))?;
+                spend(payer, Some(Cost::Ping))?;
                 Arrival::Ping(payload)
             }
             Opcode::Pong => {
-                spend(budget, Some(Cost::Pong))?;
+                spend(payer, Some(Cost::Pong))?;
                 Arrival::Pong(payload)
             }
             _ => {
@@ -402,9 +398,9 @@ impl Receiver {
     }
 }
 
-fn spend(budget: &mut impl Budget, cost: Option<Cost>) -> Result<(), Violation> {
+fn spend(payer: &mut impl Payer, cost: Option<Cost>) -> Result<(), Violation> {
     match cost {
-        Some(cost) if !budget.spend(cost) => Err(Violation::Costly),
+        Some(cost) if !payer.spend(cost) => Err(Violation::Costly),
         _ => Ok(()),
     }
 }

@@ -62,7 +62,7 @@ pub use crate::budget::INFLATED_AT_ONCE;
 pub use crate::close::Violation;
 pub use crate::event::Message;
 pub use handshake::{Accepted, BadHandshake, Handshake, NotOffered, UpgradeRequest, is_asked};
-pub use negotiation::Settings as DeflateSettings;
+pub use negotiation::DeflateSettings;
 
 use crate::config::Config;
 
@@ -110,7 +110,7 @@ pub(crate) enum Cost {
 }
 
 /// Pays for what costs us and brings nothing.
-pub(crate) trait Budget {
+pub(crate) trait Payer {
     /// Pays once; false if there is nothing left to pay with.
     fn spend(&mut self, cost: Cost) -> bool;
 

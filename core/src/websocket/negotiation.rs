@@ -18,7 +18,7 @@ pub(crate) const LEAST_SERVER_BITS: u8 = 9;
 /// What we would like. A context that is kept costs its memory as long as the websocket lasts:
 /// about 48 KiB for what is received, and 251 KiB to 380 KiB, by its window, for what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct DeflateSettings {
     /// What we send may refer to messages before it.
     pub server_takeover: bool,
     /// What the client sends may refer to messages before it.
@@ -33,9 +33,9 @@ pub struct Settings {
     pub least: usize,
 }
 
-impl Default for Settings {
+impl Default for DeflateSettings {
     fn default() -> Self {
-        Settings {
+        DeflateSettings {
             server_takeover: false,
             client_takeover: false,
             server_window_bits: MOST_BITS,
@@ -95,13 +95,13 @@ struct Offer {
 /// Goes through the offers.
 #[derive(Debug)]
 pub(crate) struct Negotiation<'s> {
-    settings: &'s Settings,
+    settings: &'s DeflateSettings,
     offer: Option<Offer>,
     agreed: Option<Agreed>,
 }
 
 impl<'s> Negotiation<'s> {
-    pub(crate) fn new(settings: &'s Settings) -> Self {
+    pub(crate) fn new(settings: &'s DeflateSettings) -> Self {
         Negotiation { settings, offer: None, agreed: None }
     }
 
@@ -160,7 +160,7 @@ impl Offer {
         is_new.then_some(())
     }
 
-    fn accept(&self, settings: &Settings) -> Option<Agreed> {
+    fn accept(&self, settings: &DeflateSettings) -> Option<Agreed> {
         let wanted = settings.server_window_bits.clamp(LEAST_SERVER_BITS, MOST_BITS);
         let server_window_bits = self.server_bits.map_or(wanted, |most| most.min(wanted));
         if self.declined || server_window_bits < LEAST_SERVER_BITS {
@@ -188,7 +188,7 @@ mod tests {
     use super::super::extension;
     use super::*;
 
-    fn negotiate(offers: &[&str], settings: &Settings) -> Option<String> {
+    fn negotiate(offers: &[&str], settings: &DeflateSettings) -> Option<String> {
         let mut negotiation = Negotiation::new(settings);
         for list in offers {
             extension::read(list.as_bytes(), |part| negotiation.look(part)).expect("well-formed");
@@ -197,11 +197,15 @@ mod tests {
     }
 
     fn by_default(offer: &str) -> Option<String> {
-        negotiate(&[offer], &Settings::default())
+        negotiate(&[offer], &DeflateSettings::default())
     }
 
-    fn with_takeover() -> Settings {
-        Settings { server_takeover: true, client_takeover: true, ..Settings::default() }
+    fn with_takeover() -> DeflateSettings {
+        DeflateSettings {
+            server_takeover: true,
+            client_takeover: true,
+            ..DeflateSettings::default()
+        }
     }
 
     const NONE_KEPT: &str =
@@ -230,7 +234,7 @@ mod tests {
     #[test]
     fn windows() {
         let settings =
-            Settings { server_window_bits: 12, client_window_bits: 11, ..with_takeover() };
+            DeflateSettings { server_window_bits: 12, client_window_bits: 11, ..with_takeover() };
         for (offer, answer) in [
             ("", ""),
             ("; server_max_window_bits=15", "; server_max_window_bits=12"),

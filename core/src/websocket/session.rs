@@ -21,7 +21,6 @@ use super::{Cost, Violation, close};
 use crate::budget::{Budget, USELESS};
 use crate::close::code::may_be_sent;
 use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
-use crate::common::Common;
 use crate::config::Config;
 use crate::endings::Ending;
 use crate::event::Sent;
@@ -30,6 +29,7 @@ use crate::rate::Rate;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
+use crate::transport::Transport;
 use crate::waits::Wait;
 use bytes::Bytes;
 use core::mem::take;
@@ -111,7 +111,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(terms: Terms, common: &Common) -> Self {
+    pub(crate) fn new(terms: Terms, transport: &Transport) -> Self {
         Session {
             stream: terms.stream,
             state: State::Open,
@@ -119,11 +119,11 @@ impl Session {
             receiver: Receiver::new(terms.limits, terms.deflate),
             ahead: Ahead::default(),
             deflater: terms.deflate.map(|agreed| Box::new(Deflater::new(agreed))),
-            budget: Budget::new(common.now),
+            budget: Budget::new(transport.now),
             pong: None,
-            upload: message_guard(common),
-            heard: common.now,
-            used: common.now,
+            upload: message_guard(transport),
+            heard: transport.now,
+            used: transport.now,
             pinged: false,
             ping_sent: Tick::NEVER,
             sending: false,
@@ -169,30 +169,31 @@ impl Session {
     /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
     pub(crate) fn step(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         input: &mut Input<'_>,
         desk: &mut Desk,
     ) -> Option<Step> {
-        let (blocked, reads_ahead) = (take(&mut common.blocked), take(&mut common.reads_ahead));
+        let (blocked, reads_ahead) =
+            (take(&mut transport.blocked), take(&mut transport.reads_ahead));
         if blocked && !input.is_empty() {
-            let is_full = input.len() as u64 >= common.config.receive_buffer_limit();
+            let is_full = input.len() as u64 >= transport.config.receive_buffer_limit();
             if is_full || !reads_ahead {
                 // No more was read, so that bytes which were held for lack of credit hid what else
                 // the peer has sent: they count once as a sign of life.
-                self.heard(common);
+                self.heard(transport);
             }
         }
-        self.flush_pong(common);
+        self.flush_pong(transport);
         loop {
             if let Some(reason) = self.reset.take() {
                 return Some(Step::Reset(reason));
             }
-            if self.cut_short && self.has_room(common) {
+            if self.cut_short && self.has_room(transport) {
                 self.cut_short = false;
                 return Some(Step::Writable);
             }
-            if !common.is_open() {
-                common.discard(input.take_all());
+            if !transport.is_open() {
+                transport.discard(input.take_all());
                 return None;
             }
             if let State::Answering(_) = self.state {
@@ -202,7 +203,7 @@ impl Session {
             }
             let mut purse = Purse {
                 budget: &mut self.budget,
-                now: common.now,
+                now: transport.now,
                 earned: 0,
                 inflatable: desk.inflatable,
                 ahead: &mut self.ahead,
@@ -214,27 +215,31 @@ impl Session {
             self.ahead.took(before - input.len());
             desk.inflatable = inflatable;
             if earned > 0 {
-                self.upload.progress(common.config.request_body_minimum(), earned, common.now);
-                self.used = common.now;
+                self.upload.progress(
+                    transport.config.request_body_minimum(),
+                    earned,
+                    transport.now,
+                );
+                self.used = transport.now;
             }
             match taken {
                 Ok(Some(Arrival::Ping(_))) if was_answered => {}
                 Ok(Some(step)) => {
-                    if let Some(step) = self.take_step(common, input, step) {
+                    if let Some(step) = self.take_step(transport, input, step) {
                         return Some(step);
                     }
                 }
-                Ok(None) if common.eof && !self.receiver.is_blocked() => {
-                    self.fail(common, CloseReason::Peer(PeerClose::Truncated));
+                Ok(None) if transport.eof && !self.receiver.is_blocked() => {
+                    self.fail(transport, CloseReason::Peer(PeerClose::Truncated));
                 }
                 Ok(None) => {
-                    common.blocked = self.receiver.is_blocked();
+                    transport.blocked = self.receiver.is_blocked();
                     // Not while it goes on by itself, and a close is waited for in any case.
-                    common.reads_ahead = common.blocked && !self.receiver.is_paused();
+                    transport.reads_ahead = transport.blocked && !self.receiver.is_paused();
                     return None;
                 }
                 Err(violation) => {
-                    self.fail(common, CloseReason::Violation(violation));
+                    self.fail(transport, CloseReason::Violation(violation));
                 }
             }
         }
@@ -242,34 +247,34 @@ impl Session {
 
     fn take_step(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         input: &mut Input<'_>,
         step: Arrival,
     ) -> Option<Step> {
         if !self.receiver.is_in_message() {
             // What has begun behind a whole message, or a whole ping, is a wait of its own.
-            common.timers.stop(Timer::WebSocketMessage);
-            self.upload = message_guard(common);
+            transport.timers.stop(Timer::WebSocketMessage);
+            self.upload = message_guard(transport);
         }
         match step {
             Arrival::Message { text, at } => {
-                self.used = common.now;
+                self.used = transport.now;
                 Some(Step::Message { text, at })
             }
             Arrival::Piece { text, last, at } => {
-                self.used = common.now;
+                self.used = transport.now;
                 Some(Step::Piece { text, last, at })
             }
             Arrival::Ping(payload) => {
                 if self.state == State::Open {
                     self.pong = Some(input.span(payload).to_vec().into_boxed_slice());
-                    self.flush_pong(common);
+                    self.flush_pong(transport);
                 }
                 None
             }
             Arrival::Pong(_) => None,
             Arrival::Close { code, reason } => {
-                self.closed_by_peer(common, code);
+                self.closed_by_peer(transport, code);
                 Some(Step::Closing { code, reason })
             }
         }
@@ -278,27 +283,27 @@ impl Session {
     /// More was read behind bytes that wait for the application: answers the pings among them. Only
     /// as many bytes count as may be held, so that it makes no difference in what pieces they came.
     #[cold]
-    pub(crate) fn look_ahead(&mut self, common: &mut Common) {
-        let most = common.config.receive_buffer_limit() as usize;
+    pub(crate) fn look_ahead(&mut self, transport: &mut Transport) {
+        let most = transport.config.receive_buffer_limit() as usize;
         while self.state == State::Open {
-            let held = common.held.bytes();
+            let held = transport.held.bytes();
             let held = held.get(..most).unwrap_or(held);
             let (begun, deflates) = (self.receiver.left_of_frame(), self.receiver.deflates());
-            let (budget, now) = (&mut self.budget, common.now);
+            let (budget, now) = (&mut self.budget, transport.now);
             let pays = || budget.spend(USELESS, now);
             let Some(payload) = self.ahead.ping(held, begun, deflates, pays) else { return };
             self.pong = Some(payload);
-            self.flush_pong(common);
+            self.flush_pong(transport);
         }
     }
 
     /// The peer's close was the answer to ours, or is to be answered.
-    fn closed_by_peer(&mut self, common: &mut Common, code: Option<u16>) {
+    fn closed_by_peer(&mut self, transport: &mut Transport, code: Option<u16>) {
         match self.state {
-            State::Closing(reason) => self.linger(common, reason),
+            State::Closing(reason) => self.linger(transport, reason),
             State::Open => {
                 self.state = State::Answering(code);
-                stop(common, &TIMERS);
+                stop(transport, &TIMERS);
             }
             State::Answering(_) | State::Closed => {}
         }
@@ -306,27 +311,27 @@ impl Session {
 
     /// Answers the peer's close with its own code; the server then ends the connection (RFC 6455
     /// 5.5.1, 7.1.1).
-    fn answer_close(&mut self, common: &mut Common, code: Option<u16>) {
-        close::write(common.output.buffer(LONGEST_CLOSE), code, "");
-        self.linger(common, CloseReason::Completed);
+    fn answer_close(&mut self, transport: &mut Transport, code: Option<u16>) {
+        close::write(transport.output.buffer(LONGEST_CLOSE), code, "");
+        self.linger(transport, CloseReason::Completed);
     }
 
     /// What was to be lent as text is none: the caller tells the application.
     #[cold]
-    pub(crate) fn violated(&mut self, common: &mut Common, violation: Violation) {
-        self.fail(common, CloseReason::Violation(violation));
+    pub(crate) fn violated(&mut self, transport: &mut Transport, violation: Violation) {
+        self.fail(transport, CloseReason::Violation(violation));
         self.reset = None;
     }
 
     /// Whether [`Session::step`] has something to do without new bytes.
-    pub(crate) fn has_events(&self, common: &Common) -> bool {
+    pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let is_ending = matches!(self.state, State::Answering(_));
         // Bytes that waited for credit may be gone on with, and then the end is looked at.
-        let waits = common.blocked && !self.receiver.has_credit();
-        let over = common.eof && common.is_open() && !waits && !is_ending;
+        let waits = transport.blocked && !self.receiver.has_credit();
+        let over = transport.eof && transport.is_open() && !waits && !is_ending;
         let pong = self.pong.is_some() && self.state == State::Open;
-        let room = (self.cut_short || pong) && self.has_room(common);
-        self.reset.is_some() || room || over || (common.is_open() && self.receiver.has_more())
+        let room = (self.cut_short || pong) && self.has_room(transport);
+        self.reset.is_some() || room || over || (transport.is_open() && self.receiver.has_more())
     }
 
     /// Inflating was left off, so that others get their turn.
@@ -336,35 +341,40 @@ impl Session {
 
     /// The same, of held bytes: what was left for want of credit can be gone on with. What is
     /// incomplete waits for the peer.
-    pub(crate) fn may_go_on(&self, common: &Common) -> bool {
-        !common.held.is_empty() && common.blocked && self.receiver.has_credit()
+    pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
+        !transport.held.is_empty() && transport.blocked && self.receiver.has_credit()
     }
 
     // ---- actions --------------------------------------------------------------------------------
 
     /// So many messages may come; or so many bytes, for who takes them in pieces.
-    pub(crate) fn read(&mut self, _: &Common, stream: StreamId, credit: u64) -> Result<(), Misuse> {
+    pub(crate) fn read(
+        &mut self,
+        _: &Transport,
+        stream: StreamId,
+        credit: u64,
+    ) -> Result<(), Misuse> {
         self.check_stream(stream)?;
         self.receiver.add_credit(credit);
         Ok(())
     }
 
     /// Credit for messages lasts, so there is nothing to take back.
-    pub(crate) fn cancel_read(&mut self, _: &Common, stream: StreamId) -> Result<(), Misuse> {
+    pub(crate) fn cancel_read(&mut self, _: &Transport, stream: StreamId) -> Result<(), Misuse> {
         self.check_stream(stream)
     }
 
     pub(crate) fn send_message(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         stream: StreamId,
         text: bool,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        self.check(common, stream)?;
-        let room = self.free(common);
+        self.check(transport, stream)?;
+        let room = self.free(transport);
         // Whoever is told of room finds enough of it: half of the limit.
-        let least = LEAST_FRAGMENT.min(common.config.send_buffer_limit() as usize / 2);
+        let least = LEAST_FRAGMENT.min(transport.config.send_buffer_limit() as usize / 2);
         if room < data.len().clamp(1, least) {
             self.cut_short = true;
             return Ok(Sent::Part);
@@ -388,70 +398,70 @@ impl Session {
         };
         // Some clients inflate each frame by itself: a compressed message goes whole where it fits into
         // an empty buffer, even if it does not fit behind what is there.
-        let fits = compressed && data.len() as u64 <= common.config.send_buffer_limit();
+        let fits = compressed && data.len() as u64 <= transport.config.send_buffer_limit();
         let most = if fits { data.len() } else { room };
         let piece = data.split_to(most.min(data.len()));
         let is_last = data.is_empty();
         let header = Written::new(opcode, is_last, compressed, piece.len() as u64);
-        common.output.write(header.as_bytes());
-        common.output.push(piece);
+        transport.output.write(header.as_bytes());
+        transport.output.push(piece);
         self.sending = !is_last;
         self.cut_short |= !is_last;
-        self.used = common.now;
+        self.used = transport.now;
         Ok(Sent::of(data))
     }
 
     pub(crate) fn ping(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         stream: StreamId,
         payload: &[u8],
     ) -> Result<(), Misuse> {
-        self.check(common, stream)?;
+        self.check(transport, stream)?;
         if payload.len() > frame::LONGEST_CONTROL {
             return Err(Misuse::TooLong { left: frame::LONGEST_CONTROL as u64 });
         }
-        if common.is_full() {
+        if transport.is_full() {
             return Err(Misuse::Full);
         }
-        frame::write_control(common.output.buffer(LONGEST_CLOSE), Opcode::Ping, payload);
+        frame::write_control(transport.output.buffer(LONGEST_CLOSE), Opcode::Ping, payload);
         Ok(())
     }
 
     pub(crate) fn close(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         stream: StreamId,
         code: Option<u16>,
         reason: &str,
     ) -> Result<(), Misuse> {
-        self.check(common, stream)?;
+        self.check(transport, stream)?;
         if code.is_some_and(|code| !may_be_sent(code)) {
             return Err(Misuse::CloseCode);
         }
         match self.state {
-            State::Answering(code) => self.answer_close(common, code),
-            _ => self.begin_close(common, CloseReason::Completed, code, reason),
+            State::Answering(code) => self.answer_close(transport, code),
+            _ => self.begin_close(transport, CloseReason::Completed, code, reason),
         }
         Ok(())
     }
 
-    pub(crate) fn drain(&mut self, common: &mut Common) {
+    pub(crate) fn drain(&mut self, transport: &mut Transport) {
         if self.state == State::Open {
-            self.end(common, CloseReason::Drained);
+            self.end(transport, CloseReason::Drained);
         }
     }
 
     /// How much of a message would be taken now.
-    pub(crate) fn room(&self, common: &Common, stream: StreamId) -> usize {
-        if self.check(common, stream).is_ok() { self.free(common) } else { 0 }
+    pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
+        if self.check(transport, stream).is_ok() { self.free(transport) } else { 0 }
     }
 
     /// The peer took some of what waited: if it was all, its ping was among it.
     #[inline]
-    pub(crate) fn sent(&mut self, common: &Common) {
-        if self.pinged && self.ping_sent == Tick::NEVER && common.is_flushed() {
-            self.ping_sent = common.now;
+    pub(crate) fn sent(&mut self, transport: &Transport) {
+        if self.pinged && self.ping_sent == Tick::NEVER && transport.is_flushed() {
+            self.ping_sent = transport.now;
         }
     }
 
@@ -459,8 +469,8 @@ impl Session {
 
     /// Frees what is of no use until more bytes arrive.
     #[inline]
-    pub(crate) fn release(&mut self, common: &Common) {
-        if common.held.is_empty() {
+    pub(crate) fn release(&mut self, transport: &Transport) {
+        if transport.held.is_empty() {
             self.receiver.release();
             if let Some(deflater) = &mut self.deflater {
                 deflater.release();
@@ -469,110 +479,113 @@ impl Session {
     }
 
     /// Lets the timers follow the state.
-    pub(crate) fn settle(&mut self, common: &mut Common) {
-        let (nothing_held, flushed) = (common.held.is_empty(), common.is_flushed());
-        if self.state == State::Open && common.is_half_closed() && common.blocked {
+    pub(crate) fn settle(&mut self, transport: &mut Transport) {
+        let (nothing_held, flushed) = (transport.held.is_empty(), transport.is_flushed());
+        if self.state == State::Open && transport.is_half_closed() && transport.blocked {
             // Messages wait for the application, and nothing follows them.
-            stop(common, &TIMERS);
+            stop(transport, &TIMERS);
             let wait = if flushed { Wait::GonePeer } else { Wait::WebSocket };
-            return common.wait(wait, Tick::NEVER);
+            return transport.wait(wait, Tick::NEVER);
         }
-        common.wait(Wait::WebSocket, Tick::NEVER);
-        let timeout = common.config.websocket_close_timeout();
+        transport.wait(Wait::WebSocket, Tick::NEVER);
+        let timeout = transport.config.websocket_close_timeout();
         match self.state {
             State::Open | State::Closed => {}
-            State::Answering(_) => return run(common, Timer::WebSocketClose, Some(timeout)),
+            State::Answering(_) => return run(transport, Timer::WebSocketClose, Some(timeout)),
             // What is to be sent before our close falls under another guard.
             State::Closing(_) => {
-                return run(common, Timer::WebSocketClose, flushed.then_some(timeout));
+                return run(transport, Timer::WebSocketClose, flushed.then_some(timeout));
             }
         }
         // Bytes that wait for the application hide what else the peer has sent, once as many are held
         // as may be.
-        self.settle_pings(common, !common.is_held_back(), flushed);
+        self.settle_pings(transport, !transport.is_held_back(), flushed);
         // The other guards are over what the application waits for.
-        let hears = nothing_held || !common.blocked;
-        let idle_until = common.config.websocket_idle_timeout().map(|it| self.used.after(it));
-        set(common, Timer::WebSocketIdle, idle_until.filter(|_| hears));
-        let is_owed = self.receiver.awaits_more() || !nothing_held || common.has_partial_record();
+        let hears = nothing_held || !transport.blocked;
+        let idle_until = transport.config.websocket_idle_timeout().map(|it| self.used.after(it));
+        set(transport, Timer::WebSocketIdle, idle_until.filter(|_| hears));
+        let is_owed =
+            self.receiver.awaits_more() || !nothing_held || transport.has_partial_record();
         if hears && is_owed {
             // What of it came with its beginning has paid already.
-            self.upload.resume(common.now);
-            let minimum = common.config.request_body_minimum();
-            let deadline = self.upload.deadline(minimum, common.ahead());
-            common.timers.set(Timer::WebSocketMessage, deadline);
-        } else if common.timers.is_set(Timer::WebSocketMessage) || self.upload.is_heard() {
-            common.timers.stop(Timer::WebSocketMessage);
-            self.upload = message_guard(common);
+            self.upload.resume(transport.now);
+            let minimum = transport.config.request_body_minimum();
+            let deadline = self.upload.deadline(minimum, transport.ahead());
+            transport.timers.set(Timer::WebSocketMessage, deadline);
+        } else if transport.timers.is_set(Timer::WebSocketMessage) || self.upload.is_heard() {
+            transport.timers.stop(Timer::WebSocketMessage);
+            self.upload = message_guard(transport);
         }
     }
 
     /// Who is silent is pinged, once what is unsent cannot be why: another guard has an eye on that.
     /// The wait for the pong begins when the ping is flushed, and what is sent behind it does not
     /// begin it anew.
-    fn settle_pings(&mut self, common: &mut Common, hears: bool, flushed: bool) {
-        let silent_until = common.config.websocket_ping_interval().map(|it| self.heard.after(it));
+    fn settle_pings(&mut self, transport: &mut Transport, hears: bool, flushed: bool) {
+        let silent_until =
+            transport.config.websocket_ping_interval().map(|it| self.heard.after(it));
         let silent_until = silent_until.filter(|_| hears && flushed && !self.pinged);
         let is_out = hears && self.ping_sent != Tick::NEVER;
-        let pong = common.config.websocket_pong_timeout().map(|it| self.ping_sent.after(it));
+        let pong = transport.config.websocket_pong_timeout().map(|it| self.ping_sent.after(it));
         let pong_until = pong.filter(|_| is_out);
         // At most one of the two runs.
         match (silent_until, pong_until) {
             (_, Some(at)) => {
-                common.timers.stop(Timer::WebSocketPing);
-                common.timers.set(Timer::WebSocketPong, at);
+                transport.timers.stop(Timer::WebSocketPing);
+                transport.timers.set(Timer::WebSocketPong, at);
             }
             (at, None) => {
-                common.timers.stop(Timer::WebSocketPong);
-                set(common, Timer::WebSocketPing, at);
+                transport.timers.stop(Timer::WebSocketPong);
+                set(transport, Timer::WebSocketPing, at);
             }
         }
     }
 
     /// Bytes of an incomplete TLS record arrived: the peer is not silent.
     #[cold]
-    pub(crate) fn trickle(&mut self, common: &Common) {
-        if common.timers.is_set(Timer::WebSocketMessage) {
-            self.upload.hear(common.config.request_body_minimum(), common.now);
+    pub(crate) fn trickle(&mut self, transport: &Transport) {
+        if transport.timers.is_set(Timer::WebSocketMessage) {
+            self.upload.hear(transport.config.request_body_minimum(), transport.now);
         }
     }
 
     /// Bytes arrived, whatever they are: the peer is there.
     #[inline]
-    pub(crate) fn heard(&mut self, common: &Common) {
-        self.heard = common.now;
+    pub(crate) fn heard(&mut self, transport: &Transport) {
+        self.heard = transport.now;
         (self.pinged, self.ping_sent) = (false, Tick::NEVER);
     }
 
     /// The peer is still taking what was sent before our ping, or before our close: it has all of
     /// the time to answer once it has come so far.
     #[cold]
-    pub(crate) fn taking(&mut self, common: &mut Common, taken: u64) {
-        if self.ping_sent != Tick::NEVER && common.keeps_up(taken, common.now.since(self.ping_sent))
+    pub(crate) fn taking(&mut self, transport: &mut Transport, taken: u64) {
+        if self.ping_sent != Tick::NEVER
+            && transport.keeps_up(taken, transport.now.since(self.ping_sent))
         {
-            self.ping_sent = common.now;
+            self.ping_sent = transport.now;
         }
         if let State::Closing(_) = self.state
-            && common.keeps_up(taken, common.config.websocket_close_timeout())
+            && transport.keeps_up(taken, transport.config.websocket_close_timeout())
         {
-            common.timers.stop(Timer::WebSocketClose);
+            transport.timers.stop(Timer::WebSocketClose);
         }
     }
 
     /// A timer has expired.
     #[cold]
-    pub(crate) fn expire(&mut self, common: &mut Common, timer: Timer) {
+    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
         let reason = CloseReason::Expired(timer);
         match timer {
             Timer::WebSocketClose => match self.state {
-                State::Answering(code) => self.answer_close(common, code),
-                _ => self.end(common, reason),
+                State::Answering(code) => self.answer_close(transport, code),
+                _ => self.end(transport, reason),
             },
             Timer::WebSocketPing => {
-                frame::write_control(common.output.buffer(2), Opcode::Ping, &[]);
+                frame::write_control(transport.output.buffer(2), Opcode::Ping, &[]);
                 self.pinged = true;
             }
-            _ => self.end(common, reason),
+            _ => self.end(transport, reason),
         }
     }
 
@@ -580,47 +593,47 @@ impl Session {
 
     /// Ends the websocket for `reason`, as the table of endings says.
     #[cold]
-    pub(crate) fn end(&mut self, common: &mut Common, reason: CloseReason) {
+    pub(crate) fn end(&mut self, transport: &mut Transport, reason: CloseReason) {
         match (Ending::of(reason), reason) {
             (Ending::Finish, CloseReason::Expired(_)) => {
-                self.begin_close(common, reason, reason.close_code(), "idle");
+                self.begin_close(transport, reason, reason.close_code(), "idle");
             }
-            (Ending::Finish, _) => self.begin_close(common, reason, reason.close_code(), ""),
-            (Ending::Refuse, _) => self.fail(common, reason),
-            (Ending::Leave | Ending::Cut, _) => self.cut(common, reason),
+            (Ending::Finish, _) => self.begin_close(transport, reason, reason.close_code(), ""),
+            (Ending::Refuse, _) => self.fail(transport, reason),
+            (Ending::Leave | Ending::Cut, _) => self.cut(transport, reason),
         }
     }
 
     /// Sends our close, and waits for the peer's.
     fn begin_close(
         &mut self,
-        common: &mut Common,
+        transport: &mut Transport,
         reason: CloseReason,
         code: Option<u16>,
         text: &str,
     ) {
-        close::write(common.output.buffer(LONGEST_CLOSE), code, text);
+        close::write(transport.output.buffer(LONGEST_CLOSE), code, text);
         self.state = State::Closing(reason);
         self.silence();
         self.receiver.discard();
-        stop(common, &TIMERS);
+        stop(transport, &TIMERS);
     }
 
     /// Ends the connection at once: what was received of a message is freed. A reset that the
     /// application has yet to be told of is still told.
     #[cold]
-    pub(crate) fn cut(&mut self, common: &mut Common, reason: CloseReason) {
+    pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
         self.state = State::Closed;
         self.silence();
         self.receiver.discard();
-        common.close(reason);
+        transport.close(reason);
     }
 
     /// The websocket is at its end for `reason`; the peer is told, if there is a code for that.
     #[cold]
-    fn fail(&mut self, common: &mut Common, reason: CloseReason) {
+    fn fail(&mut self, transport: &mut Transport, reason: CloseReason) {
         if let (State::Open, Some(code)) = (self.state, reason.close_code()) {
-            close::write(common.output.buffer(LONGEST_CLOSE), Some(code), reason.label());
+            close::write(transport.output.buffer(LONGEST_CLOSE), Some(code), reason.label());
         }
         self.reset = Some(match reason {
             CloseReason::Expired(_) => ResetReason::Timeout,
@@ -631,16 +644,16 @@ impl Session {
             State::Closing(first) => first,
             State::Open | State::Answering(_) | State::Closed => reason,
         };
-        self.linger(common, reason);
+        self.linger(transport, reason);
     }
 
-    fn linger(&mut self, common: &mut Common, reason: CloseReason) {
+    fn linger(&mut self, transport: &mut Transport, reason: CloseReason) {
         self.state = State::Closed;
         self.silence();
         self.receiver.discard();
-        stop(common, &TIMERS);
-        common.end_since();
-        common.linger(reason, 0);
+        stop(transport, &TIMERS);
+        transport.end_since();
+        transport.linger(reason, 0);
     }
 
     /// Nothing follows our close.
@@ -652,19 +665,19 @@ impl Session {
     // ---- parts of these -------------------------------------------------------------------------
 
     /// Between two fragments of a message a pong may go (RFC 6455 5.4).
-    fn flush_pong(&mut self, common: &mut Common) {
-        if self.pong.is_some() && self.state == State::Open && !common.is_full() {
+    fn flush_pong(&mut self, transport: &mut Transport) {
+        if self.pong.is_some() && self.state == State::Open && !transport.is_full() {
             let payload = take(&mut self.pong).unwrap_or_default();
-            frame::write_control(common.output.buffer(LONGEST_CLOSE), Opcode::Pong, &payload);
+            frame::write_control(transport.output.buffer(LONGEST_CLOSE), Opcode::Pong, &payload);
         }
     }
 
-    fn free(&self, common: &Common) -> usize {
-        (common.config.send_buffer_limit() as usize).saturating_sub(common.unsent())
+    fn free(&self, transport: &Transport) -> usize {
+        (transport.config.send_buffer_limit() as usize).saturating_sub(transport.unsent())
     }
 
-    fn has_room(&self, common: &Common) -> bool {
-        common.is_open() && common.unsent() as u64 <= common.config.send_buffer_limit() / 2
+    fn has_room(&self, transport: &Transport) -> bool {
+        transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
     }
 
     fn check_stream(&self, stream: StreamId) -> Result<(), Misuse> {
@@ -672,10 +685,10 @@ impl Session {
     }
 
     /// Something may be sent.
-    fn check(&self, common: &Common, stream: StreamId) -> Result<(), Misuse> {
+    fn check(&self, transport: &Transport, stream: StreamId) -> Result<(), Misuse> {
         self.check_stream(stream)?;
         let speaks = matches!(self.state, State::Open | State::Answering(_));
-        if speaks && common.is_open() { Ok(()) } else { Err(Misuse::UnknownStream) }
+        if speaks && transport.is_open() { Ok(()) } else { Err(Misuse::UnknownStream) }
     }
 }
 
@@ -696,7 +709,7 @@ struct Purse<'b> {
     was_answered: bool,
 }
 
-impl super::Budget for Purse<'_> {
+impl super::Payer for Purse<'_> {
     fn spend(&mut self, cost: Cost) -> bool {
         if cost == Cost::Ping && self.ahead.was_answered() {
             self.was_answered = true;
@@ -726,31 +739,31 @@ impl super::Budget for Purse<'_> {
 }
 
 /// The guard over a message, which may take as long as it likes in all.
-fn message_guard(common: &Common) -> Rate {
-    Rate::new(common.config.request_body_minimum(), common.now).without_total()
+fn message_guard(transport: &Transport) -> Rate {
+    Rate::new(transport.config.request_body_minimum(), transport.now).without_total()
 }
 
 /// Lets a timer run until `at`, or not at all.
-fn set(common: &mut Common, timer: Timer, at: Option<Tick>) {
+fn set(transport: &mut Transport, timer: Timer, at: Option<Tick>) {
     match at {
-        Some(at) => common.timers.set(timer, at),
-        None => common.timers.stop(timer),
+        Some(at) => transport.timers.set(timer, at),
+        None => transport.timers.stop(timer),
     }
 }
 
 /// Lets a timer run from the moment at which it was first asked for, or not at all.
-fn run(common: &mut Common, timer: Timer, delay: Option<Duration>) {
+fn run(transport: &mut Transport, timer: Timer, delay: Option<Duration>) {
     match delay {
-        None => common.timers.stop(timer),
-        Some(delay) if !common.timers.is_set(timer) => {
-            common.timers.set(timer, common.now.after(delay));
+        None => transport.timers.stop(timer),
+        Some(delay) if !transport.timers.is_set(timer) => {
+            transport.timers.set(timer, transport.now.after(delay));
         }
         Some(_) => {}
     }
 }
 
-fn stop(common: &mut Common, timers: &[Timer]) {
+fn stop(transport: &mut Transport, timers: &[Timer]) {
     for timer in timers {
-        common.timers.stop(*timer);
+        transport.timers.stop(*timer);
     }
 }

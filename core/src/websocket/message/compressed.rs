@@ -9,7 +9,7 @@ use crate::input::{Input, grow};
 use crate::step::Place;
 use crate::websocket::mask::Mask;
 use crate::websocket::utf8;
-use crate::websocket::{Budget, Cost, Violation};
+use crate::websocket::{Cost, Payer, Violation};
 
 /// The largest piece of a message.
 pub(super) const PIECE: usize = 16 * 1024;
@@ -23,20 +23,20 @@ impl Receiver {
         input: &mut Input<'_>,
         message: Begun,
         whole: &mut Vec<u8>,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
         if self.left > 0 && !self.full && input.bytes().is_empty() {
             return Ok(Next::Wait);
         }
         let Some(mut inflater) = self.inflater.take() else { return Err(Violation::Deflated) };
         while self.left > 0 && !input.bytes().is_empty() || self.full {
-            if budget.inflatable() == 0 && !input.is_empty() {
+            if payer.inflatable() == 0 && !input.is_empty() {
                 // The rest is for the next look, so that others get their turn.
                 self.paused = true;
                 self.inflater = Some(inflater);
                 return Ok(Next::Wait);
             }
-            self.inflate_some(input, &mut inflater, message, budget)?;
+            self.inflate_some(input, &mut inflater, message, payer)?;
         }
         if self.left == 0 && self.fin {
             self.make_room(0);
@@ -52,7 +52,7 @@ impl Receiver {
         input: &mut Input<'_>,
         inflater: &mut Inflater,
         message: Begun,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<(), Violation> {
         let mask = self.mask;
         let there = to_usize(self.left).min(input.bytes().len());
@@ -63,12 +63,12 @@ impl Receiver {
         let inflated = inflater.inflate(bytes, &mut self.assembled);
         let taken = inflated.as_ref().map_or(there, |inflated| inflated.taken);
         self.mask_again(mask, bytes, taken);
-        budget.inflated(self.assembled.len() - new);
+        payer.inflated(self.assembled.len() - new);
         self.check_inflated(message, new)?;
         let Inflated { taken, final_block, full } = inflated?;
         // Each block earns before it is paid for, so that cuts make no difference.
-        self.take(input, taken, budget);
-        spend(budget, final_block.then_some(Cost::FinalBlock))?;
+        self.take(input, taken, payer);
+        spend(payer, final_block.then_some(Cost::FinalBlock))?;
         if taken == 0 && there > 0 && !full && !final_block {
             return Err(Violation::Deflated);
         }
@@ -115,7 +115,7 @@ impl Receiver {
         input: &mut Input<'_>,
         message: Begun,
         whole: &mut Vec<u8>,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
         if self.left > 0 && !self.full && input.bytes().is_empty() {
             return Ok(Next::Wait);
@@ -127,7 +127,7 @@ impl Receiver {
             self.blocked = true;
             return Ok(Next::Wait);
         }
-        if budget.inflatable() == 0 && !input.is_empty() {
+        if payer.inflatable() == 0 && !input.is_empty() {
             self.paused = true;
             return Ok(Next::Wait);
         }
@@ -136,8 +136,8 @@ impl Receiver {
         if whole.capacity() != most {
             *whole = Vec::with_capacity(most);
         }
-        let inflated = self.fill(input, &mut inflater, whole, budget);
-        budget.inflated(whole.len());
+        let inflated = self.fill(input, &mut inflater, whole, payer);
+        payer.inflated(whole.len());
         self.inflater = Some(inflater);
         self.check_piece(message, whole)?;
         let last = inflated?;
@@ -164,7 +164,7 @@ impl Receiver {
         input: &mut Input<'_>,
         inflater: &mut Inflater,
         whole: &mut Vec<u8>,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<bool, Violation> {
         loop {
             let mask = self.mask;
@@ -172,8 +172,8 @@ impl Receiver {
             let there = bytes.len();
             let Inflated { taken, final_block, full } = inflater.inflate(bytes, whole)?;
             self.mask_again(mask, bytes, taken);
-            self.take(input, taken, budget);
-            spend(budget, final_block.then_some(Cost::FinalBlock))?;
+            self.take(input, taken, payer);
+            spend(payer, final_block.then_some(Cost::FinalBlock))?;
             if whole.len() == whole.capacity() {
                 return Ok(false);
             }

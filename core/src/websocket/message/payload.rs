@@ -6,7 +6,7 @@ use super::{Arrival, Begun, Next, Receiver, to_usize};
 use crate::input::{Input, Span, grow};
 use crate::step::Place;
 use crate::websocket::utf8;
-use crate::websocket::{Budget, Violation};
+use crate::websocket::{Payer, Violation};
 
 impl Receiver {
     #[inline]
@@ -14,7 +14,7 @@ impl Receiver {
         &mut self,
         input: &mut Input<'_>,
         whole: &mut Vec<u8>,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
         let Some(message) = self.message.filter(|_| !self.discards) else {
             return Ok(self.discard_payload(input));
@@ -24,20 +24,20 @@ impl Receiver {
                 // Nothing was taken of the message yet, and the rest of it is here.
                 let is_all = self.fin && self.left == self.declared;
                 if is_all && self.left <= input.bytes().len() as u64 {
-                    return Ok(Next::Step(self.lend(input, message, budget)));
+                    return Ok(Next::Step(self.lend(input, message, payer)));
                 }
-                self.assemble(input, message, whole, budget)
+                self.assemble(input, message, whole, payer)
             }
-            (false, true) => self.inflate_whole(input, message, whole, budget),
-            (true, false) => self.piece(input, message, budget),
-            (true, true) => self.inflate_piece(input, message, whole, budget),
+            (false, true) => self.inflate_whole(input, message, whole, payer),
+            (true, false) => self.piece(input, message, payer),
+            (true, true) => self.inflate_piece(input, message, whole, payer),
         }
     }
 
     /// Lends a message as it lies.
     #[inline]
-    fn lend(&mut self, input: &mut Input<'_>, message: Begun, budget: &mut impl Budget) -> Arrival {
-        let span = self.take(input, to_usize(self.left), budget);
+    fn lend(&mut self, input: &mut Input<'_>, message: Begun, payer: &mut impl Payer) -> Arrival {
+        let span = self.take(input, to_usize(self.left), payer);
         self.mask.apply(input.span(span));
         self.end_frame();
         Arrival::Message { text: message.text, at: Place::Input(span) }
@@ -49,7 +49,7 @@ impl Receiver {
         input: &mut Input<'_>,
         message: Begun,
         whole: &mut Vec<u8>,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
         // Of a last frame the length of the message is known: that is no reason to get memory for
         // it at once, but for no more.
@@ -60,7 +60,7 @@ impl Receiver {
         self.assembled.extend_from_slice(bytes);
         let new = self.assembled.len() - length;
         self.check_text(message, new)?;
-        self.take(input, length, budget);
+        self.take(input, length, payer);
         self.assembled_so_far(input, message, whole)
     }
 
@@ -88,14 +88,14 @@ impl Receiver {
         &mut self,
         input: &mut Input<'_>,
         message: Begun,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
         let (bytes, blocked) = self.unmask(input, to_usize(self.credit));
         let length = bytes.len();
         if message.text {
             self.utf8.feed(bytes).map_err(|utf8::Invalid| Violation::Utf8)?;
         }
-        let at = Place::Input(self.take(input, length, budget));
+        let at = Place::Input(self.take(input, length, payer));
         self.credit -= length as u64;
         if self.left > 0 && length == 0 {
             self.blocked = blocked;
@@ -146,9 +146,9 @@ impl Receiver {
         &mut self,
         input: &mut Input<'_>,
         bytes: usize,
-        budget: &mut impl Budget,
+        payer: &mut impl Payer,
     ) -> Span {
-        budget.earn(bytes as u64);
+        payer.earn(bytes as u64);
         self.take_earned(input, bytes)
     }
 

@@ -1,6 +1,6 @@
 use super::super::deflate::Deflater;
 use super::super::extension;
-use super::super::negotiation::{Negotiation, Settings};
+use super::super::negotiation::{DeflateSettings, Negotiation};
 use super::*;
 use crate::input::Held;
 use proptest::prelude::*;
@@ -68,7 +68,7 @@ struct Purse {
     inflatable: Option<usize>,
 }
 
-impl Budget for Purse {
+impl Payer for Purse {
     fn spend(&mut self, cost: Cost) -> bool {
         self.paid.push(cost);
         self.most.is_none_or(|most| self.paid.len() <= most)
@@ -101,7 +101,7 @@ struct Side {
     piece: usize,
 }
 
-fn agreed(settings: Settings) -> Agreed {
+fn agreed(settings: DeflateSettings) -> Agreed {
     let mut negotiation = Negotiation::new(&settings);
     extension::read(b"permessage-deflate", |part| negotiation.look(part)).expect("well-formed");
     negotiation.finish().expect("agreed")
@@ -110,7 +110,7 @@ fn agreed(settings: Settings) -> Agreed {
 const ENDLESS: u64 = u64::MAX;
 
 impl Side {
-    fn new(message: u64, pieces: bool, deflate: Option<Settings>) -> Self {
+    fn new(message: u64, pieces: bool, deflate: Option<DeflateSettings>) -> Self {
         let receiver = Receiver::new(Limits { message, pieces }, deflate.map(agreed));
         Side {
             receiver,
@@ -238,7 +238,7 @@ fn in_pieces(wire: &[u8]) -> Vec<Seen> {
 }
 
 fn with_deflate(wire: &[u8]) -> Vec<Seen> {
-    play(|| Side::new(1 << 20, false, Some(Settings::default())).credit(ENDLESS), wire)
+    play(|| Side::new(1 << 20, false, Some(DeflateSettings::default())).credit(ENDLESS), wire)
 }
 
 // ---- messages and frames ------------------------------------------------------------------------
@@ -440,7 +440,8 @@ fn a_declared_length_is_refused_by_itself_and_allocates_nothing() {
     let idle = size_of::<Inflater>();
     for pieces in [false, true] {
         for first in [FIN | BINARY, TEXT, COMPRESSED | TEXT] {
-            let mut side = Side::new(ENDLESS, pieces, Some(Settings::default())).credit(ENDLESS);
+            let mut side =
+                Side::new(ENDLESS, pieces, Some(DeflateSettings::default())).credit(ENDLESS);
             side.feed(&declared(first, i64::MAX as u64));
             assert_eq!((side.seen.len(), side.memory), (0, idle), "within a limit of none");
         }
@@ -582,7 +583,8 @@ fn floods_end_when_the_budget_does() {
 // ---- compression --------------------------------------------------------------------------------
 
 fn deflated(message: &[u8]) -> Vec<u8> {
-    let settings = Settings { least: 0, level: 9, server_takeover: true, ..Settings::default() };
+    let settings =
+        DeflateSettings { least: 0, level: 9, server_takeover: true, ..DeflateSettings::default() };
     let mut out = Vec::new();
     assert!(Deflater::new(agreed(settings)).deflate(message, &mut out));
     out
@@ -615,7 +617,7 @@ fn context_takeover_across_messages() {
     ]
     .concat();
     let takeover = || {
-        let settings = Settings { client_takeover: true, ..Settings::default() };
+        let settings = DeflateSettings { client_takeover: true, ..DeflateSettings::default() };
         Side::new(1 << 20, false, Some(settings)).credit(ENDLESS)
     };
     let seen = play(takeover, &wire);
@@ -641,7 +643,7 @@ fn compressed_messages_in_any_fragments_and_pieces() {
             wire.extend(frame(first | fin, part));
         }
         for step in [1, 13, 700, wire.len()] {
-            let settings = Some(Settings::default());
+            let settings = Some(DeflateSettings::default());
             let mut whole = Side::new(1 << 20, false, settings).credit(ENDLESS);
             wire.chunks(step).for_each(|piece| whole.feed(piece));
             assert_eq!(whole.seen, [Seen::Text(message.clone())], "{size} {step}");
@@ -665,7 +667,7 @@ fn compressed_messages_in_any_fragments_and_pieces() {
 #[test]
 fn bombs_end_at_the_limit() {
     let limit = 100_000;
-    let settings = || Some(Settings::default());
+    let settings = || Some(DeflateSettings::default());
     let bomb = |length: usize| frame(FIN | COMPRESSED | BINARY, deflated(&vec![0; length]));
     for pieces in [false, true] {
         let mut side = Side::new(limit, pieces, settings()).credit(ENDLESS);
@@ -708,7 +710,7 @@ fn inflating_pauses_and_loses_nothing() {
     ]
     .concat();
     for pieces in [false, true] {
-        let mut side = Side::new(1 << 20, pieces, Some(Settings::default())).credit(ENDLESS);
+        let mut side = Side::new(1 << 20, pieces, Some(DeflateSettings::default())).credit(ENDLESS);
         let mut looks = 0;
         side.purse.inflatable = Some(50_000);
         side.feed(&wire);
@@ -739,7 +741,7 @@ fn inflating_pauses_and_loses_nothing() {
 fn compressed_bytes_without_end_that_inflate_to_nothing() {
     // Empty blocks: neither a length nor what comes of it would end them.
     let blocks = [0x00, 0x00, 0x00, 0xff, 0xff].repeat(300);
-    let mut side = Side::new(1000, false, Some(Settings::default())).credit(ENDLESS);
+    let mut side = Side::new(1000, false, Some(DeflateSettings::default())).credit(ENDLESS);
     side.feed(&frame(FIN | COMPRESSED | BINARY, &blocks[..1186]));
     assert_eq!(side.seen, [Seen::Binary(vec![])], "an eighth and a little more is let pass");
     side.feed(&declared(FIN | COMPRESSED | BINARY, 1190));
@@ -748,7 +750,7 @@ fn compressed_bytes_without_end_that_inflate_to_nothing() {
 
 #[test]
 fn final_blocks_are_paid() {
-    let mut side = Side::new(1 << 20, false, Some(Settings::default())).credit(ENDLESS);
+    let mut side = Side::new(1 << 20, false, Some(DeflateSettings::default())).credit(ENDLESS);
     side.purse.most = Some(9);
     side.feed(&frame(FIN | COMPRESSED | BINARY, [0x03, 0x00].repeat(9)));
     assert_eq!((side.seen.len(), side.purse.paid.len()), (1, 9));
@@ -762,7 +764,8 @@ fn a_final_block_is_paid_once_however_it_is_cut() {
     let wire = frame(FIN | COMPRESSED | BINARY, &payload);
     for pieces in [false, true] {
         for step in [1, 3, wire.len()] {
-            let mut side = Side::new(1000, pieces, Some(Settings::default())).credit(ENDLESS);
+            let mut side =
+                Side::new(1000, pieces, Some(DeflateSettings::default())).credit(ENDLESS);
             wire.chunks(step).for_each(|piece| side.feed(piece));
             let paid = side.purse.paid.len();
             assert_eq!((paid, side.purse.earned), (9, payload.len() as u64), "{pieces} {step}");
@@ -791,7 +794,8 @@ fn compressed_data_that_is_broken_or_ends_early() {
             for wire in [frame(FIN | COMPRESSED | BINARY, cut), fragments.concat()] {
                 assert_eq!(with_deflate(&wire), broken, "{length} of {}", good.len());
                 for pieces in [false, true] {
-                    let settings = Settings { client_takeover: true, ..Settings::default() };
+                    let settings =
+                        DeflateSettings { client_takeover: true, ..DeflateSettings::default() };
                     for step in [1, 5, wire.len()] {
                         let mut side = Side::new(1 << 20, pieces, Some(settings)).credit(ENDLESS);
                         wire.chunks(step).for_each(|piece| side.feed(piece));
@@ -843,7 +847,7 @@ proptest! {
         steps in prop::collection::vec(1..400usize, 1..6),
     ) {
         let wire = [frames.concat(), noise].concat();
-        let settings = Settings { client_takeover: takeover, ..Settings::default() };
+        let settings = DeflateSettings { client_takeover: takeover, ..DeflateSettings::default() };
         let side = || Side::new(1000, pieces, Some(settings)).credit(ENDLESS);
         let mut at_once = side();
         at_once.feed(&wire);
@@ -875,13 +879,13 @@ proptest! {
         bits in 9..=15u8,
         level in 1..=9u8,
     ) {
-        let settings = Settings {
+        let settings = DeflateSettings {
             server_takeover: takeover,
             client_takeover: takeover,
             server_window_bits: bits,
             level,
             least: 0,
-            ..Settings::default()
+            ..DeflateSettings::default()
         };
         let mut deflater = Deflater::new(agreed(settings));
         let mut side = Side::new(3000, false, Some(settings)).credit(ENDLESS);

@@ -1,7 +1,7 @@
 //! What every protocol of a connection shares: the clock, the timers, the transport, the output, the
 //! held bytes, and how the connection ends.
 //!
-//! A protocol is handed `&mut Common` in each call. Its guard over the peer's reading lives here,
+//! A protocol is handed `&mut Transport` in each call. Its guard over the peer's reading lives here,
 //! since it is the same for all: it runs while there are unsent bytes.
 
 use crate::close::{CloseReason, PeerClose, TlsFailure};
@@ -35,7 +35,7 @@ enum Life {
 }
 
 #[derive(Debug)]
-pub(crate) struct Common {
+pub(crate) struct Transport {
     pub(crate) config: Arc<Config>,
     pub(crate) now: Tick,
     pub(crate) timers: Timers,
@@ -70,10 +70,10 @@ pub(crate) struct Common {
     pub(crate) reads_ahead: bool,
 }
 
-impl Common {
+impl Transport {
     pub(crate) fn new(config: Arc<Config>, now: Tick) -> Self {
         let response = Rate::new(config.response_minimum(), now);
-        let mut common = Common {
+        let mut transport = Transport {
             config,
             now,
             timers: Timers::new(),
@@ -94,13 +94,13 @@ impl Common {
             origin: None,
             reads_ahead: false,
         };
-        if let Some(tls) = Tls::begin(&common.config, now) {
-            common.begin_tls(tls);
+        if let Some(tls) = Tls::begin(&transport.config, now) {
+            transport.begin_tls(tls);
         }
-        if let Some(most) = common.config.connection_age_limit() {
-            common.timers.set(Timer::ConnectionAge, now.after(most));
+        if let Some(most) = transport.config.connection_age_limit() {
+            transport.timers.set(Timer::ConnectionAge, now.after(most));
         }
-        common
+        transport
     }
 
     #[cold]

@@ -1,0 +1,43 @@
+//! The most memory that TLS adds to a connection.
+
+use super::estimate::{FLIGHT, Messages, RUSTLS, RUSTLS_HANDSHAKE, TICKET, most_certificates};
+use super::seal::{AHEAD, overhead};
+use super::session::{Tls, Transit};
+use super::{MemoryBound, record};
+use crate::config::Config;
+use core::mem::size_of;
+
+/// The most memory that TLS adds to a connection under `config`.
+pub(crate) fn memory_bound(config: &Config) -> MemoryBound {
+    let Some(settings) = &config.tls.0 else { return MemoryBound::default() };
+    let limit = config.tls_handshake_limit() as usize;
+    let own = size_of::<Tls>() + size_of::<Transit>();
+    let certificates = most_certificates(limit);
+    // A client's certificates are part of its ticket, unless that is a key to what the server stores.
+    let carried = if settings.ticketer.enabled() { certificates } else { 0 };
+    let tickets = settings.send_tls13_tickets.max(1).saturating_mul(TICKET + carried);
+    let sealed = records_bound(tickets);
+    let flights = flights_bound(tickets);
+    // What waits for the end of its record, or of its message.
+    let pending = limit.max(record::LARGEST);
+    let messages = Messages { plain: limit, protected: pending, flight: FLIGHT };
+    MemoryBound {
+        handshake: own + RUSTLS_HANDSHAKE + messages.memory(limit) + pending + flights,
+        // A record that is completed in `pending` turns into held bytes.
+        after: own + RUSTLS + certificates + pending + record::LARGEST + sealed,
+    }
+}
+
+/// What little rustls may have to say beside: alerts, an answer to a key update.
+const ASIDE: usize = 1024;
+
+/// The most memory that waits in records of the handshake, of which tickets are `tickets` bytes.
+const fn flights_bound(tickets: usize) -> usize {
+    FLIGHT.saturating_add(tickets).saturating_add(ASIDE)
+}
+
+/// The most memory that waits in records: those of plaintext, or the handshake's.
+const fn records_bound(tickets: usize) -> usize {
+    let (plaintext, flights) = (AHEAD + overhead(AHEAD) + ASIDE, flights_bound(tickets));
+    if plaintext > flights { plaintext } else { flights }
+}
