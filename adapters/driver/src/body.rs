@@ -3,11 +3,10 @@
 //! The application's polling is what asks for content: nothing is read before it. Both ends meet in
 //! an [`Upload`], which exists only for requests that have content.
 
+use crate::error::BodyError;
 use crate::upload::Upload;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use portcullis::ResetReason;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,27 +20,6 @@ pub struct Body {
     /// What the declared length has left.
     left: Option<u64>,
 }
-
-/// Why the content ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BodyError {
-    /// The request ended early; the peer has been told.
-    Reset(ResetReason),
-    /// The connection is closed, or the request was answered without its content.
-    Closed,
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BodyError::Reset(reason) => reason.fmt(f),
-            BodyError::Closed => f.write_str("the exchange is over"),
-        }
-    }
-}
-
-impl std::error::Error for BodyError {}
 
 impl Body {
     pub(crate) const fn empty() -> Self {
@@ -102,6 +80,7 @@ mod tests {
     use super::*;
     use crate::upload::Pace;
     use http_body::Body as _;
+    use portcullis::ResetReason;
     use std::task::Waker;
 
     fn poll(body: &mut Body) -> Poll<Option<Result<Bytes, BodyError>>> {

@@ -5,13 +5,13 @@
 
 use crate::address::Address;
 use crate::allowance::{Allowance, HANDLER, PIECE};
-use crate::body::BodyError;
+use crate::error::{BodyError, BoxError};
 use crate::guard::guarded;
 use crate::incoming::{Incoming, Reply};
 use crate::link::Link;
 use crate::presence::Presence;
 use crate::room;
-use crate::service::{BoxError, Service};
+use crate::service::Service;
 use crate::shared::Shared;
 use crate::spare::{self, Slot};
 use crate::upload::Upload;

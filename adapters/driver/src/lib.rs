@@ -15,6 +15,7 @@
 //! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
 //! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
 //! | `exchange` | one request on its way through the application |
+//! | `error` | errors of the application, and of the content of a request |
 //! | `body` | a request's content, asked for by polling |
 //! | `upload` | the same on its way from the driver |
 //! | `allowance` | how much a connection may do before others get their turn |
@@ -52,6 +53,7 @@ mod control;
 #[cfg(test)]
 mod counted;
 mod drive;
+mod error;
 mod exchange;
 mod futures_socket;
 mod guard;
@@ -84,7 +86,8 @@ mod websocket;
 pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer, StdListener, StdStream};
 pub use address::Address;
 pub use admission::Admission;
-pub use body::{Body, BodyError};
+pub use body::Body;
+pub use error::{BodyError, BoxError};
 pub use exchange::PeerAddress;
 pub use futures_socket::FuturesSocket;
 pub use incoming::{Incoming, Reply};
@@ -94,9 +97,7 @@ pub use room::content_room;
 pub use runtime::{Runtime, Timer};
 pub use serve_connection::ServeConnection;
 pub use server::{Report, Server};
-pub use service::{
-    BoxError, Function, FunctionAnswer, IntoAnswer, Native, Service, Tower, TowerAnswer,
-};
+pub use service::{Function, FunctionAnswer, IntoAnswer, Native, Service, Tower, TowerAnswer};
 pub use socket::Socket;
 pub use stats::{Snapshot, Stats, memory_bound};
 pub use system::System;

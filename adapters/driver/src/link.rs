@@ -1,8 +1,7 @@
 //! A connection at one of its streams: what the application's side does to it.
 
-use crate::body::BodyError;
 use crate::clock;
-use crate::service::BoxError;
+use crate::error::{BodyError, BoxError};
 use crate::upload::{Pace, Upload, Wishes};
 use crate::websocket::Closed;
 use bytes::Bytes;

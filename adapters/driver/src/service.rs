@@ -1,16 +1,13 @@
 //! What answers requests: an async function, a tower service, or a type that looks at the head first.
 
-use crate::Body;
+use crate::body::Body;
+use crate::error::BoxError;
 use crate::incoming::{Incoming, Reply};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-/// An error of the application's, to be logged.
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Answers requests.
 ///

@@ -3,7 +3,7 @@
 //! What waits here is what was asked for, and no more: as much as one read brings, or several if the
 //! application has taken what the last one brought at once. It counts with all the memory that it keeps.
 
-use crate::body::BodyError;
+use crate::error::BodyError;
 use crate::waiting::{Place, Waiting};
 use bytes::Bytes;
 use http::HeaderMap;
