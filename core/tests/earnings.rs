@@ -6,7 +6,9 @@
 mod play;
 
 use bytes::Bytes;
-use play::frames::{self, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
+use play::websocket_frames::{
+    self as frames, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG,
+};
 use portcullis::websocket::{DeflateSettings, Handshake, Options, Violation};
 use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, Status, StreamId, Tick};
 use std::io::IoSlice;

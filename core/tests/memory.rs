@@ -7,8 +7,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use play::frames::{self, FIN, HANDSHAKE, PING};
 use play::settings;
+use play::websocket_frames::{self as frames, FIN, HANDSHAKE, PING};
 use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
 use portcullis::{
     BodyLength, CloseReason, Config, Connection, Event, Sent, Status, StreamId, Tick,

@@ -4,8 +4,10 @@
 mod play;
 
 use bytes::Bytes;
-use play::frames::{self, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, TEXT};
-use play::readback;
+use play::websocket_frames::{
+    self as frames, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, TEXT,
+};
+use play::websocket_output as readback;
 use portcullis::websocket::{
     DeflateSettings, Handshake, INFLATED_AT_ONCE, Message, Options, Violation,
 };

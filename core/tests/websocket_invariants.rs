@@ -3,10 +3,10 @@
 
 mod play;
 
-use play::frames::{
+use play::websocket_frames::{
     BINARY, CLOSE, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, TEXT, compressor, deflate, put,
 };
-use play::readback::{self, Said};
+use play::websocket_output::{self as readback, Said};
 use play::{
     Echo, Heard, HeardEvent, compare_websocket, heard, settings, websocket, websocket_cuts,
     websocket_pure,

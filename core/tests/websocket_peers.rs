@@ -4,7 +4,9 @@
 mod play;
 
 use bytes::Bytes;
-use play::frames::{self, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
+use play::websocket_frames::{
+    self as frames, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG,
+};
 use portcullis::websocket::{DeflateSettings, Handshake, INFLATED_AT_ONCE, Options};
 use portcullis::{
     Builder, CloseReason, Config, Connection, Event, Sent, Status, StreamId, Tick, Timer,

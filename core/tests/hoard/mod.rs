@@ -13,7 +13,7 @@ mod peer;
 pub(crate) use application::{fields, lent};
 pub(crate) use peer::{Peer, Plain};
 
-use crate::play::frames;
+use crate::play::websocket_frames as frames;
 use allocation_counter::measure;
 use application::Application;
 use fastrand::Rng;

@@ -1,7 +1,9 @@
 //! What the worst peer sends: units that end at a limit, or just past it.
 
 use super::{Kind, frame, magnitude};
-use crate::play::frames::{self, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
+use crate::play::websocket_frames::{
+    self as frames, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG,
+};
 use fastrand::Rng;
 use portcullis::Config;
 

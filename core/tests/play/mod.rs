@@ -14,32 +14,44 @@
 //! | [`websocket_cuts`] | cuts |
 //! | [`same`] | cuts, between plaintext and TLS |
 //! | [`alive()`] | alive: requests and websockets, with and without TLS |
+//!
+//! | files | what they hold |
+//! |---|---|
+//! | `http_input`, `websocket_frames` | what the peer sends |
+//! | `http_actions`, `websocket_actions` | what the application does |
+//! | `http_answers`, `websocket_output` | what has to come out |
+//! | `model`, `websocket_model` | what has to hold after every call |
+//! | `http_eager`, `websocket_echo` | an application that answers at once, for the comparison of cuts |
+//! | `player`, `settings`, `source` | a session in the order that the bytes say |
+//! | `alive`, `peer`, `chance`, `link` | a live peer behind a random network |
 
 // Each of the programs that include this module uses a part of it.
 #![allow(dead_code, unused_imports)]
 
-mod action;
 mod alive;
-mod answers;
 mod chance;
-mod eager;
-mod echo;
-pub(crate) mod frames;
+mod http_actions;
+mod http_answers;
+mod http_eager;
+mod http_input;
 pub(crate) mod link;
 mod model;
 mod peer;
 mod player;
-pub(crate) mod readback;
 pub(crate) mod settings;
-mod socket;
 mod source;
-mod speak;
-mod wire;
+mod websocket_actions;
+mod websocket_echo;
+pub(crate) mod websocket_frames;
+mod websocket_model;
+pub(crate) mod websocket_output;
 
 pub(crate) use alive::alive;
-pub(crate) use eager::{Manner, Told, compare, told};
-pub(crate) use echo::{Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone};
+pub(crate) use http_eager::{Manner, Told, compare, told};
 pub(crate) use model::unsent;
+pub(crate) use websocket_echo::{
+    Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone,
+};
 
 pub(crate) use source::Source;
 
@@ -71,7 +83,7 @@ pub(crate) fn stream(bytes: &[u8]) -> Vec<u8> {
     let mut source = Source::new(bytes);
     let mut wire = Vec::new();
     while !source.is_empty() && wire.len() < 2048 {
-        wire::write(&mut source, &mut wire);
+        http_input::write(&mut source, &mut wire);
     }
     wire
 }
@@ -114,9 +126,10 @@ pub(crate) fn same<L: link::Link>(
     let sealed = |config: &Arc<Config>| transport(Config::clone(config).into());
     if is_websocket {
         let Talk { config, manner, wire, seed } = websocket_talk(source);
-        let next = &mut eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
+        let next = &mut http_eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
         let mut plain = heard(&config, &manner, &wire, &mut |left| left);
-        let mut over = echo::heard_over(&sealed(&config), &manner, &wire, &mut link, next);
+        let mut over =
+            websocket_echo::heard_over(&sealed(&config), &manner, &wire, &mut link, next);
         for heard in [&mut plain, &mut over] {
             heard.forget_pieces();
             heard.forget_pongs();
@@ -128,9 +141,9 @@ pub(crate) fn same<L: link::Link>(
     if wire.first() == Some(&HANDSHAKE_RECORD) {
         return;
     }
-    let next = &mut eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
+    let next = &mut http_eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
     let plain = told(&config, manner, &wire);
-    let over = eager::run(&sealed(&config), manner, &wire, &mut link, next);
+    let over = http_eager::run(&sealed(&config), manner, &wire, &mut link, next);
     assert_eq!(over, plain, "as in plaintext: {:?}", wire.escape_ascii().to_string());
 }
 
@@ -159,10 +172,11 @@ fn websocket_talk(mut source: Source<'_>) -> Talk<Echo> {
     let config = settings::websocket_profile(&mut source);
     let manner = Echo::choose(&mut source, &config);
     let seed = source.byte();
-    let place = source.below(3 * frames::HANDSHAKES.len());
-    let mut wire = frames::HANDSHAKES.get(place).unwrap_or(&frames::HANDSHAKE).to_vec();
+    let place = source.below(3 * websocket_frames::HANDSHAKES.len());
+    let mut wire =
+        websocket_frames::HANDSHAKES.get(place).unwrap_or(&websocket_frames::HANDSHAKE).to_vec();
     while !source.is_empty() && wire.len() < 2048 {
-        frames::write(&mut source, &mut wire);
+        websocket_frames::write(&mut source, &mut wire);
     }
     Talk { config, manner, wire, seed }
 }

@@ -4,8 +4,8 @@
 //! In: every call's result and every event. Out: a panic at the first thing that contradicts the
 //! contract.
 
-use super::answers::Answer;
-use super::socket::{Socket, Terms};
+use super::http_answers::Answer;
+use super::websocket_model::{Socket, Terms};
 use portcullis::websocket::{Accepted, Handshake, Message};
 use portcullis::{
     CloseReason, Config, Connection, Event, PeerClose, Phase, Status, StreamId, Tick, Timer,

@@ -4,9 +4,9 @@
 //! In: what the connection has sent. Out: bytes for the connection, at times of its own.
 
 use super::chance::Chance;
-use super::frames::{self, BINARY, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
 use super::link::Link;
 use super::model::pattern;
+use super::websocket_frames::{self, BINARY, CONTINUATION, FIN, HANDSHAKE, PING, PONG};
 use portcullis::Config;
 use std::collections::VecDeque;
 use std::fmt;
@@ -331,7 +331,7 @@ impl<L: Link> Peer<L> {
             for (place, payload) in message.chunks(fragment).enumerate() {
                 let first = if place == 0 { BINARY } else { CONTINUATION };
                 let fin = if place == last { FIN } else { 0 };
-                frames::put(&mut plaintext, fin | first, [1, 2, 3, 4], payload);
+                websocket_frames::put(&mut plaintext, fin | first, [1, 2, 3, 4], payload);
             }
             echoes.push_back(message);
             let before = if chance.one_in(4) { 3 * ping.min(100 * SECOND) } else { SECOND / 8 };
@@ -492,7 +492,7 @@ impl<L: Link> Peer<L> {
                 (Vec::new(), self.minimums.upload);
             // Once it has begun, it is a message like others.
             let pong = grace.min(silence).min(self.minimums.pong / 4);
-            frames::put(&mut plaintext, PONG, [4, 3, 2, 1], &payload);
+            websocket_frames::put(&mut plaintext, PONG, [4, 3, 2, 1], &payload);
             let pace = Pace::Within(pong, chance.between(1, 3));
             match &mut self.pong {
                 Some(pong) => pong.plaintext = plaintext,

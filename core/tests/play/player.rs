@@ -1,12 +1,12 @@
 //! Plays a session: input, output, time and actions, in the order that the bytes say.
 
-use super::action;
-use super::frames;
+use super::http_actions;
 use super::model::{Model, lent, next_bytes, unsent};
 use super::settings::{self, Play};
-use super::socket::Terms;
 use super::source::Source;
-use super::{Weigh, answers, readback, speak, wire};
+use super::websocket_frames;
+use super::websocket_model::Terms;
+use super::{Weigh, http_answers, http_input, websocket_actions, websocket_output};
 use http::HeaderMap;
 use portcullis::{CloseReason, Connection, Event, Events, Misuse, Status, Tick};
 use std::mem::size_of;
@@ -65,8 +65,8 @@ pub(super) fn play_websocket(bytes: &[u8], looks: bool, weigh: Option<Weigh>) ->
 /// One action of the application.
 fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
     match model.terms {
-        Some(_) => speak::act(connection, source, model, now),
-        None => action::act(connection, source, model, now),
+        Some(_) => websocket_actions::act(connection, source, model, now),
+        None => http_actions::act(connection, source, model, now),
     }
 }
 
@@ -145,7 +145,7 @@ impl<'b> Player<'b> {
 
     /// Shakes hands, and accepts at once or when all events were pulled.
     fn open(&mut self, at_once: bool) {
-        let mut wire = frames::HANDSHAKE.to_vec();
+        let mut wire = websocket_frames::HANDSHAKE.to_vec();
         let Player { connection, model, now, .. } = self;
         // Drawn limits may refuse it.
         let mut events = connection.receive(*now, &mut wire).expect("it reads");
@@ -156,14 +156,21 @@ impl<'b> Player<'b> {
             if let Event::Request { stream, .. } = event {
                 newest = Some(stream);
                 if at_once {
-                    speak::accept(connection, model, *now, stream, &HeaderMap::new(), false)
-                        .expect("a good handshake");
+                    websocket_actions::accept(
+                        connection,
+                        model,
+                        *now,
+                        stream,
+                        &HeaderMap::new(),
+                        false,
+                    )
+                    .expect("a good handshake");
                 }
             }
         }
         drop(events);
         if let Some(stream) = newest.filter(|_| !at_once) {
-            speak::accept(connection, model, *now, stream, &HeaderMap::new(), false)
+            websocket_actions::accept(connection, model, *now, stream, &HeaderMap::new(), false)
                 .expect("a good handshake");
         }
         self.model.check(&mut self.connection);
@@ -201,8 +208,8 @@ impl<'b> Player<'b> {
         let count = self.source.size().max(1) as usize;
         while self.wire.len() < count.min(64) && !self.source.is_empty() {
             match self.model.terms {
-                Some(_) => frames::write(&mut self.source, &mut self.wire),
-                None => wire::write(&mut self.source, &mut self.wire),
+                Some(_) => websocket_frames::write(&mut self.source, &mut self.wire),
+                None => http_input::write(&mut self.source, &mut self.wire),
             }
         }
         let count = count.min(self.wire.len());
@@ -366,9 +373,11 @@ impl<'b> Player<'b> {
             match self.connection.deadline() {
                 Some((at, _)) if patient || !owes => self.tick(at),
                 _ if self.model.live.is_some() => {
-                    action::answer(&mut self.connection, &mut self.model, self.now);
+                    http_actions::answer(&mut self.connection, &mut self.model, self.now);
                 }
-                _ if speaks => speak::leave(&mut self.connection, &mut self.model, self.now),
+                _ if speaks => {
+                    websocket_actions::leave(&mut self.connection, &mut self.model, self.now)
+                }
                 deadline => panic!("deadline: waits for nothing until {deadline:?}"),
             }
         }
@@ -382,10 +391,10 @@ impl<'b> Player<'b> {
         match socket {
             Some(socket) => {
                 let (before, frames) = taken.split_at(socket.start.min(taken.len()));
-                answers::check(before, answers, *dropped, None);
-                readback::check(frames, socket, *dropped, reason);
+                http_answers::check(before, answers, *dropped, None);
+                websocket_output::check(frames, socket, *dropped, reason);
             }
-            None => answers::check(taken, answers, *dropped, status),
+            None => http_answers::check(taken, answers, *dropped, status),
         }
         self.model.trace
     }

@@ -201,7 +201,7 @@ pub(crate) fn write(source: &mut Source<'_>, wire: &mut Vec<u8>) {
             wire.extend(one.repeat(times));
         }
         28 => wire.extend(source.one_of(HANDSHAKES)),
-        29 => super::wire::write(source, wire),
+        29 => super::http_input::write(source, wire),
         _ => {
             let count = source.below(32) + 1;
             wire.extend_from_slice(source.raw(count));

@@ -1,11 +1,11 @@
 //! An application that takes websockets and acts within events, so that what comes out depends on
 //! the input alone: it shows that cuts make no difference.
 
-use super::eager::{HANDSHAKE, each_cut};
+use super::http_eager::{HANDSHAKE, each_cut};
 use super::link::{Link, Plain};
 use super::model::next_bytes;
-use super::socket::Terms;
 use super::source::Source;
+use super::websocket_model::Terms;
 use bytes::Bytes;
 use http::HeaderMap;
 use portcullis::websocket::{Handshake, Message};

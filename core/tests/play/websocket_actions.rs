@@ -1,11 +1,11 @@
 //! What an application does with a websocket, in any order, sensible or not. The results are held
 //! against the model.
 
-use super::action::{self, FIELDS, seen};
-use super::frames::HANDSHAKE;
+use super::http_actions::{self, FIELDS, seen};
 use super::model::{Model, pattern, unsent};
-use super::socket::{Sent, Socket};
 use super::source::Source;
+use super::websocket_frames::HANDSHAKE;
+use super::websocket_model::{Sent, Socket};
 use bytes::Bytes;
 use portcullis::websocket::{Accepted, Handshake};
 use portcullis::{Connection, Misuse, Status, StreamId, Tick};
@@ -50,7 +50,7 @@ pub(crate) fn act(
     let newest = newest.or(model.live.as_ref().map(|live| live.id));
     let stream = match newest {
         Some(newest) if source.below(16) > 0 => newest,
-        _ if model.known.is_empty() => return action::whole(connection, source, model, now),
+        _ if model.known.is_empty() => return http_actions::whole(connection, source, model, now),
         _ => model.known[source.below(model.known.len())],
     };
     let before = seen(connection);
@@ -62,18 +62,18 @@ pub(crate) fn act(
             let reason = source.one_of(&["", "bye", LONG]);
             close(connection, model, now, stream, code, reason)
         }
-        16..24 => action::request(connection, source, model, now, stream),
+        16..24 => http_actions::request(connection, source, model, now, stream),
         24..28 => {
             let fields = &FIELDS[source.below(4 * FIELDS.len()).saturating_sub(3 * FIELDS.len())];
             let any = source.below(8) == 0;
             accept(connection, model, now, stream, fields, any)
         }
-        28..31 => return action::act(connection, source, model, now),
-        _ => return action::whole(connection, source, model, now),
+        28..31 => return http_actions::act(connection, source, model, now),
+        _ => return http_actions::whole(connection, source, model, now),
     };
     model.note(result);
     if let Err(misuse) = result {
-        action::check_misuse(connection, model, stream, misuse, before);
+        http_actions::check_misuse(connection, model, stream, misuse, before);
         check_misuse(model, stream, misuse, before.0);
     }
     model.check(connection);

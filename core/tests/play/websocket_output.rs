@@ -4,8 +4,8 @@
 //! Nothing lost: messages are there in order and to their last byte, and so are pings, unless the
 //! connection closed with bytes waiting; pongs may be between them, and nothing is behind our close.
 
-use super::frames::{CLOSE, COMPRESSED, FIN, PING, PONG};
-use super::socket::{Sent, Socket};
+use super::websocket_frames::{CLOSE, COMPRESSED, FIN, PING, PONG};
+use super::websocket_model::{Sent, Socket};
 use flate2::{Decompress, FlushDecompress};
 use portcullis::{CloseReason, Timer};
 
