@@ -439,7 +439,7 @@ mod tests {
                 }
                 let mut inflater = Inflater::new(agreed(settings));
                 for _ in 0..3 {
-                    assert_eq!(inflate(&mut inflater, payload).as_ref(), Ok(&plain), "context kept");
+                    assert_eq!(inflate(&mut inflater, payload).as_ref(), Ok(&plain), "again");
                 }
             }
         }

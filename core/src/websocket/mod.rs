@@ -32,7 +32,7 @@
 //!
 //! Compression is off unless `websocket_deflate` or the application asks for it. A compressor takes
 //! 380 KB while it is in use, and some clients implement compression wrongly. Safari keeps its context
-//! even if it was told not to; that websocket is closed with 1007 (`invalid_compression`). Other
+//! even if it was told not to; that websocket is closed with 1007 (`invalid_compression`). Some
 //! clients inflate each frame by itself, so a compressed message that fits into `send_buffer_limit`
 //! is sent in one frame. A message whose compressed data ends within a block is never delivered: the
 //! websocket is closed with 1007 too.
