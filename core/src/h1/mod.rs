@@ -245,7 +245,7 @@ impl Http1 {
         transport.close(reason);
     }
 
-    /// Stops receiving and sending for `reason`. The peer gets an error response if it can still be sent.
+    /// Stops receiving and sending for `reason`. The peer gets an error answer if none was begun.
     #[cold]
     fn fail(&mut self, transport: &mut Transport, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
