@@ -164,7 +164,7 @@ fn write_fields<'f>(
         }
         let name = name.as_str();
         if !matches!(name.len(), 10 | 14 | 16 | 17) {
-            // No name below has this length, and nearly no field is checked further.
+            // No name below has this length; nearly every field ends here.
             write_field(buffer, name, value.as_bytes());
             continue;
         }
