@@ -1,4 +1,4 @@
-//! Actions of the application: what it answers, and what it asks for.
+//! Actions of the application: it answers requests, and asks for their content.
 
 use super::Http1;
 use super::response::{self, AnswerFraming, Kept};
@@ -37,7 +37,7 @@ impl Http1 {
         }
         self.exchange.continue_owed &= status != StatusCode::CONTINUE;
         if !self.exchange.asked.http11 {
-            // It doesn't know them (RFC 9110 15.2).
+            // An HTTP/1.0 client does not know interim answers (RFC 9110 15.2).
             transport.output.undo(mark);
         }
         Ok(())
@@ -54,7 +54,8 @@ impl Http1 {
     ) -> Result<Begun, Misuse> {
         self.check_owed(transport, stream)?;
         self.check_declared_length(transport)?;
-        // Who was not told to go on may send the content all the same, or the next request.
+        // Without its 100 the client may send either the body or the next request, so the
+        // connection can't be kept.
         let persist = self.exchange.keep && !transport.draining && !self.exchange.continue_owed;
         let kept = Kept { persist, announced: announced(&transport.config) };
         let limit = transport.config.response_head_limit();
@@ -70,7 +71,7 @@ impl Http1 {
         Ok(Begun::Open)
     }
 
-    /// The answer is a 101 with all of these fields, and what follows is no HTTP (RFC 9110 7.8).
+    /// Answers with a 101 that has all these fields. The connection then leaves HTTP (RFC 9110 7.8).
     pub(crate) fn upgrade<'f>(
         &mut self,
         transport: &mut Transport,
@@ -144,7 +145,7 @@ impl Http1 {
                 let limit = transport.config.response_head_limit();
                 response::write_end(&mut transport.output, trailers, limit)?;
             }
-            // Without chunks there is no place for trailers, and they may be dropped (RFC 9110 6.5).
+            // Only chunked content can have trailers; elsewhere they may be dropped (RFC 9110 6.5).
             AnswerFraming::Length(_) | AnswerFraming::UntilClose | AnswerFraming::None => {}
         }
         self.answer_ended(transport);
@@ -159,7 +160,7 @@ impl Http1 {
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
         if self.receiving != Receiving::Body {
-            // Nothing more will come: End was delivered, or is about to be.
+            // No more content follows: End was delivered, or is about to be.
             return Ok(());
         }
         self.check_declared_length(transport)?;
@@ -168,7 +169,7 @@ impl Http1 {
         }
         self.exchange.awaited |= bytes > 0;
         if self.exchange.continue_owed && bytes > 0 && self.sending == Sending::Owed {
-            // Content that is here already needs no 100 (RFC 9110 10.1.1).
+            // If content has arrived already, the client needs no 100 (RFC 9110 10.1.1).
             if transport.held.is_empty() {
                 transport.output.write(CONTINUE);
             }
@@ -177,7 +178,7 @@ impl Http1 {
         Ok(())
     }
 
-    /// The application has given up waiting. What it was charged for is void.
+    /// The application no longer waits for content. The time charged to the peer is void.
     pub(crate) fn cancel_read(
         &mut self,
         transport: &Transport,
@@ -207,7 +208,7 @@ impl Http1 {
         Ok(())
     }
 
-    /// The application, or the driver, ends the exchange and the connection with it.
+    /// Ends the exchange and the connection, because the application or the driver gives up.
     #[cold]
     pub(crate) fn give_up(
         &mut self,
@@ -218,7 +219,7 @@ impl Http1 {
         self.check(transport, stream)?;
         let answered = self.sending != Sending::Owed;
         self.end(transport, reason);
-        // Who gives up knows that the request is gone.
+        // The caller knows that the request is over, so it needs no reset.
         self.reset = None;
         if answered || reason.status().is_none() {
             transport.close(reason);
@@ -226,7 +227,7 @@ impl Http1 {
         Ok(())
     }
 
-    /// How many bytes [`Http1::send`] would take.
+    /// The number of bytes that [`Http1::send`] would take.
     pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
         match self.check_content(transport, stream) {
             Ok(_) => self.free(transport),
@@ -268,8 +269,8 @@ impl Http1 {
         }
     }
 
-    /// A declared length is refused at the first call after its request, before anything else is
-    /// done with it: until then the application may change the limit.
+    /// Refuses a declared length above the limit. This happens at the application's first call for the
+    /// request, because until then the application may change the limit.
     fn check_declared_length(&mut self, transport: &mut Transport) -> Result<(), Misuse> {
         let left = self.exchange.content.left().unwrap_or(0);
         let exceeds = self.exchange.upload.as_ref().is_some_and(|upload| left > upload.limit);
@@ -281,8 +282,8 @@ impl Http1 {
     }
 }
 
-/// The seconds that answers announce, if they do: the connection lives a second longer, so that a
-/// request which comes in time does not meet its close on the way.
+/// The keep-alive seconds that answers announce, if they do. The connection lives a second longer, so
+/// that it does not close while a request that is in time is on its way.
 fn announced(config: &Config) -> Option<u64> {
     if !config.keep_alive_hint() {
         return None;

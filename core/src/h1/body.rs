@@ -1,23 +1,23 @@
-//! A request's content: counted by its length, or in chunks (RFC 9112 6.2, 7.1).
+//! Decodes a request's content: counted by its length, or in chunks (RFC 9112 6.2, 7.1).
 //!
-//! In: the bytes behind the head, and how many of content may be lent. Out: where content stands
-//! now. Chunks that lie together are moved together in place, over the chunk heads between them,
-//! so that content in tiny chunks does not become tiny events.
+//! In: the bytes after the head, and the number of content bytes that may be lent. Out: the place of
+//! the content. Small chunks are moved together in place, over the chunk headers between them, so that
+//! tiny chunks don't become tiny events.
 
 use super::grammar;
 use crate::close::Refusal;
 use crate::config::Config;
 use crate::head::ContentFraming;
 
-/// Content in pieces of at least this length is lent as it lies; smaller ones are gathered.
+/// Chunk data of at least this length is lent in place; shorter data is gathered.
 const GATHERED: usize = 1024;
-/// Digits of a chunk size: all of a `u64`. Zeros before them may be more, and count as an extension.
+/// Digits of a chunk size, enough for any `u64`. More leading zeros count as an extension.
 const SIZE_DIGITS: u8 = 16;
 
-/// Where in the content we are; remembers everything that is needed across a cut.
+/// The decoder's state, which carries over from one read to the next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content {
-    /// So many bytes are left.
+    /// The number of bytes that are left.
     Length(u64),
     Chunked(Chunked),
 }
@@ -25,20 +25,20 @@ pub(crate) enum Content {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chunked {
     at: At,
-    /// The size read so far, or what is left of the chunk.
+    /// The chunk size as far as it was read, or the bytes left of the chunk's data.
     left: u64,
-    /// Bytes of extensions in this chunk, and in all.
+    /// Bytes of extensions in this chunk, and in all chunks.
     extension: u32,
     extensions: u32,
 }
 
-/// Where in a chunk. An extension is `BWS ";" BWS name [ BWS "=" BWS value ]`, where BWS is white space that
-/// may be missing, and a value is a token or stands between quotes (RFC 9112 7.1.1).
+/// The position in a chunk. An extension is `BWS ";" BWS name [ BWS "=" BWS value ]`. BWS is optional
+/// white space, and a value is a token or a quoted string (RFC 9112 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// After so many digits of the size; sixteen also stand for more.
+    /// After this many digits of the size, or after sixteen or more.
     Size(u8),
-    /// White space after the size, or after a whole extension, which only another one may follow.
+    /// White space after the size, or after a complete extension: another extension has to follow.
     Space,
     /// After the semicolon: the name comes next.
     Semicolon,
@@ -56,7 +56,7 @@ enum At {
     /// The LF of the size line.
     SizeEnd,
     Data,
-    /// The CR and the LF behind the data.
+    /// The CR and the LF after the data.
     DataCr,
     DataLf,
     /// The last chunk's size line was read: trailers come next.
@@ -64,7 +64,7 @@ enum At {
 }
 
 impl At {
-    /// Where the next byte of a size line leads to that is none of a run, if it may stand there.
+    /// The position after a single delimiter byte of a size line, if the grammar allows it here.
     fn after(self, byte: u8) -> Option<At> {
         Some(match (self, byte) {
             (
@@ -84,14 +84,14 @@ impl At {
     }
 }
 
-/// What a look at some bytes gave.
+/// The outcome of decoding some bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decoded {
-    /// How many bytes are done with.
+    /// The number of bytes that were decoded.
     pub(crate) taken: usize,
-    /// Where in them the content starts that may be lent.
+    /// Where in these bytes the content starts.
     pub(crate) start: usize,
-    /// How much content that is.
+    /// The length of the content.
     pub(crate) length: usize,
 }
 
@@ -105,7 +105,7 @@ impl Content {
         }
     }
 
-    /// All content was taken; for chunks, all but the trailer section.
+    /// Whether all content was taken; for chunks, all but the trailer section.
     pub(crate) fn is_complete(&self) -> bool {
         match self {
             Content::Length(left) => *left == 0,
@@ -117,7 +117,7 @@ impl Content {
         matches!(self, Content::Chunked(_))
     }
 
-    /// How much is still to come, if that is known.
+    /// The bytes of content still to come, if that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match self {
             Content::Length(left) => Some(*left),
@@ -126,7 +126,7 @@ impl Content {
         }
     }
 
-    /// How many of the next bytes are content, and nothing else, as far as that is known.
+    /// The number of next bytes that are known to be content without framing in between.
     pub(crate) fn next(&self) -> u64 {
         match self {
             Content::Length(left) => *left,
@@ -135,14 +135,14 @@ impl Content {
         }
     }
 
-    /// What was declared so far, as a length or as the size of a chunk, exceeds `limit`.
+    /// Whether the declared length, or the current chunk's size, exceeds `limit`.
     pub(crate) fn exceeds(&self, limit: u64) -> bool {
         self.next() > limit
     }
 
-    /// Takes framing, and at most `most` bytes of content, from the start of `bytes`. All content
-    /// from here on may not exceed `limit`; content before a mistake is given before the refusal, so
-    /// that cuts make no difference.
+    /// Takes framing, and at most `most` bytes of content, from the start of `bytes`. All content from
+    /// here on may not exceed `limit`. Content before an error is returned before the refusal, so that
+    /// the split into reads makes no difference.
     pub(crate) fn decode(
         &mut self,
         bytes: &mut [u8],
@@ -204,8 +204,8 @@ impl Chunked {
         Ok(seen)
     }
 
-    /// Takes framing, up to content or to the trailers: what is usual in one step, and the rest
-    /// byte by byte.
+    /// Takes framing, up to content or to the trailers. Common framing is taken in one step, other
+    /// framing byte by byte.
     fn frames(&mut self, bytes: &[u8], taken: &mut usize, config: &Config) -> Result<(), Refusal> {
         while !matches!(self.at, At::Data | At::Trailers) {
             let rest = bytes.get(*taken..).unwrap_or_default();
@@ -223,7 +223,7 @@ impl Chunked {
         Ok(())
     }
 
-    /// Takes some of a size line that has more than a size, or one byte.
+    /// Takes a part of a size line that has extensions, or a single byte.
     #[inline(never)]
     fn unusual(&mut self, byte: u8, rest: &[u8], config: &Config) -> Result<usize, Refusal> {
         let (length, at) = match self.at {
@@ -249,7 +249,8 @@ impl Chunked {
         Ok(length)
     }
 
-    /// Takes the digits at the start of `line`, and its end if that follows; says how much that is.
+    /// Takes the digits at the start of `line`, and the line's end if it follows. Returns the number of
+    /// bytes taken.
     fn size(&mut self, line: &[u8]) -> usize {
         let mut digits = 0;
         for byte in line.iter().take(usize::from(SIZE_DIGITS)) {
@@ -273,7 +274,7 @@ impl Chunked {
         self.at = if self.left == 0 { At::Trailers } else { At::Data };
     }
 
-    /// Counts bytes of extensions.
+    /// Counts bytes of extensions against the limits.
     fn pay(&mut self, bytes: u32, config: &Config) -> Result<(), Refusal> {
         self.extension = self.extension.saturating_add(bytes);
         self.extensions = self.extensions.saturating_add(bytes);
@@ -285,7 +286,8 @@ impl Chunked {
         Ok(())
     }
 
-    /// One byte of framing. A mistake changes nothing: it may be looked at again, after what came before.
+    /// Takes one byte of framing. An error leaves the state as it was, because the caller first returns
+    /// the content before it and then meets the error again.
     fn frame(&mut self, byte: u8, config: &Config) -> Result<(), Refusal> {
         self.at = match (self.at, byte) {
             (At::Size(digits), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -310,7 +312,7 @@ impl Chunked {
         Ok(())
     }
 
-    /// One digit of the size, after so many others.
+    /// Takes one digit of the size, after `before` others.
     fn digit(&mut self, before: u8, byte: u8, config: &Config) -> Result<(), Refusal> {
         if self.left >> 60 != 0 {
             return Err(Refusal::Chunk);
@@ -326,8 +328,8 @@ impl Chunked {
     }
 }
 
-/// How long the extensions at the start of a line are, its end included, if all of them are here, and none
-/// has white space or quotes.
+/// The length of the extensions at the start of `line`, with the line's end. `None` if they are
+/// incomplete, or have white space or quotes.
 fn simple_extensions(line: &[u8]) -> Option<usize> {
     let mut rest = line;
     loop {
@@ -342,7 +344,7 @@ fn simple_extensions(line: &[u8]) -> Option<usize> {
     }
 }
 
-/// What is behind the token at the start, if there is one.
+/// The bytes after the token at the start, if there is one.
 #[inline(always)]
 fn after_token(bytes: &[u8]) -> Option<&[u8]> {
     let length = grammar::token_length(bytes);
@@ -353,7 +355,8 @@ fn after_token(bytes: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// Feeds `wire` in pieces of `step`; what is complete, what was content, what is left over.
+    /// Feeds `wire` in pieces of `step`. Returns whether the content is complete, the content, and the
+    /// number of bytes left over.
     fn run(wire: &[u8], step: usize, config: &Config) -> Result<(bool, Vec<u8>, usize), Refusal> {
         let mut content = Content::new(ContentFraming::Chunked);
         let mut got = Vec::new();
@@ -502,7 +505,7 @@ mod tests {
         }
     }
 
-    /// `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, read off the grammar.
+    /// Checks `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, written directly from the grammar.
     fn is_by_the_grammar(mut rest: &[u8]) -> bool {
         fn trim(mut rest: &[u8]) -> &[u8] {
             while let [b' ' | b'\t', after @ ..] = rest {
@@ -541,7 +544,7 @@ mod tests {
         true
     }
 
-    /// Every text of up to four of these bytes, and longer ones by chance.
+    /// Tries every text of up to four of these bytes, and longer random ones.
     #[test]
     fn extensions_are_taken_if_and_only_if_the_grammar_has_them() {
         const BYTES: [u8; 9] = *b"; =\"\\x,\x80\x00";
@@ -608,9 +611,9 @@ mod tests {
         );
         let mut content = Content::new(ContentFraming::Chunked);
         let first = content.decode(&mut wire, 99, 6, &config).expect("the first chunk");
-        assert_eq!(first.length, 3, "what came before is given");
+        assert_eq!(first.length, 3, "content before it is lent");
         let second = content.decode(&mut wire[first.taken..], 99, 3, &config);
-        assert_eq!(second, Err(Refusal::ContentTooLarge), "and nothing of what exceeds the limit");
+        assert_eq!(second, Err(Refusal::ContentTooLarge), "content above the limit is refused");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One request and its answer: all that belongs to the two, made anew for each request, so that nothing of
-//! one exchange can be left for the next.
+//! The state of one request and its answer. It is created anew for each request, so that no state of
+//! one exchange leaks into the next.
 
 use super::body::Content;
 use super::response::Asked;
@@ -9,28 +9,28 @@ use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// What the request says about how its answer may be framed.
+    /// The parts of the request that decide how its answer is framed.
     pub(super) asked: Asked,
-    /// Where in the content of the request the input stands.
+    /// The decoder of the request's content.
     pub(super) content: Content,
-    /// The application has asked for content and was given nothing since: it waits.
+    /// The application waits for content: it has asked for some, and got none since.
     pub(super) awaited: bool,
-    /// Some content was delivered, so that its limit can no longer change.
+    /// Content was delivered, so that its limit can no longer change.
     pub(super) content_begun: bool,
-    /// How much of the content was discarded after an early answer.
+    /// Bytes of content that were discarded after an early answer.
     pub(super) discarded: u64,
-    /// Credit, limit and guard of the content, if the request has any.
+    /// Credit, limit and minimum rate of the content, if the request has content.
     pub(super) upload: Option<Box<Upload>>,
     /// The client waits for a 100 (Continue).
     pub(super) continue_owed: bool,
     /// The connection is kept after this exchange.
     pub(super) keep: bool,
-    /// `send` was cut short: the application is to be told of room.
+    /// `send` took less than all data: the application is told when there is room.
     pub(super) cut_short: bool,
 }
 
 impl Exchange {
-    /// There is no request: a refusal is then written as the answer to a GET of HTTP/1.1.
+    /// The state while there is no request. A refusal is then written as if to an HTTP/1.1 GET.
     pub(super) fn none() -> Self {
         Exchange {
             asked: Asked::default(),
@@ -53,7 +53,7 @@ impl Exchange {
             content: Content::new(head.framing),
             upload: has_content.then(|| Upload::new(transport)),
             continue_owed: head.expects_continue,
-            // What follows a CONNECT may be meant for the tunnel that the application refuses.
+            // Bytes after a CONNECT may be meant for the tunnel that the application refuses.
             keep: head.persist && head.kind != MethodKind::Connect,
             ..Exchange::none()
         }

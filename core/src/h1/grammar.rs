@@ -1,12 +1,12 @@
-//! Which bytes may stand where (RFC 9110 5.6, RFC 9112 3, RFC 3986 3), as one table.
+//! The bytes that each part of a head may have (RFC 9110 5.6, RFC 9112 3, RFC 3986 3), as one table.
 
 const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
 const HOST: u8 = 4;
 const VALUE: u8 = 8;
-/// What clients put into a target, encoded or not.
+/// Bytes that clients put into a target, whether they should be encoded or not.
 const RAW_TARGET: u8 = 16;
-/// Text between quotes, without those bytes that mean something in it (RFC 9110 5.6.4).
+/// Text between quotes, without the quote and the backslash (RFC 9110 5.6.4).
 const QUOTED: u8 = 32;
 
 const CLASSES: [u8; 256] = {
@@ -26,7 +26,7 @@ const CLASSES: [u8; 256] = {
             if !matches!(byte as u8, b'"' | b'\\') {
                 classes[byte] |= QUOTED;
             }
-            // A fragment is never sent: some would cut it off, others would not.
+            // Clients never send a fragment: some servers would cut it off, others would not.
             if !matches!(byte as u8, b' ' | b'#') {
                 classes[byte] |= RAW_TARGET;
             }
@@ -55,8 +55,8 @@ fn is(class: u8, byte: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// How many bytes of the class stand at the start. What `doubtful` marks none of, of a word of eight
-/// bytes, is passed over; the table decides about the rest.
+/// The number of bytes at the start that belong to the class. Skips eight bytes at a time while
+/// `doubtful` flags none of them; the table decides about the rest.
 #[inline(always)]
 fn length_of(class: u8, bytes: &[u8], doubtful: impl Fn(u64) -> u64) -> usize {
     let mut rest = bytes;
@@ -76,75 +76,75 @@ fn table_length(class: u8, bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !is(class, *byte)).unwrap_or(bytes.len())
 }
 
-/// How many bytes of a token stand at the start.
+/// The length of the token at the start.
 #[inline(always)]
 pub(super) fn token_length(bytes: &[u8]) -> usize {
     length_of(TOKEN, bytes, |word| !(between(word | SPACES, b'a', b'z') | equal(word, b'-')) | word)
 }
 
-/// How many bytes stand at the start that a request target has in its encoded form: visible ASCII
-/// without `#` and ``"<>\^`{|}``. Brackets are no part of a path either, but servers expect them bare.
+/// The length of the encoded request target at the start: visible ASCII without `#` and
+/// ``"<>\^`{|}``. RFC 3986 has no brackets in a path either, but servers expect them unencoded.
 #[inline(always)]
 pub(super) fn target_length(bytes: &[u8]) -> usize {
-    // Doubtful are also `!` and `~`, so that one range leaves out most of the others; and with these
-    // three bits set `<`, `>`, `\` and `^` are `~`.
+    // `!` and `~` are flagged too, so that one range check covers most bytes. With these three bits
+    // set, `<`, `>`, `\` and `^` all become `~`.
     length_of(TARGET, bytes, |word| {
         let odd = equal(word | (ONES * 0x62), b'~') | equal(word, b'`');
         !between(word, b'$', b'z') | odd | word
     })
 }
 
-/// How many bytes that clients put into a request target stand at the start: none that end it in some
-/// reader's eyes, which are white space, controls and `#`.
+/// The length of the request target at the start, encoded or not. It ends at white space, a control
+/// character or `#`, because some servers end it there.
 pub(super) fn raw_target_length(bytes: &[u8]) -> usize {
     table_length(RAW_TARGET, bytes)
 }
 
-/// Whether a request target has that byte in its encoded form.
+/// Whether an encoded request target may have this byte.
 pub(super) fn is_target(byte: u8) -> bool {
     is(TARGET, byte)
 }
 
-/// How many bytes of text between quotes stand at the start.
+/// The length of the quoted text at the start, up to a quote or a backslash.
 pub(super) fn quoted_length(bytes: &[u8]) -> usize {
     table_length(QUOTED, bytes)
 }
 
-/// How many bytes of a registered name without percent-encoding, or of an IPv4 address, stand at the
-/// start.
+/// The length of the registered name or IPv4 address at the start, up to a percent sign.
 #[inline(always)]
 pub(super) fn host_length(bytes: &[u8]) -> usize {
     table_length(HOST, bytes)
 }
 
-/// How many bytes that a field value may have stand at the start: no control character but the tab
+/// The length of the field value at the start. The tab is the only control character that it may have
 /// (RFC 9110 5.5).
 #[inline(always)]
 pub(super) fn value_length(bytes: &[u8]) -> usize {
     length_of(VALUE, bytes, |word| !(between(word, b' ', b'~') | word))
 }
 
-// Eight bytes in a word: what is said of each of them stands in its highest bit.
+// These functions look at the eight bytes of a word at once. Each byte's highest bit has its result.
 
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES * 0x80;
 const SPACES: u64 = ONES * 0x20;
 
-/// Which bytes, but for their highest bit, lie in the range.
+/// Flags the bytes in the range; the bytes' highest bits are ignored.
 #[inline(always)]
 fn between(word: u64, first: u8, last: u8) -> u64 {
-    // Nothing is carried from byte to byte: each sum has at most eight bits.
+    // Each sum fits into eight bits, so no carry reaches the next byte.
     let low = word & !HIGHS;
     (low + ONES * u64::from(0x80 - first)) & !(low + ONES * u64::from(0x7f - last))
 }
 
-/// Which bytes, but for their highest bit, are this one.
+/// Flags the bytes that equal `byte`; the bytes' highest bits are ignored.
 #[inline(always)]
 fn equal(word: u64, byte: u8) -> u64 {
     !(((word ^ (ONES * u64::from(byte))) & !HIGHS) + !HIGHS)
 }
 
-/// Digits and nothing else. A number beyond `u64` is none: some would read it modulo 2^64.
+/// Reads a number that consists of digits only. A number beyond `u64` is refused: some parsers would
+/// read it modulo 2^64.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

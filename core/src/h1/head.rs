@@ -1,7 +1,7 @@
-//! A request head, read strictly (RFC 9110 7, RFC 9112 3 to 6).
+//! Parses a request head strictly (RFC 9110 7, RFC 9112 3 to 6).
 //!
-//! In: bytes that begin with a head. Out: offsets, and how the content is framed.
-//! Whatever two parsers could read differently is refused; nothing is repaired.
+//! In: bytes that begin with a head. Out: offsets, and the framing of the content. A head that two
+//! parsers could read differently is refused, and never repaired.
 
 use super::grammar::{self, decimal};
 use super::section::{LONGEST_METHOD, read_fields};
@@ -10,11 +10,12 @@ use crate::close::Refusal;
 use crate::config::Config;
 use crate::head::{ContentFraming, Head, Lines, MethodKind};
 
-/// Reads the head that `section` begins with, and leaves in `lines` where its fields stand; in `told` the
-/// target, if the application is told of it in another form. Says how long it is.
+/// Reads the head at the start of `section`, and puts the places of its fields into `lines`. If the
+/// application gets the target in another form, that form goes into `told`. Returns the head's length.
 ///
 /// # Errors
-/// Also for a head that is incomplete, or has too many fields: the search tells those first.
+/// The rule that the head breaks. A head that is incomplete or has too many fields fails too; the
+/// caller's search tells these cases apart.
 pub(super) fn read(
     section: &[u8],
     config: &Config,
@@ -52,8 +53,8 @@ pub(super) fn read(
     Ok(length)
 }
 
-/// Checks a target that is no path, or not encoded, and whether the `Host` field goes with it. True if it
-/// is told in another form, which `told` then is.
+/// Checks a target that is not an encoded path, and whether the `Host` field agrees with it. Returns
+/// true if the application gets the target in another form, which is then in `told`.
 #[cold]
 fn other_target(
     section: &[u8],
@@ -62,7 +63,7 @@ fn other_target(
     config: &Config,
     told: &mut Vec<u8>,
 ) -> Result<bool, Refusal> {
-    // Read again, so that nothing has to be kept for what is rare.
+    // Such targets are rare: parse the line again instead of keeping its parts.
     let RequestLine { method, target, encoded, .. } = RequestLine::read(section)?;
     let form = Form::of(target, method, kind)?;
     if host.is_some_and(|host| !form.agrees_with(host)) {
@@ -79,10 +80,10 @@ fn other_target(
 struct RequestLine<'h> {
     method: &'h [u8],
     target: &'h [u8],
-    /// Nothing in the target is to be encoded.
+    /// The target needs no percent-encoding.
     encoded: bool,
     http11: bool,
-    /// What is behind the line's end.
+    /// The bytes after the line's end.
     rest: &'h [u8],
 }
 
@@ -90,7 +91,7 @@ impl<'h> RequestLine<'h> {
     #[inline(always)]
     fn read(line: &'h [u8]) -> Result<Self, Refusal> {
         let split = |line: &'h [u8], at| line.split_at_checked(at).unwrap_or_default();
-        // Most methods are this one.
+        // Most requests are GETs.
         let length = if line.starts_with(b"GET ") { 3 } else { grammar::token_length(line) };
         let (method, rest) = split(line, length);
         let [b' ', rest @ ..] = rest else { return Err(Refusal::RequestLine) };
@@ -116,8 +117,8 @@ impl<'h> RequestLine<'h> {
     }
 }
 
-/// A target in which some bytes are to be encoded, what is behind the space after it, and that it is not
-/// encoded. It has to be UTF-8: readers differ in what they take anything else for.
+/// Reads a target that has bytes to be encoded. Returns it, the bytes after its space, and false for
+/// `encoded`. The target has to be UTF-8, because parsers differ about any other text.
 #[cold]
 fn raw_target(rest: &[u8]) -> Result<(&[u8], &[u8], bool), Refusal> {
     match rest.split_at_checked(grammar::raw_target_length(rest)) {
@@ -129,7 +130,7 @@ fn raw_target(rest: &[u8]) -> Result<(&[u8], &[u8], bool), Refusal> {
     }
 }
 
-/// Versions that are none of ours, and what is no version.
+/// The refusal of a version that we don't speak, or of text that is no version.
 #[cold]
 fn other_version(version: &[u8]) -> Refusal {
     match version {
@@ -142,7 +143,7 @@ fn other_version(version: &[u8]) -> Refusal {
     }
 }
 
-/// What the fields say that matters to a server.
+/// The fields that the server acts on.
 #[derive(Default)]
 struct Seen<'h> {
     host: Option<&'h [u8]>,
@@ -157,7 +158,7 @@ impl<'h> Seen<'h> {
     #[inline(always)]
     fn look(&mut self, name: &[u8], value: &'h [u8]) -> Result<(), Refusal> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        // By length and first letter first: most fields of most requests are none of these.
+        // Check length and first letter first: most fields match none of these names.
         match (name.len(), name.first().map_or(0, u8::to_ascii_lowercase)) {
             (4, b'h') if is("host") => once(&mut self.host, value, Refusal::Host)?,
             (6, b'e') if is("expect") => {
@@ -181,7 +182,7 @@ impl<'h> Seen<'h> {
         Ok(())
     }
 
-    /// What a `Connection` field lists (RFC 9110 7.6.1).
+    /// Reads the options of a `Connection` field (RFC 9110 7.6.1).
     fn look_at_options(&mut self, value: &[u8]) {
         for option in value.split(|byte| *byte == b',') {
             let option = option.trim_ascii();
@@ -193,7 +194,7 @@ impl<'h> Seen<'h> {
     #[inline(always)]
     fn check_host(&self, http11: bool) -> Result<(), Refusal> {
         let allowed = match self.host {
-            // A URI of http has a host (RFC 9110 4.2.1); HTTP/1.0 does not know the field.
+            // An http URI always has a host (RFC 9110 4.2.1), but HTTP/1.0 has no `Host` field.
             None | Some([]) => !http11,
             Some(host) => target::is_authority(host),
         };
@@ -204,7 +205,7 @@ impl<'h> Seen<'h> {
     fn framing(&self, http11: bool, kind: MethodKind) -> Result<ContentFraming, Refusal> {
         match (self.transfer_encoding, self.content_length) {
             (Some(_), Some(_)) => Err(Refusal::ConflictingFraming),
-            // CONNECT has no content, so that what follows could be read in two ways.
+            // CONNECT has no content, so two parsers could read the bytes after it differently.
             (Some(_), None) | (None, Some(_)) if kind == MethodKind::Connect => {
                 Err(Refusal::ConflictingFraming)
             }
@@ -221,7 +222,7 @@ impl<'h> Seen<'h> {
     }
 }
 
-/// Keeps the value of a field that may stand only once.
+/// Keeps the value of a field that may occur only once.
 fn once<'h>(
     place: &mut Option<&'h [u8]>,
     value: &'h [u8],
@@ -230,7 +231,8 @@ fn once<'h>(
     if place.replace(value).is_some() { Err(refusal) } else { Ok(()) }
 }
 
-/// Codings that end in `chunked` frame the message well, but are none of ours; others do not.
+/// The refusal of transfer codings other than `chunked`. A list that ends in `chunked` is valid but not
+/// supported; any other list does not frame the message.
 fn other_coding(codings: &[u8]) -> Refusal {
     let is_token = |it: &[u8]| {
         !it.is_empty() && it.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')

@@ -1,9 +1,9 @@
 //! HTTP/1.1: one exchange after the other on a connection (RFC 9112).
 //!
-//! In: bytes, as [`Step`](crate::step::Step)s are asked for, and actions of the application. Out: steps, which
-//! `connection.rs` turns into events, and bytes in the output. Which timers run follows from the
-//! states alone, in [`Http1::settle`]. `receive` is what the bytes do to the states, `actions` what the
-//! application does; both end in what is here.
+//! In: received bytes, and the application's actions. Out: [`Step`](crate::step::Step)s, which
+//! `connection.rs` turns into events, and bytes in the output. `receive` handles the bytes, and
+//! `actions` the application's calls. This module ends exchanges and connections. The states alone
+//! decide which timers run: see [`Http1::settle`].
 
 mod actions;
 mod body;
@@ -30,22 +30,22 @@ use section::Scan;
 use state::{Receiving, Sending};
 use upload::Upload;
 
-/// The most memory that a request with content needs beside buffers.
+/// The most memory that a request with content needs, apart from buffers.
 pub(crate) const MEMORY: usize = size_of::<Upload>();
 
 #[derive(Debug)]
 pub(crate) struct Http1 {
     receiving: Receiving,
     sending: Sending,
-    /// Where the search for the end of the head, or of the trailers, stands.
+    /// The search for the end of the head, or of the trailers.
     scan: Scan,
-    /// Bytes of empty lines seen before the request.
+    /// Bytes of empty lines that were skipped before the request.
     blank: u8,
-    /// The number of the newest request: its stream.
+    /// The number of requests so far. The newest request's stream has this number.
     requests: u64,
     /// The request in progress and its answer.
     exchange: Exchange,
-    /// To be told to the application.
+    /// A reset that the application has not been told of yet.
     reset: Option<ResetReason>,
 }
 
@@ -66,12 +66,12 @@ impl Http1 {
         StreamId(self.requests)
     }
 
-    /// How many requests were delivered.
+    /// The number of requests that were delivered.
     pub(crate) fn requests(&self) -> u64 {
         self.requests
     }
 
-    /// How many of the next bytes are content that the application waits for.
+    /// The number of next bytes that are content for which the application has given credit.
     pub(crate) fn passed_on(&self) -> u64 {
         match self.receiving {
             Receiving::Body => self
@@ -85,7 +85,7 @@ impl Http1 {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    /// Lets the timers follow the states.
+    /// Starts and stops the timers as the states require.
     pub(crate) fn settle(&mut self, transport: &mut Transport) {
         let wait = self.waits_for(transport);
         let mut guarded = Tick::NEVER;
@@ -98,16 +98,16 @@ impl Http1 {
         transport.wait(wait, guarded);
     }
 
-    /// The row of the table of waits that the states stand in.
+    /// The row in the table of waits that applies to the current states.
     fn waits_for(&self, transport: &Transport) -> Wait {
         let (nothing_held, flushed) = (transport.held.is_empty(), transport.is_flushed());
         match self.receiving {
-            // A record that has begun may carry a head. An empty record is no request: the wait for a
-            // request then goes on from its beginning.
+            // An incomplete record may carry a head. If the record turns out empty, the wait for a
+            // request continues with its old deadline.
             Receiving::Idle if transport.has_partial_record() => Wait::RequestHead,
             Receiving::Idle if nothing_held && flushed => Wait::Request,
             Receiving::Head => Wait::RequestHead,
-            // Bytes that are held and that the application may have are not the peer's to send.
+            // If held bytes wait for credit, we wait for the application and not for the peer.
             Receiving::Body
                 if self.exchange.awaited
                     && (nothing_held || !transport.blocked)
@@ -126,7 +126,7 @@ impl Http1 {
         if self.exchange.upload.is_some() { size_of::<Upload>() } else { 0 }
     }
 
-    /// The application owes an answer, or the rest of one.
+    /// Whether the application owes an answer, or the rest of one.
     fn is_owed(&self) -> bool {
         matches!(self.sending, Sending::Owed | Sending::Content(_))
     }
@@ -142,24 +142,24 @@ impl Http1 {
         }
     }
 
-    /// A timer has expired.
+    /// Acts on a timer that expired.
     #[cold]
     pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
         match timer {
             Timer::KeepAlive if transport.draining => self.leave(transport, CloseReason::Drained),
-            // The peer goes on sending what nobody wants, or has stopped in the middle of it.
+            // The peer still sends content that we discard, or stopped in the middle of it.
             Timer::Linger => self.cut(transport, CloseReason::UnreadContent),
             _ => self.end(transport, CloseReason::Expired(timer)),
         }
     }
 
-    /// An idle connection gets a short last chance, in which a request may be on its way.
+    /// Starts to drain. An idle connection stays open for a short time: a request may be on its way.
     pub(crate) fn drain(&mut self, transport: &mut Transport) {
         transport.end_since();
         transport.timers.stop(Timer::KeepAlive);
     }
 
-    // ---- the ends of things ---------------------------------------------------------------------
+    // ---- ends of exchanges and of the connection ------------------------------------------------
 
     fn answer_ended(&mut self, transport: &mut Transport) {
         self.sending.become_next(Sending::Done);
@@ -208,26 +208,26 @@ impl Http1 {
         }
     }
 
-    /// Nothing of a request has arrived, and none is being answered.
+    /// Whether no byte of a request has arrived, and no request is being answered.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.receiving == Receiving::Idle
     }
 
-    /// Ends the connection for `reason`, as the table of endings says.
+    /// Ends the connection for `reason`, with the ending that [`Ending::of`] gives.
     #[cold]
     pub(crate) fn end(&mut self, transport: &mut Transport, reason: CloseReason) {
         match Ending::of(reason) {
             Ending::Finish | Ending::Refuse => self.fail(transport, reason),
-            // Within a handshake nothing was said yet that could be ended in good order.
+            // During a handshake there is no session yet that could be closed in an orderly way.
             Ending::Leave if transport.is_handshaking() => self.cut(transport, reason),
             Ending::Leave => self.leave(transport, reason),
             Ending::Cut => self.cut(transport, reason),
         }
     }
 
-    /// Ends an idle connection: nothing is left to discard, so it is over once our close_notify, if
-    /// there is TLS, has gone.
+    /// Ends an idle connection. There is nothing to discard, so the connection closes as soon as our
+    /// close_notify is sent, or at once without TLS.
     #[cold]
     fn leave(&mut self, transport: &mut Transport, reason: CloseReason) {
         transport.end_since();
@@ -237,7 +237,7 @@ impl Http1 {
         self.sending.become_next(Sending::Closed);
     }
 
-    /// Ends the connection at once, whatever it is at.
+    /// Ends the connection at once, in any state.
     #[cold]
     pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
         transport.cut_off |= transport.is_open() && matches!(self.sending, Sending::Content(_));
@@ -245,12 +245,12 @@ impl Http1 {
         transport.close(reason);
     }
 
-    /// Nothing more is received or sent for `reason`; the peer is told, if it can be.
+    /// Stops receiving and sending for `reason`. The peer gets an error answer if none was begun.
     #[cold]
     fn fail(&mut self, transport: &mut Transport, reason: CloseReason) {
         if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
             if self.sending == Sending::Idle {
-                // No request began an answer, and the time of the last one may be over.
+                // There is no request yet, and the last answer's deadline may have passed.
                 transport.begin_answer();
             }
             let date = transport.wall_clock();
@@ -272,11 +272,11 @@ impl Http1 {
         }
         transport.cut_off |= matches!(self.sending, Sending::Content(_));
         if self.receiving != Receiving::Discard {
-            // What was discarded until here counts towards the time for lingering.
+            // Only the time spent discarding content counts towards the time for lingering.
             transport.end_since();
         }
         if self.sending == Sending::Content(AnswerFraming::UntilClose) {
-            // Its end in good order would look like the content's.
+            // An orderly close would look like the end of the content, so cut the connection.
             transport.close(reason);
         } else {
             transport.linger(reason, self.exchange.discarded);
@@ -287,10 +287,12 @@ impl Http1 {
     }
 }
 
-/// Unread content up to this length is discarded to keep the connection; a new one costs less than more.
+/// Unread content up to this length is discarded to keep the connection. Beyond it, a new connection
+/// costs less.
 const WORTH_DISCARDING: u64 = 512 * 1024;
 
-/// How much is discarded to keep the connection: half of what may be is for closing it well.
+/// The most content that is discarded to keep the connection. At least half of `linger_limit` stays
+/// for an orderly close.
 fn most_discarded(transport: &Transport) -> u64 {
     transport.config.linger_limit().map_or(WORTH_DISCARDING, |most| WORTH_DISCARDING.min(most / 2))
 }

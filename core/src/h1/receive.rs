@@ -1,4 +1,4 @@
-//! Bytes in: from the input to [`Step`]s, one request after the other.
+//! Turns received bytes into [`Step`]s, one request after the other.
 
 use super::exchange::Exchange;
 use super::head;
@@ -13,10 +13,10 @@ use crate::input::{Input, Span};
 use crate::step::{Desk, Step};
 use crate::transport::Transport;
 
-/// Bytes of empty lines that are skipped before a request (RFC 9112 2.2).
+/// The most bytes of empty lines that are skipped before a request (RFC 9112 2.2).
 const BLANK: u8 = 8;
 
-/// What [`Http1::step`] does next.
+/// What [`Http1::step`] is to do next.
 enum Next {
     Step(Step),
     Again,
@@ -24,7 +24,7 @@ enum Next {
 }
 
 impl Http1 {
-    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
+    /// Returns the next step that `input` yields. The caller holds the bytes that are not taken.
     pub(crate) fn step(
         &mut self,
         transport: &mut Transport,
@@ -76,8 +76,8 @@ impl Http1 {
             || over
     }
 
-    /// The same, of held bytes: an incomplete head waits for the peer, content for credit, and the
-    /// next request for the end of the answer, and then for room.
+    /// Whether [`Http1::step`] can go on with held bytes. An incomplete head waits for the peer, and
+    /// content waits for credit. The next request waits for the end of the answer, and then for room.
     #[inline]
     pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
         !transport.held.is_empty()
@@ -92,7 +92,7 @@ impl Http1 {
             }
     }
 
-    /// Skips empty lines; then a request begins.
+    /// Skips empty lines, and begins a request.
     fn begin(&mut self, transport: &mut Transport, input: &mut Input<'_>, desk: &mut Desk) -> Next {
         if transport.is_full() {
             transport.blocked = true;
@@ -143,7 +143,7 @@ impl Http1 {
     }
 
     fn begin_exchange(&mut self, transport: &mut Transport, head: &Head) {
-        // The wait for it is over; one like it that follows begins anew.
+        // The wait for this request is over; the wait for the next one gets a fresh deadline.
         transport.timers.stop_waits();
         transport.end_since();
         self.receiving.become_next(Receiving::Body);
@@ -155,15 +155,15 @@ impl Http1 {
         self.exchange.keep &= self.requests < transport.config.requests_per_connection();
         transport.begin_answer();
         if transport.draining && !transport.is_timed_drain() {
-            // It is old: this request is the last.
+            // The connection drains because of its age: this request is its last.
             transport.begin_timed_drain();
         }
     }
 
-    /// Takes a head or a trailer section, which `read` reads and tells the length of.
+    /// Takes a head or a trailer section; `read` parses it and returns its length.
     ///
-    /// Nearly all have arrived whole and well, and are just read. With any other the search comes
-    /// first, which knows what is incomplete, and the limits.
+    /// Nearly all sections arrive whole and valid, so `read` is tried first. If it fails, the search
+    /// decides whether the section is incomplete or exceeds a limit.
     #[inline(always)]
     fn section(
         &mut self,
@@ -184,7 +184,7 @@ impl Http1 {
         Ok(Some(span))
     }
 
-    /// Takes what reaches to the end of a head or of a trailer section.
+    /// Searches for the end of a head or a trailer section, and takes the bytes up to it.
     #[cold]
     fn search(
         &mut self,
@@ -209,7 +209,7 @@ impl Http1 {
         Ok(None)
     }
 
-    /// What was declared of the content, as a length or as a chunk's size, is more than it may have.
+    /// Whether the declared length, or the current chunk's size, exceeds the limit of the content.
     fn is_too_large(&self) -> bool {
         self.exchange
             .upload
@@ -257,7 +257,7 @@ impl Http1 {
         Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
     }
 
-    /// The rest of the content of a request that was answered.
+    /// Discards the rest of the content after an early answer.
     #[cold]
     fn discard(&mut self, transport: &mut Transport, input: &mut Input<'_>) -> Next {
         let bytes = input.bytes();
@@ -282,8 +282,8 @@ impl Http1 {
         Next::Again
     }
 
-    /// The content was taken; what is left is the trailer section of chunked content. It is checked
-    /// also if it goes nowhere: what another parser takes for a request must not pass for a trailer.
+    /// Ends the content, and takes the trailer section of chunked content. Discarded trailers are
+    /// checked too: bytes that another parser takes for a request must not pass as a trailer.
     fn content_end(
         &mut self,
         transport: &mut Transport,

@@ -1,7 +1,7 @@
-//! An answer's head, its framing, and its content (RFC 9112 4, 6, 7).
+//! Writes an answer's head and content (RFC 9112 4, 6, 7).
 //!
-//! In: status, fields and content of the application. Out: bytes in the [`Output`]. The fields that
-//! frame the message and keep or close the connection are written here, and nowhere else.
+//! In: the application's status, fields and content. Out: bytes in the [`Output`]. Only this module
+//! writes the fields that frame the message, and those that keep or close the connection.
 
 use super::grammar::decimal;
 use super::trailers;
@@ -14,7 +14,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use std::time::SystemTime;
 
-/// What the request says about how its answer may be framed.
+/// The parts of the request that decide how its answer is framed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) http11: bool,
@@ -22,40 +22,41 @@ pub(super) struct Asked {
 }
 
 impl Default for Asked {
-    /// As long as no request was read.
+    /// No head has been parsed: answer as to an HTTP/1.1 GET.
     fn default() -> Self {
         Asked { http11: true, kind: MethodKind::Plain }
     }
 }
 
-/// How the content of an answer is framed, and how much of it is to come.
+/// The framing of an answer's content, with the length that is still to come if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerFraming {
-    /// There is none: HEAD, 204, 304.
+    /// The answer has no content: HEAD, 204, 304.
     None,
     Length(u64),
     Chunked,
-    /// It ends with the connection: HTTP/1.0, and its length is not known.
+    /// The content ends with the connection: its length is not known, and HTTP/1.0 has no chunks.
     UntilClose,
 }
 
-/// A head that was written.
+/// The result of writing a head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) framing: AnswerFraming,
     pub(super) persist: bool,
 }
 
-/// What becomes of the connection after an answer.
+/// Whether the connection is kept after an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
     pub(super) persist: bool,
-    /// The seconds of silence that it is told to survive, if it persists.
+    /// The idle seconds that the answer announces, if the connection persists.
     pub(super) announced: Option<u64>,
 }
 
 const CRLF: &[u8] = b"\r\n";
-/// Room that most heads get along with, so that the buffer is allocated once, and each status line.
+/// Capacity that is enough for most heads and for every status line, so that the buffer is allocated
+/// once.
 const USUAL_HEAD: usize = 256;
 
 /// Writes an interim answer (1xx).
@@ -82,7 +83,7 @@ pub(super) fn write_interim<'f>(
     within_limit(output, mark, limit)
 }
 
-/// Writes a 101 (Switching Protocols), or nothing and says why.
+/// Writes a 101 (Switching Protocols). Writes nothing if it returns an error.
 pub(super) fn write_switch<'f>(
     output: &mut Output,
     accepted: impl Iterator<Item = (HeaderName, HeaderValue)>,
@@ -96,7 +97,7 @@ pub(super) fn write_switch<'f>(
         write_field(buffer, name.as_str(), value.as_bytes());
     }
     for (name, value) in fields {
-        // These frame a message or say what it turns into: there is none, and that is settled.
+        // A 101 has no content to frame, and the handshake has settled the upgrade.
         let settled = [
             header::CONTENT_LENGTH,
             header::TRANSFER_ENCODING,
@@ -116,7 +117,7 @@ pub(super) fn write_switch<'f>(
     within_limit(output, mark, limit)
 }
 
-/// Writes the head of a final answer, or nothing and says why.
+/// Writes the head of a final answer. Writes nothing if it returns an error.
 pub(super) fn write_head<'f>(
     output: &mut Output,
     asked: Asked,
@@ -149,7 +150,7 @@ fn write_fields<'f>(
     length: BodyLength,
     Kept { mut persist, announced }: Kept,
 ) -> Result<Written, Misuse> {
-    // 204 has neither content nor a length of one (RFC 9110 8.6); HEAD and 304 may tell the length.
+    // A 204 has no content and no length (RFC 9110 8.6); answers to HEAD and a 304 may state one.
     let lengthless = status == StatusCode::NO_CONTENT;
     let contentless =
         lengthless || status == StatusCode::NOT_MODIFIED || asked.kind == MethodKind::Head;
@@ -163,7 +164,7 @@ fn write_fields<'f>(
         }
         let name = name.as_str();
         if !matches!(name.len(), 10 | 14 | 16 | 17) {
-            // As long as none of those below: nearly every field.
+            // No name below has this length; nearly every field ends here.
             write_field(buffer, name, value.as_bytes());
             continue;
         }
@@ -182,7 +183,7 @@ fn write_fields<'f>(
     }
     let length = match (told, length) {
         (None, BodyLength::Known(0)) if contentless => {
-            // A length of nothing is no statement about what GET would have had.
+            // An empty body does not tell the length that an answer to GET would have.
             BodyLength::Unknown
         }
         (None, length) => length,
@@ -222,7 +223,7 @@ fn write_fields<'f>(
     Ok(Written { framing, persist })
 }
 
-/// Writes how long the connection is kept in silence (RFC 2068 19.7.1.1, as Node.js and Apache do).
+/// Writes how long the connection may be idle (RFC 2068 19.7.1.1, as Node.js and Apache do).
 #[cold]
 fn write_hint(buffer: &mut Vec<u8>, seconds: u64) {
     buffer.extend_from_slice(b"keep-alive: timeout=");
@@ -230,7 +231,8 @@ fn write_hint(buffer: &mut Vec<u8>, seconds: u64) {
     buffer.extend_from_slice(length_line(seconds, &mut line));
 }
 
-/// Writes the options of a `Connection` field that are not ours to decide; false if one is `close`.
+/// Writes the options of a `Connection` field, except `close` and `keep-alive`, which the state machine
+/// decides. Returns false if one is `close`.
 #[cold]
 fn write_options(buffer: &mut Vec<u8>, value: &HeaderValue) -> bool {
     let mut persist = true;
@@ -244,7 +246,7 @@ fn write_options(buffer: &mut Vec<u8>, value: &HeaderValue) -> bool {
     persist
 }
 
-/// Writes the whole answer that goes with `reason`, which ends the connection.
+/// Writes the whole answer that tells the peer why the connection ends.
 pub(super) fn write_refusal(
     output: &mut Output,
     asked: Asked,
@@ -269,7 +271,7 @@ pub(super) fn write_refusal(
     }
 }
 
-/// Writes content; there is room for all of it.
+/// Writes content. The caller has checked that there is room for all of it.
 pub(super) fn write_content(output: &mut Output, framing: AnswerFraming, data: Bytes) {
     if framing == AnswerFraming::Chunked {
         let mut line = [0; 18];
@@ -328,7 +330,7 @@ fn write_other_status(buffer: &mut Vec<u8>, status: StatusCode) {
 
 #[inline(always)]
 fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
-    // One look at the capacity for all four parts, and for the empty line.
+    // Check the capacity once, for all four parts and for the empty line after the fields.
     reserve(buffer, name.len() + value.len() + 4 + CRLF.len());
     buffer.extend_from_slice(name.as_bytes());
     buffer.extend_from_slice(b": ");
@@ -336,7 +338,7 @@ fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
     buffer.extend_from_slice(CRLF);
 }
 
-/// Nearly every answer has a date, of the same length in each: it is written in one piece.
+/// Writes the date in one piece: nearly every answer has one, and its length is fixed.
 #[inline]
 fn write_date(buffer: &mut Vec<u8>, date: &[u8; 29]) {
     let mut line = *b"date: ddd, dd mmm yyyy hh:mm:ss GMT\r\n";
@@ -353,7 +355,7 @@ fn write_length(buffer: &mut Vec<u8>, length: u64) {
     buffer.extend_from_slice(length_line(length, &mut line));
 }
 
-/// A number in decimal, and CRLF.
+/// Formats a number in decimal, with CRLF.
 #[inline]
 fn length_line(mut length: u64, line: &mut [u8; 22]) -> &[u8] {
     line[20] = b'\r';
@@ -369,7 +371,7 @@ fn length_line(mut length: u64, line: &mut [u8; 22]) -> &[u8] {
     line.get(start..).unwrap_or_default()
 }
 
-/// The size in hexadecimal, and CRLF.
+/// Formats a chunk's size in hexadecimal, with CRLF.
 fn chunk_line(mut size: usize, line: &mut [u8; 18]) -> &[u8] {
     let mut start = line.len();
     let mut put = |byte| {
@@ -402,7 +404,7 @@ mod tests {
             let Some(status) = reason.status() else { continue };
             let mut output = Output::default();
             write_refusal(&mut output, Asked::default(), status, reason, Some(date));
-            // Beside it there may be the overhead of a chunk, and a 100.
+            // The overhead of a chunk, and a 100, may take some of the room too.
             assert!(output.len() <= OWN - 64, "{reason}: {} bytes", output.len());
             let text = String::from_utf8(output.buffer(0).clone()).expect("text");
             let (head, content) = text.split_once("\r\n\r\n").expect("a head");

@@ -1,28 +1,28 @@
-//! A section of lines that an empty line ends: a head, or trailers. Reading its field lines, and the
-//! search for its end (RFC 9112 2.2, 5).
+//! Reads the field lines of a head or a trailer section, and searches for the empty line that ends it
+//! (RFC 9112 2.2, 5).
 //!
-//! In: bytes from the first line on. Out: where names and values stand. A section that is whole and
-//! well is read in one pass, without a search. Any other is searched first, in the order of its
-//! bytes: is it incomplete, or larger than allowed? The search goes on where it stopped.
+//! In: bytes from the first line on. Out: the places of names and values. A section that is whole and
+//! valid is read in one pass. Any other section is searched first, in the order of its bytes, to tell
+//! whether it is incomplete or too large. With more bytes the search goes on where it stopped.
 
 use super::grammar;
 use crate::close::Refusal;
 use crate::config::Config;
 use crate::head::{Line, Lines};
 
-/// Longer methods are unknown ones.
+/// A longer method is not a known one, and is refused.
 pub(super) const LONGEST_METHOD: usize = 32;
-/// What a request line may have beside its target: the longest method, two spaces, the version.
+/// Bytes of a request line beside its target: the longest method, two spaces, the version.
 const LINE_OVERHEAD: usize = LONGEST_METHOD + 10;
 
 /// The limits of one section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Bytes of the section, its empty line included, and what is said if there are more.
+    /// The most bytes of the section with its empty line, and the refusal if there are more.
     pub(super) bytes: (usize, Refusal),
-    /// Lines before the empty one, and what is said if there are more.
+    /// The most lines before the empty one, and the refusal if there are more.
     pub(super) lines: (usize, Refusal),
-    /// Bytes of the first line, without its end, and what is said if there are more.
+    /// The most bytes of the first line without its end, and the refusal if there are more.
     pub(super) first_line: (usize, Refusal),
 }
 
@@ -45,7 +45,7 @@ impl Limits {
     }
 }
 
-/// The search for the empty line that ends a section; goes on where it stopped.
+/// The search for the empty line that ends a section. It goes on where it stopped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scan {
     scanned: u32,
@@ -54,22 +54,23 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Nothing was searched yet.
+    /// Whether no byte was searched yet.
     pub(super) fn is_new(&self) -> bool {
         self.scanned == 0
     }
 
     /// The length of the section at the start of `unit`, or `None` if its end has not arrived.
     ///
-    /// `unit` has to begin with the bytes of the call before. Verdicts are given in the order of the
-    /// bytes, and none looks beyond the limit, so that cuts make no difference.
+    /// `unit` has to begin with the bytes of the previous call. The first fault in the order of the
+    /// bytes decides, and the search never looks past the limit. So the split into reads makes no
+    /// difference.
     pub(super) fn find_end(
         &mut self,
         unit: &[u8],
         limits: &Limits,
     ) -> Result<Option<usize>, Refusal> {
         let seen = unit.get(..limits.bytes.0).unwrap_or(unit);
-        // Each line is split off what is left; the first may have been looked at in part.
+        // The search may have stopped within the first line: its known bytes have no LF.
         let mut rest = seen.get(self.line_start as usize..).unwrap_or_default();
         let mut known = (self.scanned - self.line_start) as usize;
         while let Some((line, after)) = split_line(rest, known) {
@@ -86,7 +87,7 @@ impl Scan {
         }
         self.line_start = (seen.len() - rest.len()) as u32;
         self.scanned = seen.len() as u32;
-        // A CR at the end may belong to the line's end: it does not count yet.
+        // A CR at the end may be part of the line's end, so it does not count yet.
         self.check_first_line(rest, limits)?;
         if seen.len() >= limits.bytes.0 {
             return Err(limits.bytes.1);
@@ -94,7 +95,8 @@ impl Scan {
         Ok(None)
     }
 
-    /// `line` is the first line, or its beginning. Its last byte may be the CR of its end.
+    /// Checks the length of the first line, or of its beginning. The last byte of `line` may be the CR
+    /// of the line's end.
     fn check_first_line(&self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
         if self.lines > 0 || line.len().saturating_sub(1) <= limits.first_line.0 {
             return Ok(());
@@ -104,32 +106,32 @@ impl Scan {
     }
 }
 
-/// The first line, without its LF, and what is behind it. The first `known` bytes have no LF.
+/// The first line without its LF, and the bytes after it. The first `known` bytes have no LF.
 fn split_line(bytes: &[u8], known: usize) -> Option<(&[u8], &[u8])> {
     let found = known + memchr::memchr(b'\n', bytes.get(known..)?)?;
     let (line, rest) = bytes.split_at_checked(found)?;
     Some((line, rest.get(1..)?))
 }
 
-/// A field line, split up.
+/// The parts of a field line.
 struct Field<'s> {
     name: &'s [u8],
     value: &'s [u8],
-    /// White space before the value.
+    /// Bytes of white space before the value.
     before: usize,
-    /// What is behind the line's end.
+    /// The bytes after the line's end.
     rest: &'s [u8],
 }
 
 impl<'s> Field<'s> {
-    /// Reads a name, a colon, a value that white space may surround, and the line's end. Nothing may
-    /// stand between name and colon (RFC 9112 5.1), nor before the name, so that folded lines are
-    /// none (RFC 9112 5.2).
+    /// Reads a name, a colon, a value that white space may surround, and the line's end. White space
+    /// is refused before the colon (RFC 9112 5.1). It is refused before the name too, so folded lines
+    /// fail (RFC 9112 5.2).
     #[inline(always)]
     fn read(line: &'s [u8]) -> Option<Self> {
         let (name, rest) = line.split_at_checked(grammar::token_length(line))?;
         let [b':', behind_colon @ ..] = rest else { return None };
-        // Most values have one space before them, and none behind.
+        // Most values have one space before them, and no white space after.
         let mut rest = behind_colon.strip_prefix(b" ").unwrap_or(behind_colon);
         if let [b' ' | b'\t', ..] = rest {
             rest = without_space_before(rest);
@@ -160,11 +162,11 @@ fn without_space_behind(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Reads the field lines that `rest`, the end of `section`, begins with, and the empty line
-/// behind them. Shows each to `look`, and says where the section ends.
+/// Reads the field lines at the start of `rest`, and the empty line after them; `rest` is the end of
+/// `section`. Calls `look` with each field, and returns where the section ends.
 ///
 /// # Errors
-/// Also for a section that is incomplete, or has more than `most` fields.
+/// The rule that a field breaks. A section that is incomplete or has more than `most` fields fails too.
 #[inline(always)]
 pub(super) fn read_fields<'s>(
     lines: &mut Lines,

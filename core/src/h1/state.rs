@@ -1,23 +1,23 @@
-//! The states of one HTTP/1.1 exchange, as two tables that can be read at a glance.
+//! The states of one HTTP/1.1 exchange.
 //!
-//! | receiving | what it means | next |
+//! | receiving | meaning | next |
 //! |---|---|---|
-//! | `Idle` | nothing of a request has arrived | `Head` |
-//! | `Head` | some of a head has arrived | `Body`, `Closed` |
+//! | `Idle` | no byte of a request has arrived | `Head` |
+//! | `Head` | a head has arrived in part | `Body`, `Closed` |
 //! | `Body` | the request was delivered, its content is still to come | `Done`, `Discard`, `Closed` |
-//! | `Discard` | answered early: the rest of the content goes nowhere | `Idle`, `Closed` |
+//! | `Discard` | the request was answered early, the rest of its content is discarded | `Idle`, `Closed` |
 //! | `Done` | the whole request was delivered | `Idle`, `Closed` |
-//! | `Closed` | no more is looked at | |
+//! | `Closed` | no more is read | |
 //!
-//! | sending | what it means | next |
+//! | sending | meaning | next |
 //! |---|---|---|
 //! | `Idle` | there is no request to answer | `Owed`, `Closed` |
 //! | `Owed` | the application owes the head of an answer | `Content`, `Done`, `Closed` |
-//! | `Content` | the head is out, content and the end are owed | `Done`, `Closed` |
+//! | `Content` | the head was written, the application owes content and the end | `Done`, `Closed` |
 //! | `Done` | the answer is complete | `Idle`, `Closed` |
 //! | `Closed` | no more is sent | |
 //!
-//! An exchange ends when both are done; both then start again, or the connection ends.
+//! An exchange ends when both directions are `Done`. Then both become `Idle`, or the connection ends.
 
 use super::response::AnswerFraming;
 

@@ -1,11 +1,10 @@
-//! A request target: its form, the authority in it, and how the application is told of it (RFC 9112 3.2,
+//! Parses a request target and its authority, and normalizes it for the application (RFC 9112 3.2,
 //! RFC 9110 4.2 and 7.2).
 //!
-//! In: a target as it was sent. Out: the same text for nearly all; for others one that every reader
-//! takes for the same. What browsers and other clients send raw is percent-encoded, and an absolute
-//! target gets a scheme in small letters, and the path `/` if it has none (with OPTIONS too, where it
-//! could mean `*`: `http::Uri` has no other word for it). `http::Uri` accepts what comes out, and prints
-//! it without a change.
+//! In: a target as it was sent. Out: the same text for nearly all targets. Bytes that clients send raw
+//! are percent-encoded. An absolute target gets a lower-case scheme, and the path `/` if it has no
+//! path. This applies to OPTIONS too, where an empty path could mean `*`: `http::Uri` cannot express
+//! that. `http::Uri` accepts the result, and prints it unchanged.
 
 use super::grammar::{self, decimal};
 use crate::close::Refusal;
@@ -16,15 +15,15 @@ use core::net::Ipv6Addr;
 /// The longest target that `http::Uri` holds.
 const LONGEST: u64 = u16::MAX as u64 - 1;
 
-/// The most bytes of a target that the application is told of.
+/// The most bytes of a target that the application gets.
 pub(crate) fn longest(config: &Config) -> u64 {
     config.request_target_limit().min(config.request_head_limit()).min(LONGEST)
 }
 
-/// The four forms.
+/// The four forms of a target (RFC 9112 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form<'h> {
-    /// A path, and a query if there is one; the form of nearly all.
+    /// A path and an optional query; nearly all targets have this form.
     Origin,
     Absolute(Absolute<'h>),
     /// A host and a port, for CONNECT.
@@ -37,7 +36,7 @@ pub(super) enum Form<'h> {
 pub(super) struct Absolute<'h> {
     scheme: Scheme,
     authority: &'h [u8],
-    /// Path and query, which may both be missing.
+    /// Path and query, which are both optional.
     rest: &'h [u8],
 }
 
@@ -55,7 +54,7 @@ impl Scheme {
         }
     }
 
-    /// The port that stands for none (RFC 9110 4.2.1, 4.2.2).
+    /// The port of a URI without one (RFC 9110 4.2.1, 4.2.2).
     const fn default_port(self) -> &'static [u8] {
         match self {
             Scheme::Http => b"80",
@@ -79,8 +78,8 @@ impl<'h> Form<'h> {
         }
     }
 
-    /// Whether the `Host` field names the same as the target. The target's counts (RFC 9112 3.2.2), but
-    /// others look at the field.
+    /// Whether the `Host` field names the same authority as the target. The target takes precedence
+    /// (RFC 9112 3.2.2), but other parsers use the field.
     pub(super) fn agrees_with(&self, host: &[u8]) -> bool {
         match self {
             Form::Origin | Form::Asterisk => true,
@@ -89,8 +88,8 @@ impl<'h> Form<'h> {
         }
     }
 
-    /// Writes `target`, which has this form, as it is told. It is as it was sent if this is a path of
-    /// which no byte has to be encoded.
+    /// Writes `target`, which has this form, as the application gets it. A path in which no byte has to
+    /// be encoded stays as it was sent.
     pub(super) fn tell(
         &self,
         target: &[u8],
@@ -138,8 +137,8 @@ impl<'h> Absolute<'h> {
         is_named.then_some(Absolute { scheme, authority, rest })
     }
 
-    /// The same host and port, in small letters or large ones; a port that is missing, or empty, is the
-    /// scheme's.
+    /// Whether host and port are the same, without regard to case. A missing or empty port is the
+    /// scheme's default.
     fn agrees_with<'a>(&'a self, host: &'a [u8]) -> bool {
         let parts = |authority: &'a [u8]| {
             let (host, port) = split_port(authority);
@@ -151,9 +150,9 @@ impl<'h> Absolute<'h> {
     }
 }
 
-/// The host in an authority, and what stands behind its colon.
+/// The host in an authority, and the text after its colon.
 fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
-    // There are colons in an IPv6 address.
+    // Skip the colons of an IPv6 address.
     let address = authority.iter().rposition(|byte| *byte == b']').unwrap_or(0);
     let colon = authority.iter().rposition(|byte| *byte == b':').filter(|at| *at > address);
     match colon.and_then(|at| authority.split_at_checked(at)) {
@@ -162,14 +161,14 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// The same for the authority of a target: a name that is percent-encoded is none for `http::Uri`, nor
-/// for any client.
+/// Whether this is a valid authority in a target. `http::Uri` accepts no percent-encoded names, and no
+/// client sends them.
 fn is_plain_authority(authority: &[u8]) -> bool {
     is_authority(authority) && !authority.contains(&b'%')
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 7.2), without userinfo; nothing at all too, but no port alone
-/// (RFC 9110 4.2.1).
+/// Whether this is `uri-host [ ":" port ]` (RFC 9110 7.2), without userinfo. It may be empty, but may
+/// not be a port without a host (RFC 9110 4.2.1).
 pub(super) fn is_authority(authority: &[u8]) -> bool {
     let port = match authority {
         [b':', ..] => return false,
@@ -194,14 +193,14 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
         || (port.len() <= 5 && decimal(port).is_some_and(|port| port <= u64::from(u16::MAX)))
 }
 
-/// How many bytes of a registered name, or of an IPv4 address, stand at the start.
+/// The length of the registered name or IPv4 address at the start.
 #[inline(always)]
 fn name_length(authority: &[u8]) -> usize {
     let plain = grammar::host_length(authority);
     if authority.get(plain) == Some(&b'%') { encoded_name_length(authority) } else { plain }
 }
 
-/// The same for a name that is percent-encoded in part (RFC 3986 3.2.2).
+/// The length of a name that is percent-encoded in part (RFC 3986 3.2.2).
 #[cold]
 fn encoded_name_length(authority: &[u8]) -> usize {
     let mut rest = authority;

@@ -1,5 +1,5 @@
-//! The content of one request while it arrives: what the application has asked for, what is allowed,
-//! and the guard over the peer. Only a request with content has one.
+//! The credit, the limit and the minimum rate of a request's content while it arrives. Only a request
+//! with content has an [`Upload`].
 
 use crate::rate::Rate;
 use crate::time::Tick;
@@ -8,9 +8,9 @@ use crate::transport::Transport;
 #[derive(Debug)]
 pub(super) struct Upload {
     guard: Rate,
-    /// How much content the application may be given.
+    /// Bytes of content that the application has asked for.
     pub(super) credit: u64,
-    /// How much more content the request may have.
+    /// Bytes of content that the request may still have.
     pub(super) limit: u64,
 }
 
@@ -23,31 +23,31 @@ impl Upload {
         })
     }
 
-    /// The application waits for content. Until when the peer has to send some.
+    /// The application waits for content: returns the deadline until which the peer has to send some.
     pub(super) fn wait(&mut self, transport: &Transport) -> Tick {
         self.guard.resume(transport.now);
         self.guard.deadline(transport.config.request_body_minimum(), transport.ahead())
     }
 
-    /// Nobody waits for content.
+    /// The application does not wait for content: the peer's time stops.
     pub(super) fn rest(&mut self, now: Tick) {
         self.guard.pause(now);
     }
 
-    /// The application has given up waiting. The time that the peer was charged for is void.
+    /// The application no longer waits for content. The time charged to the peer is void.
     pub(super) fn cancel(&mut self, transport: &Transport) {
         self.credit = 0;
         self.guard = Rate::new(transport.config.request_body_minimum(), transport.now);
     }
 
-    /// Content is delivered.
+    /// Content was delivered: uses up credit and limit, and counts as progress of the peer.
     pub(super) fn deliver(&mut self, transport: &Transport, bytes: usize) {
         self.credit = self.credit.saturating_sub(bytes as u64);
         self.limit = self.limit.saturating_sub(bytes as u64);
         self.guard.progress(transport.config.request_body_minimum(), bytes, transport.now);
     }
 
-    /// Bytes arrived that may become content.
+    /// Bytes arrived that may become content: the peer is not silent.
     pub(super) fn hear(&mut self, transport: &Transport) {
         self.guard.hear(transport.config.request_body_minimum(), transport.now);
     }

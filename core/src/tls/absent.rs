@@ -1,4 +1,4 @@
-//! TLS where it is not compiled in: there are no settings for it, and no connection has any.
+//! Stands in for TLS in a build without it: there are no settings, and no connection uses TLS.
 
 use super::{MemoryBound, Received};
 use crate::close::TlsFailure;
@@ -12,7 +12,7 @@ pub(crate) fn memory_bound(_: &Config) -> MemoryBound {
     MemoryBound::default()
 }
 
-/// Never made.
+/// Has no values: no connection uses TLS in this build.
 #[derive(Debug)]
 pub(crate) enum Tls {}
 

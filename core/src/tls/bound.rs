@@ -13,30 +13,31 @@ pub(crate) fn memory_bound(config: &Config) -> MemoryBound {
     let limit = config.tls_handshake_limit() as usize;
     let own = size_of::<Tls>() + size_of::<Transit>();
     let certificates = most_certificates(limit);
-    // A client's certificates are part of its ticket, unless that is a key to what the server stores.
+    // A ticket carries the client's certificates, unless it is only a key to a session that the server
+    // stores.
     let carried = if settings.ticketer.enabled() { certificates } else { 0 };
     let tickets = settings.send_tls13_tickets.max(1).saturating_mul(TICKET + carried);
     let sealed = records_bound(tickets);
     let flights = flights_bound(tickets);
-    // What waits for the end of its record, or of its message.
+    // Bytes that wait for the rest of their record or message.
     let pending = limit.max(record::LARGEST);
     let messages = Messages { plain: limit, protected: pending, flight: FLIGHT };
     MemoryBound {
         handshake: own + RUSTLS_HANDSHAKE + messages.memory(limit) + pending + flights,
-        // A record that is completed in `pending` turns into held bytes.
+        // A record that was completed in `pending` becomes held bytes.
         after: own + RUSTLS + certificates + pending + record::LARGEST + sealed,
     }
 }
 
-/// What little rustls may have to say beside: alerts, an answer to a key update.
+/// Bytes of the small records that rustls sends by itself: alerts, and answers to key updates.
 const ASIDE: usize = 1024;
 
-/// The most memory that waits in records of the handshake, of which tickets are `tickets` bytes.
+/// The most bytes of handshake records that wait to be sent, if `tickets` bytes of them are tickets.
 const fn flights_bound(tickets: usize) -> usize {
     FLIGHT.saturating_add(tickets).saturating_add(ASIDE)
 }
 
-/// The most memory that waits in records: those of plaintext, or the handshake's.
+/// The most bytes of records that wait to be sent: either sealed plaintext, or handshake records.
 const fn records_bound(tickets: usize) -> usize {
     let (plaintext, flights) = (AHEAD + overhead(AHEAD) + ASIDE, flights_bound(tickets));
     if plaintext > flights { plaintext } else { flights }

@@ -1,22 +1,22 @@
-//! TLS beneath a protocol that knows nothing of it (RFC 8446, RFC 5246), by rustls's unbuffered
+//! TLS below a protocol that does not know of it (RFC 8446, RFC 5246), with rustls's unbuffered
 //! connection.
 //!
-//! In: records, in the driver's buffer, and plaintext of the protocols, in the output. Out:
-//! plaintext over the records it came in, and records in a buffer that is handed to the driver.
+//! In: records in the driver's buffer, and the protocol's plaintext in the output. Out: plaintext, in
+//! place of the records it came in, and records in a buffer for the driver.
 //!
-//! | room | what it does |
+//! | module | purpose |
 //! |---|---|
-//! | `session` | the state of one connection, what rustls's errors mean |
-//! | `receive` | opens records; what has to wait for the rest of one |
-//! | `seal`, `sealed` | makes records, and the buffer that they wait in |
+//! | `session` | the state of one connection, and the meaning of rustls's errors |
+//! | `receive` | opens records, and keeps the part of a record that waits for the rest |
+//! | `seal`, `sealed` | makes records, and holds them until they are sent |
 //! | `record` | reads a record's header |
-//! | `bound`, `estimate` | the most memory that TLS adds, and what rustls owns of it |
-//! | `absent` | stands in where TLS is not compiled in |
+//! | `bound`, `estimate` | the most memory that TLS adds, and rustls's share of it |
+//! | `absent` | stands in if TLS is not compiled in |
 //!
-//! What rustls guards against by itself: more than 4 warnings, a second attempt to renegotiate, 32
-//! empty records in a row, 32 key updates without data between them, a handshake message of more
-//! than 64 KiB. What it does not is guarded here: the bytes and the time of the handshake, how long
-//! a record may be that is waited for, and the budget for records that bring little.
+//! rustls itself refuses more than 4 warnings, a second attempt to renegotiate, 32 empty records in a
+//! row, 32 key updates without data between them, and a handshake message of more than 64 KiB. This
+//! module limits the bytes and the time of the handshake, and the length of a record that we wait for.
+//! It also charges the budget for records that carry little data.
 
 #[cfg(not(feature = "tls"))]
 mod absent;
@@ -42,31 +42,31 @@ pub(crate) use bound::memory_bound;
 #[cfg(feature = "tls")]
 pub(crate) use session::Tls;
 
-/// What came of a read.
+/// The outcome of a read.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// Bytes of plaintext at the front of the driver's buffer.
     pub(crate) plaintext: usize,
-    /// A record has begun that is not complete.
+    /// The read ended within a record.
     pub(crate) is_partial: bool,
 }
 
 /// The most memory that TLS adds to a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MemoryBound {
-    /// Within the handshake, when there is nothing but TLS.
+    /// During the handshake, when no protocol above TLS runs yet.
     pub(crate) handshake: usize,
-    /// After it.
+    /// After the handshake.
     pub(crate) after: usize,
 }
 
-/// Whether a client that begins with `bytes` wants to shake hands.
+/// Whether a client whose first bytes are `bytes` begins a TLS handshake.
 pub(crate) fn begins_handshake(bytes: &[u8]) -> bool {
     bytes.first() == Some(&22)
 }
 
-/// Whether a client that begins with `bytes` speaks HTTP without TLS: methods are written in capital
-/// letters, and no content type of a record is one.
+/// Whether a client whose first bytes are `bytes` speaks HTTP without TLS. A method begins with a
+/// capital letter, which is no content type of a record.
 pub(crate) fn begins_plain_http(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_uppercase)
 }

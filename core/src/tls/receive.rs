@@ -1,10 +1,10 @@
-//! Records in, plaintext out, over the very bytes in which they came.
+//! Opens records in place.
 //!
-//! Records are opened one by one where they lie: plaintext is shorter than its record, so what
-//! they bring is moved together at the front of the driver's buffer. A record that is not complete
-//! waits in `pending`; the next read completes it there, and the plaintext goes before what the
-//! read brings otherwise, as held bytes. What rustls itself has to say on the way (its flights,
-//! alerts, tickets, answers to key updates) is sealed in order.
+//! Records are opened one by one. Plaintext is shorter than its record, so the plaintext of all records
+//! is moved together at the front of the driver's buffer. An incomplete record waits in `pending`, and
+//! the next read completes it there. Its plaintext then becomes held bytes, which come before the rest
+//! of that read. Records that rustls itself sends meanwhile (flights, alerts, tickets, answers to key
+//! updates) are sealed in order.
 
 use super::Received;
 use super::estimate::most_certificates;
@@ -18,24 +18,24 @@ use crate::time::Tick;
 use core::mem::take;
 use rustls::unbuffered::ConnectionState;
 
-/// The price of a record that brings no plaintext: for a key update keys are derived.
+/// The price of a record without plaintext. A key update makes us derive keys.
 const BARREN: u32 = 4 * USELESS;
 
-/// What came of the records in a buffer.
+/// The outcome of opening a record.
 #[derive(Default)]
 struct Opened {
-    /// Bytes of plaintext at its front.
+    /// Bytes of plaintext at the front of the buffer.
     plaintext: usize,
-    /// From where on rustls still needs it.
+    /// The place from which on rustls still needs the buffer's bytes.
     done: usize,
 }
 
 impl Tls {
-    /// Opens what `fresh` brings. Plaintext that began in earlier reads is appended to `held`, all
-    /// other lies at the front of `fresh`.
+    /// Opens the records in `fresh`. The plaintext of a record that began in an earlier read is
+    /// appended to `held`; all other plaintext is moved to the front of `fresh`.
     ///
-    /// What goes wrong is left to [`Tls::take_failure`], so that what came before it can be
-    /// delivered; what follows the peer's close_notify is ignored (RFC 8446 6.1).
+    /// A failure is left to [`Tls::take_failure`], so that the plaintext before it can be delivered.
+    /// Bytes after the peer's close_notify are ignored (RFC 8446 6.1).
     pub(crate) fn receive(
         &mut self,
         config: &Config,
@@ -62,7 +62,7 @@ impl Tls {
             let opened = self.open(whole, 0, limit, now);
             let length = whole.len();
             if opened.done < length && self.failure.is_none() {
-                // Without plaintext: no data comes between the parts of a message.
+                // There is no plaintext here: no data may come between the parts of a message.
                 let transit = self.transit.get_or_insert_default();
                 transit.pending = whole.get(opened.done..).unwrap_or_default().to_vec();
                 transit.opened = transit.pending.len();
@@ -74,7 +74,8 @@ impl Tls {
         Received { plaintext, is_partial: self.partial_record().is_some() }
     }
 
-    /// Moves what completes the pending record out of `rest`, and opens it. Says how much it took.
+    /// Completes the pending record with bytes of `rest`, and opens it. Returns the number of bytes
+    /// taken.
     fn complete(&mut self, limit: usize, now: Tick, rest: &[u8], held: &mut Held) -> usize {
         let (have, length) = self.pending_record();
         let missing = length.unwrap_or(record::HEADER).saturating_sub(have);
@@ -106,31 +107,31 @@ impl Tls {
         more.len()
     }
 
-    /// How many bytes of content the incomplete record has at the most, if there is one.
+    /// The most bytes of content that the incomplete record has so far, if there is one.
     pub(crate) fn partial_record(&self) -> Option<usize> {
         let (have, _) = self.pending_record();
         (have > 0).then(|| have.saturating_sub(record::HEADER))
     }
 
-    /// How much of the pending record is there, and how long it is.
+    /// The number of bytes of the pending record that have arrived, and its length if it is known.
     fn pending_record(&self) -> (usize, Option<usize>) {
         let record = self.transit.as_ref().and_then(|it| it.pending.get(it.opened..));
         let record = record.unwrap_or_default();
         (record.len(), record::length(record))
     }
 
-    /// Keeps a part of a record, in a buffer that grows no further than to the record's end.
+    /// Keeps a part of a record. The buffer never grows past the record's end.
     fn keep(&mut self, part: &[u8], length: Option<usize>) {
         let Transit { pending, opened, .. } = &mut **self.transit.get_or_insert_default();
         grow(pending, part.len(), *opened + length.unwrap_or(record::HEADER));
         pending.extend_from_slice(part);
     }
 
-    /// Whether the record that begins with `record` may come, which is `length` long if that is
-    /// known. Decided before any of it is waited for.
+    /// Checks the record that begins with `record` against the handshake's limit, before we wait for the
+    /// rest of it. `length` is its length if that is known.
     ///
-    /// In the handshake plaintext records count in full. Encrypted ones may be padded, and count only
-    /// together with those `before` that rustls keeps, because their message is not complete.
+    /// In the handshake, plaintext records count in full. Encrypted records may be padded. They count
+    /// only together with the bytes `before` them that rustls keeps for an incomplete message.
     fn admit(&mut self, record: &[u8], length: Option<usize>, before: usize, limit: usize) -> bool {
         let length = length.unwrap_or(0);
         let bytes = match before {
@@ -144,13 +145,14 @@ impl Tls {
         bytes <= limit
     }
 
-    /// Whether `record` may be more than it brings (RFC 8446 5.4): it is encrypted, and a ClientHello
-    /// came before it.
+    /// Whether `record` may contain padding (RFC 8446 5.4): it is encrypted, and a ClientHello came
+    /// before it.
     fn is_padded(&self, record: &[u8]) -> bool {
         record::is_protected(record) && self.handshake > 0
     }
 
-    /// Opens one record in `bytes`; the bytes `before` it are what rustls still needs of others.
+    /// Opens one record in `bytes`. rustls still needs the `before` bytes in front of it, which are parts
+    /// of earlier records.
     fn open(&mut self, bytes: &mut [u8], before: usize, limit: usize, now: Tick) -> Opened {
         let was_handshaking = self.handshaking;
         let length = bytes.len() - before;
@@ -164,7 +166,7 @@ impl Tls {
             self.failure = self.failure.or(Some(TlsFailure::HandshakeTooLarge));
         }
         if length <= record::HEADER && opened.done < bytes.len() && self.failure.is_none() {
-            // A header alone that is nothing to rustls yet.
+            // The header is invalid, but rustls waits for more bytes instead of refusing it.
             self.failure = Some(TlsFailure::Record);
         }
         if self.handshaking && !self.session.is_handshaking() {
@@ -178,13 +180,13 @@ impl Tls {
         if !self.budget.spend(cost, now) {
             self.failure = self.failure.or(Some(TlsFailure::Flood));
         }
-        // What rustls still needs goes with the failure: it must not be asked to seal anything.
+        // A failure drops the bytes that rustls still needs, so rustls must not seal after it.
         self.ended |= self.failure.is_some() && opened.done < bytes.len();
         self.budget.earn(opened.plaintext);
         opened
     }
 
-    /// Lets rustls do all it can with `bytes`.
+    /// Lets rustls process `bytes` until it needs more.
     fn process(&mut self, bytes: &mut [u8]) -> Opened {
         let mut opened = Opened::default();
         while self.failure.is_none() {
@@ -226,10 +228,10 @@ impl Tls {
         opened
     }
 
-    /// Copies the plaintext that rustls holds over the record that it came in.
+    /// Copies rustls's plaintext over the record that it came in.
     ///
-    /// rustls's state keeps the record borrowed, so it is asked once more, without one: as long as
-    /// there is plaintext it looks at nothing else. A test holds it to that.
+    /// The state that rustls returned borrows the record, so we call rustls again without bytes. While
+    /// it has plaintext it returns that first; a test checks this.
     fn read_traffic(&mut self, bytes: &mut [u8], opened: &mut Opened) {
         let status = self.session.process_tls_records(&mut []);
         let Ok(ConnectionState::ReadTraffic(mut traffic)) = status.state else {
@@ -249,11 +251,11 @@ impl Tls {
         }
     }
 
-    /// After an error: what rustls has to say about it is the last that is sealed.
+    /// Seals rustls's alert after an error. No record follows it.
     #[cold]
     fn seal_alert(&mut self) {
         self.ended = true;
-        // As long as there is something to send it looks at nothing else.
+        // While rustls has records to send it returns these first.
         while self.session.wants_write() {
             let status = self.session.process_tls_records(&mut []);
             let Ok(ConnectionState::EncodeTlsData(mut message)) = status.state else { return };

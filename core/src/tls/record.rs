@@ -1,17 +1,18 @@
-//! What the first bytes of a record tell (RFC 8446 5.1), before anything of it is kept.
+//! Reads the header of a record (RFC 8446 5.1) before any of its bytes are kept.
 
 /// Content type, version, length.
 pub(super) const HEADER: usize = 5;
 /// The most plaintext in a record.
 pub(super) const PLAINTEXT: usize = 1 << 14;
-/// The largest record, of TLS 1.2 (RFC 5246 6.2.3): header, and 2 KiB more than the plaintext. Those
-/// of TLS 1.3 are smaller (RFC 8446 5.2), but only with the whole of one does rustls say so to the peer.
+/// The largest record of TLS 1.2 (RFC 5246 6.2.3): header, plaintext and 2 KiB. TLS 1.3 allows less
+/// (RFC 8446 5.2), but rustls refuses a longer record only once it has the whole of it.
 pub(super) const LARGEST: usize = HEADER + PLAINTEXT + 2048;
 
-/// How long the record is that `bytes` begin with, header included; `None` while that is not known.
+/// The length of the record at the start of `bytes`, with its header; `None` until it is known.
 ///
-/// A header of another protocol, or one that announces too much, counts as the whole record: nothing
-/// more is waited for, and rustls refuses it. Of a heartbeat (RFC 6520) it wants to see all first.
+/// A header of another protocol, or one that announces too much, counts as the whole record: we wait
+/// for no more, and rustls refuses it. rustls refuses a heartbeat (RFC 6520) only with its content, so
+/// we wait for that.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let header = bytes.first_chunk::<HEADER>()?;
     let length = HEADER + usize::from(u16::from_be_bytes([header[3], header[4]]));
@@ -19,8 +20,8 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     Some(if is_tls && length <= LARGEST { length } else { HEADER })
 }
 
-/// Whether the record that `bytes` begin with looks like content: so do all encrypted ones of TLS 1.3,
-/// which may be padded (RFC 8446 5.2).
+/// Whether the record at the start of `bytes` has the type of application data. All encrypted records
+/// of TLS 1.3 have it, and may be padded (RFC 8446 5.2).
 pub(super) fn is_protected(bytes: &[u8]) -> bool {
     bytes.first() == Some(&23)
 }

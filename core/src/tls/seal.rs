@@ -1,9 +1,9 @@
-//! Plaintext in, records out, as late as possible: when the driver asks for something to write and
-//! all records made before are sent.
+//! Seals plaintext into records, as late as possible: when the driver asks for bytes to write and all
+//! earlier records are sent.
 //!
-//! A record is one piece of the output, of up to 16 KiB. Small pieces (a head, a chunk's size, short
-//! content) are gathered, so that a short answer is one record, and so is the beginning of a long
-//! one: it can be opened before the rest is there.
+//! A record holds one piece of the output, of up to 16 KiB. Small pieces (a head, a chunk's size, short
+//! content) are gathered. So a short answer is one record. The beginning of a long answer is one record
+//! too, and the client can open it before the rest arrives.
 
 use super::record::{HEADER, PLAINTEXT};
 use super::sealed::Sealed;
@@ -14,24 +14,24 @@ use rustls::server::ServerConnectionData;
 use rustls::unbuffered::{ConnectionState, WriteTraffic};
 use std::io::IoSlice;
 
-/// Plaintext that is sealed at once, at most.
+/// The most plaintext that is sealed at once.
 pub(super) const AHEAD: usize = 64 * 1024;
 /// Pieces below this size are gathered, up to this size.
 const GATHERED: usize = 4 * 1024;
-/// Pieces that are looked at for one record.
+/// The most pieces that are gathered into one record.
 const PIECES: usize = 16;
-/// What sealing adds to a record: header, nonce (TLS 1.2) or type (1.3), tag.
+/// Bytes that sealing adds to a record: header, nonce (TLS 1.2) or type (1.3), tag.
 const OVERHEAD: usize = HEADER + 8 + 16;
-/// What sealing so much adds, if no piece but the last is small.
+/// Bytes that sealing adds to this much plaintext, if only the last piece is small.
 pub(super) const fn overhead(plaintext: usize) -> usize {
     (plaintext / GATHERED + 2) * OVERHEAD
 }
 
-/// The keys are used up, or there are none: nothing can be sealed.
+/// rustls can't seal: the keys are used up, or there are no keys.
 struct Refused;
 
 impl Tls {
-    /// Makes records of the front of `output`, unless some wait to be sent.
+    /// Seals the front of `output` into records, unless earlier records still wait to be sent.
     pub(crate) fn seal(&mut self, output: &mut Output) {
         if self.unsent() > 0 || output.is_empty() || self.handshaking || self.ended {
             return;
@@ -49,18 +49,18 @@ impl Tls {
         }
     }
 
-    /// Nothing follows what is in `output`: once that is sealed, our close_notify is (RFC 8446 6.1).
+    /// Seals our close_notify once `output` is empty; no plaintext follows (RFC 8446 6.1).
     pub(crate) fn end(&mut self, output: &Output) {
         if output.is_empty() && !self.handshaking && !self.ended {
             self.ended = true;
-            // Where nothing can be sealed any more the connection ends without.
+            // If rustls can't seal any more, the connection ends without a close_notify.
             let _ = self.with_traffic(|traffic, sealed| {
                 sealed.append(|room| traffic.queue_close_notify(room)).map_err(|_| Refused)
             });
         }
     }
 
-    /// Makes one record, of at most so many bytes; says of how many.
+    /// Seals one record of at most `most` bytes of plaintext; returns how many it sealed.
     fn seal_record(&mut self, output: &Output, most: usize) -> Result<usize, Refused> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let count = output.slices(&mut pieces);
@@ -85,7 +85,7 @@ impl Tls {
         Ok(plaintext.len())
     }
 
-    /// Calls `seal` with what can encrypt, after all that rustls itself has to say.
+    /// Calls `seal` with rustls's encrypter, after sealing the records that rustls itself sends.
     fn with_traffic(
         &mut self,
         mut seal: impl FnMut(
@@ -95,7 +95,7 @@ impl Tls {
     ) -> Result<(), Refused> {
         let Transit { pending, sealed, .. } = &mut **self.transit.get_or_insert_default();
         loop {
-            // It may point into what is pending, and opens nothing of it: no record is complete.
+            // rustls may refer to bytes in `pending`. It opens no record there, because none is complete.
             match self.session.process_tls_records(pending).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     return seal(&mut traffic, sealed);
@@ -110,7 +110,7 @@ impl Tls {
     }
 }
 
-/// The front of `pieces`, together.
+/// Copies the front of `pieces` into one buffer.
 fn gather(pieces: &[IoSlice<'_>]) -> ([u8; GATHERED], usize) {
     let mut gathered = [0; GATHERED];
     let mut length = 0;

@@ -1,10 +1,10 @@
-//! Records that wait to be written: a buffer that grows as needed, and is dropped when it is empty.
+//! The buffer of records that wait to be sent. It grows as needed, and is dropped when it is empty.
 
 use rustls::unbuffered::{EncodeError, EncryptError};
 
 #[derive(Debug, Default)]
 pub(super) struct Sealed {
-    /// All of it is initialised: what was written once needs no zeros when it is used again.
+    /// All bytes are initialised, so that reused room need not be zeroed again.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -28,7 +28,7 @@ impl Sealed {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Makes room for `more` bytes, exactly.
+    /// Makes room for `more` bytes, without spare capacity.
     pub(super) fn reserve(&mut self, more: usize) {
         if self.bytes.len() - self.end < more {
             self.grow(more);
@@ -46,7 +46,8 @@ impl Sealed {
         }
     }
 
-    /// Appends what `write` puts into the room that is left; if it says that it needs more, again.
+    /// Appends the bytes that `write` puts into the free room. If `write` needs more room, it gets that
+    /// and is called again.
     pub(super) fn append<E: NeedsRoom>(
         &mut self,
         mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
@@ -64,7 +65,7 @@ impl Sealed {
                 },
             }
         }
-        // It has been given what it asked for.
+        // `write` already got the room that it asked for: return its error.
         write(&mut []).map(|_| ())
     }
 

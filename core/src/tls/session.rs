@@ -1,4 +1,4 @@
-//! One connection's TLS: its settings, its state, and what rustls's errors mean.
+//! One connection's TLS: its settings, its state, and the meaning of rustls's errors.
 
 use super::estimate::{CERTIFICATE, Messages, RUSTLS, RUSTLS_HANDSHAKE};
 use super::sealed::Sealed;
@@ -13,39 +13,41 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::{Error, PeerMisbehaved, ProtocolVersion};
 use std::io::IoSlice;
 
-/// What is on its way in or out, so that an idle connection owns nothing of it.
+/// Bytes on their way in or out. They are kept apart, so that an idle connection needs no memory for
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct Transit {
     pub(super) sealed: Sealed,
-    /// The first part of a record, and before it what rustls still needs of records that it opened.
+    /// The first part of an incomplete record. Before it are bytes of opened records that rustls still
+    /// needs.
     pub(super) pending: Vec<u8>,
-    /// How many bytes of `pending` are of the latter kind: a message that is not complete.
+    /// The number of bytes in `pending` that belong to opened records: an incomplete message.
     pub(super) opened: usize,
 }
 
 /// One connection's TLS.
 pub(crate) struct Tls {
     pub(super) session: UnbufferedServerConnection,
-    /// What is under way; nothing, most of the time.
+    /// Bytes on their way; `None` most of the time.
     pub(super) transit: Option<Box<Transit>>,
-    /// Bytes of the client's records before the end of the handshake, but for encrypted ones.
+    /// Bytes of the client's unencrypted records during the handshake.
     pub(super) handshake: u32,
-    /// Bytes of the encrypted ones.
+    /// Bytes of the client's encrypted records during the handshake.
     pub(super) protected: u32,
-    /// Bytes of what rustls had to say.
+    /// Bytes of the records that rustls itself sent.
     pub(super) flight: u32,
     pub(super) budget: Budget,
     pub(super) handshaking: bool,
     /// The peer has sent its close_notify.
     pub(super) peer_closed: bool,
-    /// Nothing may be sealed any more: our close_notify, or an alert, was the last.
+    /// No more records are sealed: our close_notify or an alert was the last.
     pub(super) ended: bool,
-    /// What went wrong; nothing is opened any more.
+    /// The failure of this connection, after which no more records are opened.
     pub(super) failure: Option<TlsFailure>,
 }
 
 impl Tls {
-    /// Begins, if `config` says that there is TLS.
+    /// Begins a handshake, if `config` has settings for TLS.
     pub(crate) fn begin(config: &Config, now: Tick) -> Option<Result<Box<Self>, TlsFailure>> {
         let session = UnbufferedServerConnection::new(config.tls.0.clone()?);
         let begin = |session| {
@@ -69,33 +71,33 @@ impl Tls {
         self.handshaking
     }
 
-    /// Nothing has come from the peer yet.
+    /// Whether no byte has come from the peer yet.
     pub(crate) fn is_untouched(&self) -> bool {
         self.handshake == 0 && self.transit.is_none()
     }
 
-    /// No record is in progress, nor a handshake that has begun.
+    /// Whether no record is incomplete, and no handshake is in progress.
     pub(crate) fn is_at_rest(&self) -> bool {
         let between = self.transit.as_ref().is_none_or(|transit| transit.pending.is_empty());
         between && (self.is_untouched() || !self.is_handshaking())
     }
 
-    /// Whether the peer said that it sends no more.
+    /// Whether the peer has sent its close_notify.
     pub(crate) fn is_closed_by_peer(&self) -> bool {
         self.peer_closed
     }
 
-    /// What went wrong, once.
+    /// Returns the failure, if there is one, only once.
     pub(crate) fn take_failure(&mut self) -> Option<TlsFailure> {
         take(&mut self.failure)
     }
 
-    /// Bytes sealed and not sent.
+    /// The number of sealed bytes that are not sent.
     pub(crate) fn unsent(&self) -> usize {
         self.transit.as_ref().map_or(0, |transit| transit.sealed.len())
     }
 
-    /// Fills `slices` with the records that come next; returns how many were filled.
+    /// Fills `slices` with the records to send next; returns how many slices were filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match (slices.first_mut(), &self.transit) {
             (Some(slice), Some(transit)) if !transit.sealed.is_empty() => {
@@ -106,19 +108,19 @@ impl Tls {
         }
     }
 
-    /// The first `bytes` of the records were sent; says how many of them there were.
+    /// The driver sent `bytes` of the records; returns how many there were at most.
     pub(crate) fn sent(&mut self, bytes: usize, output: &Output) -> usize {
         let Some(transit) = &mut self.transit else { return 0 };
         let bytes = bytes.min(transit.sealed.len());
         transit.sealed.sent(bytes);
-        // While a driver attends to the connection, more is likely to follow.
+        // While a driver works on the connection, more output is likely, so keep the buffer.
         if !output.is_borrowed() {
             self.release(output);
         }
         bytes
     }
 
-    /// Gives up the buffer, if `output` needs it no more.
+    /// Frees the buffer if all records are sent and `output` is empty.
     pub(crate) fn release(&mut self, output: &Output) {
         if let Some(transit) = &mut self.transit
             && transit.sealed.is_empty()
@@ -129,7 +131,7 @@ impl Tls {
         }
     }
 
-    /// Owns nothing where nothing is under way.
+    /// Frees the transit if no bytes are on their way.
     pub(super) fn settle(&mut self) {
         let idle = |it: &Transit| it.sealed.is_empty() && it.pending.is_empty();
         if self.transit.as_deref().is_some_and(idle) {
@@ -137,7 +139,7 @@ impl Tls {
         }
     }
 
-    /// What the client's certificates take, once it has proved that they are its own.
+    /// The memory of the client's certificates, once it has proved that it owns them.
     pub(super) fn certificates(&self) -> usize {
         self.session.peer_certificates().map_or(0, |chain| {
             let bytes: usize = chain.iter().map(|certificate| certificate.len()).sum();
@@ -147,7 +149,7 @@ impl Tls {
         })
     }
 
-    /// What rustls keeps on the heap.
+    /// The heap memory of rustls, as an estimate.
     fn rustls(&self, config: &Config) -> usize {
         if !self.handshaking {
             return RUSTLS + self.certificates();
@@ -157,12 +159,12 @@ impl Tls {
             protected: self.protected as usize,
             flight: self.flight as usize,
         };
-        // Those of a session that is resumed come from its ticket.
+        // In a resumed session the certificates come from the ticket, not from messages.
         let limit = config.tls_handshake_limit() as usize;
         RUSTLS_HANDSHAKE + messages.memory(limit).max(self.certificates())
     }
 
-    /// Bytes of heap, those of rustls estimated.
+    /// Bytes of heap, with an estimate for rustls.
     pub(crate) fn memory(&self, config: &Config) -> usize {
         let transit = self.transit.as_ref().map_or(0, |transit| {
             size_of::<Transit>() + transit.pending.capacity() + transit.sealed.memory()
@@ -181,7 +183,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What an error of rustls means here.
+/// Maps rustls's error to a failure of the connection.
 pub(super) fn failure(error: &Error, handshaking: bool) -> TlsFailure {
     match error {
         Error::AlertReceived(_) => TlsFailure::Alert,

@@ -1,25 +1,25 @@
-//! What a client sends behind bytes that wait for the application.
+//! Finds pings among bytes that wait for the application.
 //!
-//! While a websocket is blocked for lack of credit, some bytes are read ahead, so that the peer's life
-//! shows, and its pings are answered. In: those bytes, at the places where frames begin. Out: the pings
-//! among them, once each, in order. Everything else is looked at when its turn comes.
+//! While a websocket lacks credit, it reads some bytes ahead, so that it notices a dead peer and can
+//! answer the pings of a live one. In: the bytes that are held. Out: the pings among them, once each,
+//! in order. The receiver takes all other frames once there is credit.
 
 use super::frame::{self, Header, Look, Opcode};
 use super::mask::Mask;
 
-/// How far the bytes were looked at. Places count from the first byte that was not taken.
+/// How far the held bytes were searched. Places count from the first byte that was not taken.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    /// Where the next frame begins, which may lie behind all that is there.
+    /// Where the next frame begins; this may be past the end of the held bytes.
     next: usize,
-    /// What lies there is no frame, or nothing is to follow it.
+    /// The search ended: the next frame is invalid, is a close frame, or is a ping that nobody pays for.
     stopped: bool,
-    /// Pings that were answered, and are to be passed over when their turn comes.
+    /// Pings that were answered, and get no second pong when the receiver takes them.
     answered: u32,
 }
 
 impl Ahead {
-    /// The first `bytes` were taken: they come to an end there, or within what was looked at.
+    /// The receiver took the first `bytes`. If it went past the search, the search starts again there.
     #[inline]
     pub(crate) fn took(&mut self, bytes: usize) {
         match self.next.checked_sub(bytes) {
@@ -28,7 +28,7 @@ impl Ahead {
         }
     }
 
-    /// A ping's turn has come; true if it was answered ahead.
+    /// The receiver took a ping; returns whether it was answered ahead.
     #[inline]
     pub(crate) fn was_answered(&mut self) -> bool {
         let answered = self.answered > 0;
@@ -36,8 +36,8 @@ impl Ahead {
         answered
     }
 
-    /// The payload of the next ping in `bytes` that is there whole. The first `begun` bytes belong to a
-    /// frame that was begun. `pays` is asked before; if it says no, the ping waits for its turn.
+    /// Returns the payload of the next ping that lies whole in `bytes`. The first `begun` bytes belong
+    /// to the current frame. If `pays` returns false, the ping waits until the receiver takes it.
     #[cold]
     pub(crate) fn ping(
         &mut self,
@@ -122,10 +122,10 @@ mod tests {
         let both = [data.clone(), ping.clone()].concat();
         assert_eq!(pings(&mut ahead, &both, 0), [b"p"]);
         ahead.took(data.len());
-        assert!(pings(&mut ahead, &ping, 0).is_empty(), "it was answered");
+        assert!(pings(&mut ahead, &ping, 0).is_empty(), "the ping was answered before");
         assert!(ahead.was_answered());
         ahead.took(ping.len());
-        assert_eq!(pings(&mut ahead, &both, 0), [b"p"], "another one");
+        assert_eq!(pings(&mut ahead, &both, 0), [b"p"], "a second ping");
         assert!(ahead.was_answered());
         ahead.took(both.len() + 1000);
         assert_eq!(pings(&mut ahead, &ping, 0), [b"p"]);
@@ -140,15 +140,15 @@ mod tests {
             assert!(pings(&mut ahead, &wire, 0).is_empty());
             assert!(pings(&mut ahead, &wire, 0).is_empty());
             ahead.took(wire.len());
-            assert_eq!(pings(&mut ahead, &ping, 0), [b"p"], "what follows begins anew");
+            assert_eq!(pings(&mut ahead, &ping, 0), [b"p"], "the search starts again");
         }
         let mut ahead = Ahead::default();
         assert!(ahead.ping(&ping, 0, false, || false).is_none());
-        assert!(pings(&mut ahead, &ping, 0).is_empty(), "it waits for its turn");
+        assert!(pings(&mut ahead, &ping, 0).is_empty(), "an unpaid ping waits");
         assert!(!ahead.was_answered());
         ahead.took(ping.len());
         assert_eq!(pings(&mut ahead, &ping, 0), [b"p"]);
-        // A long frame reaches behind all that is there.
+        // A long frame ends past all bytes that are held.
         let mut ahead = Ahead::default();
         let long = [&[0x82, 0xff][..], &u64::MAX.to_be_bytes(), &KEY].concat();
         assert!(pings(&mut ahead, &long, 0).is_empty());

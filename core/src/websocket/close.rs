@@ -1,13 +1,14 @@
 //! The payload of a close frame (RFC 6455 5.5.1, 7.4).
 //!
-//! In: a payload. Out: its code, if it has one, and its reason. The other way round for our own.
+//! In: the peer's payload. Out: its code and its reason, if it has them. The module also writes our
+//! own close frames.
 
 use super::frame::{self, Opcode};
 use super::utf8;
 use crate::close::Violation;
 use crate::close::code::{LONGEST_REASON, may_be_sent};
 
-/// Reads the payload of a close frame, which may be empty. The reason is what follows the code.
+/// Reads the payload of a close frame: empty, or a code and a reason.
 pub(crate) fn read(payload: &[u8]) -> Result<Option<(u16, &str)>, Violation> {
     let (code, reason) = match payload {
         [] => return Ok(None),
@@ -21,8 +22,8 @@ pub(crate) fn read(payload: &[u8]) -> Result<Option<(u16, &str)>, Violation> {
     Ok(Some((code, reason)))
 }
 
-/// Writes a close frame; of a reason that is too long what fits, in whole characters. The code has
-/// to be one that [`may_be_sent`]; without one there is no reason either.
+/// Writes a close frame. A reason that is too long is cut between two characters. The code has to be
+/// one that [`may_be_sent`]; without a code the reason is dropped.
 pub(crate) fn write(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
     let Some(code) = code else { return frame::write_control(out, Opcode::Close, &[]) };
     let mut payload = [0; frame::LONGEST_CONTROL];
@@ -61,7 +62,7 @@ mod tests {
         assert_eq!(read("\u{3}\u{e9}".as_bytes()), Err(Violation::CloseCode));
         assert_eq!(read(b"\x03\xe8\xff"), Err(Violation::Utf8));
         assert_eq!(read(b"\x03\xe8\xe6\xbc"), Err(Violation::Utf8), "cut within a character");
-        assert_eq!(read(b"\x03\xed\xff"), Err(Violation::CloseCode), "the code is looked at first");
+        assert_eq!(read(b"\x03\xed\xff"), Err(Violation::CloseCode), "the code is checked first");
     }
 
     #[test]

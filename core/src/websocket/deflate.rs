@@ -1,21 +1,21 @@
 //! Compression of messages (RFC 7692 7.2).
 //!
-//! In: compressed bytes, in any pieces, and room for as much as may come out; or a message to send.
-//! Out: the message's bytes; or a payload, if compressing pays. Contexts are made when they are
-//! needed, and given up at the end of a message unless the next one may refer to it.
+//! Inflating takes compressed bytes in any pieces, and a buffer that caps the output. Deflating takes
+//! a message, and returns a payload if compressing pays. A context is allocated when it is needed. It
+//! is freed after a message unless context takeover was negotiated.
 
 use super::Violation;
 use super::negotiation::{Agreed, MOST_BITS};
 use crate::input::grow;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// What a sender leaves away at the end of each message: an empty block (RFC 7692 7.2.1).
+/// The end of the empty block that a sender removes from each message (RFC 7692 7.2.1).
 const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
-/// The same, and a last empty block: a message that ends where it may ends the stream with it.
+/// The tail, and a final empty block: with these bytes a complete message ends its DEFLATE stream.
 const LAST_TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
-/// Where the context is kept the stream must not end. Empty blocks follow instead: they leave no trace
-/// in the context, and a block that took the tail for its own bytes cannot take all of these without
-/// a byte coming out, or an error. The head of a dynamic block may take most: 286 bytes.
+/// The tail for a context that is kept, whose stream must not end. Empty blocks follow the tail, and
+/// leave the context as it was. A message that ends within a block takes these bytes for its own: then
+/// a byte comes out, or inflating fails. The header of a dynamic block takes the most, 286 bytes.
 const LONG_TAIL: &[u8] = &long_tail();
 const EMPTY_BLOCKS: usize = 60;
 
@@ -29,7 +29,7 @@ const fn long_tail() -> [u8; TAIL.len() + 5 * EMPTY_BLOCKS] {
     tail
 }
 
-/// The most bytes that come out of one call, so that a small input never makes much work.
+/// The most bytes that one call inflates, so that a small input never causes much work.
 const AT_ONCE: usize = 16 * 1024;
 /// The most bytes that a compressed byte inflates to (a match of 258 bytes takes two bits).
 const FACTOR: usize = 1032;
@@ -38,7 +38,8 @@ pub(crate) const INFLATER_MEMORY: usize = 47_552 + size_of::<Decompress>();
 
 /// Bytes of a deflating context.
 pub(crate) const fn deflater_memory(window_bits: u8) -> usize {
-    // The window and what lies in it are twice its size each; the rest is the same for all.
+    // The window, and the table of matches in it, take twice the window's size each. The rest does
+    // not depend on the window.
     248_960 + (4 << window_bits) + size_of::<Compress>()
 }
 
@@ -52,20 +53,20 @@ pub(crate) const fn memory_bound(window_bits: u8) -> usize {
 pub(crate) struct Inflater {
     context: Option<Box<Decompress>>,
     takeover: bool,
-    /// Some of the message was inflated.
+    /// The message was inflated in part.
     begun: bool,
-    /// The last block ended just here, and said that it was the last.
+    /// The last bytes that were inflated end a final block.
     ended: bool,
 }
 
-/// What inflating some bytes gave, beside the bytes.
+/// The outcome of [`Inflater::inflate`], besides the inflated bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inflated {
-    /// Bytes that are done with.
+    /// The number of input bytes that were inflated.
     pub(crate) taken: usize,
-    /// A block ended that said it was the last: inflating begins anew behind it.
+    /// A final block ended: the inflater starts again after it.
     pub(crate) final_block: bool,
-    /// As many bytes came out as there was room for: more may come without new input.
+    /// The output filled its room: more bytes may come out without new input.
     pub(crate) full: bool,
 }
 
@@ -75,20 +76,20 @@ impl Inflater {
         Inflater { context: None, takeover, begun: false, ended: false }
     }
 
-    /// Inflates what comes next of a message, until 16 KiB came out, `out` is full to its capacity,
-    /// all of `bytes` is taken, or a final block ended. If it is not full and all is taken, nothing
-    /// more is to be had.
+    /// Inflates the next bytes of a message. Stops when 16 KiB came out, `out` is full to its capacity,
+    /// all of `bytes` is taken, or a final block ended. If all bytes are taken and the result is not
+    /// `full`, no more output is pending.
     pub(crate) fn inflate(
         &mut self,
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Inflated, Violation> {
         if bytes.is_empty() && (self.ended || !self.begun) {
-            // Nothing is left to come out, and an end that was told is not told again.
+            // No output is pending, and the final block was reported before.
             return Ok(Inflated::default());
         }
         if self.ended {
-            // More blocks after a final one (RFC 7692 7.2.3.4). What they refer to is forgotten.
+            // More blocks may follow a final one (RFC 7692 7.2.3.4). They start with an empty window.
             self.ended = false;
             if let Some(context) = &mut self.context {
                 context.reset(false);
@@ -100,13 +101,13 @@ impl Inflater {
         Ok(inflated)
     }
 
-    /// The message was inflated up to its end, and nothing more is to be had: checks that it ends where
-    /// a message may end, by inflating what its sender left away. `out` stays as it was, and has room.
+    /// Checks that the message ends between two blocks, by inflating the tail that its sender removed.
+    /// The caller has inflated the whole message, and `out` has room; its content does not change.
     ///
-    /// Of a message that ends anywhere else the tail is taken for the rest of a block. A byte comes
-    /// out then, or inflating fails, or the stream does not end where the tail does.
+    /// If the message ends within a block, the tail counts as the rest of that block. Then a byte comes
+    /// out, or inflating fails, or the stream does not end with the tail.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Violation> {
-        // A message of nothing at all, and one whose final block is the last of it, have no tail.
+        // An empty payload, and one that ends with a final block, have no tail.
         if self.begun && !self.ended {
             let tail = if self.takeover { LONG_TAIL } else { LAST_TAIL };
             let before = out.len();
@@ -127,7 +128,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// Frees the context, unless it is needed for what comes next.
+    /// Frees the context, unless the rest of the message or the next message needs it.
     pub(crate) fn release(&mut self) {
         if !self.begun && !self.takeover {
             self.context = None;
@@ -146,7 +147,7 @@ impl Inflater {
         let before = (context.total_in(), context.total_out());
         let start = out.len();
         let room = out.capacity() - start;
-        // What was left from before, and what may come of these bytes.
+        // Output that is pending from before, and the most that these bytes inflate to.
         let most = bytes.len().saturating_mul(FACTOR).saturating_add(FACTOR).min(AT_ONCE);
         let status = if room <= most {
             context.decompress_vec(bytes, out, FlushDecompress::None)
@@ -186,21 +187,21 @@ impl Deflater {
         }
     }
 
-    /// Appends the payload of `message` to `out`, compressed. False, and nothing appended, if it is
-    /// too small for that, or does not become smaller: it is to be sent as it is.
+    /// Appends the compressed `message` to `out`. Returns false and appends nothing if the message is
+    /// too small, or does not get smaller: the caller sends it uncompressed.
     pub(crate) fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
         if message.len() < self.least.max(1) {
             return false;
         }
         let start = out.len();
         let done = self.compress(message, out);
-        // Nothing that is referred to later may be left away.
+        // Later messages may refer to this one, so with takeover its compressed form is sent anyway.
         let pays = self.takeover || out.len() - start < message.len();
         if !done || !pays {
             out.truncate(start);
         }
         if !done || !self.takeover {
-            // A context that did not take a message whole is of no use.
+            // A context that failed within a message is out of step with the peer's.
             match &mut self.context {
                 Some(context) if done => context.reset(),
                 context => *context = None,
@@ -216,7 +217,7 @@ impl Deflater {
             .get_or_insert_with(|| Box::new(Compress::new_with_window_bits(level, false, bits)));
         let before = context.total_in();
         loop {
-            // What is not taken yet may become a little larger.
+            // Guess the room that the rest of the message needs.
             let taken = (context.total_in() - before) as usize;
             let rest = message.get(taken..).unwrap_or_default();
             if out.len() == out.capacity() {
@@ -235,7 +236,7 @@ impl Deflater {
         whole
     }
 
-    /// Frees the context, unless it is needed for what comes next.
+    /// Frees the context, unless the next message may refer to it.
     pub(crate) fn release(&mut self) {
         if !self.takeover {
             self.context = None;
@@ -287,14 +288,14 @@ mod tests {
                 DeflateSettings { server_window_bits: bits, server_takeover: true, ..all() };
             let mut deflater = Deflater::new(agreed(settings));
             let mut out = Vec::with_capacity(1000);
-            assert_eq!(deflater.memory(), 0, "none before it is needed");
+            assert_eq!(deflater.memory(), 0, "no context before the first message");
             let info = measure(|| assert!(deflater.deflate(text, &mut out)));
             assert_eq!(deflater.memory() as i64, info.bytes_current, "{bits} bits");
         }
         let settings = DeflateSettings { client_takeover: true, ..all() };
         let mut inflater = Inflater::new(agreed(settings));
         let mut out = Vec::with_capacity(1000);
-        assert_eq!(inflater.memory(), 0, "none before it is needed");
+        assert_eq!(inflater.memory(), 0, "no context before the first message");
         let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
         let info = measure(|| {
             inflater.inflate(&hello, &mut out).expect("valid");
@@ -343,7 +344,7 @@ mod tests {
         let mut out = b"before".to_vec();
         assert!(!deflater.deflate(&[b'x'; 19], &mut out));
         assert!(!deflater.deflate(b"", &mut out));
-        assert_eq!(deflater.memory(), 0, "that needs no context");
+        assert_eq!(deflater.memory(), 0, "small messages need no context");
         let noise: Vec<u8> =
             (0..2000u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let incompressible = noise.iter().scan(7u8, |state, byte| {
@@ -377,7 +378,7 @@ mod tests {
 
     #[test]
     fn windows_are_kept_to() {
-        // A repetition further back than the window is not referred to.
+        // The second half repeats the first, but further back than the smallest window reaches.
         let mut message: Vec<u8> = (0..600u32).map(|it| (it * it % 251) as u8).collect();
         let half = message.clone();
         message.extend(half);
@@ -398,7 +399,7 @@ mod tests {
         assert!(size(9) >= size(15));
     }
 
-    /// Payloads whose blocks are stored, fixed and dynamic, and some that end in a final block.
+    /// Payloads with stored, fixed and dynamic blocks, and one that ends with a final block.
     fn payloads() -> Vec<Vec<u8>> {
         let text: Vec<u8> =
             (0..4000u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 27) as u8 + b'a').collect();
@@ -416,7 +417,7 @@ mod tests {
             deflated(9, &text),
             deflated(1, &text[..700]),
             [deflated(0, b"stored"), TAIL.to_vec(), deflated(9, &text[..300])].concat(),
-            // A final block, and one behind it.
+            // Two final blocks, one after the other.
             [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00].repeat(2),
         ]
     }
@@ -428,21 +429,21 @@ mod tests {
                 let settings = DeflateSettings { client_takeover: takeover, ..all() };
                 let plain = inflate(&mut Inflater::new(agreed(settings)), payload).expect("valid");
                 for end in 1..payload.len() {
-                    // What was left away may begin behind any of these.
+                    // At these places a block ends, so a message may end there too.
                     let may_end = matches!((place, end), (5, 12) | (6, 7)) || payload[..end] == [0];
                     let mut inflater = Inflater::new(agreed(settings));
-                    // What comes before does not hide it, nor does what is referred to.
+                    // An earlier message in the same context does not hide the fault.
                     inflate(&mut inflater, payload).expect("valid");
                     let of_cut = inflate(&mut inflater, &payload[..end]);
                     assert_eq!(of_cut.is_ok(), may_end, "{place}: {end} bytes, {takeover}");
                 }
                 let mut inflater = Inflater::new(agreed(settings));
                 for _ in 0..3 {
-                    assert_eq!(inflate(&mut inflater, payload).as_ref(), Ok(&plain), "no trace");
+                    assert_eq!(inflate(&mut inflater, payload).as_ref(), Ok(&plain), "again");
                 }
             }
         }
-        // Ten bytes are declared, and six are there.
+        // A stored block declares ten bytes, and has six.
         let short = [&[0x00, 0x0a, 0x00, 0xf5, 0xff][..], b"abcdef"].concat();
         for takeover in [false, true] {
             let settings = DeflateSettings { client_takeover: takeover, ..all() };

@@ -1,27 +1,27 @@
 //! The grammar of `Sec-WebSocket-Extensions` and `Sec-WebSocket-Protocol` (RFC 6455 4.1, 9.1).
 //!
-//! In: the value of a field line. Out: its parts one after the other, or that it is malformed. Each
-//! byte is looked at once.
+//! In: the value of a field line. Out: its parts in order, or [`Malformed`]. The parser looks at each
+//! byte once.
 
-/// A value that the grammar has no room for.
+/// The value does not match the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 /// A part of a list of extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part<'h> {
-    /// An offer begins.
+    /// The name of an extension, which begins an offer.
     Name(&'h str),
-    /// A parameter of the offer before.
+    /// A parameter of the current offer.
     Parameter(&'h str, Option<Value<'h>>),
 }
 
-/// The value of a parameter: a token, which may stand in quotes.
+/// The value of a parameter: a token, or a token in quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Value<'h>(&'h [u8]);
 
 impl Value<'_> {
-    /// The decimal number that it is, without a zero before it (RFC 7692 7.1.2).
+    /// The value as a decimal number without leading zeros (RFC 7692 7.1.2).
     pub(crate) fn number(&self) -> Option<u8> {
         let mut number = None;
         for byte in self.bytes() {
@@ -35,7 +35,7 @@ impl Value<'_> {
         number
     }
 
-    /// Its bytes, without the backslashes that may stand before any of them within quotes.
+    /// The value's bytes, without the backslashes that quoted values may have before any byte.
     fn bytes(&self) -> impl Iterator<Item = u8> {
         let mut escaped = false;
         self.0.iter().copied().filter(move |byte| {
@@ -45,7 +45,7 @@ impl Value<'_> {
     }
 }
 
-/// Hands every part of a list of extensions to `look`, up to where it is malformed.
+/// Calls `look` with each part of a list of extensions, and stops where the list is malformed.
 pub(crate) fn read<'h>(list: &'h [u8], mut look: impl FnMut(Part<'h>)) -> Result<(), Malformed> {
     let mut rest = list;
     while let Some(element) = next_element(&mut rest) {
@@ -66,7 +66,7 @@ pub(crate) fn read<'h>(list: &'h [u8], mut look: impl FnMut(Part<'h>)) -> Result
     Ok(())
 }
 
-/// The tokens of a list of nothing else: options of a connection, or subprotocols.
+/// The elements of a list of plain tokens, for instance subprotocols.
 pub(crate) fn tokens(list: &[u8]) -> impl Iterator<Item = Result<&str, Malformed>> {
     let mut rest = list;
     core::iter::from_fn(move || {
@@ -82,7 +82,7 @@ pub(crate) fn tokens(list: &[u8]) -> impl Iterator<Item = Result<&str, Malformed
     })
 }
 
-/// What follows the commas: a list may have empty elements (RFC 9110 5.6.1.2).
+/// Skips commas and white space; a list may have empty elements (RFC 9110 5.6.1.2).
 fn next_element<'h>(rest: &mut &'h [u8]) -> Option<&'h [u8]> {
     while let [b',' | b' ' | b'\t', after @ ..] = *rest {
         *rest = after;
@@ -90,7 +90,7 @@ fn next_element<'h>(rest: &mut &'h [u8]) -> Option<&'h [u8]> {
     if rest.is_empty() { None } else { Some(rest) }
 }
 
-/// Takes the token at the start of `element`, and white space behind it.
+/// Takes the token at the start of `element`, and the white space after it.
 fn token<'h>(element: &'h [u8], rest: &mut &'h [u8]) -> Result<&'h str, Malformed> {
     let length = element.iter().take_while(|byte| is_token(**byte)).count();
     let (token, after) = element.split_at_checked(length).ok_or(Malformed)?;
@@ -99,7 +99,7 @@ fn token<'h>(element: &'h [u8], rest: &mut &'h [u8]) -> Result<&'h str, Malforme
     if token.is_empty() { Err(Malformed) } else { str::from_utf8(token).map_err(|_| Malformed) }
 }
 
-/// Takes a token, or one in quotes (RFC 6455 9.1: what is within has to be a token as well).
+/// Takes a token, or a token in quotes: the unquoted text has to be a token too (RFC 6455 9.1).
 fn value<'h>(rest: &mut &'h [u8]) -> Result<Value<'h>, Malformed> {
     space(rest);
     let start = *rest;
@@ -242,6 +242,6 @@ mod tests {
         for list in ["a b", "a;b", "a/b", "\"a\"", "a, b c", "é", "a,(b)"] {
             assert_eq!(all(list), Err(Malformed), "{list}");
         }
-        assert_eq!(tokens(b"a b, c").count(), 1, "nothing behind a mistake");
+        assert_eq!(tokens(b"a b, c").count(), 1, "no elements after a mistake");
     }
 }

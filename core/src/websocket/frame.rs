@@ -1,11 +1,11 @@
 //! Frame headers (RFC 6455 5.2).
 //!
-//! In: bytes that begin with a frame. Out: what its header says, or how many bytes it takes to
-//! tell. What breaks a rule is refused at the byte that breaks it, whatever is still to come.
+//! In: bytes that begin with a frame. Out: its header, or the number of bytes needed to read on.
+//! A header is refused at the first byte that breaks a rule, before the rest has arrived.
 
 use super::Violation;
 
-/// Bytes of payload that a control frame may have (RFC 6455 5.5).
+/// The most payload bytes of a control frame (RFC 6455 5.5).
 pub(crate) const LONGEST_CONTROL: usize = 125;
 /// Bytes of the longest header that we send.
 const LONGEST_WRITTEN: usize = 10;
@@ -14,7 +14,7 @@ const FIN: u8 = 0x80;
 const COMPRESSED: u8 = 0x40;
 const RESERVED: u8 = 0x30;
 const MASKED: u8 = 0x80;
-/// The length stands in the next two, or eight, bytes.
+/// The length is in the next two bytes, or in the next eight.
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
@@ -57,7 +57,7 @@ impl Opcode {
     }
 }
 
-/// Whether a frame that begins with this byte is a control frame, defined or not.
+/// Whether a frame that begins with this byte is a control frame, including reserved opcodes.
 pub(crate) fn is_control(first: u8) -> bool {
     first & 0x08 != 0
 }
@@ -65,9 +65,9 @@ pub(crate) fn is_control(first: u8) -> bool {
 /// The header of a frame from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// The last frame of its message.
+    /// This frame is the last of its message.
     pub(crate) fin: bool,
-    /// The message is compressed (RFC 7692 6); in its first frame only.
+    /// The message is compressed (RFC 7692 6). Only its first frame says so.
     pub(crate) compressed: bool,
     pub(crate) opcode: Opcode,
     pub(crate) key: [u8; 4],
@@ -77,15 +77,16 @@ pub(crate) struct Header {
     pub(crate) size: usize,
 }
 
-/// What a look at the start of a frame gave.
+/// The outcome of reading a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     Whole(Header),
-    /// So many bytes are needed to tell more.
+    /// The header is incomplete; this many bytes are needed to read on.
     Short(usize),
 }
 
-/// Reads the header that `bytes` begin with. Compression is a violation unless it was agreed on.
+/// Reads the header at the start of `bytes`. A compressed frame is a violation unless compression was
+/// negotiated.
 #[inline]
 pub(crate) fn read(bytes: &[u8], may_compress: bool) -> Result<Look, Violation> {
     let Some(first) = bytes.first() else { return Ok(Look::Short(2)) };
@@ -131,7 +132,7 @@ pub(crate) fn read(bytes: &[u8], may_compress: bool) -> Result<Look, Violation> 
     Ok(Look::Whole(Header { fin, compressed, opcode, key: *key, length, size }))
 }
 
-/// The header of a frame that a server sends: nothing is masked.
+/// The header of a frame that a server sends; servers don't mask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
     bytes: [u8; LONGEST_WRITTEN],
@@ -139,13 +140,13 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// A frame that is a whole message, or a control frame.
+    /// The header of a control frame, or of a message in a single frame.
     #[inline]
     pub(crate) fn whole(opcode: Opcode, compressed: bool, length: u64) -> Self {
         Written::new(opcode, true, compressed, length)
     }
 
-    /// Any frame; a message in several frames is compressed if its first one says so.
+    /// The header of any frame. Only a message's first frame may set `compressed`.
     #[inline]
     pub(crate) fn new(opcode: Opcode, fin: bool, compressed: bool, length: u64) -> Self {
         let first =
@@ -168,7 +169,7 @@ impl Written {
     }
 }
 
-/// Writes a control frame; of a payload that is too long the first 125 bytes.
+/// Writes a control frame. A payload that is too long is cut to its first 125 bytes.
 pub(crate) fn write_control(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let payload = payload.get(..LONGEST_CONTROL).unwrap_or(payload);
     out.extend_from_slice(Written::whole(opcode, false, payload.len() as u64).as_bytes());
@@ -181,7 +182,7 @@ mod tests {
 
     const KEY: [u8; 4] = [1, 2, 3, 4];
 
-    /// A client's header: first byte, length in the encoding that `short` names.
+    /// A client's header with this first byte, and with the length in the encoding that `short` selects.
     fn header(first: u8, short: u8, length: u64) -> Vec<u8> {
         let mut bytes = vec![first, MASKED | short];
         match short {
@@ -193,7 +194,8 @@ mod tests {
         bytes
     }
 
-    /// Reads a header as it grows: what it asks for comes true, and verdicts don't change.
+    /// Reads a header byte by byte. Checks that `Short` asks for the right number of bytes, and that
+    /// more bytes don't change a verdict.
     fn grown(bytes: &[u8], may_compress: bool) -> Result<Header, Violation> {
         let mut most = 0;
         for length in 0..=bytes.len() {
@@ -203,7 +205,7 @@ mod tests {
                     most = needed;
                 }
                 Ok(Look::Whole(header)) => {
-                    assert_eq!(header.size, length.max(most), "as soon as it is there");
+                    assert_eq!(header.size, length.max(most), "read as soon as it is whole");
                     let more = [bytes, b"more"].concat();
                     assert_eq!(read(&more, may_compress), Ok(Look::Whole(header)));
                     return Ok(header);
@@ -214,7 +216,7 @@ mod tests {
                 }
             }
         }
-        panic!("{bytes:x?} is never whole");
+        panic!("no header could be read from {bytes:x?}");
     }
 
     #[test]
@@ -257,7 +259,7 @@ mod tests {
             assert_eq!(
                 read(without_key, false),
                 Err(Violation::Length),
-                "told by the length alone"
+                "refused before the key arrives"
             );
         }
     }
@@ -285,7 +287,7 @@ mod tests {
                     assert_eq!(header.compressed, first & 0x40 != 0);
                     assert_eq!(header.opcode.number(), opcode);
                 } else {
-                    assert!(read(&[first], may_compress).is_err(), "told by one byte");
+                    assert!(read(&[first], may_compress).is_err(), "refused at once");
                 }
             }
         }
@@ -313,7 +315,7 @@ mod tests {
             for opcode in [Opcode::Continuation, Opcode::Text, Opcode::Binary] {
                 for (fin, compressed) in [(true, false), (false, false), (true, true)] {
                     let written = Written::new(opcode, fin, compressed, length);
-                    // What a client would have sent.
+                    // The header as a client sends it: masked, and with a key.
                     let mut bytes = written.as_bytes().to_vec();
                     bytes[1] |= MASKED;
                     bytes.extend(KEY);

@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455 4.2).
 //!
-//! In: an upgrade request, as it arrived or in the ecosystem's types. Out: the fields of the 101
-//! that accepts it, or the status and the fields of an ordinary answer that refuses it.
+//! In: an upgrade request, as a [`RequestHead`] or an `http::Request`. Out: the fields of the 101 that
+//! accepts it, or the status and the fields of an ordinary answer that refuses it.
 
 use super::extension::{self, Malformed};
 use super::negotiation::{Agreed, DeflateSettings, Negotiation};
@@ -15,30 +15,31 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use sha1::{Digest, Sha1};
 
-/// What the key is hashed with (RFC 6455 1.3).
+/// Hashed together with the client's key (RFC 6455 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// Characters of 16 bytes in base64.
+/// The length of 16 bytes in base64.
 const KEY_LENGTH: usize = 24;
-/// Characters of a hash in base64.
+/// The length of a SHA-1 hash in base64.
 const ACCEPT_LENGTH: usize = 28;
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 
-/// The bits behind the last byte of a key are not looked at: the example of RFC 6455 4.1 has some.
+/// The decoder ignores the bits after the last byte of a key: the example of RFC 6455 4.1 has some.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// Why a request is no upgrade to a websocket, or a bad one.
+/// The reason why a request can't be upgraded to a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BadHandshake {
-    /// It does not ask for one: no `Upgrade: websocket`, or HTTP/1.0, which cannot (RFC 9110 7.8).
+    /// The request asks for no websocket: it has no `Upgrade: websocket`, or is HTTP/1.0, which has no
+    /// upgrades (RFC 9110 7.8).
     NotAsked,
-    /// Its method is not GET.
+    /// The method is not GET.
     Method,
-    /// It has content, which could be taken for frames.
+    /// The request has content, which could be read as frames.
     Content,
     /// `Connection` does not name the upgrade.
     Connection,
@@ -52,13 +53,14 @@ pub enum BadHandshake {
     Protocols,
     /// `Sec-WebSocket-Extensions` is malformed (RFC 6455 9.1).
     Extensions,
-    /// `Origin` names a page that may not open websockets here (RFC 6455 10.2). Reading a handshake
-    /// does not say so: the application asks whether.
+    /// `Origin` names a page that may not open websockets here (RFC 6455 10.2).
+    /// [`Handshake::read`] does not check this; the application does, with
+    /// [`Handshake::same_origin`] or [`Handshake::allow_origins`].
     ForeignOrigin,
 }
 
 impl BadHandshake {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: [BadHandshake; 10] = [
         BadHandshake::NotAsked,
         BadHandshake::Method,
@@ -87,8 +89,8 @@ impl BadHandshake {
         }
     }
 
-    /// The fields that the answer has to have: what would be accepted instead (RFC 9110 15.5.6,
-    /// 15.5.22, RFC 6455 4.4).
+    /// The fields that the answer has to carry. They tell the client what the server would accept
+    /// (RFC 9110 15.5.6, 15.5.22, RFC 6455 4.4).
     pub fn fields(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let upgrade = self.status() == StatusCode::UPGRADE_REQUIRED;
         let allow = (header::ALLOW, HeaderValue::from_static("GET"));
@@ -101,7 +103,7 @@ impl BadHandshake {
         instead.into_iter().filter(move |_| upgrade).chain(allow)
     }
 
-    /// The name in metrics and logs; also the text that the peer is sent.
+    /// The name in metrics and logs, and in the answer to the client.
     pub const fn label(self) -> &'static str {
         match self {
             BadHandshake::NotAsked => "websocket_required",
@@ -126,17 +128,17 @@ impl fmt::Display for BadHandshake {
 
 impl std::error::Error for BadHandshake {}
 
-/// The subprotocol is none that the client offered.
+/// The application chose a subprotocol that the client did not offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotOffered;
 
-/// A request, in whichever types.
+/// A request of any type that has a method, a version and field lines.
 pub trait UpgradeRequest {
-    /// The method.
+    /// Returns the method.
     fn method(&self) -> &str;
-    /// The version.
+    /// Returns the version.
     fn version(&self) -> Version;
-    /// The field lines of that name, in order.
+    /// Returns the values of the field lines with this name, in order.
     fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]>;
 }
 
@@ -169,12 +171,13 @@ impl<B> UpgradeRequest for http::Request<B> {
     }
 }
 
-/// Whether a request asks for a websocket, well or badly. Costs next to nothing for others.
+/// Returns whether a request asks for a websocket, even if the handshake is faulty. The check is
+/// cheap for other requests.
 pub fn is_asked(request: &impl UpgradeRequest) -> bool {
     request.version() == Version::HTTP_11 && has_token(request, &header::UPGRADE, "websocket")
 }
 
-/// A request that asks for a websocket, and may be accepted.
+/// A valid request for a websocket, which the application may accept.
 #[derive(Debug)]
 pub struct Handshake<'r, R> {
     request: &'r R,
@@ -182,7 +185,7 @@ pub struct Handshake<'r, R> {
 }
 
 impl<'r, R: UpgradeRequest> Handshake<'r, R> {
-    /// Checks all of RFC 6455 4.2.1 but `Host`, which every request is checked for.
+    /// Checks a request against RFC 6455 4.2.1. `Host` was checked already, as in every request.
     pub fn read(request: &'r R) -> Result<Self, BadHandshake> {
         if !is_asked(request) {
             return Err(BadHandshake::NotAsked);
@@ -222,19 +225,20 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
         Ok(Handshake { request, accept })
     }
 
-    /// Where a browser got the page from that asks (RFC 6454 7). Any page can open a websocket to any
-    /// server, and the browser sends the user's cookies along: see [`same_origin`](Self::same_origin)
-    /// and [`allow_origins`](Self::allow_origins).
+    /// The origin of the page that opens the websocket, as the browser states it (RFC 6454 7). Any page
+    /// can open a websocket to any server, and the browser sends the user's cookies along: see
+    /// [`same_origin`](Self::same_origin) and [`allow_origins`](Self::allow_origins).
     pub fn origin(&self) -> Option<&'r [u8]> {
         self.request.lines(&header::ORIGIN).next()
     }
 
-    /// The page that asks came from this server: its `Origin` names the host and the port that `Host`
-    /// names. Without an `Origin` no browser asks, and no user's cookies can be misused: that passes.
+    /// Checks that the page came from this server: `Origin` has to name the host and the port that
+    /// `Host` names. A request without `Origin` passes: it comes from no browser, so it carries no
+    /// user's cookies.
     ///
-    /// Names are compared without their case, and a port that is left out is the scheme's. The scheme
-    /// itself is not compared, since a server behind a proxy that ends TLS does not know its own; such
-    /// a proxy has to pass on `Host`. `null`, which pages in a sandbox and files have, does not pass.
+    /// Names are compared without regard to case. A missing port is the scheme's default. The scheme
+    /// itself is not compared, because a server behind a proxy that terminates TLS does not know it. The
+    /// proxy has to pass on `Host`. The origin `null`, of sandboxed pages and local files, fails.
     ///
     /// # Errors
     /// [`BadHandshake::ForeignOrigin`], whose status is 403.
@@ -245,10 +249,10 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
         same.then_some(()).ok_or(BadHandshake::ForeignOrigin)
     }
 
-    /// The page that asks came from one of these places, such as `https://example.org` or
-    /// `http://localhost:3000`: scheme, host and port are compared, and a port that is left out is the
-    /// scheme's. The server's own is to be named as well. Without an `Origin` no browser asks: that
-    /// passes. `null` passes if it is among them.
+    /// Checks that the page came from one of the `allowed` origins, such as `https://example.org` or
+    /// `http://localhost:3000`. Scheme, host and port are compared; a missing port is the scheme's
+    /// default. List the server's own origin too. A request without `Origin` passes: it comes from no
+    /// browser. The origin `null` passes only if it is listed.
     ///
     /// # Errors
     /// [`BadHandshake::ForeignOrigin`], whose status is 403.
@@ -262,14 +266,14 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
         found.then_some(()).ok_or(BadHandshake::ForeignOrigin)
     }
 
-    /// The subprotocols that the client offers, the one it likes best first.
+    /// The subprotocols that the client offers, in order of its preference.
     pub fn protocols(&self) -> impl Iterator<Item = &'r str> {
         let lists = self.request.lines(&header::SEC_WEBSOCKET_PROTOCOL);
         lists.flat_map(extension::tokens).filter_map(Result::ok)
     }
 
-    /// Accepts: with one of the subprotocols, or none; with compression if `deflate` says how, and
-    /// the client offers it.
+    /// Accepts the websocket, with `protocol` as its subprotocol if one is given. It is compressed if
+    /// `deflate` has settings and the client offers compression.
     pub fn accept(
         &self,
         protocol: Option<&str>,
@@ -293,7 +297,7 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
     }
 }
 
-/// A websocket that is accepted.
+/// An accepted handshake.
 #[derive(Clone, Debug)]
 pub struct Accepted {
     accept: [u8; ACCEPT_LENGTH],
@@ -302,12 +306,12 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// How to compress, if that was agreed on.
+    /// The compression that was negotiated, if any.
     pub(crate) fn deflate(&self) -> Option<Agreed> {
         self.deflate
     }
 
-    /// The same without compression.
+    /// Declines compression, whatever was negotiated.
     pub fn without_deflate(self) -> Self {
         Accepted { deflate: None, ..self }
     }
@@ -325,31 +329,31 @@ impl Accepted {
         fields.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// The same, for an answer in the ecosystem's types.
+    /// Adds the fields of the 101 to a [`HeaderMap`].
     pub fn write_to(&self, fields: &mut HeaderMap) {
         fields.extend(self.fields());
     }
 }
 
-/// Whether one of the lists has that token, whatever its case.
+/// Whether a field of this name lists `token`, in any case.
 fn has_token(request: &impl UpgradeRequest, name: &HeaderName, token: &str) -> bool {
     let mut tokens = request.lines(name).flat_map(options);
     tokens.any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// The elements of a list of options. Those of `Upgrade` may have a slash in them, so that
-/// [`extension::tokens`] is too strict.
+/// The elements of a list. [`extension::tokens`] is too strict for `Upgrade`, whose elements may
+/// contain a slash.
 fn options(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 fn is_key(key: &[u8]) -> bool {
-    // The decoder wants room for the padding too.
+    // The decoder needs room for the padding too.
     let mut bytes = [0; 18];
     key.len() == KEY_LENGTH && BASE64.decode_slice(key, &mut bytes) == Ok(16)
 }
 
-/// What shows that the key was read (RFC 6455 4.2.2).
+/// The value of `Sec-WebSocket-Accept` for `key` (RFC 6455 4.2.2).
 fn accept(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
     let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     let mut accept = [0; ACCEPT_LENGTH];
@@ -371,8 +375,8 @@ mod tests {
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
-    /// The usual request with lines of other values; an empty one leaves the line out, and a name
-    /// that is none of the usual ones is added.
+    /// [`LINES`] with changes. A value in `other` replaces the line's, an empty value removes the line,
+    /// and a new name adds one.
     fn lines<'l>(other: &[(&'l str, &'l str)]) -> Vec<(&'l str, &'l str)> {
         let usual = LINES.into_iter().filter(|(name, _)| other.iter().all(|it| it.0 != *name));
         let mut lines: Vec<_> = usual.collect();
@@ -380,7 +384,7 @@ mod tests {
         lines
     }
 
-    /// Reads a request in both of its forms, which have to agree.
+    /// Reads a request as a `RequestHead` and as an `http::Request`; the results have to agree.
     fn read<T: PartialEq + fmt::Debug>(
         start: &str,
         lines: &[(&str, &str)],
@@ -405,7 +409,7 @@ mod tests {
         one
     }
 
-    /// What the tests look at, whatever the request's type.
+    /// The methods of [`Handshake`] under test, without the request's type.
     trait Read {
         fn origin(&self) -> Option<&[u8]>;
         fn same_origin(&self) -> bool;

@@ -1,15 +1,15 @@
-//! The mask over what a client sends (RFC 6455 5.3).
+//! Unmasks the payload of client frames (RFC 6455 5.3).
 //!
-//! In: a payload, or part of one. Out: the same bytes without their mask, in place.
+//! In: a payload, or part of one. Out: the unmasked bytes, in place.
 
 use fearless_simd::{Level, dispatch};
 
-/// From this length on it pays to ask which vectors the processor has.
+/// From this length on it pays to ask which vector instructions the processor has.
 const LONG: usize = 1024;
-/// Bytes of a cache line: a vector that crosses none is read and written faster.
+/// Bytes of a cache line: vectors that don't cross a line are read and written faster.
 const LINE: usize = 64;
 
-/// A masking key, turned so that its first byte belongs to the next byte of the payload.
+/// A masking key, rotated so that its first byte applies to the next byte of the payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mask([u8; 4]);
 
@@ -18,7 +18,7 @@ impl Mask {
         Mask(key)
     }
 
-    /// Takes the mask off `payload`, or puts it on, and goes on behind it.
+    /// Masks or unmasks `payload`, and advances past it.
     #[inline]
     pub(crate) fn apply(&mut self, payload: &mut [u8]) {
         if payload.len() < LONG {
@@ -39,14 +39,14 @@ impl Mask {
         self.skip(lines.len());
     }
 
-    /// Goes on behind so many bytes.
+    /// Advances by `bytes` without touching the payload.
     #[inline]
     pub(crate) fn skip(&mut self, bytes: usize) {
         self.0.rotate_left(bytes % 4);
     }
 }
 
-/// The compiler makes vectors of this: of 16 bytes, unless it is told of wider ones where it is called.
+/// The compiler vectorizes this loop, with 16 bytes at a time unless the caller enables wider vectors.
 #[inline(always)]
 fn xor(bytes: &mut [u8], key: [u8; 4]) {
     let word_key = u32::from_ne_bytes(key);
@@ -65,7 +65,7 @@ mod tests {
 
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-    /// As the RFC says it.
+    /// The formula of the RFC.
     fn expected(payload: &[u8]) -> Vec<u8> {
         payload.iter().enumerate().map(|(place, byte)| byte ^ KEY[place % 4]).collect()
     }
@@ -90,8 +90,8 @@ mod tests {
                     mask.apply(left);
                     mask.apply(right);
                     assert_eq!(copy[start..start + length], expected(payload), "{start} {cut}");
-                    assert_eq!(copy[..start], bytes[..start], "nothing before");
-                    assert_eq!(copy[start + length..], bytes[start + length..], "nothing behind");
+                    assert_eq!(copy[..start], bytes[..start], "bytes before it");
+                    assert_eq!(copy[start + length..], bytes[start + length..], "bytes after it");
                 }
             }
         }
@@ -106,7 +106,7 @@ mod tests {
                 let mut mask = Mask::new(KEY);
                 mask.apply(&mut copy[start..start + length]);
                 mask.apply(&mut copy[start + length..]);
-                assert_eq!(copy[..start], bytes[..start], "nothing before");
+                assert_eq!(copy[..start], bytes[..start], "bytes before it");
                 assert_eq!(copy[start..], expected(&bytes[start..]), "{start} {length}");
             }
         }

@@ -1,12 +1,12 @@
-//! What the frames of a client add up to (RFC 6455 5.4, 5.5).
+//! Turns a client's frames into messages and control frames (RFC 6455 5.4, 5.5).
 //!
-//! In: the bytes at hand, and credit for messages. Out: one [`Arrival`] after the other, as places; or
-//! the [`Violation`] after which nothing more is looked at.
+//! In: received bytes, and credit for messages. Out: [`Arrival`]s, which name places in the bytes; or
+//! a [`Violation`], after which the receiver reads no more.
 //!
-//! A message in one frame that lies whole in the bytes at hand is unmasked there and lent as it
-//! lies. Any other is assembled in memory that grows as its bytes arrive, or, for who wants pieces,
-//! lent piece by piece. Either way its declared length is held against the limit before any of it
-//! is taken.
+//! A message in a single frame that has arrived whole is unmasked in place and lent without a copy.
+//! Any other message is assembled in memory that grows as its bytes arrive. If the application takes
+//! messages in pieces, it is lent piece by piece instead. In every case the declared length is
+//! checked against the limit before any byte of the payload is taken.
 
 mod compressed;
 mod payload;
@@ -21,11 +21,11 @@ use crate::event::Message;
 use crate::input::{Input, LEAST, Span};
 use crate::step::Place;
 
-/// A fragment of fewer bytes costs more than it brings.
+/// A fragment of fewer bytes costs more work than it carries data: it is charged to the budget.
 pub(crate) const TINY: u64 = 64;
 
-/// The message that lies in `bytes`. Text is checked here, where it becomes a
-/// `str`, so that it is checked once.
+/// Turns `bytes` into a message. Text is checked here, where it becomes a `str`, so that it is
+/// checked only once.
 #[inline]
 pub(crate) fn lend(text: bool, bytes: &mut [u8]) -> Result<Message<'_>, Violation> {
     if text {
@@ -35,94 +35,93 @@ pub(crate) fn lend(text: bool, bytes: &mut [u8]) -> Result<Message<'_>, Violatio
     }
 }
 
-/// How much is taken, and in what form it is lent.
+/// The size limit of messages, and whether they are lent whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Bytes of a message, also after inflating.
+    /// The most bytes of a message, before and after inflating.
     pub(crate) message: u64,
     /// Messages are lent in pieces, as they arrive.
     pub(crate) pieces: bool,
 }
 
-/// The most memory that is owned of messages: one that is assembled, and one that was assembled and is
-/// lent.
+/// The most memory that messages take: one that is being assembled, and one that is lent.
 pub(crate) fn memory_bound(limits: Limits) -> usize {
     to_usize(limits.message).saturating_add(1).max(LEAST).saturating_mul(2)
 }
 
-/// What happened.
+/// A message or control frame that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// A whole message, to be made a [`Message`] of.
+    /// A whole message; [`lend`] makes a [`Message`] of it.
     Message {
         text: bool,
         at: Place,
     },
-    /// A piece of a message. Pieces of text are valid, but may begin and end within a character.
+    /// A piece of a message. The text is valid so far, but a piece may begin or end within a character.
     Piece {
         text: bool,
         last: bool,
         at: Place,
     },
-    /// A ping to be answered with the same payload.
+    /// A ping; its pong carries the same payload.
     Ping(Span),
     Pong(Span),
-    /// The peer closes: its code, if it gave one, and its reason, which is UTF-8. Nothing more is
-    /// looked at.
+    /// The peer's close frame: its code, if it has one, and its reason, which is valid UTF-8. The
+    /// receiver reads no more after it.
     Close {
         code: Option<u16>,
         reason: Span,
     },
 }
 
-/// What [`Receiver::step`] does next.
+/// What [`Receiver::step`] is to do next.
 enum Next {
     Step(Arrival),
     Again,
     Wait,
 }
 
-/// The message that is being received.
+/// The kind of the message in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Begun {
     text: bool,
     compressed: bool,
 }
 
-/// One direction of a websocket: what the peer sends.
+/// The receiving direction of a websocket.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     limits: Limits,
-    /// Messages that may begin; bytes for who wants pieces.
+    /// The number of messages that may begin; or of bytes, if messages are lent in pieces.
     credit: u64,
-    /// Of the payload of the data frame that was begun.
+    /// Payload bytes of the current data frame that are still to be taken.
     left: u64,
-    /// Payload of the message in the frames so far, this one's whole included.
+    /// Payload bytes that the message's frame headers declared so far, the current frame included.
     declared: u64,
-    /// What was lent of a message in pieces, after inflating.
+    /// Inflated bytes of the message that were lent in pieces.
     lent: u64,
-    /// What was assembled of the message.
+    /// The part of the message that is assembled.
     assembled: Vec<u8>,
-    /// For messages that are compressed, if that was agreed on.
+    /// Inflates compressed messages, if compression was negotiated.
     inflater: Option<Box<Inflater>>,
     mask: Mask,
     utf8: Utf8,
     message: Option<Begun>,
-    /// A data frame was begun and is not over.
+    /// The header of a data frame was taken, and its payload is not complete.
     in_frame: bool,
-    /// That frame is the last of its message.
+    /// The current frame is the last of its message.
     fin: bool,
-    /// Messages may be compressed.
+    /// Compression was negotiated, so that messages may be compressed.
     deflates: bool,
-    /// The last bytes that were inflated filled the room there was: there may be more of them.
+    /// Inflating filled its room: more bytes may come out without new input.
     full: bool,
-    /// Enough was inflated for now: the rest needs another look, and no new bytes.
+    /// Inflating stopped to let other connections run. It goes on without new input.
     paused: bool,
-    /// Bytes were left where they are for want of credit.
+    /// Bytes were left in the input for lack of credit.
     blocked: bool,
-    /// Messages go nowhere.
+    /// Messages are discarded.
     discards: bool,
-    /// Nothing more is looked at.
+    /// The receiver reads no more: the peer closed, or broke a rule.
     ended: bool,
 }
 
@@ -151,13 +150,13 @@ impl Receiver {
         }
     }
 
-    /// So many more messages may begin; or so many more bytes may be lent, for who wants pieces.
+    /// Adds credit: a number of messages, or of bytes if messages are lent in pieces.
     pub(crate) fn add_credit(&mut self, credit: u64) {
         self.credit = self.credit.saturating_add(credit);
     }
 
-    /// Messages go nowhere from now on, and need no credit: what is still of interest is the
-    /// peer's close. What was assembled is freed.
+    /// Discards messages from now on, without credit: only the peer's close frame still matters. Frees
+    /// the assembled part of a message.
     pub(crate) fn discard(&mut self) {
         self.discards = true;
         (self.full, self.paused) = (false, false);
@@ -169,47 +168,48 @@ impl Receiver {
         self.limits
     }
 
-    /// Some bytes were not looked at for want of credit, or of time: they don't wait for the peer.
+    /// Whether bytes are left in the input for lack of credit, or because inflating is paused. They
+    /// don't wait for the peer.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked || self.paused
     }
 
-    /// Inflating goes on at the next [`Receiver::step`] that may inflate.
+    /// Whether inflating is paused. It goes on at the next [`Receiver::step`] whose payer allows it.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
     }
 
-    /// Bytes of the data frame that was begun which are still to be taken.
+    /// Payload bytes of the current data frame that are still to be taken.
     pub(crate) fn left_of_frame(&self) -> u64 {
         if self.in_frame { self.left } else { 0 }
     }
 
-    /// Messages may be compressed.
+    /// Whether messages may be compressed.
     pub(crate) fn deflates(&self) -> bool {
         self.deflates
     }
 
-    /// Some of a message has arrived, and the rest has not.
+    /// Whether a message has arrived in part.
     pub(crate) fn is_in_message(&self) -> bool {
         self.message.is_some()
     }
 
-    /// The same, and the peer is waited for: there is credit for the rest.
+    /// Whether a message has arrived in part, and there is credit for the rest: we wait for the peer.
     pub(crate) fn awaits_more(&self) -> bool {
         self.is_in_message() && self.may_begin_frame()
     }
 
-    /// There is credit for what may come next.
+    /// Whether there is credit for the next data frame.
     pub(crate) fn has_credit(&self) -> bool {
         self.may_begin_frame()
     }
 
-    /// With credit, [`Receiver::step`] has something to give without new bytes.
+    /// Whether [`Receiver::step`] can go on inflating without new bytes.
     pub(crate) fn has_more(&self) -> bool {
         self.paused || (self.full && self.credit > 0)
     }
 
-    /// Frees what is of no use until more bytes arrive.
+    /// Frees memory that is not needed until more bytes arrive.
     pub(crate) fn release(&mut self) {
         if let Some(inflater) = &mut self.inflater {
             inflater.release();
@@ -222,11 +222,11 @@ impl Receiver {
         self.assembled.capacity() + inflater.unwrap_or(0)
     }
 
-    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
-    /// `whole` takes messages that don't lie in `input`; what it has is lost.
+    /// Returns the next arrival that `input` yields. The caller holds the bytes that are not taken.
+    /// Messages that don't lie in `input` replace the content of `whole`.
     ///
     /// # Errors
-    /// The rule that the peer broke. There are no steps after it.
+    /// The rule that the peer broke. The receiver returns no arrivals after it.
     #[inline]
     pub(crate) fn step(
         &mut self,
@@ -257,7 +257,7 @@ impl Receiver {
 
     // ---- frames ---------------------------------------------------------------------------------
 
-    /// Takes a header, and all of a control frame.
+    /// Takes the header of a data frame, or a whole control frame.
     fn header(&mut self, input: &mut Input<'_>, payer: &mut impl Payer) -> Result<Next, Violation> {
         let Some(first) = input.bytes().first() else { return Ok(Next::Wait) };
         if !frame::is_control(*first) && !self.may_begin_frame() {
@@ -284,7 +284,7 @@ impl Receiver {
         Ok(Next::Again)
     }
 
-    /// Lends a message that is one frame, and here, without a state in between: most are.
+    /// Lends a message that is a single frame in `input`. Most messages are, and they need no state.
     #[inline]
     fn lend_at_once(
         &mut self,
@@ -312,7 +312,7 @@ impl Receiver {
         self.credit > 0 || is_paid || self.discards
     }
 
-    /// Holds a data frame against what came before it, and against the limits.
+    /// Checks a data frame's header against the message in progress and the limits.
     #[inline]
     fn check(&self, header: &Header, payer: &mut impl Payer) -> Result<(), Violation> {
         let continues = header.opcode == Opcode::Continuation;
@@ -337,8 +337,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Payload that all frames of a message may have. Compressing hardly makes anything larger: who
-    /// sends more makes us work for nothing.
+    /// The most payload that the frames of a message may declare in all. Compressing makes a message
+    /// at most a little larger, so a peer that declares more only makes us work.
     fn most_declared(&self, compressed: bool) -> u64 {
         let limit = self.limits.message;
         if compressed { limit.saturating_add(limit / 8).saturating_add(64) } else { limit }
@@ -362,7 +362,7 @@ impl Receiver {
         self.mask = Mask::new(header.key);
     }
 
-    /// Takes a control frame once it is there whole: at most 131 bytes are held for it.
+    /// Takes a control frame once it has arrived whole; at most 131 bytes are held until then.
     fn control(
         &mut self,
         input: &mut Input<'_>,

@@ -1,49 +1,50 @@
-//! WebSocket (RFC 6455) with compression (RFC 7692), as rooms that know no connection.
+//! WebSocket (RFC 6455) with compression (RFC 7692), in modules that know nothing of the connection.
 //!
-//! | room | what flows in | what flows out |
+//! | module | in | out |
 //! |---|---|---|
-//! | `handshake` | a request | the fields of the 101, or why not |
-//! | `origin` | an `Origin`, and what may be one | whether a page may open a websocket |
-//! | `extension`, `negotiation` | `Sec-WebSocket-Extensions` | which compression both agree on |
-//! | `message` | bytes, credit | messages or pieces, pings, pongs, a close |
+//! | `handshake` | a request | the fields of the 101, or the reason to refuse it |
+//! | `origin` | an `Origin`, and the origins that are allowed | whether the page may open a websocket |
+//! | `extension`, `negotiation` | `Sec-WebSocket-Extensions` | the compression that both sides agree on |
+//! | `message` | bytes, credit | messages or pieces of them, pings, pongs, a close |
 //! | `ahead` | bytes that wait for the application | the pings among them |
-//! | `frame`, `mask`, `utf8`, `close` | the parts of a frame | what they mean, or a [`Violation`] |
-//! | `deflate` | compressed bytes, messages to send | inflated bytes within limits, compressed ones |
+//! | `frame`, `mask`, `utf8`, `close` | the parts of a frame | their meaning, or a [`Violation`] |
+//! | `deflate` | compressed bytes, messages to send | inflated bytes within limits, compressed messages |
 //! | `session` | the application's actions, time | frames, pings, the close |
 //!
-//! # What guards an open websocket
+//! # Timers of an open websocket
 //!
-//! | the websocket | is read | pings, and the wait for the pong | `websocket_message` | `websocket_idle` |
+//! | situation | socket is read | pings, and the wait for the pong | `websocket_message` | `websocket_idle` |
 //! |---|---|---|---|---|
 //! | the application waits for a message | yes | run | runs once a message has begun | runs |
 //! | it does not, and fewer than `receive_buffer_limit` bytes are unread | yes | run | off | off |
-//! | it does not, and so many are unread | no | off | off | off |
+//! | it does not, and that many bytes or more are unread | no | off | off | off |
 //! | bytes are unsent | as above | a ping waits until they are sent; `response` runs | as above | as above |
 //!
-//! So an application that only sends notices a peer that is gone, although a message lies there that it
-//! does not read. Everything that arrives is a sign of life, and a ping behind unread messages is
-//! answered at once, if it lies within the first `receive_buffer_limit` bytes of what is unread. A read
-//! may bring as much again: then no more than twice that is held.
+//! An application that only sends, and reads no message, still notices a dead peer. Any byte that
+//! arrives is a sign of life. A ping that follows unread messages is answered at once if it lies within
+//! the first `receive_buffer_limit` unread bytes. One read may exceed the limit by as much again, so a
+//! websocket holds at most twice that.
 //!
-//! A peer that has sent so much has shown that it lived. From then on its pings wait, and only the
-//! system's signs remain: a reset, and TCP keepalive. An application that wants more reads its messages.
+//! Once the buffer is full, the peer's pings wait. Only the system then tells of a dead peer, by a
+//! reset or TCP keepalive. The pings resume when the application reads its messages.
 //!
 //! # Compression
 //!
-//! It is off unless `websocket_deflate`, or the application, asks for it: a compressor takes 380 KB while
-//! it is used, and some clients are broken. A client that keeps its context although it was told not to
-//! (Safari) is closed with 1007 (`invalid_compression`). A compressed message that fits into
-//! `send_buffer_limit` leaves in one frame, since such clients inflate each frame by itself. A message
-//! whose compressed data ends within a block is never delivered: 1007 as well.
+//! Compression is off unless `websocket_deflate` or the application asks for it. A compressor takes
+//! 380 KB while it is in use, and some clients implement compression wrongly. Safari keeps its context
+//! even if it was told not to; that websocket is closed with 1007 (`invalid_compression`). Some
+//! clients inflate each frame by itself, so a compressed message that fits into `send_buffer_limit`
+//! is sent in one frame. A message whose compressed data ends within a block is never delivered: the
+//! websocket is closed with 1007 too.
 //!
 //! A few kilobytes may inflate to megabytes. So one pull of events inflates [`INFLATED_AT_ONCE`] bytes,
-//! and the rest waits for the next one: see [`Connection::has_work`](crate::Connection::has_work).
+//! and the next one goes on: see [`Connection::has_work`](crate::Connection::has_work).
 //!
 //! # Pages of other sites
 //!
 //! Any page in a browser can open a websocket to any server, and the browser sends the user's cookies
-//! along. A websocket for logged-in users has to ask [`Handshake::same_origin`] or
-//! [`Handshake::allow_origins`], or a page of somebody else's speaks in the user's name.
+//! along. A server that relies on those cookies has to call [`Handshake::same_origin`] or
+//! [`Handshake::allow_origins`]. Otherwise a foreign page can act in the user's name.
 
 pub(crate) mod ahead;
 pub(crate) mod close;
@@ -66,16 +67,15 @@ pub use negotiation::DeflateSettings;
 
 use crate::config::Config;
 
-/// What an application may want otherwise for one websocket.
+/// Settings of one websocket that differ from the server's configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Bytes of a message, instead of `websocket_message_limit`.
+    /// The most bytes of a message, instead of `websocket_message_limit`.
     pub message_limit: Option<u64>,
     /// Messages are lent in pieces, as they arrive, instead of whole.
     pub pieces: bool,
-    /// Messages that had to be put together are handed over
-    /// ([`Event::OwnedMessage`](crate::Event::OwnedMessage)) instead of lent: an application that keeps
-    /// them need not copy them.
+    /// Assembled messages are handed over ([`Event::OwnedMessage`](crate::Event::OwnedMessage)) instead
+    /// of lent, so that an application that keeps them need not copy them.
     pub owned: bool,
 }
 
@@ -90,38 +90,38 @@ impl Options {
 pub(crate) fn memory_bound(config: &Config) -> usize {
     let limits = Options::default().limits(config);
     let bits = config.websocket_deflate().then_some(negotiation::MOST_BITS);
-    // The small messages that wait for a handler of the adapters.
+    // Adapters queue small messages for their handler, up to 17 KiB.
     session::memory_bound(config, limits, bits).saturating_add(17 * 1024)
 }
 
-/// What costs us and brings nothing.
+/// A frame or block that costs work and carries little or no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cost {
-    /// A data frame without a byte.
+    /// A data frame without payload.
     EmptyFrame,
     /// A fragment of fewer than [`message::TINY`] bytes.
     TinyFragment,
-    /// A ping, which has to be answered.
+    /// A ping, which needs a pong.
     Ping,
-    /// A pong, asked for or not.
+    /// A pong, whether it answers a ping or not.
     Pong,
-    /// A DEFLATE block that ends its stream: inflating starts anew.
+    /// A DEFLATE block that ends its stream: the inflater has to start again.
     FinalBlock,
 }
 
-/// Pays for what costs us and brings nothing.
+/// Charges a peer for frames that cost more work than they carry data.
 pub(crate) trait Payer {
-    /// Pays once; false if there is nothing left to pay with.
+    /// Pays for `cost`; returns false if the budget is used up.
     fn spend(&mut self, cost: Cost) -> bool;
 
-    /// So many bytes of messages arrived.
+    /// `bytes` of messages arrived, which refill the budget.
     fn earn(&mut self, bytes: u64);
 
-    /// How many bytes may still be inflated before others get their turn.
+    /// The number of bytes that may be inflated before other connections get their turn.
     fn inflatable(&self) -> usize {
         usize::MAX
     }
 
-    /// So many bytes came out of an inflater.
+    /// The inflater produced this many bytes.
     fn inflated(&mut self, _bytes: usize) {}
 }

@@ -1,35 +1,36 @@
-//! Which compression both sides agree on (RFC 7692 5, 7.1).
+//! Negotiates compression (RFC 7692 5, 7.1).
 //!
-//! In: the offers of a client, in order of its preference, and what we would like. Out: the answer
-//! to the first offer that can be accepted. An offer that is not understood is declined, which is
-//! no mistake: the connection goes on without compression.
+//! In: the offers of a client, in order of its preference, and the server's settings. Out: the answer
+//! to the first offer that can be accepted. An offer with unknown parameters is declined, which is
+//! not an error: the websocket then runs without compression.
 
 use super::extension::{Part, Value};
 use core::fmt::Write;
 use http::HeaderValue;
 
 const NAME: &str = "permessage-deflate";
-/// Windows of `permessage-deflate`, as powers of two.
+/// The smallest window of `permessage-deflate`, as a power of two.
 const LEAST_BITS: u8 = 8;
 pub(crate) const MOST_BITS: u8 = 15;
-/// The smallest window that the compressor keeps to: zlib makes one of 9 out of 8.
+/// The smallest window that we can promise to send with: zlib uses 9 bits if asked for 8.
 pub(crate) const LEAST_SERVER_BITS: u8 = 9;
 
-/// What we would like. A context that is kept costs its memory as long as the websocket lasts:
-/// about 48 KiB for what is received, and 251 KiB to 380 KiB, by its window, for what is sent.
+/// The server's settings for compression. A context that is kept takes memory as long as the
+/// websocket lasts: about 48 KiB to receive, and 251 KiB to 380 KiB to send, depending on the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateSettings {
-    /// What we send may refer to messages before it.
+    /// The server keeps its context, so that messages it sends may refer to earlier ones.
     pub server_takeover: bool,
-    /// What the client sends may refer to messages before it.
+    /// The client may keep its context, so that messages it sends may refer to earlier ones.
     pub client_takeover: bool,
-    /// The window of what we send: 9 to 15, as a power of two.
+    /// The window for messages that the server sends: 9 to 15, as a power of two.
     pub server_window_bits: u8,
-    /// The window of what the client sends: 8 to 15. It can only be asked for if the client lets us.
+    /// The window for messages that the client sends: 8 to 15, as a power of two. The server can ask for
+    /// it only if the client's offer allows that.
     pub client_window_bits: u8,
-    /// How hard to try: 1 is fast, 9 is small.
+    /// The compression level: 1 is fastest, 9 compresses best.
     pub level: u8,
-    /// Bytes from which on a message is compressed.
+    /// The length in bytes from which on messages are compressed.
     pub least: usize,
 }
 
@@ -46,7 +47,7 @@ impl Default for DeflateSettings {
     }
 }
 
-/// What both agree on.
+/// The parameters that both sides agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Agreed {
     pub(crate) server_takeover: bool,
@@ -54,9 +55,9 @@ pub(crate) struct Agreed {
     pub(crate) server_window_bits: u8,
     pub(crate) level: u8,
     pub(crate) least: usize,
-    /// The client wants to be told of our window.
+    /// The client limited our window, so the answer has to state it.
     tells_server_bits: bool,
-    /// What the client's window is to be, if it let us say so and it is not the largest.
+    /// The client's window, if its offer lets the server set a smaller one.
     client_window_bits: Option<u8>,
 }
 
@@ -80,19 +81,19 @@ impl Agreed {
     }
 }
 
-/// An offer as far as it was read.
+/// The offer that is being read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Offer {
-    /// It has a parameter that is unknown, repeated, or of no valid value.
+    /// The offer has a parameter that is unknown, repeated, or has an invalid value.
     declined: bool,
     server_no_takeover: bool,
     client_no_takeover: bool,
     server_bits: Option<u8>,
-    /// The parameter, and its value, which it need not have.
+    /// The parameter, if it was given; and its value, which is optional.
     client_bits: Option<Option<u8>>,
 }
 
-/// Goes through the offers.
+/// Reads the offers, and accepts the first good one.
 #[derive(Debug)]
 pub(crate) struct Negotiation<'s> {
     settings: &'s DeflateSettings,
@@ -105,7 +106,7 @@ impl<'s> Negotiation<'s> {
         Negotiation { settings, offer: None, agreed: None }
     }
 
-    /// The next part of the offers.
+    /// Takes the next part of the offers.
     pub(crate) fn look(&mut self, part: Part<'_>) {
         match part {
             Part::Name(name) => {
@@ -120,7 +121,7 @@ impl<'s> Negotiation<'s> {
         }
     }
 
-    /// What comes of it.
+    /// Returns the agreement, if an offer was accepted.
     pub(crate) fn finish(mut self) -> Option<Agreed> {
         self.end_offer();
         self.agreed
@@ -136,7 +137,7 @@ impl<'s> Negotiation<'s> {
 }
 
 impl Offer {
-    /// Takes a parameter; `None` if the offer has to be declined for it.
+    /// Takes a parameter. Returns `None` if the offer has to be declined because of it.
     fn read(&mut self, name: &str, value: Option<Value<'_>>) -> Option<()> {
         let bits = |value: Value<'_>| {
             value.number().filter(|bits| (LEAST_BITS..=MOST_BITS).contains(bits))
@@ -217,7 +218,7 @@ mod tests {
         assert_eq!(
             by_default("Permessage-Deflate; client_max_window_bits").as_deref(),
             Some(NONE_KEPT),
-            "what browsers offer"
+            "the offer of browsers"
         );
         let takeover = |offer| negotiate(&[offer], &with_takeover());
         assert_eq!(takeover("permessage-deflate").as_deref(), Some("permessage-deflate"));
@@ -278,7 +279,7 @@ mod tests {
             let offer = format!("permessage-deflate; {parameters}");
             assert_eq!(by_default(&offer), None, "{offer}");
             let both = format!("{offer}, permessage-deflate");
-            assert_eq!(by_default(&both).as_deref(), Some(NONE_KEPT), "the next one is taken");
+            assert_eq!(by_default(&both).as_deref(), Some(NONE_KEPT), "the next offer wins");
         }
         assert_eq!(by_default("x-webkit-deflate-frame, permessage-bzip2; unknown"), None);
         assert_eq!(by_default(""), None);

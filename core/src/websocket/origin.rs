@@ -1,16 +1,16 @@
-//! Whether a page may open a websocket here (RFC 6454, RFC 6455 10.2).
+//! Decides whether a page may open a websocket here (RFC 6454, RFC 6455 10.2).
 //!
-//! In: an `Origin`, and what it is held against. Out: whether they name the same place.
+//! In: an `Origin`, and a `Host` or an allowed origin. Out: whether both name the same origin.
 //!
 //! Any page in a browser can open a websocket to any server, and the browser sends the user's cookies
-//! along. Only the `Origin` tells that somebody else's page asks.
+//! along. Only the `Origin` shows that the request comes from a foreign page.
 
-/// A place that pages come from. Names are compared without their case, ports by their number.
+/// The origin of a page. Names are compared without regard to case, ports by number.
 #[derive(Clone, Copy, Debug)]
 struct Origin<'o> {
     scheme: &'o [u8],
     host: &'o [u8],
-    /// The scheme's own, if it has one and no other is named.
+    /// The port that is given, or else the scheme's default, if it has one.
     port: Option<u16>,
 }
 
@@ -23,7 +23,7 @@ impl PartialEq for Origin<'_> {
 }
 
 impl<'o> Origin<'o> {
-    /// Reads `scheme://host:port`, as browsers write it; `null` and lists are none.
+    /// Reads `scheme://host:port`, as browsers write it. `null` and lists are not accepted.
     fn read(text: &'o [u8]) -> Option<Self> {
         let end = text.windows(3).position(|three| three == b"://")?;
         let (scheme, authority) = (text.get(..end)?, text.get(end + 3..)?);
@@ -36,17 +36,17 @@ impl<'o> Origin<'o> {
     }
 }
 
-/// Whether the page with that `Origin` came from the server that `Host` names. The scheme is not
-/// compared: behind a proxy that ends TLS the server does not know its own.
+/// Whether the page with this `Origin` came from the server that `Host` names. The scheme is not
+/// compared: a server behind a proxy that terminates TLS does not know it.
 pub(super) fn is_same(origin: &[u8], host: &[u8]) -> bool {
     let Some(origin) = Origin::read(origin) else { return false };
-    // Only these have pages that a server sends.
+    // Servers send pages only under schemes that have a default port.
     let Some(default) = default_port(origin.scheme) else { return false };
     let Some((host, port)) = authority_parts(host, Some(default)) else { return false };
     origin.host.eq_ignore_ascii_case(host) && origin.port == port
 }
 
-/// Whether `origin` is the one that is `allowed`.
+/// Whether `origin` equals the `allowed` origin.
 pub(super) fn is_allowed(origin: &[u8], allowed: &str) -> bool {
     let allowed = allowed.strip_suffix('/').unwrap_or(allowed).as_bytes();
     match (Origin::read(origin), Origin::read(allowed)) {
@@ -70,7 +70,7 @@ fn authority_parts(authority: &[u8], default: Option<u16>) -> Option<(&[u8], Opt
     if !authority.iter().all(is_part) {
         return None;
     }
-    // An IPv6 address has colons of its own, in brackets.
+    // Skip the colons of an IPv6 address, which is in brackets.
     let from = authority.iter().rposition(|byte| *byte == b']').unwrap_or(0);
     let colon = authority.iter().skip(from).position(|byte| *byte == b':').map(|at| from + at);
     let (host, port) = match colon {

@@ -1,16 +1,15 @@
-//! A websocket on its connection: what both sides do to it, and until when each is waited for
-//! (RFC 6455 5.5, 7).
+//! The state of one websocket: its messages, pings, close and timers (RFC 6455 5.5, 7).
 //!
-//! In: bytes, as [`Step`]s are asked for, and actions of the application. Out: steps, which
-//! `connection.rs` turns into events, and frames in the output. Pings are answered here, and sent;
-//! which timers run follows from the state alone, in [`Session::settle`].
+//! In: received bytes, and the application's actions. Out: [`Step`]s, which `connection.rs` turns
+//! into events, and frames in the output. The session sends pings and answers the peer's. The state
+//! alone decides which timers run: see [`Session::settle`].
 //!
-//! | state | what it means | next |
+//! | state | meaning | next |
 //! |---|---|---|
-//! | `Open` | messages in both directions | `Closing`, `Answering`, `Closed` |
-//! | `Closing` | our close is out, the peer's is waited for; its messages go nowhere | `Closed` |
-//! | `Answering` | the peer's close has come, the application may still say what it was about to | `Closed` |
-//! | `Closed` | no more is looked at or sent: the connection lingers | |
+//! | `Open` | messages pass in both directions | `Closing`, `Answering`, `Closed` |
+//! | `Closing` | our close frame is sent, we wait for the peer's and discard its messages | `Closed` |
+//! | `Answering` | the peer's close frame has come, the application may send its last messages | `Closed` |
+//! | `Closed` | the session reads and sends no more; the connection lingers | |
 
 use super::ahead::Ahead;
 use super::deflate::{self, Deflater};
@@ -35,10 +34,11 @@ use bytes::Bytes;
 use core::mem::take;
 use core::time::Duration;
 
-/// A message that does not fit is begun if there is room for so much of it.
+/// A message that is too long for the free room is split only if this many bytes of it fit, so that
+/// no tiny fragments go out.
 const LEAST_FRAGMENT: usize = 1024;
 
-/// The websocket's own timers.
+/// All timers of a websocket.
 const TIMERS: [Timer; 5] = [
     Timer::WebSocketPing,
     Timer::WebSocketPong,
@@ -50,14 +50,14 @@ const TIMERS: [Timer; 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// For that reason the connection ends when the peer's close has come.
+    /// The reason with which the connection ends once the peer's close frame has come.
     Closing(CloseReason),
-    /// The peer's close, which is to be answered, had that code.
+    /// The code in the peer's close frame, to be sent back in ours.
     Answering(Option<u16>),
     Closed,
 }
 
-/// What the request that became the websocket, and its acceptance, have settled.
+/// The settings that the handshake and the application's [`Options`](super::Options) fixed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) stream: StreamId,
@@ -66,13 +66,13 @@ pub(crate) struct Terms {
     pub(crate) owned: bool,
 }
 
-/// The most memory that a websocket adds which receives under `limits`, and compresses, if it does,
-/// with a window of so many bits.
+/// The most memory that a websocket adds to its connection. `window_bits` is the size of the
+/// compression window, if compression may be negotiated.
 pub(crate) fn memory_bound(config: &Config, limits: Limits, window_bits: Option<u8>) -> usize {
-    // A compressed message may go behind an output that is nearly full.
+    // A compressed message is queued whole, even if the output is nearly full.
     let behind = config.send_buffer_limit() as usize;
     let contexts = window_bits.map_or(0, |bits| deflate::memory_bound(bits) + behind);
-    // What is read ahead, beside what each connection may hold.
+    // Bytes read ahead, on top of the bytes that every connection may hold.
     let ahead = 2 * config.receive_buffer_limit() as usize;
     let received = message::memory_bound(limits);
     let own = size_of::<Session>() + frame::LONGEST_CONTROL;
@@ -83,30 +83,30 @@ pub(crate) fn memory_bound(config: &Config, limits: Limits, window_bits: Option<
 pub(crate) struct Session {
     stream: StreamId,
     state: State,
-    /// Messages that were put together become the application's own.
+    /// Assembled messages are handed over to the application instead of lent.
     owned: bool,
     receiver: Receiver,
     ahead: Ahead,
     deflater: Option<Box<Deflater>>,
     budget: Budget,
-    /// The answer to the newest ping, for which there was no room (RFC 6455 5.5.3 allows to leave
-    /// out older ones).
+    /// The pong for the newest ping, while the output is full. Older pings may go unanswered
+    /// (RFC 6455 5.5.3).
     pong: Option<Box<[u8]>>,
-    /// The guard over a message that has begun.
+    /// The minimum rate at which a message that has begun must arrive.
     upload: Rate,
-    /// When the peer was last heard of.
+    /// When bytes last arrived from the peer.
     heard: Tick,
     /// When a message last passed, in either direction.
     used: Tick,
-    /// A ping is out, and nothing has come since.
+    /// A ping was queued, and no bytes have arrived since.
     pinged: bool,
-    /// When the peer could have seen that ping: it was flushed.
+    /// When that ping was flushed; before, the peer could not answer it.
     ping_sent: Tick,
-    /// Some of a message was sent, and the rest is owed.
+    /// The application's message was sent in part: the next fragment continues it.
     sending: bool,
-    /// A message was cut short.
+    /// `send_message` took less than the whole message: the application is told when there is room.
     cut_short: bool,
-    /// To be told to the application.
+    /// A reset that the application has not been told of yet.
     reset: Option<ResetReason>,
 }
 
@@ -136,13 +136,13 @@ impl Session {
         self.stream
     }
 
-    /// How many requests were delivered: streams of HTTP/1.1 are numbered in their order, and this was
-    /// the last of them.
+    /// The number of requests delivered. HTTP/1.1 numbers its streams in order, and the request that
+    /// became this websocket was the last.
     pub(crate) fn requests(&self) -> u64 {
         self.stream.as_u64()
     }
 
-    /// An open websocket is in use, also while nothing passes.
+    /// An open websocket counts as in use even while no message passes.
     pub(crate) fn is_idle(&self) -> bool {
         false
     }
@@ -158,7 +158,7 @@ impl Session {
         size_of::<Session>() + self.receiver.memory() + deflater.unwrap_or(0) + pong
     }
 
-    /// The most that this becomes, [`Session`] itself included.
+    /// The most memory that this session may take, [`Session`] itself included.
     pub(crate) fn memory_bound(&self, config: &Config) -> usize {
         let bits = self.receiver.deflates().then_some(super::negotiation::MOST_BITS);
         memory_bound(config, self.receiver.limits(), bits)
@@ -166,7 +166,7 @@ impl Session {
 
     // ---- bytes in -------------------------------------------------------------------------------
 
-    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
+    /// Returns the next step that `input` yields. The caller holds the bytes that are not taken.
     pub(crate) fn step(
         &mut self,
         transport: &mut Transport,
@@ -178,8 +178,8 @@ impl Session {
         if blocked && !input.is_empty() {
             let is_full = input.len() as u64 >= transport.config.receive_buffer_limit();
             if is_full || !reads_ahead {
-                // No more was read, so that bytes which were held for lack of credit hid what else
-                // the peer has sent: they count once as a sign of life.
+                // While bytes were held for lack of credit, we read no more and could not see
+                // whether the peer was alive. They count once as a sign of life.
                 self.heard(transport);
             }
         }
@@ -197,7 +197,7 @@ impl Session {
                 return None;
             }
             if let State::Answering(_) = self.state {
-                // Nothing follows a close (RFC 6455 5.5.1).
+                // A peer sends no frames after its close frame (RFC 6455 5.5.1).
                 input.take_all();
                 return None;
             }
@@ -234,7 +234,7 @@ impl Session {
                 }
                 Ok(None) => {
                     transport.blocked = self.receiver.is_blocked();
-                    // Not while it goes on by itself, and a close is waited for in any case.
+                    // A paused receiver goes on at the next pull, so it needs no bytes read ahead.
                     transport.reads_ahead = transport.blocked && !self.receiver.is_paused();
                     return None;
                 }
@@ -252,7 +252,7 @@ impl Session {
         step: Arrival,
     ) -> Option<Step> {
         if !self.receiver.is_in_message() {
-            // What has begun behind a whole message, or a whole ping, is a wait of its own.
+            // No message is in progress: the next one starts with a fresh timer and rate.
             transport.timers.stop(Timer::WebSocketMessage);
             self.upload = message_guard(transport);
         }
@@ -280,8 +280,9 @@ impl Session {
         }
     }
 
-    /// More was read behind bytes that wait for the application: answers the pings among them. Only
-    /// as many bytes count as may be held, so that it makes no difference in what pieces they came.
+    /// Answers the pings among bytes that wait for the application. Only the first
+    /// `receive_buffer_limit` bytes are searched, so that the result doesn't depend on how the bytes
+    /// were split into reads.
     #[cold]
     pub(crate) fn look_ahead(&mut self, transport: &mut Transport) {
         let most = transport.config.receive_buffer_limit() as usize;
@@ -297,7 +298,8 @@ impl Session {
         }
     }
 
-    /// The peer's close was the answer to ours, or is to be answered.
+    /// Takes the peer's close frame: it is the reply to ours, or the application may still send
+    /// before we reply.
     fn closed_by_peer(&mut self, transport: &mut Transport, code: Option<u16>) {
         match self.state {
             State::Closing(reason) => self.linger(transport, reason),
@@ -309,14 +311,15 @@ impl Session {
         }
     }
 
-    /// Answers the peer's close with its own code; the server then ends the connection (RFC 6455
-    /// 5.5.1, 7.1.1).
+    /// Replies to the peer's close frame with the same code. The server then closes the connection
+    /// (RFC 6455 5.5.1, 7.1.1).
     fn answer_close(&mut self, transport: &mut Transport, code: Option<u16>) {
         close::write(transport.output.buffer(LONGEST_CLOSE), code, "");
         self.linger(transport, CloseReason::Completed);
     }
 
-    /// What was to be lent as text is none: the caller tells the application.
+    /// Ends the websocket because a text message is not valid UTF-8. The caller found that out, and
+    /// tells the application itself.
     #[cold]
     pub(crate) fn violated(&mut self, transport: &mut Transport, violation: Violation) {
         self.fail(transport, CloseReason::Violation(violation));
@@ -326,7 +329,7 @@ impl Session {
     /// Whether [`Session::step`] has something to do without new bytes.
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let is_ending = matches!(self.state, State::Answering(_));
-        // Bytes that waited for credit may be gone on with, and then the end is looked at.
+        // After the peer's end of stream, held bytes go first: they wait for credit.
         let waits = transport.blocked && !self.receiver.has_credit();
         let over = transport.eof && transport.is_open() && !waits && !is_ending;
         let pong = self.pong.is_some() && self.state == State::Open;
@@ -334,20 +337,20 @@ impl Session {
         self.reset.is_some() || room || over || (transport.is_open() && self.receiver.has_more())
     }
 
-    /// Inflating was left off, so that others get their turn.
+    /// Whether inflating stopped for this pull of events, so that other connections get their turn.
     pub(crate) fn is_paused(&self) -> bool {
         self.receiver.is_paused()
     }
 
-    /// The same, of held bytes: what was left for want of credit can be gone on with. What is
-    /// incomplete waits for the peer.
+    /// Whether held bytes that lacked credit can be taken now. An incomplete frame does not count: it
+    /// waits for the peer.
     pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
         !transport.held.is_empty() && transport.blocked && self.receiver.has_credit()
     }
 
     // ---- actions --------------------------------------------------------------------------------
 
-    /// So many messages may come; or so many bytes, for who takes them in pieces.
+    /// Adds credit: a number of messages, or of bytes if the application takes messages in pieces.
     pub(crate) fn read(
         &mut self,
         _: &Transport,
@@ -359,7 +362,7 @@ impl Session {
         Ok(())
     }
 
-    /// Credit for messages lasts, so there is nothing to take back.
+    /// Does nothing: credit for messages is never taken back.
     pub(crate) fn cancel_read(&mut self, _: &Transport, stream: StreamId) -> Result<(), Misuse> {
         self.check_stream(stream)
     }
@@ -373,7 +376,7 @@ impl Session {
     ) -> Result<Sent, Misuse> {
         self.check(transport, stream)?;
         let room = self.free(transport);
-        // Whoever is told of room finds enough of it: half of the limit.
+        // The application is told of room at half of the limit, so the threshold is no higher.
         let least = LEAST_FRAGMENT.min(transport.config.send_buffer_limit() as usize / 2);
         if room < data.len().clamp(1, least) {
             self.cut_short = true;
@@ -386,7 +389,7 @@ impl Session {
             let mut smaller = Vec::new();
             compressed = deflater.deflate(data, &mut smaller);
             if compressed {
-                // A `Bytes` counts with its length.
+                // The output counts the length of a `Bytes`, not its capacity.
                 smaller.shrink_to_fit();
                 *data = smaller.into();
             }
@@ -396,8 +399,8 @@ impl Session {
             (false, true) => Opcode::Text,
             (false, false) => Opcode::Binary,
         };
-        // Some clients inflate each frame by itself: a compressed message goes whole where it fits into
-        // an empty buffer, even if it does not fit behind what is there.
+        // Some clients inflate each frame by itself. So a compressed message that fits into an empty
+        // buffer goes out in one frame, even if the buffer then exceeds its limit.
         let fits = compressed && data.len() as u64 <= transport.config.send_buffer_limit();
         let most = if fits { data.len() } else { room };
         let piece = data.split_to(most.min(data.len()));
@@ -452,12 +455,12 @@ impl Session {
         }
     }
 
-    /// How much of a message would be taken now.
+    /// The number of bytes that `send_message` would take now.
     pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
         if self.check(transport, stream).is_ok() { self.free(transport) } else { 0 }
     }
 
-    /// The peer took some of what waited: if it was all, its ping was among it.
+    /// The transport took output. Once it is flushed, our ping is out and the wait for the pong begins.
     #[inline]
     pub(crate) fn sent(&mut self, transport: &Transport) {
         if self.pinged && self.ping_sent == Tick::NEVER && transport.is_flushed() {
@@ -467,7 +470,7 @@ impl Session {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    /// Frees what is of no use until more bytes arrive.
+    /// Frees memory that is not needed until more bytes arrive.
     #[inline]
     pub(crate) fn release(&mut self, transport: &Transport) {
         if transport.held.is_empty() {
@@ -478,11 +481,11 @@ impl Session {
         }
     }
 
-    /// Lets the timers follow the state.
+    /// Starts and stops the timers as the state requires.
     pub(crate) fn settle(&mut self, transport: &mut Transport) {
         let (nothing_held, flushed) = (transport.held.is_empty(), transport.is_flushed());
         if self.state == State::Open && transport.is_half_closed() && transport.blocked {
-            // Messages wait for the application, and nothing follows them.
+            // Messages wait for the application, and the peer will send no more.
             stop(transport, &TIMERS);
             let wait = if flushed { Wait::GonePeer } else { Wait::WebSocket };
             return transport.wait(wait, Tick::NEVER);
@@ -492,22 +495,22 @@ impl Session {
         match self.state {
             State::Open | State::Closed => {}
             State::Answering(_) => return run(transport, Timer::WebSocketClose, Some(timeout)),
-            // What is to be sent before our close falls under another guard.
+            // Until our close frame is flushed, the response timer guards the output.
             State::Closing(_) => {
                 return run(transport, Timer::WebSocketClose, flushed.then_some(timeout));
             }
         }
-        // Bytes that wait for the application hide what else the peer has sent, once as many are held
-        // as may be.
+        // Once the buffer is full of bytes that wait for the application, we read no more and can't
+        // hear the peer: no pings then.
         self.settle_pings(transport, !transport.is_held_back(), flushed);
-        // The other guards are over what the application waits for.
+        // The other timers run only while the application waits for the peer.
         let hears = nothing_held || !transport.blocked;
         let idle_until = transport.config.websocket_idle_timeout().map(|it| self.used.after(it));
         set(transport, Timer::WebSocketIdle, idle_until.filter(|_| hears));
         let is_owed =
             self.receiver.awaits_more() || !nothing_held || transport.has_partial_record();
         if hears && is_owed {
-            // What of it came with its beginning has paid already.
+            // The bytes that came together with the message's first frame already count.
             self.upload.resume(transport.now);
             let minimum = transport.config.request_body_minimum();
             let deadline = self.upload.deadline(minimum, transport.ahead());
@@ -518,9 +521,9 @@ impl Session {
         }
     }
 
-    /// Who is silent is pinged, once what is unsent cannot be why: another guard has an eye on that.
-    /// The wait for the pong begins when the ping is flushed, and what is sent behind it does not
-    /// begin it anew.
+    /// Pings a silent peer, but only when nothing is unsent: the response timer guards unsent output.
+    /// The wait for the pong begins when the ping is flushed, and output sent after it does not
+    /// restart that wait.
     fn settle_pings(&mut self, transport: &mut Transport, hears: bool, flushed: bool) {
         let silent_until =
             transport.config.websocket_ping_interval().map(|it| self.heard.after(it));
@@ -528,7 +531,7 @@ impl Session {
         let is_out = hears && self.ping_sent != Tick::NEVER;
         let pong = transport.config.websocket_pong_timeout().map(|it| self.ping_sent.after(it));
         let pong_until = pong.filter(|_| is_out);
-        // At most one of the two runs.
+        // At most one of the two timers runs.
         match (silent_until, pong_until) {
             (_, Some(at)) => {
                 transport.timers.stop(Timer::WebSocketPing);
@@ -549,15 +552,15 @@ impl Session {
         }
     }
 
-    /// Bytes arrived, whatever they are: the peer is there.
+    /// Bytes arrived: any of them prove that the peer is alive.
     #[inline]
     pub(crate) fn heard(&mut self, transport: &Transport) {
         self.heard = transport.now;
         (self.pinged, self.ping_sent) = (false, Tick::NEVER);
     }
 
-    /// The peer is still taking what was sent before our ping, or before our close: it has all of
-    /// the time to answer once it has come so far.
+    /// The peer is still acknowledging output that precedes our ping or close frame. The time to
+    /// reply starts again, as long as the peer keeps up.
     #[cold]
     pub(crate) fn taking(&mut self, transport: &mut Transport, taken: u64) {
         if self.ping_sent != Tick::NEVER
@@ -572,7 +575,7 @@ impl Session {
         }
     }
 
-    /// A timer has expired.
+    /// Acts on a timer that expired.
     #[cold]
     pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
         let reason = CloseReason::Expired(timer);
@@ -589,9 +592,9 @@ impl Session {
         }
     }
 
-    // ---- the ends of things ---------------------------------------------------------------------
+    // ---- closing --------------------------------------------------------------------------------
 
-    /// Ends the websocket for `reason`, as the table of endings says.
+    /// Ends the websocket for `reason`, with the ending that [`Ending::of`] gives.
     #[cold]
     pub(crate) fn end(&mut self, transport: &mut Transport, reason: CloseReason) {
         match (Ending::of(reason), reason) {
@@ -604,7 +607,7 @@ impl Session {
         }
     }
 
-    /// Sends our close, and waits for the peer's.
+    /// Sends our close frame, and waits for the peer's.
     fn begin_close(
         &mut self,
         transport: &mut Transport,
@@ -619,8 +622,8 @@ impl Session {
         stop(transport, &TIMERS);
     }
 
-    /// Ends the connection at once: what was received of a message is freed. A reset that the
-    /// application has yet to be told of is still told.
+    /// Ends the connection at once, and frees the message in progress. A pending reset still reaches
+    /// the application.
     #[cold]
     pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
         self.state = State::Closed;
@@ -629,7 +632,7 @@ impl Session {
         transport.close(reason);
     }
 
-    /// The websocket is at its end for `reason`; the peer is told, if there is a code for that.
+    /// Fails the websocket for `reason`. The peer gets a close frame if the reason has a code.
     #[cold]
     fn fail(&mut self, transport: &mut Transport, reason: CloseReason) {
         if let (State::Open, Some(code)) = (self.state, reason.close_code()) {
@@ -656,15 +659,16 @@ impl Session {
         transport.linger(reason, 0);
     }
 
-    /// Nothing follows our close.
+    /// Drops what we would still send: no frame follows our close frame.
     fn silence(&mut self) {
         (self.sending, self.cut_short) = (false, false);
         (self.deflater, self.pong) = (None, None);
     }
 
-    // ---- parts of these -------------------------------------------------------------------------
+    // ---- helpers --------------------------------------------------------------------------------
 
-    /// Between two fragments of a message a pong may go (RFC 6455 5.4).
+    /// Sends the pending pong if there is room. A pong may go between two fragments of a message
+    /// (RFC 6455 5.4).
     fn flush_pong(&mut self, transport: &mut Transport) {
         if self.pong.is_some() && self.state == State::Open && !transport.is_full() {
             let payload = take(&mut self.pong).unwrap_or_default();
@@ -684,7 +688,7 @@ impl Session {
         if stream == self.stream { Ok(()) } else { Err(Misuse::UnknownStream) }
     }
 
-    /// Something may be sent.
+    /// Fails unless this is the websocket's stream and frames may still be sent on it.
     fn check(&self, transport: &Transport, stream: StreamId) -> Result<(), Misuse> {
         self.check_stream(stream)?;
         let speaks = matches!(self.state, State::Open | State::Answering(_));
@@ -692,20 +696,20 @@ impl Session {
     }
 }
 
-/// A control frame at its longest.
+/// The longest control frame that a server sends, with its header.
 const LONGEST_CLOSE: usize = 2 + frame::LONGEST_CONTROL;
 
-/// Pays with the connection's budget.
+/// Pays for costly frames from the session's budget.
 struct Purse<'b> {
     budget: &'b mut Budget,
     now: Tick,
-    /// Bytes of messages that came.
+    /// Bytes of messages that arrived in this step.
     earned: usize,
     /// Bytes that may still be inflated in this pull of events.
     inflatable: usize,
-    /// Pings that were answered, and paid, before their turn came.
+    /// Knows the pings that were answered and paid for ahead of their turn.
     ahead: &'b mut Ahead,
-    /// The ping that was paid last was one of them.
+    /// The ping of this step was one of them, and gets no second pong.
     was_answered: bool,
 }
 
@@ -717,7 +721,7 @@ impl super::Payer for Purse<'_> {
         }
         let points = match cost {
             Cost::EmptyFrame | Cost::TinyFragment | Cost::Ping | Cost::Pong => USELESS,
-            // A window is cleared.
+            // The inflater has to clear its window.
             Cost::FinalBlock => 16 * USELESS,
         };
         self.budget.spend(points, self.now)
@@ -738,12 +742,12 @@ impl super::Payer for Purse<'_> {
     }
 }
 
-/// The guard over a message, which may take as long as it likes in all.
+/// The minimum rate for a message. There is no deadline for the whole message.
 fn message_guard(transport: &Transport) -> Rate {
     Rate::new(transport.config.request_body_minimum(), transport.now).without_total()
 }
 
-/// Lets a timer run until `at`, or not at all.
+/// Sets the timer to `at`, or stops it.
 fn set(transport: &mut Transport, timer: Timer, at: Option<Tick>) {
     match at {
         Some(at) => transport.timers.set(timer, at),
@@ -751,7 +755,7 @@ fn set(transport: &mut Transport, timer: Timer, at: Option<Tick>) {
     }
 }
 
-/// Lets a timer run from the moment at which it was first asked for, or not at all.
+/// Starts the timer unless it runs already, or stops it.
 fn run(transport: &mut Transport, timer: Timer, delay: Option<Duration>) {
     match delay {
         None => transport.timers.stop(timer),

@@ -1,28 +1,28 @@
-//! UTF-8 as it streams in (RFC 3629, RFC 6455 8.1).
+//! Checks UTF-8 as it arrives (RFC 3629, RFC 6455 8.1).
 //!
-//! In: text, cut anywhere. Out: a verdict at the first byte that no valid text can have in that
-//! place. Of a character that is cut, at most three bytes are kept.
+//! In: text, in any pieces. Out: an error at the first byte that cannot be part of valid text. If a
+//! piece ends within a character, at most three bytes of it are kept.
 
-/// Text that is not UTF-8.
+/// The text is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
-/// All of `bytes` as text.
+/// Checks all of `bytes` at once.
 #[inline]
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Invalid> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| Invalid)
 }
 
-/// Where in the text we are.
+/// The state between two pieces of a text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Utf8 {
-    /// The first bytes of a character whose others are still to come.
+    /// The first bytes of an incomplete character.
     begun: [u8; 3],
     length: u8,
 }
 
 impl Utf8 {
-    /// The next bytes of the text.
+    /// Checks the next piece of the text.
     #[inline]
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Invalid> {
         while self.length > 0 {
@@ -40,12 +40,12 @@ impl Utf8 {
         Ok(())
     }
 
-    /// The text ends here.
+    /// Checks that the text does not end within a character.
     pub(crate) fn finish(&self) -> Result<(), Invalid> {
         if self.length == 0 { Ok(()) } else { Err(Invalid) }
     }
 
-    /// One more byte of a character that was cut.
+    /// Adds a byte to the incomplete character.
     fn complete(&mut self, byte: u8) -> Result<(), Invalid> {
         let mut character = [0; 4];
         let known = usize::from(self.length);
@@ -58,7 +58,7 @@ impl Utf8 {
         self.keep(character.get(..=known).ok_or(Invalid)?)
     }
 
-    /// Keeps `character` if it may still become one, and forgets it if it is complete.
+    /// Keeps `character` if it is incomplete, and drops it once it is complete.
     fn keep(&mut self, character: &[u8]) -> Result<(), Invalid> {
         match core::str::from_utf8(character) {
             Ok(_) => self.length = 0,
@@ -74,7 +74,7 @@ impl Utf8 {
     }
 }
 
-/// How many bytes at the end look like the start of a character that is cut.
+/// The number of bytes at the end that look like an incomplete character.
 #[inline]
 fn length_of_cut(bytes: &[u8]) -> usize {
     for (behind, byte) in bytes.iter().rev().take(3).enumerate() {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Feeds pieces of `step`; says after how many bytes it was refused, if it was.
+    /// Feeds the bytes in pieces of `step`. An error has the number of bytes fed until then.
     fn run(bytes: &[u8], step: usize) -> Result<(), usize> {
         let mut utf8 = Utf8::default();
         let mut fed = 0;
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn refused_at_the_first_byte_that_cannot_be() {
-        // What is invalid, and its byte that decides.
+        // Invalid bytes, and how many of them it takes to see that.
         let cases: &[(&[u8], usize)] = &[
             (b"\x80", 1),
             (b"\xbf", 1),
@@ -155,7 +155,7 @@ mod tests {
             (b"\xf8\x88\x80\x80\x80", 1),
             (b"\xfe", 1),
             (b"\xff", 1),
-            // Cut short by something else.
+            // Characters that are cut short by another one.
             (b"\xc3a", 2),
             (b"\xe6\xbca", 3),
             (b"\xf0\x9f\x98a", 4),
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_start_of_a_character_is_judged_as_std_does() {
-        // Third and fourth bytes at the borders of what may stand there.
+        // Third and fourth bytes at the edges of their valid ranges.
         let borders = [0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xe0, 0xff];
         for first_two in 0..=u16::MAX {
             let [first, second] = first_two.to_be_bytes();

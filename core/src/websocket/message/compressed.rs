@@ -1,7 +1,8 @@
-//! The payload of a compressed message, inflated as it arrives (RFC 7692 7.2.2).
+//! Inflates the payload of a compressed message as it arrives (RFC 7692 7.2.2).
 //!
-//! In: a frame that was begun. Out: what was assembled, or a piece. What comes out is counted as it
-//! does, so that a bomb ends at the limit, and pauses in between for others.
+//! In: the payload bytes of the current frame. Out: the assembled message, or a piece of it. The
+//! inflated bytes are counted as they come out. So a bomb stops at the limit, and inflating pauses
+//! on the way to let other connections run.
 
 use super::super::deflate::{Inflated, Inflater};
 use super::{Arrival, Begun, Next, Receiver, spend, to_usize};
@@ -13,11 +14,12 @@ use crate::websocket::{Cost, Payer, Violation};
 
 /// The largest piece of a message.
 pub(super) const PIECE: usize = 16 * 1024;
-/// Compressed bytes that are unmasked at once: what is not taken of them has to be masked again.
+/// Compressed bytes that are unmasked at once. The bytes that the inflater does not take have to be
+/// masked again.
 const COMPRESSED_PIECE: usize = 1024;
 
 impl Receiver {
-    /// Takes what there is of a frame, and appends what it inflates to.
+    /// Takes the frame's bytes that are in `input`, and appends the inflated bytes to the message.
     pub(super) fn inflate_whole(
         &mut self,
         input: &mut Input<'_>,
@@ -31,7 +33,7 @@ impl Receiver {
         let Some(mut inflater) = self.inflater.take() else { return Err(Violation::Deflated) };
         while self.left > 0 && !input.bytes().is_empty() || self.full {
             if payer.inflatable() == 0 && !input.is_empty() {
-                // The rest is for the next look, so that others get their turn.
+                // The next pull of events inflates the rest, so that other connections get their turn.
                 self.paused = true;
                 self.inflater = Some(inflater);
                 return Ok(Next::Wait);
@@ -46,7 +48,7 @@ impl Receiver {
         self.assembled_so_far(input, message, whole)
     }
 
-    /// Takes the next compressed bytes, as far as their content has room.
+    /// Inflates the next compressed bytes, as far as there is room for the output.
     fn inflate_some(
         &mut self,
         input: &mut Input<'_>,
@@ -66,7 +68,7 @@ impl Receiver {
         payer.inflated(self.assembled.len() - new);
         self.check_inflated(message, new)?;
         let Inflated { taken, final_block, full } = inflated?;
-        // Each block earns before it is paid for, so that cuts make no difference.
+        // Each block earns before it is paid for, so that the split into reads makes no difference.
         self.take(input, taken, payer);
         spend(payer, final_block.then_some(Cost::FinalBlock))?;
         if taken == 0 && there > 0 && !full && !final_block {
@@ -76,7 +78,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Leaves what was not taken of unmasked bytes as it was; `mask` is the one from before.
+    /// Masks the bytes again that were unmasked but not taken. `mask` is the mask from before.
     fn mask_again(&mut self, mut mask: Mask, bytes: &mut [u8], taken: usize) {
         if let Some(rest) = bytes.get_mut(taken..) {
             mask.skip(taken);
@@ -85,8 +87,8 @@ impl Receiver {
         }
     }
 
-    /// Checks what was inflated from `new` on, in the order of its bytes: what came before a mistake
-    /// is judged before it, so that cuts make no difference.
+    /// Checks the inflated bytes from `new` on. The first fault in their order decides, so that the
+    /// split into reads makes no difference.
     fn check_inflated(&mut self, message: Begun, new: usize) -> Result<(), Violation> {
         let inflated = self.assembled.get(new..).unwrap_or_default();
         let room = to_usize(self.limits.message).saturating_sub(new);
@@ -101,7 +103,7 @@ impl Receiver {
     /// Gives the assembled message more capacity if it is full; `more` compressed bytes are at hand.
     fn make_room(&mut self, more: usize) {
         if self.assembled.len() == self.assembled.capacity() {
-            // One byte past the limit tells that it is exceeded.
+            // One byte past the limit shows that the message exceeds it.
             let most = to_usize(self.limits.message).saturating_add(1);
             let left = most.saturating_sub(self.assembled.len());
             let more = more.saturating_mul(2).clamp(64, PIECE).min(left);
@@ -109,7 +111,7 @@ impl Receiver {
         }
     }
 
-    /// Lends what there is of a frame, inflated, within the credit.
+    /// Inflates the frame's bytes that are in `input`, and lends them as far as the credit goes.
     pub(super) fn inflate_piece(
         &mut self,
         input: &mut Input<'_>,
@@ -120,7 +122,7 @@ impl Receiver {
         if self.left > 0 && !self.full && input.bytes().is_empty() {
             return Ok(Next::Wait);
         }
-        // One byte past the limit tells that it is exceeded.
+        // One byte past the limit shows that the message exceeds it.
         let left = self.limits.message.saturating_sub(self.lent).saturating_add(1);
         let most = to_usize(self.credit.min(left)).min(PIECE);
         if most == 0 {
@@ -158,7 +160,7 @@ impl Receiver {
         Ok(if is_over { Next::Again } else { Next::Wait })
     }
 
-    /// Inflates until `whole` is full, or all that there is was taken; true if the message is over.
+    /// Inflates until `whole` is full or `input` is empty; returns whether the message is complete.
     fn fill(
         &mut self,
         input: &mut Input<'_>,
@@ -194,7 +196,7 @@ impl Receiver {
         }
     }
 
-    /// As [`Receiver::check_inflated`], of a piece.
+    /// Checks a piece as [`Receiver::check_inflated`] does.
     fn check_piece(&mut self, message: Begun, piece: &[u8]) -> Result<(), Violation> {
         let room = to_usize(self.limits.message.saturating_sub(self.lent));
         if message.text {

@@ -1,6 +1,7 @@
-//! The payload of a data frame that is not compressed, and what all payloads share.
+//! Takes the payload of an uncompressed data frame. Compressed payloads share the helpers.
 //!
-//! In: a frame that was begun. Out: its message where it lies, what was assembled, or a piece.
+//! In: the payload bytes of the current frame. Out: the message in place, the assembled message, or
+//! a piece of it.
 
 use super::{Arrival, Begun, Next, Receiver, to_usize};
 use crate::input::{Input, Span, grow};
@@ -21,7 +22,7 @@ impl Receiver {
         };
         match (self.limits.pieces, message.compressed) {
             (false, false) => {
-                // Nothing was taken of the message yet, and the rest of it is here.
+                // The message's first frame is also its last, and all of its payload is in `input`.
                 let is_all = self.fin && self.left == self.declared;
                 if is_all && self.left <= input.bytes().len() as u64 {
                     return Ok(Next::Step(self.lend(input, message, payer)));
@@ -34,7 +35,7 @@ impl Receiver {
         }
     }
 
-    /// Lends a message as it lies.
+    /// Unmasks a message in place, and lends it.
     #[inline]
     fn lend(&mut self, input: &mut Input<'_>, message: Begun, payer: &mut impl Payer) -> Arrival {
         let span = self.take(input, to_usize(self.left), payer);
@@ -43,7 +44,7 @@ impl Receiver {
         Arrival::Message { text: message.text, at: Place::Input(span) }
     }
 
-    /// Takes what there is of a frame, and appends it to the message.
+    /// Takes the frame's bytes that are in `input`, and appends them to the message.
     fn assemble(
         &mut self,
         input: &mut Input<'_>,
@@ -51,8 +52,8 @@ impl Receiver {
         whole: &mut Vec<u8>,
         payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
-        // Of a last frame the length of the message is known: that is no reason to get memory for
-        // it at once, but for no more.
+        // In the last frame the message's length is known, and caps the memory. It is not reserved
+        // at once: the peer may never send that much.
         let most = if self.fin { self.declared } else { self.limits.message };
         let (bytes, _) = self.unmask(input, usize::MAX);
         let length = bytes.len();
@@ -64,7 +65,7 @@ impl Receiver {
         self.assembled_so_far(input, message, whole)
     }
 
-    /// The message is lent if it is complete.
+    /// Lends the assembled message if it is complete.
     pub(super) fn assembled_so_far(
         &mut self,
         input: &Input<'_>,
@@ -72,7 +73,7 @@ impl Receiver {
         whole: &mut Vec<u8>,
     ) -> Result<Next, Violation> {
         if self.left > 0 {
-            // What was held is taken before what is fresh.
+            // `input` gives the held bytes first, and then the fresh ones.
             return Ok(if input.is_empty() { Next::Wait } else { Next::Again });
         }
         if !self.end_frame() {
@@ -83,7 +84,7 @@ impl Receiver {
         Ok(Next::Step(Arrival::Message { text: message.text, at: Place::Whole }))
     }
 
-    /// Lends what there is of a frame, within the credit.
+    /// Lends the frame's bytes that are in `input`, as far as the credit goes.
     fn piece(
         &mut self,
         input: &mut Input<'_>,
@@ -110,7 +111,7 @@ impl Receiver {
         Ok(if is_something { Next::Step(piece) } else { Next::Again })
     }
 
-    /// Takes what nobody wants.
+    /// Takes the payload of a discarded message.
     #[cold]
     fn discard_payload(&mut self, input: &mut Input<'_>) -> Next {
         let length = to_usize(self.left).min(input.bytes().len());
@@ -126,8 +127,8 @@ impl Receiver {
         Next::Again
     }
 
-    /// Unmasks what there is of the frame, at most so much; says whether there is more. What is not
-    /// taken then has to be masked again.
+    /// Unmasks at most `most` of the frame's bytes in `input`; returns whether there are more. The
+    /// caller masks the bytes again that it does not take.
     pub(super) fn unmask<'b>(
         &mut self,
         input: &'b mut Input<'_>,
@@ -141,7 +142,7 @@ impl Receiver {
         (bytes, length < there)
     }
 
-    /// These bytes of the frame are done with.
+    /// Takes `bytes` of the frame from `input`, and earns for them.
     pub(super) fn take(
         &mut self,
         input: &mut Input<'_>,
@@ -152,13 +153,13 @@ impl Receiver {
         self.take_earned(input, bytes)
     }
 
-    /// The same of bytes that have earned already.
+    /// Takes `bytes` of the frame from `input` that have earned already.
     pub(super) fn take_earned(&mut self, input: &mut Input<'_>, bytes: usize) -> Span {
         self.left -= (bytes as u64).min(self.left);
         input.take(bytes)
     }
 
-    /// True if the message ends with the frame.
+    /// Ends the frame; returns whether the message ends with it.
     pub(super) fn end_frame(&mut self) -> bool {
         self.in_frame = false;
         if self.fin {
@@ -167,7 +168,7 @@ impl Receiver {
         self.fin
     }
 
-    /// Checks what was assembled from `new` on.
+    /// Checks that the assembled bytes from `new` on are UTF-8, if the message is text.
     pub(super) fn check_text(&mut self, message: Begun, new: usize) -> Result<(), Violation> {
         let new = self.assembled.get(new..).unwrap_or_default();
         if message.text {
