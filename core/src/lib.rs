@@ -38,7 +38,7 @@
 //! ```
 //! use bytes::Bytes;
 //! use core::time::Duration;
-//! use portcullis::{BodyLength, CloseReason, Config, Connection, Event, Status, Tick, Timer};
+//! use portcullis::{CloseReason, Config, Connection, Event, Status, Tick, Timer};
 //! use std::io::IoSlice;
 //! use std::sync::Arc;
 //!
@@ -56,10 +56,7 @@
 //!         assert_eq!(fields["host"], "localhost");
 //!
 //!         let mut content = Bytes::from_static(b"Hello, world!");
-//!         let length = BodyLength::Known(content.len() as u64);
-//!         let _ = connection.stream(now, stream).respond(http::StatusCode::OK, None, length)?;
-//!         connection.stream(now, stream).send(&mut content)?;
-//!         connection.stream(now, stream).finish(None)?;
+//!         connection.stream(now, stream).answer(http::StatusCode::OK, None, &mut content)?;
 //!     }
 //! }
 //! drop(events);
