@@ -1,6 +1,6 @@
 //! Finds pings among bytes that wait for the application.
 //!
-//! While a websocket lacks credit, it reads some bytes ahead, so that it notices a dead peer and can
+//! While a websocket lacks credit, it reads some bytes ahead. So it notices a dead peer, and can
 //! answer the pings of a live one. In: the bytes that are held. Out: the pings among them, once each,
 //! in order. The receiver takes all other frames once there is credit.
 
