@@ -13,10 +13,10 @@
 //! | `bound`, `estimate` | the most memory that TLS adds, and rustls's share of it |
 //! | `absent` | stands in if TLS is not compiled in |
 //!
-//! rustls itself refuses more than 4 warnings, a second attempt to renegotiate, 32 empty records in a
-//! row, 32 key updates without data between them, and a handshake message of more than 64 KiB. This
-//! module limits the bytes and the time of the handshake, and the length of a record that we wait for.
-//! It also charges the budget for records that carry little data.
+//! rustls itself refuses more than 4 warnings, and a second attempt to renegotiate. It refuses 32 empty
+//! records in a row, and 32 key updates without data between them. It refuses a handshake message of
+//! more than 64 KiB. This module limits the bytes and the time of the handshake, and the length of a
+//! record that we wait for. It also charges the budget for records that carry little data.
 
 #[cfg(not(feature = "tls"))]
 mod absent;

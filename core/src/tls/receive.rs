@@ -127,8 +127,8 @@ impl Tls {
         pending.extend_from_slice(part);
     }
 
-    /// Checks the record that begins with `record` against the handshake's limit, before we wait for the
-    /// rest of it. `length` is its length if that is known.
+    /// Checks the record that begins with `record` against the handshake's limit, before we wait for
+    /// the rest of it. `length` is its length if that is known.
     ///
     /// In the handshake, plaintext records count in full. Encrypted records may be padded. They count
     /// only together with the bytes `before` them that rustls keeps for an incomplete message.

@@ -95,7 +95,7 @@ impl Tls {
     ) -> Result<(), Refused> {
         let Transit { pending, sealed, .. } = &mut **self.transit.get_or_insert_default();
         loop {
-            // rustls may refer to bytes in `pending`. It opens no record there, because none is complete.
+            // rustls may refer to bytes in `pending`. It opens no record there: all are incomplete.
             match self.session.process_tls_records(pending).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     return seal(&mut traffic, sealed);

@@ -1,6 +1,6 @@
 //! Finds pings among bytes that wait for the application.
 //!
-//! While a websocket lacks credit, it reads some bytes ahead, so that it notices a dead peer and can
+//! While a websocket lacks credit, it reads some bytes ahead. So it notices a dead peer, and can
 //! answer the pings of a live one. In: the bytes that are held. Out: the pings among them, once each,
 //! in order. The receiver takes all other frames once there is credit.
 
@@ -12,7 +12,7 @@ use super::mask::Mask;
 pub(crate) struct Ahead {
     /// Where the next frame begins; this may be past the end of the held bytes.
     next: usize,
-    /// The search ended: the next frame is invalid, is a close frame, or is a ping that nobody pays for.
+    /// The search ended: the next frame is invalid, a close frame, or a ping that the budget can't pay.
     stopped: bool,
     /// Pings that were answered, and get no second pong when the receiver takes them.
     answered: u32,

@@ -38,7 +38,7 @@ pub(crate) fn lend(text: bool, bytes: &mut [u8]) -> Result<Message<'_>, Violatio
 /// The size limit of messages, and whether they are lent whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// The most bytes of a message, before and after inflating.
+    /// The most bytes of a message; a compressed message counts with its inflated length.
     pub(crate) message: u64,
     /// Messages are lent in pieces, as they arrive.
     pub(crate) pieces: bool,

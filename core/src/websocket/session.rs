@@ -34,8 +34,8 @@ use bytes::Bytes;
 use core::mem::take;
 use core::time::Duration;
 
-/// A message that is too long for the free room is split only if this many bytes of it fit, so that
-/// no tiny fragments go out.
+/// A message that is too long for the free room is split only if this many bytes fit. So no tiny
+/// fragments go out.
 const LEAST_FRAGMENT: usize = 1024;
 
 /// All timers of a websocket.
