@@ -43,7 +43,19 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener_at(([127, 0, 0, 1], 0).into())
+}
+
+/// A listener on an address that only one test uses. Once its port is free again, the system may give the
+/// port to another test, but not at this address.
+fn listener_of_its_own(test: u8) -> (TcpListener, SocketAddr) {
+    // Only Linux has all of 127.0.0.0/8.
+    let host = if cfg!(target_os = "linux") { [127, 31, 41, test] } else { [127, 0, 0, 1] };
+    listener_at((host, 0).into())
+}
+
+fn listener_at(address: SocketAddr) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(address).expect("a free port");
     listener.set_nonblocking(true).expect("it can be set");
     let address = listener.local_addr().expect("it is bound");
     (listener, address)
@@ -372,19 +384,24 @@ fn content_is_read_on_another_task_while_the_answer_waits_for_its_reader() {
 
 #[test]
 fn dropping_the_server_closes_everything() {
-    let (listener, address) = listener();
+    let (listener, address) = listener_of_its_own(1);
     let patient = Config::builder().keep_alive_timeout(Duration::from_secs(3600)).build();
     let stats = Arc::new(Stats::new());
     let server = server(listener, Arc::new(patient.expect("valid")), hello).stats(stats.clone());
     let (stop, stopped) = async_channel::bounded::<()>(1);
-    // Whichever is ready first, the other is dropped.
-    spawn(or(async { _ = server.await }, async move { _ = stopped.recv().await }));
+    let (dropped, drops) = channel();
+    spawn(async move {
+        // Whichever is ready first, the other is dropped.
+        or(async { _ = server.await }, async move { _ = stopped.recv().await }).await;
+        dropped.send(()).expect("the test waits");
+    });
     let mut stream = connect(address);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
     let mut answer = [0; 4096];
     assert!(stream.read(&mut answer).expect("an answer") > 0);
     open(&stats, 1);
     drop(stop);
+    assert_eq!(drops.recv_timeout(PATIENCE), Ok(()));
     assert_eq!(stream.read(&mut answer).unwrap_or(0), 0);
     open(&stats, 0);
     assert!(TcpStream::connect(address).is_err(), "nobody listens any more");

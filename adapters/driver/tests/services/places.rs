@@ -1,6 +1,8 @@
 //! How many connections there may be, and who leaves for a newcomer.
 
-use super::{GET, PATIENCE, ask, connect, hello, listener, open, start_server};
+use super::{
+    GET, PATIENCE, ask, connect, hello, listener, listener_of_its_own, open, start_server,
+};
 use crate::{adapter, server};
 use adapter::{Admission, Body, Config, Stats};
 use axum::body::Bytes;
@@ -146,8 +148,8 @@ fn silent_connections_leave_too_and_servers_share_their_places() {
 }
 
 #[test]
-fn who_has_come_when_a_drain_begins_is_answered() {
-    let (listener, address) = listener();
+fn clients_that_came_before_a_drain_are_answered() {
+    let (listener, address) = listener_of_its_own(2);
     let mut early: Vec<_> = (0..5).map(|_| connect(address)).collect();
     for stream in &mut early {
         stream.write_all(KEPT).expect("the kernel takes it");
