@@ -1,35 +1,35 @@
-//! Points for what costs us and brings nothing: empty records, key updates, a byte in a record of
-//! its own, pings.
+//! Points that pay for input that costs us work and brings nothing: empty records, key updates, records of
+//! a single byte, pings.
 //!
-//! In: what something cost, the useful bytes that came, and the time. Out: whether the peer may go
-//! on. Points come back with time, so that a slow trickle is never refused, and with useful bytes,
-//! so that a long transfer is not. A flood of the useless has neither.
+//! In: the cost of the input, the number of useful bytes, and the time. Out: whether the peer may go on.
+//! Points come back with time, so a slow trickle is never refused. They also come back with useful bytes,
+//! so a long transfer is never refused. A flood of useless input gets neither.
 //!
-//! Two bytes of content in a record of their own cost what they earn: a chat of a thousand tiny
-//! messages a second goes on for ever, over TLS as in plaintext.
+//! Two bytes of content in a record of their own cost as many points as they earn. So a chat of a
+//! thousand tiny messages a second can go on for ever, over TLS as in plaintext.
 
 use crate::time::Tick;
 
-/// Bytes that are inflated in one pull of events, or up to 16 KiB more; as many as a usual read
-/// brings. The rest stays for the next [`Connection::resume`](crate::Connection::resume), so that a
-/// message of some kilobytes that inflates to megabytes does not keep its thread from others.
+/// The number of bytes that one pull of events inflates, or up to 16 KiB more: as many as a usual read
+/// brings. The rest waits for the next [`Connection::resume`](crate::Connection::resume). So a message of
+/// some kilobytes that inflates to megabytes does not hold up the other connections of its thread.
 pub const INFLATED_AT_ONCE: usize = 64 * 1024;
 
-/// What a peer may spend at once. A thousand pings cost about a millisecond of work.
+/// The points that a peer may spend at once. A thousand pings cost about a millisecond of work.
 const MOST: u32 = 1024 * USELESS;
-/// Points come back with time: 1024 a second, 64 of the useless.
+/// Points that come back in a second: they pay for 64 useless inputs.
 const INTERVAL: u64 = 1_000_000_000 / 1024;
 
-/// The price of what is of no use at all, or has to be answered.
+/// The price of input that is useless, or has to be answered.
 pub(crate) const USELESS: u32 = 16;
-/// The price of a record that brings content: what two bytes earn.
+/// The price of a record with content: as much as two bytes earn.
 #[cfg(feature = "tls")]
 pub(crate) const TINY_RECORD: u32 = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     points: u32,
-    /// Up to when time was turned into points.
+    /// The tick up to which time was turned into points.
     refilled: Tick,
 }
 
@@ -39,7 +39,7 @@ impl Budget {
         Budget { points: MOST, refilled: now }
     }
 
-    /// Takes `cost` points; false if there are not as many.
+    /// Takes `cost` points. False if there are fewer.
     #[must_use]
     pub(crate) fn spend(&mut self, cost: u32, now: Tick) -> bool {
         if self.points < cost {
@@ -56,7 +56,7 @@ impl Budget {
         }
     }
 
-    /// Useful bytes came: a point for each.
+    /// Adds a point for each useful byte.
     pub(crate) fn earn(&mut self, bytes: usize) {
         self.refill((bytes as u64).min(MOST.into()) as u32);
     }

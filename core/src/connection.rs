@@ -24,15 +24,15 @@ use std::io::IoSlice;
 use std::sync::Arc;
 pub use stream::Stream;
 
-/// How many times `receive_buffer_limit` a read of content may bring.
+/// The most bytes of a read of content, as a multiple of `receive_buffer_limit`.
 const LARGE: u64 = 4;
 
 /// The server's side of one connection.
 ///
-/// A driver passes in what it reads, the moment, and the application's actions; it is told what
-/// happened, what to write, what to do next, and until when to wait. No call blocks, reads a clock
-/// or panics, and any call may come at any time: one that makes no sense is a [`Misuse`] and
-/// changes nothing.
+/// A driver passes in the bytes that it reads, the time, and the application's actions. The connection
+/// tells it what happened, what to write, what to do next, and until when to wait. No call blocks, reads a
+/// clock or panics. Any call may come at any time: a call that makes no sense is a [`Misuse`] and changes
+/// nothing.
 ///
 /// After any call, [`status`](Self::status) and [`deadline`](Self::deadline) may have changed;
 /// after [`receive`](Self::receive) and all actions there may be [`outgoing`](Self::outgoing)
@@ -44,30 +44,31 @@ const LARGE: u64 = 4;
 pub struct Connection {
     transport: Transport,
     protocol: Protocol,
-    /// Events are being pulled: the timers follow when they are dropped.
+    /// Events are being pulled. The timers are brought up to date when the events are dropped.
     pulling: bool,
-    /// The last events were dropped before their end.
+    /// The last [`Events`] were dropped before all of them were pulled.
     unfinished: bool,
-    /// Something happened that the timers have yet to follow.
+    /// The states have changed since the timers were brought up to date.
     unsettled: bool,
     /// The first byte has arrived.
     begun: bool,
 }
 
-/// What happened, pulled one by one: work is done as it is asked for, and nothing is queued.
+/// The events of a connection, pulled one by one. Work is done when an event is asked for, and nothing is
+/// queued.
 ///
-/// Dropping it keeps what was not looked at, so that stopping early loses nothing, but for reads of
-/// more than `receive_buffer_limit` ([`Connection::receive_limit`]). Within it, no other events can be
-/// pulled; a leaked one (`mem::forget`) takes what it had along, and the connection then waits for it
-/// in vain until its deadline.
+/// Dropping the events keeps the bytes that were not looked at, so that stopping early loses nothing. The
+/// exception is a read of more than `receive_buffer_limit` bytes ([`Connection::receive_limit`]). While
+/// events are pulled, the connection gives no other events. Leaked events (`mem::forget`) take their bytes
+/// along, and the connection then waits for these bytes until its deadline.
 pub struct Events<'c, 'i> {
     connection: &'c mut Connection,
     input: Input<'i>,
     desk: Desk,
     exhausted: bool,
-    /// Nothing was behind the last event: there is no other, unless the input has ended.
+    /// No byte followed the last event, so there is no other event unless the input has ended.
     last: bool,
-    /// Asked for while other events are pulled: these go on with everything.
+    /// Other events are being pulled already: these are empty.
     nested: bool,
 }
 
@@ -92,8 +93,8 @@ impl Connection {
         connection
     }
 
-    /// Tells the time of the day: `now` is `since_epoch` after the beginning of 1970 (UTC). The answers that
-    /// the connection writes of its own, which are refusals, then have a `Date` (RFC 9110 6.6.1).
+    /// Tells the time of day: `now` is `since_epoch` after the beginning of 1970 (UTC). Refusals that the
+    /// connection writes by itself then have a `Date` (RFC 9110 6.6.1).
     ///
     /// There is no clock here. A driver that has one calls this once, when it makes the connection.
     pub fn set_wall_clock(&mut self, now: Tick, since_epoch: Duration) {
@@ -104,8 +105,8 @@ impl Connection {
 
     /// Takes the bytes that the driver read into its buffer, and lends events out of them.
     ///
-    /// The bytes may be changed in place. What is incomplete, or not asked for yet, is kept when
-    /// the events are dropped, as an exact copy; most of the time that is nothing.
+    /// The bytes may be changed in place. When the events are dropped, the connection copies bytes that are
+    /// incomplete or not asked for yet. Most of the time there are no such bytes.
     ///
     /// # Errors
     /// [`Misuse::NotReading`] when [`status`](Self::status) says not to read, or while events are
@@ -123,7 +124,7 @@ impl Connection {
         if self.pulling || !self.wants_read() {
             return Err(Misuse::NotReading);
         }
-        // Which guard counts what is incomplete depends on the timers.
+        // The timers decide which guard counts incomplete bytes.
         self.settle_now();
         self.transport.advance(now);
         if !fresh.is_empty() {
@@ -133,15 +134,15 @@ impl Connection {
         Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
     }
 
-    /// The most bytes that [`receive`](Self::receive) takes now: `receive_buffer_limit`; and while the
-    /// application waits for content, which is passed on at once, up to four times as many.
+    /// The most bytes that [`receive`](Self::receive) takes now: `receive_buffer_limit`, or up to four
+    /// times as many while the application waits for content, which is passed on at once.
     ///
-    /// Large reads keep up with a fast peer: after each the kernel tells it that there is room. No
-    /// more is held for that: if the events of such a read are dropped while more than
-    /// `receive_buffer_limit` bytes of it are left, the connection closes ([`CloseReason::Aborted`]).
+    /// Large reads keep up with a fast peer, because the kernel announces room after each read. They don't
+    /// raise the memory that is held: if the events of a large read are dropped while more than
+    /// `receive_buffer_limit` bytes are left, the connection closes ([`CloseReason::Aborted`]).
     pub fn receive_limit(&self) -> usize {
         let limit = self.transport.config.receive_buffer_limit();
-        // Bytes of a TLS record that is incomplete are delivered first, and take their part of the credit.
+        // The bytes of an incomplete TLS record are delivered first, and use up their part of the credit.
         let passed_on = match self.transport.held.is_empty() {
             true => self.protocol.passed_on().saturating_sub(self.transport.ahead() as u64),
             false => 0,
@@ -155,11 +156,10 @@ impl Connection {
         if bytes > limit { Err(Misuse::Overfed { limit: limit as u64 }) } else { Ok(()) }
     }
 
-    /// Takes off what lies beneath the protocol; says how many bytes of plaintext are left at the
-    /// front of `fresh`.
+    /// Opens TLS records in place. Returns the number of plaintext bytes at the front of `fresh`.
     #[inline]
     fn receive_tls(&mut self, fresh: &mut [u8]) -> usize {
-        // Only the first byte of all tells TLS from HTTP: the same byte later is a mistake of HTTP.
+        // Only the connection's first byte tells TLS from HTTP. Later the same byte is malformed HTTP.
         let first = !self.begun;
         self.begun |= !fresh.is_empty();
         let Some(tls) = &self.transport.tls else {
@@ -173,7 +173,7 @@ impl Connection {
             self.protocol.end(&mut self.transport, CloseReason::Tls(TlsFailure::PlainHttp));
         }
         if !self.transport.is_open() {
-            // While the connection lingers nothing is worth opening.
+            // A connection that lingers discards its input, sealed or not.
             self.transport.discard(fresh.len());
             return 0;
         }
@@ -188,7 +188,7 @@ impl Connection {
         received.plaintext
     }
 
-    /// What went wrong beneath the protocol ends it; true if something did.
+    /// Ends the connection if TLS has failed. Returns whether it has.
     #[inline]
     fn settle_tls(&mut self) -> bool {
         let failure = self.transport.tls.as_mut().and_then(|tls| tls.take_failure());
@@ -198,37 +198,36 @@ impl Connection {
     #[cold]
     fn fail_tls(&mut self, failure: TlsFailure) {
         self.protocol.end(&mut self.transport, CloseReason::Tls(failure));
-        // None of it can be sealed behind an alert.
+        // Output can't be sealed after an alert.
         self.transport.cut_off |= !self.transport.output.is_empty();
         self.transport.output.release();
     }
 
-    /// Goes on with what is held, and with what became due: after credit, an answer, room in the
-    /// output, or a tick. While events are pulled those go on, and this brings none.
+    /// Goes on with held bytes, and with events that became due after credit, an answer, room in the output,
+    /// or a tick. While other events are pulled, `resume` brings no events.
     pub fn resume(&mut self, now: Tick) -> Events<'_, 'static> {
         self.events(now, &mut [])
     }
 
-    /// Whether [`resume`](Self::resume) may bring events. If it says no, there are none. If it says
-    /// yes and `resume` brings none, it says no from then on, until something else happens.
+    /// Whether [`resume`](Self::resume) may bring events. False is definite. If `resume` brings no event
+    /// after true, the answer is false until something else happens.
     pub fn has_events(&self) -> bool {
         self.unfinished
             || self.protocol.may_go_on(&self.transport)
             || self.protocol.has_events(&self.transport)
     }
 
-    /// Work is left that waits for nobody: events were dropped before their end, or a websocket has
-    /// inflated [`as much as it may at once`](crate::websocket::INFLATED_AT_ONCE). So call
-    /// [`resume`](Self::resume) again without waiting for anything, when other connections of the
-    /// thread had their turn.
+    /// Whether work is left that waits for neither party: events were dropped before their end, or a
+    /// websocket has inflated [`as much as it may at once`](crate::websocket::INFLATED_AT_ONCE). Call
+    /// [`resume`](Self::resume) again as soon as the thread's other connections have had their turn.
     pub fn has_work(&self) -> bool {
         self.unfinished || self.protocol.is_paused()
     }
 
-    /// The peer sends no more (its FIN). It ends input only: what was received before is still
-    /// delivered, and answered.
+    /// The driver read the peer's FIN. It ends the input only: bytes that were received before are still
+    /// delivered and answered.
     pub fn receive_eof(&mut self, now: Tick) -> Events<'_, 'static> {
-        // What was the case before has its timers from before.
+        // The timers of the state before the FIN count from before it.
         self.advance(now);
         if self.transport.is_handshaking() {
             self.protocol.end(&mut self.transport, CloseReason::Tls(TlsFailure::Abandoned));
@@ -237,8 +236,7 @@ impl Connection {
         self.events(now, &mut [])
     }
 
-    /// The peer's FIN has arrived behind bytes that are not to be read yet, since backpressure holds
-    /// (`POLLRDHUP` on Linux). [`is_half_closed`](Self::is_half_closed) is true from then on, and a
+    /// The peer's FIN has arrived behind bytes that backpressure keeps unread (`POLLRDHUP` on Linux). [`is_half_closed`](Self::is_half_closed) is true from then on, and a
     /// handler may go on for `peer_gone_timeout`. [`receive_eof`](Self::receive_eof) follows when it
     /// was read.
     pub fn fin_arrived(&mut self, now: Tick) {
@@ -246,7 +244,7 @@ impl Connection {
     }
 
     fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
-        // From here on the timers stand still, and have to be right.
+        // The timers stand still while events are pulled, so they have to be right now.
         self.settle_now();
         self.transport.advance(now);
         let nested = replace(&mut self.pulling, true);
@@ -263,21 +261,22 @@ impl Connection {
 
     // ---- actions --------------------------------------------------------------------------------
 
-    /// The stream of that number, to act on at `now`. A number of no stream, or of one that has ended,
-    /// gives a stream on which each call is a [`Misuse::UnknownStream`].
+    /// The stream with the number `id`, to act on at `now`. If there is no such stream, or it has ended,
+    /// each call on it is a [`Misuse::UnknownStream`].
     #[inline]
     pub fn stream(&mut self, now: Tick, id: StreamId) -> Stream<'_> {
         Stream::new(self, now, id)
     }
 
-    /// Finishes what is in progress, within `drain_timeout`, and then closes. An idle connection
-    /// waits `drain_idle_timeout` for a request that may be on its way.
+    /// Drains: finishes the exchange in progress within `drain_timeout`, and then closes. An idle
+    /// connection waits `drain_idle_timeout` for a request that may be on its way.
     pub fn drain(&mut self, now: Tick) {
         self.act(now, begin_drain);
     }
 
     /// Closes in good order if it [is idle](Self::is_idle), so that another connection can have its
-    /// place; over TLS the peer is told by a close_notify. Otherwise it does nothing. True if it closes.
+    /// place. Over TLS the peer is sent a close_notify. Otherwise the call does nothing. Returns whether the
+    /// connection closes.
     pub fn close_idle(&mut self, now: Tick) -> bool {
         let idle = self.is_idle();
         if idle {
@@ -300,10 +299,10 @@ impl Connection {
 
     // ---- bytes out ------------------------------------------------------------------------------
 
-    /// What to write now, in order: fills `slices`, and returns how many were filled. None if there
-    /// is nothing.
+    /// Fills `slices` with the bytes to write now, in order, and returns the number of slices. The number
+    /// is 0 if there is nothing to write.
     ///
-    /// With TLS this is where records are made: what is lent stays the same until it is
+    /// With TLS this call makes the records. The lent bytes stay the same until they are
     /// [`sent`](Self::sent).
     pub fn outgoing<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
         self.transport.seal();
@@ -333,13 +332,13 @@ impl Connection {
         });
     }
 
-    /// How many of the bytes that were [`sent`](Self::sent) are not known to be taken by the peer;
-    /// always 0 unless the driver reports what is ([`acknowledged`](Self::acknowledged)).
+    /// The number of [`sent`](Self::sent) bytes that the driver has not reported as taken by the peer.
+    /// Always 0 for a driver that does not call [`acknowledged`](Self::acknowledged).
     pub fn unacknowledged(&self) -> u64 {
         self.transport.untaken()
     }
 
-    /// The system still holds so many of the bytes that were [`sent`](Self::sent): the peer has not
+    /// The system still holds `unacknowledged` of the [`sent`](Self::sent) bytes, because the peer has not
     /// acknowledged them (`SIOCOUTQ` on Linux).
     ///
     /// The system accepts and reports bytes in lumps, so that what it accepts says little about
@@ -397,9 +396,9 @@ impl Connection {
         self.transport.status()
     }
 
-    /// Whether it closed before all of an answer was handed out: the socket is then to be reset
-    /// (`SO_LINGER` of zero) instead of closed. A peer that is told of the end by the close alone
-    /// would take what it has for the whole, and what the kernel holds for it serves nobody.
+    /// Whether the connection closed before all of an answer was handed out. The driver then resets the
+    /// socket (`SO_LINGER` of zero) instead of closing it. After a plain close the peer would take a part
+    /// of the answer for the whole, and the bytes that the kernel holds would be sent in vain.
     pub fn is_cut_off(&self) -> bool {
         self.transport.cut_off
     }
@@ -434,7 +433,7 @@ impl Connection {
     }
 
     /// Which party has to act next: the column of the [table of waits](crate#the-table-of-waits).
-    /// While bytes wait that the peer does not take, that is the peer.
+    /// While bytes are unsent, it is the peer.
     pub fn waits_for(&mut self) -> Party {
         self.settle_now();
         self.transport.party()
@@ -446,9 +445,9 @@ impl Connection {
         !self.unfinished && !self.pulling && self.transport.is_at_rest() && self.protocol.is_idle()
     }
 
-    /// Memory that the connection owns, in bytes: itself and its heap. At most
-    /// [`memory_bound`](Self::memory_bound) after every call. While events are pulled, they have what
-    /// was held and what they lend, and that is not told.
+    /// The memory that the connection owns, in bytes: itself and its heap. At most
+    /// [`memory_bound`](Self::memory_bound) after every call. While events are pulled, the events own the
+    /// held bytes, which are then not counted here.
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.transport.memory() + self.protocol.memory()
     }
@@ -460,7 +459,7 @@ impl Connection {
         config.memory_bound().saturating_add(self.protocol.memory_bound(config))
     }
 
-    /// What holds for it.
+    /// The configuration of the connection.
     pub fn config(&self) -> &Config {
         &self.transport.config
     }
@@ -470,12 +469,12 @@ impl Connection {
         self.protocol.requests()
     }
 
-    /// The timers are to follow the states: when somebody looks at them, or before time moves. An end
-    /// is settled at once.
+    /// Marks the timers as out of date. They are brought up to date when a caller looks at them, or before
+    /// time moves, and at once when the connection ends.
     #[inline]
     fn settle(&mut self) {
         self.unsettled = true;
-        // What is held is out on loan while events are pulled.
+        // While events are pulled, the events own the held bytes.
         if !self.pulling {
             self.protocol.release(&self.transport);
         }
@@ -484,7 +483,7 @@ impl Connection {
         }
     }
 
-    /// The timers follow the states. While events are pulled that can wait for their end.
+    /// Brings the timers up to date with the states, unless events are being pulled.
     #[inline]
     fn settle_now(&mut self) {
         if self.unsettled && !self.pulling {
@@ -496,7 +495,7 @@ impl Connection {
         }
     }
 
-    /// Time moves on; what happened until then counts from the moment at which it did.
+    /// Moves time on. Timers of what happened before count from the moment at which it happened.
     #[inline]
     fn advance(&mut self, now: Tick) {
         if now > self.transport.now {
@@ -506,7 +505,7 @@ impl Connection {
     }
 }
 
-/// Finishes what is in progress, and begins nothing new.
+/// Finishes the exchange in progress, and begins no other.
 fn begin_drain(protocol: &mut Protocol, transport: &mut Transport) {
     if transport.is_open() && !transport.is_timed_drain() {
         transport.begin_timed_drain();

@@ -1,6 +1,6 @@
 //! What a connection tells the application, and the plain types of its actions.
 //!
-//! Everything in an event is lent: out of the driver's buffer, or out of the held bytes.
+//! The parts of an event are lent out of the driver's buffer, or out of the held bytes.
 
 use crate::close::ResetReason;
 use crate::head::{RequestHead, Trailers};
@@ -10,20 +10,19 @@ use bytes::Bytes;
 /// How much content an answer will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// Exactly so many bytes; 0 for none.
+    /// Exactly this number of bytes; 0 for an answer without content.
     Known(u64),
-    /// As it comes: chunked, or until the connection closes for HTTP/1.0. A `Content-Length` among
-    /// the fields makes it known.
+    /// The content is sent as it comes: in chunks, or for HTTP/1.0 until the connection closes. A
+    /// `Content-Length` among the fields makes the length known.
     Unknown,
 }
 
-/// How much was taken of what was to be sent: what was taken is gone from the front of the caller's
-/// `Bytes`.
+/// How much of the caller's `Bytes` was taken to be sent. Taken bytes are gone from its front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// All of it.
+    /// All bytes were taken.
     All,
-    /// As much as there was room for, or nothing. [`Event::Writable`] follows once.
+    /// There was no room for all bytes. Some were taken, or none. [`Event::Writable`] follows once.
     Part,
 }
 
@@ -34,13 +33,14 @@ impl Sent {
     }
 }
 
-/// Whether an answer that was begun waits for content.
+/// Whether content may follow the head of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Begun {
     /// Content may be sent, and [`Stream::finish`](crate::Stream::finish) is owed.
     Open,
-    /// The answer is complete: to HEAD, or 204, or 304. The stream has ended as far as sending goes.
+    /// The answer is complete without content: it answers HEAD, or its status is 204 or 304. Nothing more
+    /// can be sent on the stream.
     Complete,
 }
 
@@ -62,8 +62,8 @@ pub enum Event<'e> {
         stream: StreamId,
         /// The bytes; they may be changed in place.
         data: &'e mut [u8],
-        /// How many bytes are at hand behind these: who wants to keep the driver's buffer instead
-        /// of copying out of it stops here if they are few, since they are then copied.
+        /// The number of bytes that follow in the same read. A driver that shares its buffer with the
+        /// application instead of copying can stop here if few bytes follow: the connection copies these.
         behind: usize,
     },
     /// The request is complete.
@@ -79,37 +79,37 @@ pub enum Event<'e> {
         stream: StreamId,
         /// The message.
         message: Message<'e>,
-        /// How many bytes are at hand behind this message, as with [`Event::Data`]; none: it is the
-        /// last one for now.
+        /// The number of bytes that follow in the same read, as with [`Event::Data`]. 0 for the last message
+        /// at hand.
         behind: usize,
     },
-    /// A whole message of a websocket that was put together, for an application that asked for
-    /// [`Options::owned`](crate::websocket::Options::owned). A message that lies whole in the driver's
-    /// buffer is lent all the same.
+    /// A whole message of a websocket that was assembled from several frames or reads. Only an application
+    /// that asked for [`Options::owned`](crate::websocket::Options::owned) gets it; a message that lies whole
+    /// in the driver's buffer is lent to that application, too.
     OwnedMessage {
         /// The stream of the request that became the websocket.
         stream: StreamId,
-        /// It is text, and valid UTF-8.
+        /// The message is text, and valid UTF-8.
         text: bool,
-        /// All of it, without much room to spare.
+        /// The whole message, with little spare capacity.
         bytes: Vec<u8>,
         /// As with [`Event::Message`].
         behind: usize,
     },
-    /// Some of a websocket's message, as it comes: for who asked for pieces.
+    /// A piece of a websocket's message, for an application that asked for pieces.
     Piece {
         /// The stream of the request that became the websocket.
         stream: StreamId,
-        /// It is text: valid UTF-8, of which a piece may begin and end within a character.
+        /// The message is text: valid UTF-8, but a piece may begin and end within a character.
         text: bool,
         /// The message ends with this piece, which may be empty.
         last: bool,
         /// The bytes; they may be changed in place.
         data: &'e mut [u8],
     },
-    /// The peer closes its websocket: nothing more comes on it. What the application was about to
-    /// say can still be sent, for `websocket_close_timeout`;
-    /// [`Stream::close`](crate::Stream::close) is owed, and answers with the peer's code.
+    /// The peer closes its websocket and sends nothing more on it. The application may still send messages
+    /// for `websocket_close_timeout`. It then owes a [`Stream::close`](crate::Stream::close), which answers
+    /// with the peer's code.
     Closing {
         /// The stream of the request that became the websocket.
         stream: StreamId,
@@ -124,7 +124,7 @@ pub enum Event<'e> {
         /// The stream that was cut short.
         stream: StreamId,
     },
-    /// The request, or the websocket, ended early. An answer to it goes nowhere.
+    /// The request, or the websocket, ended early. Nothing more can be sent on the stream.
     Reset {
         /// Its stream.
         stream: StreamId,

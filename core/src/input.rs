@@ -1,18 +1,17 @@
-//! The bytes at hand: first what was held from before, then what the driver just brought.
+//! The bytes at hand: first the held bytes, then the bytes of the driver's last read.
 //!
-//! A room looks at [`Input::bytes`], decides, and takes what it is done with as a [`Span`]; only
-//! [`Events::next`](crate::Events::next) turns spans into slices that it lends. What is left when
-//! the events are dropped goes back into a [`Held`]: nothing at all, or an exact copy.
+//! A parser looks at [`Input::bytes`] and takes the bytes that it is done with as a [`Span`]. Only
+//! [`Events::next`](crate::Events::next) turns spans into slices that it lends. Bytes that are left when
+//! the events are dropped are copied into a [`Held`].
 //!
-//! A unit that began in the held bytes is completed there by [`Input::join`]; what turns out to
-//! lie behind its end is handed back by [`Input::part`], so that a large read is never copied
-//! behind a small rest.
+//! [`Input::join`] completes a unit that began in the held bytes. [`Input::part`] hands back the joined
+//! bytes that lie after the unit's end, so that a large read is never copied behind a small rest.
 
-/// Bytes kept between two calls; owns no memory when it is empty.
+/// Bytes that are kept between two calls. Owns no memory when it is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     bytes: Vec<u8>,
-    /// How many of them were taken already.
+    /// The number of bytes at the front that were taken already.
     start: usize,
 }
 
@@ -29,7 +28,7 @@ impl Held {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Holds more bytes, after those that are held.
+    /// Appends bytes to the held ones.
     #[cfg(feature = "tls")]
     pub(crate) fn append(&mut self, bytes: Vec<u8>) {
         if bytes.is_empty() {
@@ -88,7 +87,8 @@ impl<'i> Input<'i> {
         Input { held, fresh, fresh_start: 0, joined: 0 }
     }
 
-    /// What can be looked at now without copying: the held bytes, or the fresh ones.
+    /// The bytes that can be looked at without copying: the held bytes if there are any, or else the fresh
+    /// ones.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         let (bytes, start) = if self.held.is_empty() {
             (&mut *self.fresh, self.fresh_start)
@@ -111,9 +111,8 @@ impl<'i> Input<'i> {
         span
     }
 
-    /// The unit in the held bytes is incomplete: appends fresh ones, until `limit` are at hand.
-    /// False if that changes nothing, because the unit lies in the fresh bytes already, or there
-    /// are no more, or the limit is reached.
+    /// Appends fresh bytes to an incomplete unit in the held bytes, up to `limit` bytes. False if that
+    /// changes nothing: the unit lies in the fresh bytes, no fresh bytes are left, or the limit is reached.
     pub(crate) fn join(&mut self, limit: usize) -> bool {
         let rest = self.fresh.get(self.fresh_start..).unwrap_or_default();
         let room = limit.saturating_sub(self.held.len());
@@ -128,7 +127,7 @@ impl<'i> Input<'i> {
         true
     }
 
-    /// The unit was taken: what was joined behind its end is looked at in the fresh bytes again.
+    /// Hands back joined bytes that lie after the end of a unit that was taken.
     pub(crate) fn part(&mut self) {
         if self.joined == 0 {
             return;
@@ -140,7 +139,7 @@ impl<'i> Input<'i> {
         self.joined = 0;
     }
 
-    /// Takes everything, to be discarded; says how much it was.
+    /// Takes all bytes, to be discarded. Returns their number.
     pub(crate) fn take_all(&mut self) -> usize {
         let held = self.held.len();
         let fresh = self.fresh_len();
@@ -154,23 +153,23 @@ impl<'i> Input<'i> {
         bytes.get_mut(span.start..span.end).unwrap_or_default()
     }
 
-    /// How many bytes were not taken.
+    /// The number of bytes that were not taken.
     pub(crate) fn len(&self) -> usize {
         self.held.len() + self.fresh_len()
     }
 
-    /// How many of these the driver brought just now.
+    /// The number of bytes of the driver's last read that were not taken.
     pub(crate) fn fresh_len(&self) -> usize {
         self.fresh.len().saturating_sub(self.fresh_start)
     }
 
-    /// Everything was taken.
+    /// Whether all bytes were taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What was not taken, to be held: an exact copy, or, if more is to be read behind it, one with
-    /// room to grow, up to `most` bytes.
+    /// The bytes that were not taken, to be held: an exact copy, or a copy with room to grow up to `most`
+    /// bytes.
     pub(crate) fn put_back(&mut self, most: usize) -> Held {
         let mut held = core::mem::take(&mut self.held);
         let fresh = self.fresh.get(self.fresh_start..).unwrap_or_default();

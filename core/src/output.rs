@@ -1,12 +1,12 @@
-//! What waits to be written: one buffer for heads, frames and small pieces, and between its bytes
+//! Bytes that wait to be written: one buffer for heads, frames and small pieces, and between its bytes
 //! the application's own `Bytes`, which are never copied.
 //!
-//! In: bytes of the protocols. Out: slices, in order, for a vectored write or to be sealed by TLS.
-//! It owns no memory when it is empty, unless it was lent a buffer; otherwise at most twice what is
-//! unsent, and a list of the application's pieces.
+//! In: bytes of the protocols. Out: slices, in order, for a vectored write or to be sealed by TLS. An
+//! empty output owns no memory, except for a buffer that it was lent. Otherwise it owns at most twice the
+//! unsent bytes, and a list of the application's pieces.
 //!
-//! What is sealed has left here and may still be unsent: how much that is in all is for `Transport` to
-//! say.
+//! Sealed bytes have left the output and may still be unsent: `Transport` knows the number of all unsent
+//! bytes.
 
 use crate::config::Config;
 use crate::input::LEAST;
@@ -15,11 +15,12 @@ use core::mem::size_of;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Up to this length a piece is copied: cheaper than a slice of its own, and it bounds their number.
+/// Pieces up to this length are copied. That is cheaper than a slice of their own, and bounds the number of
+/// slices.
 const COPIED: usize = 1024;
-/// A larger buffer is not borrowed. It stays below what a full queue may need in any configuration.
+/// The largest buffer that is borrowed: less than a full queue may need in any configuration.
 const BORROWED: usize = 4096;
-/// What the machine itself may add to what the application sends: chunk heads, a refusal.
+/// Bytes that the state machine adds to those of the application: chunk heads, a refusal.
 pub(crate) const OWN: usize = 512;
 
 /// The most memory that [`Output`] owns under `config`.
@@ -50,10 +51,10 @@ fn extend(buffer: &mut Vec<u8>, more: usize) {
     buffer.reserve_exact(target - buffer.len());
 }
 
-/// Some bytes of the buffer, then bytes of the application.
+/// Bytes of the buffer, followed by bytes of the application.
 #[derive(Debug)]
 struct Segment {
-    /// Where in the buffer its bytes end: counted from the first byte that was ever put there.
+    /// The end of its bytes in the buffer, counted from the first byte that was ever put there.
     buffered_until: u64,
     data: Bytes,
 }
@@ -61,9 +62,9 @@ struct Segment {
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     buffer: Vec<u8>,
-    /// How many bytes of the buffer were sent.
+    /// The number of bytes of the buffer that were sent.
     start: usize,
-    /// How many bytes left the buffer before its first one.
+    /// The number of bytes that left the buffer before its first byte.
     dropped: u64,
     segments: VecDeque<Segment>,
     /// Bytes in `segments`.
@@ -73,7 +74,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Bytes that wait here.
+    /// The number of bytes that wait here.
     pub(crate) fn len(&self) -> usize {
         self.buffer.len() - self.start + self.lent
     }
@@ -94,7 +95,7 @@ impl Output {
         &mut self.buffer
     }
 
-    /// Uses `buffer` until it is asked back.
+    /// Uses `buffer` until the driver asks for it.
     pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
         if self.buffer.capacity() == 0 && buffer.capacity() <= BORROWED && buffer.is_empty() {
             self.buffer = buffer;
@@ -108,7 +109,7 @@ impl Output {
         self.borrowed
     }
 
-    /// The buffer, if it is empty; one with bytes is kept.
+    /// Hands the buffer back if it is empty, and keeps a buffer with bytes.
     pub(crate) fn hand_back(&mut self) -> Vec<u8> {
         self.borrowed = false;
         if self.is_empty() { core::mem::take(&mut self.buffer) } else { Vec::new() }
@@ -134,7 +135,7 @@ impl Output {
         }
     }
 
-    /// Gives up the unused part of a buffer that is more than twice as large as it need be.
+    /// Shrinks a buffer that is more than twice as large as its bytes.
     fn shrink(&mut self) {
         let unsent = self.buffer.len() - self.start;
         if self.buffer.capacity() > BORROWED.max(2 * unsent) {
@@ -159,7 +160,7 @@ impl Output {
         self.segments.push_back(Segment { buffered_until, data });
     }
 
-    /// Fills `slices` with what comes next; returns how many were filled.
+    /// Fills `slices` with the next bytes. Returns the number of slices.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut put = |bytes: &'a [u8]| match slices.get_mut(filled) {
@@ -182,7 +183,7 @@ impl Output {
         filled
     }
 
-    /// The first `bytes` have been written; says how many of them there were to write.
+    /// Removes the first `bytes`, which were written. Returns how many of them waited here.
     pub(crate) fn sent(&mut self, bytes: usize) -> usize {
         let bytes = bytes.min(self.len());
         if bytes == self.len() {
@@ -211,7 +212,7 @@ impl Output {
         bytes
     }
 
-    /// Moves what is unsent to the front of the buffer.
+    /// Moves the unsent bytes to the front of the buffer.
     fn drop_sent(&mut self) {
         self.buffer.drain(..self.start);
         self.dropped += self.start as u64;

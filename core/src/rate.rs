@@ -8,24 +8,24 @@
 //! - **Rate.** The bytes moved so far have paid for the time at the minimum rate, or the grace has
 //!   not passed. A burst pays in full: 2 MB at 240 B/s pay for more than two hours. Every peer may
 //!   be two seconds behind, so that one which sends a second's worth once a second is not cut.
-//! - **Silence.** The last byte is no older than the silence allows. It counts from the first byte
-//!   on; until then the grace is the limit. Of what a peer takes, its system takes a lump at a time,
-//!   and the next one is seen only when that was read: it gets the time that the lump is worth at
-//!   the minimum rate, but no more than four silences.
+//! - **Silence.** The last byte is no older than the silence allows. This counts from the first byte
+//!   on; before it the grace is the limit. A peer's system takes a lump at a time, and takes the next
+//!   one only when the peer has read the last. So after a lump the peer gets the time that the lump is
+//!   worth at the minimum rate, at most four silences.
 //! - **Total.** The deadline for the whole body or answer has not passed, if there is one.
 //!
 //! # The worst case
 //!
-//! An attacker who wants to hold a body or an answer for a time T has to move 240 B for each second
-//! of T, at any time before, and a byte within each silence. At the defaults, an hour costs him
-//! 864 kB and 120 bytes one by one; the 16 MiB that a request body may have are worth 19 hours.
+//! To hold a body or an answer for a time T, an attacker has to move 240 B for each second of T, at any
+//! time before, and a byte within each silence. At the defaults an hour costs 864 kB and 120 single
+//! bytes. The 16 MiB that a request body may have are worth 19 hours.
 //! `request_body_deadline` and `response_deadline` end that; `strict` sets the former to 10 minutes.
 
 use crate::time::{Tick, nanos};
 use core::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
-/// How far behind every peer may be.
+/// The time that every peer may be behind the minimum rate.
 const SLACK: u64 = 2 * SECOND;
 
 /// The settings of one direction.
@@ -37,7 +37,7 @@ pub(crate) struct MinimumRate {
     pub(crate) bytes_per_second: u64,
     /// The longest pause after the first byte.
     pub(crate) silence: Duration,
-    /// The longest time for reading a lump, of which nothing is seen.
+    /// The longest time that the reading of a lump may take, during which no progress is seen.
     pub(crate) lump: Duration,
     /// How long the whole may take.
     pub(crate) total: Option<Duration>,
@@ -56,13 +56,13 @@ pub(crate) struct Rate {
 }
 
 impl MinimumRate {
-    /// How long `bytes` pay for, in nanoseconds.
+    /// The time that `bytes` pay for, in nanoseconds.
     fn pays_for(self, bytes: u64) -> u64 {
-        // More than this pays for 584 years; it keeps the product within 64 bits.
+        // The minimum keeps the product within 64 bits. It pays for 584 years.
         bytes.min(u64::MAX / SECOND) * SECOND / self.bytes_per_second.max(1)
     }
 
-    /// Whether `bytes` are enough for a wait of that length.
+    /// Whether `bytes` pay for a wait of this length.
     pub(crate) fn is_met(self, bytes: u64, wait: Duration) -> bool {
         self.pays_for(bytes) >= nanos(wait)
     }
@@ -86,7 +86,7 @@ impl Rate {
         Rate { paused: Tick::NEVER, ..Rate::new(minimum, now) }
     }
 
-    /// We wait for the peer from now on.
+    /// Begins, or goes on with, the wait for the peer.
     pub(crate) fn resume(&mut self, now: Tick) {
         if self.paused != Tick::NEVER {
             let pause = nanos(now.since(self.paused));
@@ -102,7 +102,7 @@ impl Rate {
         }
     }
 
-    /// We wait for the peer from now on, anew: it gets all of its grace, and keeps what it has paid.
+    /// Begins a new wait for the peer: it gets the whole grace, and keeps the time that it has paid for.
     pub(crate) fn resume_anew(&mut self, minimum: MinimumRate, now: Tick) {
         self.resume(now);
         let fresh = Rate::running(minimum, now);
@@ -113,7 +113,7 @@ impl Rate {
         }
     }
 
-    /// The deadline for the whole counts from now on.
+    /// Counts the deadline for the whole from now on.
     pub(crate) fn restart_total(&mut self, minimum: MinimumRate, now: Tick) {
         if let Some(total) = minimum.total {
             let from = if self.paused == Tick::NEVER { now } else { self.paused };
@@ -121,12 +121,12 @@ impl Rate {
         }
     }
 
-    /// There is no deadline for the whole.
+    /// The same guard without a deadline for the whole.
     pub(crate) fn without_total(self) -> Self {
         Rate { total_until: Tick::NEVER, ..self }
     }
 
-    /// We no longer wait for the peer.
+    /// Ends the wait for the peer.
     pub(crate) fn pause(&mut self, now: Tick) {
         if self.paused == Tick::NEVER {
             self.paused = now;
@@ -140,13 +140,12 @@ impl Rate {
         self.quiet(minimum, now, paid.min(nanos(minimum.lump)));
     }
 
-    /// The peer moved something that may turn out to be of no use: it is not silent.
+    /// The peer moved bytes that may not count as content. It is not silent.
     pub(crate) fn hear(&mut self, minimum: MinimumRate, now: Tick) {
         self.quiet(minimum, now, 0);
     }
 
-    /// The silence counts from now on, and after so many nanoseconds more. Nothing that a peer does
-    /// shortens its time.
+    /// Counts the silence from `more` nanoseconds after now. Nothing that a peer does shortens its time.
     fn quiet(&mut self, minimum: MinimumRate, now: Tick, more: u64) {
         let from = if self.paused == Tick::NEVER { now } else { self.paused };
         let until = from.after(minimum.silence).after_nanos(more);
@@ -161,8 +160,8 @@ impl Rate {
         self.silent_until != Tick::NEVER
     }
 
-    /// When the peer has fallen behind, if `ahead` bytes that have come are as good as content;
-    /// meaningful while waiting.
+    /// The tick at which the peer falls behind, if `ahead` bytes of an incomplete record count as content.
+    /// Meaningful only during a wait.
     pub(crate) fn deadline(&self, minimum: MinimumRate, ahead: usize) -> Tick {
         let paid_until = match ahead {
             0 => self.paid_until,

@@ -1,8 +1,8 @@
-//! What every protocol of a connection shares: the clock, the timers, the transport, the output, the
-//! held bytes, and how the connection ends.
+//! What every protocol of a connection shares: the clock, the timers, TLS, the output, the held bytes, and
+//! how the connection ends.
 //!
-//! A protocol is handed `&mut Transport` in each call. Its guard over the peer's reading lives here,
-//! since it is the same for all: it runs while there are unsent bytes.
+//! A protocol gets `&mut Transport` in each call. The guard over the peer's reading lives here, because
+//! it is the same for every protocol: it runs while bytes are unsent.
 
 use crate::close::{CloseReason, PeerClose, TlsFailure};
 use crate::config::Config;
@@ -19,14 +19,14 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// How often the driver is asked, within a silence, for what the peer has taken.
+/// How many times within `response_silence` the driver is asked what the peer has taken.
 const LOOKS: u32 = 4;
 
 /// How far a connection has come in ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Open,
-    /// Flush, shut down writing, discard so many bytes.
+    /// The output is flushed, writing is shut down, and at most `discard` bytes of input are discarded.
     Lingering {
         reason: CloseReason,
         discard: u64,
@@ -41,32 +41,34 @@ pub(crate) struct Transport {
     pub(crate) timers: Timers,
     pub(crate) output: Output,
     pub(crate) held: Held,
-    /// What lies beneath the protocol; without it the bytes are plaintext.
+    /// TLS beneath the protocol. Without it the bytes are plaintext.
     pub(crate) tls: Option<Box<Tls>>,
     life: Life,
-    /// The guard over what waits to be sent.
+    /// The guard over unsent bytes.
     response: Rate,
-    /// Bytes that were sent and that the peer may not have taken yet, where the driver tells.
+    /// Sent bytes that the driver has not reported as taken by the peer; always 0 if it reports nothing.
     untaken: u64,
-    /// When the wait for a request, or the discarding of unwanted input, began; [`Tick::NEVER`]
-    /// while there is neither.
+    /// When the wait for a request, or the discarding of unwanted input, began. [`Tick::NEVER`] outside of
+    /// both.
     since: Tick,
     /// The row of the table of waits that the connection stands in.
     wait: Wait,
-    /// The driver tells what the peer has taken: what the system accepts is not taken yet.
+    /// The driver reports what the peer has taken. Bytes that the system accepted don't count as taken then.
     is_measured: bool,
-    /// The peer sends no more.
+    /// The peer's FIN, or its close_notify, was read.
     pub(crate) eof: bool,
-    /// It will send no more than what the system holds and nobody has read yet.
+    /// The peer's FIN has arrived behind bytes that the driver has not read yet.
     pub(crate) fin: bool,
     pub(crate) draining: bool,
-    /// Some of an answer went out, or was to, and the rest never will.
+    /// An answer was begun and will never be completed: the driver has to reset the socket.
     pub(crate) cut_off: bool,
-    /// The held bytes wait for the application, not for the peer.
+    /// The held bytes wait for the application, and not for more bytes of the peer.
     pub(crate) blocked: bool,
-    /// Nanoseconds from the beginning of 1970 to the origin of ticks, if a driver has told them.
+    /// Nanoseconds from the beginning of 1970 to the origin of ticks, if the driver has told the time of
+    /// day.
     origin: Option<NonZeroU64>,
-    /// Though they do, more is read until `receive_buffer_limit` bytes are held.
+    /// More is read although held bytes wait for the application, until `receive_buffer_limit` bytes are
+    /// held.
     pub(crate) reads_ahead: bool,
 }
 
@@ -119,13 +121,13 @@ impl Transport {
         self.origin = NonZeroU64::new(nanos(since_epoch).saturating_sub(now.as_nanos()));
     }
 
-    /// The time of the day, if a driver has told it.
+    /// The time of day, if the driver has told it.
     pub(crate) fn wall_clock(&self) -> Option<SystemTime> {
         let now = self.now.as_nanos().saturating_add(self.origin?.get());
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(now))
     }
 
-    /// Time never runs backwards.
+    /// Moves the clock on. An earlier `now` changes nothing.
     pub(crate) fn advance(&mut self, now: Tick) {
         self.now = self.now.max(now);
     }
@@ -134,31 +136,31 @@ impl Transport {
         matches!(self.life, Life::Open)
     }
 
-    /// The peer has yet to show that it speaks TLS: nothing of a request can be here.
+    /// The TLS handshake is not complete, so no byte of a request can be here.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.is_open() && self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Nothing is held, and nothing waits to be sent; of a TLS handshake all has arrived, or nothing.
+    /// No byte is held or unsent, and a TLS handshake has not begun or is complete.
     #[inline]
     pub(crate) fn is_at_rest(&self) -> bool {
         let tls = self.tls.as_ref().is_none_or(|tls| tls.is_at_rest());
         self.is_open() && tls && self.held.is_empty() && self.is_flushed()
     }
 
-    /// How many bytes wait to be sent, sealed or not.
+    /// The number of unsent bytes, sealed or not.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {
         self.output.len() + self.tls.as_ref().map_or(0, |tls| tls.unsent())
     }
 
-    /// Nothing waits to be sent.
+    /// No byte is unsent.
     #[inline]
     pub(crate) fn is_flushed(&self) -> bool {
         self.unsent() == 0
     }
 
-    /// The application's turn to wait: enough is unsent.
+    /// `send_buffer_limit` bytes are unsent, so the application has to wait.
     pub(crate) fn is_full(&self) -> bool {
         self.unsent() as u64 >= self.config.send_buffer_limit()
     }
@@ -171,18 +173,18 @@ impl Transport {
         }
     }
 
-    /// Some of a TLS record has arrived, and the rest has not.
+    /// A TLS record has begun and is not complete.
     pub(crate) fn has_partial_record(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.partial_record().is_some())
     }
 
-    /// Bytes of an incomplete record, which may become content. They pay ahead for a guard, until
-    /// the record is complete: then only its content does.
+    /// The bytes of an incomplete record that may become content. They pay ahead for a guard. Once the
+    /// record is complete, only its content pays.
     pub(crate) fn ahead(&self) -> usize {
         self.tls.as_ref().and_then(|tls| tls.partial_record()).unwrap_or(0)
     }
 
-    /// Ends the connection in good order: `discarded` bytes of the linger limit are used up.
+    /// Begins to linger. `discarded` bytes of `linger_limit` are used up already.
     pub(crate) fn linger(&mut self, reason: CloseReason, discarded: u64) {
         if self.is_open() {
             let most = self.config.linger_limit().unwrap_or(u64::MAX);
@@ -191,8 +193,8 @@ impl Transport {
         }
     }
 
-    /// Ends the connection at once. The first reason stays, but an answer that is cut off here has
-    /// not ended well.
+    /// Closes the connection at once. The reason of a connection that lingers stays, unless this close
+    /// cuts off an answer.
     pub(crate) fn close(&mut self, reason: CloseReason) {
         let reason = match self.life {
             Life::Lingering { reason: first, .. }
@@ -211,21 +213,21 @@ impl Transport {
         self.timers.stop_all();
     }
 
-    /// It drains, and has begun something that `drain_timeout` ends.
+    /// The drain's deadline runs.
     pub(crate) fn is_timed_drain(&self) -> bool {
         self.timers.is_set(Timer::Drain)
     }
 
-    /// What is in progress is finished in time, and nothing else is begun.
+    /// Finishes what is in progress within `drain_timeout`, and begins nothing new.
     #[cold]
     pub(crate) fn begin_timed_drain(&mut self) {
         self.draining = true;
-        // Old or not, it ends.
+        // A connection that drains can't become too old.
         self.timers.stop(Timer::ConnectionAge);
         self.timers.set(Timer::Drain, self.now.after(self.config.drain_timeout()));
     }
 
-    /// The peer sent `bytes` while the connection lingers.
+    /// Counts `bytes` that the peer sent while the connection lingers.
     pub(crate) fn discard(&mut self, bytes: usize) {
         if let Life::Lingering { discard, .. } = &mut self.life
             && bytes > 0
@@ -235,13 +237,13 @@ impl Transport {
         }
     }
 
-    /// The peer is not silent: the timer for that begins anew when it is asked for.
+    /// The peer is not silent, so `linger_silence` begins anew.
     pub(crate) fn renew_linger(&mut self) {
         self.timers.stop(Timer::Linger);
     }
 
-    /// The connection stands in that row of the table of waits: its timer runs, and no other of the
-    /// table. `guarded` is the deadline of a row whose time a guard tells.
+    /// Enters a row of the table of waits: runs the row's timer, and stops the other timers of the table.
+    /// `guarded` is the deadline of a row that starts by a guard.
     #[inline]
     pub(crate) fn wait(&mut self, wait: Wait, guarded: Tick) {
         self.wait = wait;
@@ -256,7 +258,7 @@ impl Transport {
         self.timers.set(timer, at);
     }
 
-    /// The deadline of a timer that runs, or else of one that begins now.
+    /// The deadline of `timer` if it runs, and otherwise the deadline of a timer that begins now.
     fn running(&self, timer: Timer, time: Duration) -> Tick {
         match self.timers.get(timer) {
             Tick::NEVER => self.now.after(time),
@@ -264,8 +266,8 @@ impl Transport {
         }
     }
 
-    /// The deadline from the beginning of the wait, whatever came in between. Unwanted input also has
-    /// to go on coming.
+    /// The deadline counted from the first entry into the row. The discarding of unwanted input also ends
+    /// when the peer is silent for `linger_silence`.
     fn since_first_entry(&mut self, timer: Timer) -> Tick {
         self.since = self.since.min(self.now);
         let until = self.since.after(self.time_of(timer));
@@ -275,7 +277,7 @@ impl Transport {
         until.min(self.running(timer, self.config.linger_silence()))
     }
 
-    /// How long a row of the table of waits lasts.
+    /// The time that a row of the table of waits allows.
     fn time_of(&self, timer: Timer) -> Duration {
         match timer {
             Timer::KeepAlive if self.is_timed_drain() => self.config.drain_idle_timeout(),
@@ -286,12 +288,12 @@ impl Transport {
         }
     }
 
-    /// The wait is over.
+    /// Ends a wait that counts from its first entry.
     pub(crate) fn end_since(&mut self) {
         self.since = Tick::NEVER;
     }
 
-    /// Makes what waits ready to be written.
+    /// Seals unsent bytes into TLS records, so that they can be written.
     #[inline]
     pub(crate) fn seal(&mut self) {
         if let Some(tls) = &mut self.tls {
@@ -302,7 +304,7 @@ impl Transport {
         }
     }
 
-    /// What to write now: fills `slices`, and returns how many were filled.
+    /// Fills `slices` with the bytes to write now, and returns the number of slices.
     #[inline]
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match &self.tls {
@@ -317,7 +319,7 @@ impl Transport {
         self.held.memory() + self.output.memory() + tls
     }
 
-    /// The driver turns to other connections: what is of no use until it comes back is given up.
+    /// The driver turns to other connections: frees memory that is not needed until it comes back.
     #[inline]
     pub(crate) fn return_buffer(&mut self) -> Vec<u8> {
         let buffer = self.output.hand_back();
@@ -327,14 +329,14 @@ impl Transport {
         buffer
     }
 
-    /// `bytes` were written to the socket.
+    /// The driver wrote `bytes` to the socket.
     pub(crate) fn sent(&mut self, bytes: usize) {
         let was_sent = match &mut self.tls {
             Some(tls) => tls.sent(bytes, &self.output),
             None => self.output.sent(bytes),
         };
         if self.is_half_closed() {
-            // It took something: the time for a peer that may be gone begins anew.
+            // The system took bytes, so `peer_gone_timeout` begins anew.
             self.timers.stop(Timer::PeerGone);
         }
         if self.is_measured {
@@ -342,8 +344,8 @@ impl Transport {
         } else {
             let minimum = self.config.response_minimum();
             if !self.timers.is_set(Timer::Response) {
-                // The bytes were written at this very tick, and no timer followed yet: the wait for
-                // the peer begins before its progress counts.
+                // The bytes were written at this tick, and the timer has not been set yet. The wait has
+                // to begin before the peer's progress counts.
                 self.response.resume_anew(minimum, self.now);
             }
             self.response.progress(minimum, was_sent, self.now);
@@ -355,7 +357,7 @@ impl Transport {
         }
     }
 
-    /// Bytes that wait after a moment without any are a new wait, with all of its grace.
+    /// Unsent bytes after a moment without any begin a new wait, with the whole grace.
     fn begin_response(&mut self) {
         if !self.timers.is_set(Timer::Response) {
             self.response.resume_anew(self.config.response_minimum(), self.now);
@@ -363,14 +365,14 @@ impl Transport {
         }
     }
 
-    /// The wait is over: the next one begins anew.
+    /// Ends the wait for the peer to read. The next wait begins anew.
     fn end_response(&mut self) {
         self.timers.stop(Timer::Response);
         self.response.pause(self.now);
     }
 
-    /// Lets the guard's timer run. A driver that can tell what was taken is asked before the
-    /// deadline, too: a look that comes late would take old progress for new.
+    /// Sets the guard's timer. A driver that reports what was taken is also asked before the deadline:
+    /// a single late look would take old progress for new.
     fn set_response(&mut self) {
         let mut at = self.response.deadline(self.config.response_minimum(), 0);
         if self.is_measured {
@@ -379,7 +381,7 @@ impl Transport {
         self.timers.set(Timer::Response, at);
     }
 
-    /// Whether the guard's timer has expired too early: it was only time to ask the driver.
+    /// Whether the timer expired only to ask the driver, and the guard's deadline is still to come.
     #[cold]
     pub(crate) fn goes_on_taking(&mut self) -> bool {
         let deadline = self.response.deadline(self.config.response_minimum(), 0);
@@ -390,14 +392,14 @@ impl Transport {
         goes_on
     }
 
-    /// How many of the sent bytes the driver has not reported as taken.
+    /// The number of sent bytes that the driver has not reported as taken.
     pub(crate) fn untaken(&self) -> u64 {
         self.untaken
     }
 
-    /// The driver has asked the system, which still holds so many bytes for the peer. Says how many
-    /// the peer took since the last time, if it has more to take: it can't have answered yet what
-    /// comes last.
+    /// The system still holds `unacknowledged` bytes for the peer. Returns the number of bytes that the
+    /// peer took since the last report, or `None` if it has taken everything: a peer that has more to
+    /// take can't have answered the last byte yet.
     pub(crate) fn acknowledged(&mut self, unacknowledged: u64) -> Option<u64> {
         let taken = self.untaken.saturating_sub(unacknowledged);
         self.untaken -= taken;
@@ -412,32 +414,32 @@ impl Transport {
         (unacknowledged > 0).then_some(taken)
     }
 
-    /// Whether taking so many bytes within `wait` is fast enough for a peer.
+    /// Whether a peer that takes `taken` bytes within `wait` keeps the minimum rate.
     pub(crate) fn keeps_up(&self, taken: u64, wait: Duration) -> bool {
         self.config.response_minimum().is_met(taken, wait)
     }
 
-    /// The peer took so much of what was sent, and is not at the end: it is not silent.
+    /// The peer took `taken` bytes and has more to take, so it is not silent.
     pub(crate) fn taking(&mut self, taken: u64) {
         if self.keeps_up(taken, self.config.linger_silence()) {
             self.renew_linger();
         }
     }
 
-    /// What is sent from now on never ends: there is no deadline for the whole of it.
+    /// The output has no end from now on, so `response_deadline` does not apply.
     pub(crate) fn begin_endless_answer(&mut self) {
         self.response = self.response.without_total();
     }
 
-    /// A new answer begins: the deadline for the whole of it does, too.
+    /// A new answer begins, and `response_deadline` with it.
     pub(crate) fn begin_answer(&mut self) {
         self.response.restart_total(self.config.response_minimum(), self.now);
     }
 
-    /// Lets the shared timers follow the state.
+    /// Brings the shared timers in line with the state.
     pub(crate) fn settle(&mut self) {
         if self.is_handshaking() {
-            // One deadline for all of it, whatever is waited for.
+            // One deadline covers the whole handshake.
             return;
         }
         if let (Some(tls), Life::Lingering { .. }) = (&mut self.tls, self.life) {
@@ -480,19 +482,19 @@ impl Transport {
         }
     }
 
-    /// Bytes wait for the application, and no more of them are to be read.
+    /// Held bytes wait for the application, and nothing more is to be read.
     pub(crate) fn is_held_back(&self) -> bool {
         let is_full = self.held.len() as u64 >= self.config.receive_buffer_limit();
         self.blocked && !self.held.is_empty() && (is_full || !self.reads_ahead)
     }
 
-    /// Bytes of the memory in which bytes are held that are read ahead: fewer than the limit were held
-    /// before the last read, which brought as many, and what was taken takes half as much.
+    /// The most memory of bytes that are read ahead: less than the limit was held before the last read,
+    /// the read brought at most the limit, and consumed bytes may occupy half as much.
     pub(crate) fn most_ahead(&self) -> usize {
         3 * self.config.receive_buffer_limit() as usize
     }
 
-    /// The peer has said that it sends no more, whether or not that was read.
+    /// The peer's FIN has arrived, read or not.
     pub(crate) fn is_half_closed(&self) -> bool {
         self.eof || self.fin
     }
@@ -507,7 +509,7 @@ impl Transport {
         room && !self.eof
     }
 
-    /// Who has to act next.
+    /// The party that has to act next.
     pub(crate) fn party(&self) -> Party {
         match self.life {
             Life::Open if !self.timers.is_set(Timer::Response) => self.wait.row().party,

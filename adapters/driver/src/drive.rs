@@ -1,11 +1,11 @@
 //! The loop: a connection and a socket as one future.
 //!
-//! Each round: reading, the application, writing, so that what arrives is answered at once, and
-//! answers which are ready together leave together. It goes round while there may be more to do, up
-//! to a number that keeps it fair, and then waits with one timer.
+//! A round reads, polls the application, and writes. So a request is answered at once, and answers that
+//! are ready together leave in one write. The loop goes round while there may be more to do, up to a
+//! number of rounds that keeps it fair, and then waits with one timer.
 //!
-//! Time comes after all that: before a deadline passes, everything that has arrived, or that the peer
-//! has taken, is taken into account. See [`Drive::expire`].
+//! Time comes last: before a deadline fires, the loop takes into account everything that has arrived and
+//! everything that the peer has taken. See [`Drive::expire`].
 
 mod panic;
 mod room;
@@ -37,19 +37,19 @@ use std::time::{Duration, Instant};
 
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 32;
-/// How often a socket that is not read is asked whether the peer has reset it.
+/// The interval at which a socket that is not read is checked for a reset.
 const WATCH: Duration = Duration::from_secs(2);
-/// A wake-up that is later than this says that the process stood still, or is overloaded. The peer
-/// then gets as long again to show itself: what it sent may still be on its way.
+/// A wake-up that is later than this means that the process stood still or is overloaded. The peer then gets
+/// the same time again to show itself, because its bytes may still be on their way.
 const LATE: Duration = Duration::from_secs(1);
 /// Slices in one write.
 const SLICES: usize = 16;
-/// From this length on what was read may be shared with the application instead of being copied.
+/// From this length on, a piece of a read may be shared with the application instead of copied.
 const SHARED: usize = 16 << 10;
-/// What follows such a piece is copied then, so it should be no more than so many bytes.
+/// The most bytes that may follow a shared piece in its read, because these bytes are copied.
 const COPIED: usize = 1 << 10;
 
-/// What a large piece of what was read is.
+/// What a large piece of a read is.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Content,
@@ -57,8 +57,8 @@ enum Kind {
 }
 
 impl Kind {
-    /// How many times its own length it may keep alive. Many pieces of content may wait, but only one
-    /// message of such a length, and there is room for the longest.
+    /// The most memory that a shared piece may keep alive, as a multiple of its length. Many pieces of
+    /// content may wait, but only one message of this size, and there is room for the longest message.
     fn most_kept(self, config: &Config) -> usize {
         let has_room = config.websocket_message_limit() >= config.receive_buffer_limit();
         match self {
@@ -83,20 +83,19 @@ pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
     /// The connection is closed, and the socket has to be flushed until `put_off`.
     closing: bool,
     shut_down: bool,
-    /// The last read would have filled a usual buffer: the next one gets more, if it may.
+    /// The last read would have filled a usual buffer, so the next read gets a larger buffer if it may.
     filled: bool,
-    /// In this poll the socket had nothing to read: it wakes the task when it does, and is not asked
-    /// again before.
+    /// The socket had nothing to read in this poll. It wakes the task when it has, and is not read before.
     drained: bool,
-    /// Its end is accounted for.
+    /// The end of the connection is counted.
     over: bool,
-    /// When the socket was last asked for a reset.
+    /// When the socket was last checked for a reset.
     watched: Tick,
-    /// Until when a deadline that has come is put off.
+    /// Until when a deadline that has passed is put off.
     put_off: Tick,
 }
 
-// Nothing in it is pinned in place: what has to be is boxed.
+// No field is pinned in place: futures that have to be pinned are boxed.
 impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Unpin for Drive<T, I, S, K> {}
 
 impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
@@ -132,7 +131,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if !self.membership.is_told_by(cx) {
             self.enroll(cx.waker());
         }
-        // After that, so that no order falls in between.
+        // Read after enrolling, so that no order is missed in between.
         match self.shared.control.order() {
             Order::Run => {}
             Order::Drain => self.connection.drain(now),
@@ -140,14 +139,14 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
     }
 
-    /// Says by which waker this task is to be woken from now on.
+    /// Registers the task's new waker wherever the old one was.
     #[cold]
     fn enroll(&mut self, waker: &Waker) {
         self.membership.moved(&self.shared, waker);
         self.timer.moved();
     }
 
-    /// Writes until the socket takes no more; true if anything went.
+    /// Writes until the socket takes no more. Returns whether any byte was written.
     fn write(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
         let mut moved = false;
         while self.connection.wants_write() {
@@ -173,7 +172,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         moved
     }
 
-    /// Has the socket send what it holds back.
+    /// Flushes a socket that buffers.
     fn flush(&mut self, cx: &mut Context<'_>, now: Tick) {
         if let Poll::Ready(flushed) = self.socket.poll_flush(cx) {
             self.unflushed = false;
@@ -183,14 +182,14 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
     }
 
-    /// Reads once; true if anything came.
+    /// Reads once. Returns whether the socket had anything to tell.
     fn read(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
         if self.drained {
             return false;
         }
         let usual = self.shared.config.receive_buffer_limit() as usize;
         let limit = if self.filled { self.connection.receive_limit() } else { usual };
-        // What a usual read brings needs no large one.
+        // A usual read needs no large buffer.
         let large = limit >= 2 * usual;
         let buffer = scratch.read(if large { limit } else { usual }, large);
         match self.socket.poll_read(cx, buffer) {
@@ -199,7 +198,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 return false;
             }
             Poll::Ready(Ok(0)) => {
-                // What it brings is taken where all is taken that needs no new bytes.
+                // `resume` pulls these events.
                 drop(self.connection.receive_eof(now));
                 self.resume(cx, now);
             }
@@ -225,8 +224,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         true
     }
 
-    /// Passes on what was read; a large piece of content, or message, is left to the caller, who may
-    /// share it instead of copying it, if it lies there and next to nothing follows.
+    /// Passes the read bytes to the connection and its events to the exchange. A large piece of content, or
+    /// a large message, is returned instead: the caller shares it with the application without a copy.
     fn receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -235,18 +234,18 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     ) -> Option<(Kind, Range<usize>)> {
         let Drive { shared, connection, exchange, peer, .. } = self;
         let (start, length) = (read.as_ptr() as usize, read.len());
-        // What is held lies elsewhere.
+        // Held bytes lie outside of the read buffer.
         let place = |data: &[u8]| {
             let begin = (data.as_ptr() as usize).checked_sub(start)?;
             let end = begin.checked_add(data.len())?;
             (end <= length).then_some(begin..end)
         };
-        // Never refused: it wants to read, and gets no more than it may.
+        // Not refused: the connection wants to read, and gets at most its limit.
         let mut events = connection.receive(now, read).ok()?;
         while let Some((connection, event)) = events.next() {
             let large = match &event {
                 Event::Data { data, behind, .. } => Some((Kind::Content, &**data, *behind)),
-                // Text is checked again where it becomes the application's: it is as well copied.
+                // Text is validated again when it becomes the application's, so it may as well be copied.
                 Event::Message { message: Message::Binary(data), behind, .. } => {
                     Some((Kind::Message, &**data, *behind))
                 }
@@ -268,7 +267,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         None
     }
 
-    /// Takes the events that need no new bytes; true if there were any.
+    /// Takes the events that need no new bytes. Returns whether there were any.
     fn resume(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
         let Drive { shared, connection, exchange, peer, .. } = self;
         let mut events = connection.resume(now);
@@ -282,13 +281,13 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         moved
     }
 
-    /// Does what can be done now; true if there may be more.
+    /// Does one round. Returns whether there may be more to do.
     fn round(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
         let mut moved = self.connection.has_events() && self.resume(cx, now);
         let reads = self.connection.wants_read();
         if reads && self.read(cx, now, scratch) {
-            // What came may be for the handler, which may then ask for more; without one, whether
-            // more has come is looked at now, so that answers leave together.
+            // A handler that is due may ask for more content, so it comes first. Without a handler, one more
+            // read lets the answers of pipelined requests leave together.
             moved |= self.exchange.is_due()
                 || (self.connection.wants_read() && self.read(cx, now, scratch));
         }
@@ -298,16 +297,16 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
         let wrote = self.write(cx, now);
         if wrote {
-            // What was written made room for more.
+            // The write made room for more output.
             self.exchange.written();
         }
         let reads_now = !reads && self.connection.wants_read();
-        // Only what was done here can have brought events that were not there before.
+        // Only a poll or a write of this round can have made new events due.
         let resumes = (due || wrote) && self.connection.has_events();
         moved || reads_now || resumes || self.exchange.is_due() || self.connection.has_work()
     }
 
-    /// Goes round until there is nothing left to do now.
+    /// Goes round until there is nothing left to do.
     fn attend(
         &mut self,
         cx: &mut Context<'_>,
@@ -344,12 +343,12 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             if self.looks(now, status) {
                 continue;
             }
-            // Everything above may have moved the deadline: it is read last.
+            // Everything above may have moved the deadline, so it is read last.
             if self.wait(cx, now, status).is_pending() {
                 return Poll::Pending;
             }
         }
-        // There is no end of it, but time goes on all the same.
+        // There may be more to do, but deadlines pass all the same.
         self.connection.tick(now);
         T::yield_now(cx);
         Poll::Pending
@@ -372,8 +371,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         self.timer.wake_at(cx, now, self.put_off)
     }
 
-    /// Others have their turn before this is done with what there is to do. The peer is not charged for
-    /// what was not looked at; only what runs whatever it does goes on.
+    /// Ends the turn before the work is done. The peer is not charged for bytes that were not looked at:
+    /// only the deadlines that don't depend on the peer fire.
     #[cold]
     fn end_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<CloseReason> {
         if let Some((at, Timer::Drain | Timer::ConnectionAge)) = self.connection.deadline()
@@ -385,7 +384,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         Poll::Pending
     }
 
-    /// Tells the handler what it can't see by itself.
+    /// Tells the handler of a FIN and of a drain.
     fn tell_handler(&mut self) {
         if self.connection.is_half_closed() {
             self.exchange.disconnect();
@@ -395,8 +394,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
     }
 
-    /// Looks from time to time whether the peer has reset, or ended, a connection that is not read,
-    /// since backpressure holds or its FIN was read: nobody else would notice. True if it has.
+    /// Checks from time to time whether the peer has reset or ended a connection that is not read, because
+    /// of backpressure or because its FIN was read. No read would notice that. Returns whether it has.
     fn looks(&mut self, now: Tick, status: Status) -> bool {
         if !is_unwatched(status) || self.watched.after(WATCH) > now {
             return false;
@@ -413,7 +412,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         has_ended
     }
 
-    /// Waits for the deadline, unless it has come; ready if there is more to do now.
+    /// Arms the timer for the deadline. Ready if the deadline has passed and there is more to do.
     fn wait(&mut self, cx: &mut Context<'_>, now: Tick, status: Status) -> Poll<()> {
         let deadline = self.connection.deadline();
         if let Some((at, timer)) = deadline
@@ -432,9 +431,9 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
     }
 
-    /// A deadline has come. Nothing was to be done when everybody was asked, so the peer has let it
-    /// pass; but the runtime may not have heard yet of what arrived, the system tells only who asks
-    /// it of what was taken, and a reader may have given up. Ready if there is more to do now.
+    /// A deadline has passed, and there was nothing left to read, poll or write. Before it fires, three more
+    /// questions are asked. Have bytes arrived that the runtime has not reported? Has the peer taken bytes
+    /// that only the system knows of? Has the reader of the content given up? Ready if there is more to do.
     fn expire(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick, timer: Timer) -> Poll<()> {
         if self.connection.wants_read() && self.socket.has_arrived() {
             T::yield_now(cx);
@@ -464,20 +463,20 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if is_read {
             self.connection.tick(now);
         } else if let Some(stream) = self.exchange.stream() {
-            // A stream that is gone needs no content.
+            // A stream that has ended needs no content.
             let _ = self.connection.stream(now, stream).cancel_read();
         }
         Poll::Ready(())
     }
 
-    /// Does what there is to do, with what is the thread's.
+    /// Attends to the connection with the thread's scratch buffers.
     fn take_turn(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<CloseReason> {
         scratch::with(|scratch| {
             scratch.lend(&mut self.connection);
             let mut leaves = false;
             let polled = loop {
                 let polled = self.attend(cx, now, scratch);
-                // Whoever has more to do comes again.
+                // A connection with more to do is polled again.
                 let done = polled.is_pending() && !self.exchange.allowance.is_spent();
                 let asked = done && self.shared.admission.asks();
                 if !asked || !self.make_room(now, &mut leaves) {
@@ -500,7 +499,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
     }
 
-    /// Accounts for the end of the connection, once.
+    /// Counts the end of the connection, once.
     fn closed(&mut self, reason: CloseReason) {
         if replace(&mut self.over, true) {
             return;
@@ -524,7 +523,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
     type Output = CloseReason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        // One look at the clock: a poll is short, and what a handler waits for is another poll.
+        // One look at the clock is enough, because a poll is short.
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
         self.exchange.woken(now);
@@ -544,7 +543,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
 
 impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drop for Drive<T, I, S, K> {
     fn drop(&mut self) {
-        // If it was not closed: the task was dropped, or its handler panicked.
+        // A connection that is not closed here lost its task, or its handler panicked.
         self.connection.abort(Tick::ZERO, CloseReason::Aborted);
         self.closed(CloseReason::Aborted);
     }

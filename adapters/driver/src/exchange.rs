@@ -1,7 +1,7 @@
 //! One request on its way through the application: the handler, then its answer's content.
 //!
-//! In: events of the connection. Out: actions on it. The handler is polled on the connection's own
-//! task; it is boxed while it runs, and gone when its answer is complete.
+//! In: events of the connection. Out: actions on it. The handler is polled on the connection's own task.
+//! It is boxed while it runs, and dropped when its answer is complete.
 
 use crate::address::Address;
 use crate::allowance::{Allowance, HANDLER, PIECE};
@@ -39,7 +39,7 @@ pin_project! {
     enum Work<F, B> {
         Handling { #[pin] future: F },
         Answering { #[pin] answer: Answering<B> },
-        // The rest of an answer that was given on the spot.
+        // The rest of an answer that the service gave on the spot.
         Finishing { content: Bytes },
     }
 }
@@ -48,18 +48,18 @@ pin_project! {
     struct Answering<B> {
         #[pin]
         body: B,
-        // What came from the body and had no room yet.
+        // Data of the body for which there was no room yet.
         data: Bytes,
         trailers: Option<HeaderMap>,
         ended: bool,
     }
 }
 
-/// What the application is at.
+/// What the application is doing.
 enum Activity<F, B> {
-    /// The request is handled or answered; the box holds it for as long as there is one here.
+    /// It handles or answers a request.
     Work(Slot<Work<F, B>>),
-    /// The request has become a websocket. What its handler needed is gone.
+    /// The request has become a websocket, and its first handler is dropped.
     Messaging(Box<Messaging>),
 }
 
@@ -70,19 +70,19 @@ pub(crate) struct Exchange<S: Service<K>, K> {
     activity: Option<Activity<S::Future, S::ResponseBody>>,
     upload: Option<Arc<Upload>>,
     presence: Option<Arc<Presence>>,
-    /// Something happened that the application may be waiting for.
+    /// The application is to be polled.
     due: bool,
     /// The service is writing an answer.
     answering: bool,
-    /// How much of the connection's turn is left.
+    /// What is left of the connection's turn.
     pub(crate) allowance: Allowance,
 }
 
 /// How far a step came.
 enum Outcome {
-    /// It waits: for the handler, for the content, or for room.
+    /// The exchange waits for the handler, for content, or for room.
     Waits,
-    /// The answer is complete, or can't be.
+    /// The answer is complete, or can't be completed.
     Over,
     /// The request has become a websocket.
     Upgraded(Box<Messaging>),
@@ -102,7 +102,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         }
     }
 
-    /// Whether the application may get on if it is polled.
+    /// Whether a poll may bring the application further.
     pub(crate) fn is_due(&self) -> bool {
         self.due && self.activity.is_some()
     }
@@ -112,13 +112,13 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.activity.is_some()
     }
 
-    /// The task was woken, for whatever reason: its turn begins.
+    /// The task was woken, and its turn begins.
     pub(crate) fn woken(&mut self, now: Tick) {
         self.due = true;
         self.allowance.renew(now);
     }
 
-    /// Bytes that are held for the peer here: content that waits for the handler, or for room.
+    /// Bytes that the exchange holds: content that waits for the handler or for room.
     pub(crate) fn memory(&self) -> usize {
         let upload = self.upload.as_ref().map_or(0, |upload| upload.memory());
         let answer = match &self.activity {
@@ -129,14 +129,13 @@ impl<S: Service<K>, K> Exchange<S, K> {
         upload + answer
     }
 
-    /// Something was written. Who could not send all of a message is told by an event.
+    /// Bytes were written, so there may be room. A websocket is told of room by an event.
     pub(crate) fn written(&mut self) {
         self.due |= self.meeting().is_none();
     }
 
-    /// Takes in an event. A handler is called, and polled for the first time, within its event; and so
-    /// is a websocket's with the last message that there is. True if the application has worked for it,
-    /// and others should have their turn.
+    /// Takes in an event. A handler is called and polled for the first time within the event of its request;
+    /// a websocket's handler is polled with the last message at hand. Returns whether the turn is over.
     pub(crate) fn on_event(
         &mut self,
         cx: &mut Context<'_>,
@@ -149,7 +148,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.due = true;
         match event {
             Event::Request { stream, head } => {
-                // Without one there is nothing of an exchange.
+                // Without a stream there is no exchange to end.
                 if self.stream.is_some() {
                     self.end(Err(BodyError::Closed));
                 }
@@ -186,7 +185,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
                     meeting.end(Closed::Peer(CloseFrame { code, reason: reason.into() }));
                 }
             }
-            // The poll that is due sees the room.
+            // The next poll finds the room.
             _ => {}
         }
         false
@@ -209,7 +208,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         self.allowance.is_spent()
     }
 
-    /// Takes in a message of the websocket, which keeps so many bytes alive beside its own.
+    /// Takes in a message of the websocket, which keeps `kept` bytes alive beside its own.
     pub(crate) fn on_message(
         &mut self,
         now: Tick,
@@ -221,7 +220,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         if let (Some(meeting), Some(stream)) = (self.meeting(), self.stream)
             && meeting.receive(message, kept)
         {
-            // It is alive: a message came just now.
+            // The stream is alive: a message came just now.
             let _ = connection.stream(now, stream).read(1);
         }
     }
@@ -243,7 +242,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         shared: &Shared,
         peer: &Address,
     ) {
-        // Known in case that it panics.
+        // Set first, in case the service panics.
         self.stream = Some(stream);
         let mut left = None;
         let Exchange { service, upload, presence, answering, .. } = self;
@@ -257,7 +256,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
             presence,
             answering,
         };
-        // Each is made where it stays: moving a handler costs more than the branch.
+        // Each value is made in its box: moving a handler costs more than the branch.
         let work = match service.call(incoming) {
             Reply(Some(future)) => spare::boxed(|| Work::Handling { future }),
             Reply(None) => match left {
@@ -273,27 +272,27 @@ impl<S: Service<K>, K> Exchange<S, K> {
     fn answered(&mut self) {
         self.stream = None;
         if self.presence.is_some() || self.upload.is_some() {
-            // The service may have kept what it asked for: that is told.
+            // The service may have kept the body or `Disconnected`, which are told of the end.
             self.end(Err(BodyError::Closed));
         }
     }
 
-    /// The peer sends no more, and may be gone: the handler is told.
+    /// Tells the handler that the peer has sent its FIN and may be gone.
     pub(crate) fn disconnect(&mut self) {
         if let Some(presence) = &self.presence {
             presence.leave();
         }
     }
 
-    /// The connection drains: the handler is told.
+    /// Tells the handler that the connection drains.
     pub(crate) fn drain(&mut self) {
         if let Some(presence) = &self.presence {
             presence.drain();
         }
     }
 
-    /// Asks the reader of the content whether it still waits, by waking it: a reader that was
-    /// dropped, or has turned to something else, does not ask for content again.
+    /// Wakes the reader of the content. A reader that still waits asks for content again; one that was
+    /// dropped, or waits for something else, does not.
     pub(crate) fn ask_reader(&mut self) {
         self.due = true;
         if let Some(upload) = &self.upload {
@@ -334,7 +333,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         };
         match outcome {
             Outcome::Waits => {
-                // Whoever reads the content, here or on another task, gets more of it.
+                // Passes on what the reader of the content asked for, here or on another task.
                 let upload = self.upload.as_deref();
                 Link { now, connection, stream }.pass_wishes(upload, cx);
             }
@@ -350,8 +349,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         }
     }
 
-    /// What was called in an event or a poll has panicked: the service, its handler, the content of its
-    /// answer, or the handler of a websocket.
+    /// The service, its handler, the body of its answer, or the handler of a websocket has panicked.
     #[cold]
     pub(crate) fn panicked(&mut self, now: Tick, connection: &mut Connection) {
         if let Some(Activity::Messaging(messaging)) = &mut self.activity {
@@ -359,10 +357,10 @@ impl<S: Service<K>, K> Exchange<S, K> {
         }
         match self.stream {
             Some(stream) if !self.answering => Link { now, connection, stream }.give_up(),
-            // The answer may end anywhere within its head.
+            // The answer may have ended within its head.
             _ => connection.abort(now, CloseReason::Application),
         }
-        // What is left of it may panic once more.
+        // Dropping the handler may panic once more.
         let _ = guarded(|| self.put_away());
         self.end(Err(BodyError::Closed));
     }
@@ -382,7 +380,7 @@ impl<S: Service<K>, K> Exchange<S, K> {
         }
     }
 
-    /// The exchange is over; whoever still reads its content is told.
+    /// Ends the exchange, and tells the reader of its content.
     pub(crate) fn end(&mut self, end: Result<Option<HeaderMap>, BodyError>) {
         self.activity = None;
         self.stream = None;
@@ -409,7 +407,7 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Sends from `data` what there is room for; says what comes of it unless that was all.
+    /// Sends as much of `data` as there is room for. `None` if all of it was sent.
     fn send(&mut self, data: &mut Bytes) -> Option<Outcome> {
         match self.link.send(data) {
             Ok(()) => (!data.is_empty()).then_some(Outcome::Waits),
@@ -437,7 +435,7 @@ impl Step<'_> {
 
     #[cold]
     fn begin_websocket(&mut self, accepting: Accepting, parts: &mut Parts) -> Outcome {
-        // Frameworks tell the length of the content, which there is not.
+        // Frameworks add a length although a 101 has no content.
         parts.headers.remove(CONTENT_LENGTH);
         match Messaging::begin(&mut self.link, accepting, &parts.headers) {
             Ok(messaging) => Outcome::Upgraded(Box::new(messaging)),
@@ -497,15 +495,14 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         step: &mut Step<'_>,
         parts: &mut Parts,
     ) -> Outcome {
-        // The length has to be asked for before the first frame is taken.
+        // Asked for before the first frame is taken, since it shrinks then.
         let length =
             if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
         let polled = self.as_mut().poll_data(cx);
-        // What was wished for until here counts before the answer: a limit, or the 100 (Continue) that
-        // goes ahead of it.
+        // Wishes from before the answer take effect before it: a limit, or the 100 (Continue).
         step.link.pass_wishes(step.upload, cx);
         if let Err(error) = polled {
-            // Nothing is out yet.
+            // No byte of the answer was sent yet.
             return step.fail_with("the answer's content failed", &error);
         }
         let this = self.as_mut().project();
@@ -530,7 +527,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
     fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>, step: &mut Step<'_>) -> Outcome {
         loop {
             if step.allowance.is_spent() {
-                // The task comes again at once.
+                // The task is polled again at once.
                 return Outcome::Waits;
             }
             step.allowance.work(PIECE);

@@ -1,21 +1,20 @@
-//! Where a driver and the application meet, each on one side, and who waits there.
+//! State that the driver and the application share, and the wakers of the tasks that wait on either side.
 //!
-//! Most handlers are polled on the connection's own task, where each looks after the other by itself:
-//! waking them would only have the task come once more, for nothing.
+//! Most handlers are polled on the connection's own task. There the driver looks at the handler's wishes
+//! after each poll, and a wake-up would only poll the task once more for nothing.
 //!
-//! A waker may run anything when it is called, or dropped: even what comes back to the very place. So
-//! both is done once the place is unlocked: by the [`Calls`] of a visit, or by its caller, who gets what
-//! is let go of.
+//! Waking or dropping a waker may run any code, even code that comes back to the same place. So wakers
+//! are woken and dropped after the place is unlocked: by the [`Calls`] of a visit, or by the visit's
+//! caller.
 
 use parking_lot::Mutex;
 use std::task::{Context, Waker};
 
-/// What both sides share.
+/// State that both sides share, behind a lock.
 #[derive(Debug, Default)]
 pub(crate) struct Place<S>(Mutex<S>);
 
-/// Who is called behind a visit, and whose place another has taken. Most of the time that is nobody, and
-/// takes no memory.
+/// Wakers to wake or drop after unlocking. The list is empty most of the time, and then takes no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Calls(Vec<Call>);
 
@@ -25,18 +24,18 @@ enum Call {
     Drop(Waker),
 }
 
-/// The task that waits on one side, if one does.
+/// The waker of the task that waits on one side, if a task waits.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(Option<Waker>);
 
 impl<S> Place<S> {
-    /// What is shared, as long as it is not.
+    /// The state, while no other side has a reference to the place.
     pub(crate) fn get_mut(&mut self) -> &mut S {
         self.0.get_mut()
     }
 
-    /// Looks at what is shared, or changes it, while nobody else does; whoever is called is woken
-    /// afterwards. What is changed is whole between any two statements, should one of them panic.
+    /// Locks the state for `visit`, and wakes the tasks that `visit` calls after unlocking. `visit` has to
+    /// keep the state valid after each statement, in case a statement panics.
     #[inline]
     pub(crate) fn visit<T>(&self, visit: impl FnOnce(&mut S, &mut Calls) -> T) -> T {
         let mut calls = Calls::default();
@@ -59,7 +58,7 @@ impl Calls {
         }
     }
 
-    /// Wakes it.
+    /// Wakes the task after the visit.
     #[cold]
     pub(crate) fn wake(&mut self, waker: Waker) {
         self.0.push(Call::Wake(waker));
@@ -72,7 +71,7 @@ impl Calls {
 }
 
 impl Waiting {
-    /// Has it be the current task.
+    /// Makes the current task the one that waits.
     #[inline]
     pub(crate) fn register(&mut self, cx: &Context<'_>, calls: &mut Calls) {
         match &mut self.0 {
@@ -90,25 +89,25 @@ impl Waiting {
         self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
     }
 
-    /// Whether anybody waits.
+    /// Whether a task waits.
     pub(crate) fn is_some(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Nobody waits any more. Whose waker this was is to be dropped behind the visit.
+    /// Ends the wait. The caller drops the returned waker after the visit.
     #[must_use]
     pub(crate) fn leave(&mut self) -> Option<Waker> {
         self.0.take()
     }
 
-    /// Wakes who waits.
+    /// Wakes the task that waits.
     pub(crate) fn wake(&mut self, calls: &mut Calls) {
         if let Some(waker) = self.0.take() {
             calls.wake(waker);
         }
     }
 
-    /// Wakes who waits, unless it is the task that calls, and looks by itself.
+    /// Wakes the task that waits, unless it is the caller's own task, which looks by itself.
     #[inline]
     pub(crate) fn wake_from(&mut self, caller: &Waiting, calls: &mut Calls) {
         match (&self.0, &caller.0) {
@@ -117,7 +116,7 @@ impl Waiting {
         }
     }
 
-    /// Wakes who waits, and goes on waiting, unless it is the current task.
+    /// Wakes the task that waits, unless it is the current task. The wait goes on.
     #[inline]
     pub(crate) fn call(&self, cx: &Context<'_>, calls: &mut Calls) {
         if let Some(waker) = &self.0
@@ -171,7 +170,7 @@ mod tests {
         assert_eq!(woken(), [2, 1], "nobody looks by itself");
     }
 
-    /// A task that has a hold on the place, as a handler has, and visits it when it is woken or dropped.
+    /// A task that holds the place, as a handler does, and visits it when its waker is woken or dropped.
     struct Visitor(Arc<Place<Waiting>>);
 
     impl Wake for Visitor {

@@ -1,11 +1,11 @@
-//! Where the driver and a websocket's handler meet, who may be on another task.
+//! State that the driver shares with a websocket's handler, which may run on another task.
 //!
-//! In one direction messages wait for the handler, in the other for the connection. In both that is one
-//! message at most, or a few small ones: the next message of the peer's is asked of the connection when
-//! less than 16 KiB wait, and so is the handler's next one.
+//! Messages of the peer wait here for the handler, and messages of the handler wait for the connection. In
+//! each direction one large message waits at most, or a few small ones: the next message is taken only
+//! while less than 16 KiB wait.
 //!
-//! Messages are dropped while the place is unlocked: the owner of a [`Bytes`] may do anything then, even
-//! come back to the websocket.
+//! Messages are dropped while the place is unlocked, because the owner of a [`Bytes`] may run any code when
+//! it is dropped, even code that comes back to the websocket.
 
 use super::{CloseFrame, Closed, Message};
 use crate::waiting::{Calls, Place, Waiting};
@@ -16,11 +16,11 @@ use std::collections::VecDeque;
 use std::mem::take;
 use std::task::{Context, Poll, ready};
 
-/// Bytes of messages that wait in one direction, besides the last one. A message counts for more
-/// than its bytes.
+/// The most bytes of messages that wait in one direction, not counting the last message.
 pub(super) const WAITING: usize = 16 * 1024;
 const EACH: usize = 64;
-/// Messages that a handler takes and sends at a stretch, before others on its thread may have their turn.
+/// Messages that a handler takes and sends before it makes a pause, so that other connections of its
+/// thread get their turn.
 const STRETCH: u8 = 8;
 
 #[derive(Debug, Default)]
@@ -29,35 +29,36 @@ pub(crate) struct Meeting(Place<State>);
 #[derive(Debug, Default)]
 struct State {
     incoming: Queue,
-    /// Bytes that the last message of `incoming` keeps alive beside its own, as long as one is there.
+    /// Bytes that the last message of `incoming` keeps alive beside its own. Counts only while a message
+    /// waits.
     kept: usize,
     outgoing: Queue,
-    /// The rest of a message that did not fit.
+    /// A message of which the connection has taken a part, or nothing yet.
     begun: Option<Begun>,
-    /// The driver passes a message on just now.
+    /// The driver is passing a message to the connection.
     passing: bool,
-    /// Messages that were taken to be sent, and never will be.
+    /// Messages of the handler that will never be sent.
     unsent: u64,
     /// The handler waits for a message.
     wanted: bool,
-    /// It has one, and has not come back for another.
+    /// The handler has taken a message, and has not asked for another.
     busy: bool,
-    /// It has let go of the websocket, and reads no more.
+    /// The handler has dropped the websocket.
     left: bool,
-    /// Messages that it has taken and sent at a stretch.
+    /// Messages that the handler has taken and sent since its last pause.
     stretch: u8,
-    /// It was made to pause, and is to be polled again.
+    /// The handler makes a pause, and the driver is to poll it again.
     pauses: bool,
     /// Messages that the connection may still deliver.
     asked: u64,
-    /// The handler closes.
+    /// The close that the handler asked for, until it is passed on.
     close: Option<CloseFrame>,
-    /// Nothing more is sent from here.
+    /// The handler has closed: it sends nothing more.
     closing: bool,
     /// The connection sends no more messages: it drains, or has closed.
     shut: bool,
     end: Option<Closed>,
-    /// The end was told to the handler when it read.
+    /// The handler was told of the end when it read.
     told: bool,
     reader: Waiting,
     writer: Waiting,
@@ -68,17 +69,17 @@ struct State {
 #[derive(Debug)]
 struct Begun {
     text: bool,
-    /// What was not taken yet.
+    /// The bytes that the connection has not taken.
     data: Bytes,
-    /// What it keeps alive: the whole message, until all of it was taken.
+    /// The bytes that it keeps alive: the whole message, until all of it is taken.
     size: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Most of the time there is no other.
+    /// The only message, most of the time.
     first: Option<Message>,
-    // Each idle websocket has two of these: a box keeps what is rare small.
+    // Each idle websocket has two queues, so the rare part is boxed.
     #[allow(clippy::box_collection)]
     rest: Option<Box<VecDeque<Message>>>,
     bytes: usize,
@@ -168,8 +169,7 @@ impl Meeting {
         self.0.visit(|state, calls| state.poll_ready(cx, calls))
     }
 
-    /// Takes the message out of its place as soon as there is room for it, and waits until the
-    /// connection has taken so much that there is room for the next.
+    /// Queues the message as soon as there is room, and then waits until there is room for the next one.
     #[inline]
     pub(super) fn poll_send(
         &self,
@@ -215,12 +215,12 @@ impl Meeting {
         })
     }
 
-    /// Closes behind what waits to be sent; only the first close counts.
+    /// Closes after the queued messages. Only the first close counts.
     pub(super) fn close(&self, frame: Option<CloseFrame>) {
         self.0.visit(|state, calls| state.begin_close(frame, calls));
     }
 
-    /// The handler lets go of its websocket: it closes, and nobody reads what still comes.
+    /// The handler dropped its websocket: closes it, and drops messages that still come.
     pub(super) fn leave(&self) {
         let _unread = self.0.visit(|state, calls| {
             state.left = true;
@@ -229,7 +229,7 @@ impl Meeting {
         });
     }
 
-    /// Closes since the handler has panicked.
+    /// Closes with 1011, because the handler has panicked.
     pub(super) fn fail(&self) {
         self.close(Some(CloseFrame { code: Some(1011), reason: ByteString::new() }));
     }
@@ -255,8 +255,8 @@ impl Meeting {
 // ---- the driver's side -----------------------------------------------------------------------------
 
 impl Meeting {
-    /// Takes in a message, which keeps so many bytes alive beside its own. True if the connection may
-    /// deliver another one; not if the message is so long that it may keep any.
+    /// Queues a message for the handler; it keeps `kept` bytes alive beside its own. Returns whether the
+    /// connection may deliver another message.
     #[inline]
     pub(crate) fn receive(&self, message: Message, kept: usize) -> bool {
         let mut message = Some(message);
@@ -277,8 +277,8 @@ impl Meeting {
         })
     }
 
-    /// Passes the handler's wishes on to the connection. True if the handler may go on: that made room
-    /// for it, or it made a pause.
+    /// Passes the handler's wishes on to the connection. Returns whether to poll the handler again: because
+    /// there is room now, or after a pause.
     #[inline]
     pub(crate) fn pass_wishes(
         &self,
@@ -296,7 +296,7 @@ impl Meeting {
             (wants, state.next_outgoing(), paused)
         });
         if wants {
-            // A stream that is gone gets its end by an event.
+            // An event tells of the end of a stream.
             let _ = connection.stream(now, stream).read(1);
         }
         let goes_on = match next {
@@ -309,8 +309,8 @@ impl Meeting {
         goes_on || paused
     }
 
-    /// Sends `next` and what waits behind it, as far as there is room. True if that made room for the
-    /// handler to go on.
+    /// Sends `next` and the messages after it, as far as there is room. Returns whether the handler can go
+    /// on.
     fn send(
         &self,
         mut next: Begun,
@@ -321,7 +321,7 @@ impl Meeting {
         let mut moved = false;
         loop {
             let before = next.data.len();
-            // The place is unlocked: what was sent is dropped here, and in the connection.
+            // The place is unlocked, because sent bytes are dropped here and in the connection.
             let result = connection.stream(now, stream).send_message(next.text, &mut next.data);
             moved |= result != Ok(Sent::Part) || next.data.len() != before;
             if let Err(misuse) = result {
@@ -330,7 +330,7 @@ impl Meeting {
                 }
                 let _unsent = self.0.visit(|state, _| state.shut());
             }
-            // What was sent is let go of behind the visit.
+            // Dropped after the visit.
             let mut rest = Some(next);
             let following = self.0.visit(|state, calls| {
                 match result {
@@ -356,7 +356,7 @@ impl Meeting {
         }
     }
 
-    /// Nothing is left to be passed on.
+    /// Whether nothing is left to be passed on.
     pub(crate) fn is_settled(&self) -> bool {
         self.0.visit(|state, _| state.is_lost() || (state.is_flushed() && state.close.is_none()))
     }
@@ -372,13 +372,13 @@ impl Meeting {
 
     /// The websocket has ended; only the first end counts.
     pub(crate) fn end(&self, end: Closed) {
-        // What is let go of is dropped behind the visit, whatever that does.
+        // Dropped after the visit.
         let _left = self.0.visit(|state, calls| {
             if state.end.is_some() {
                 return None;
             }
             // After our close frame went out, the peer's is the reply. If ours is still queued, the peer
-            // closed first, and what waits before ours still goes.
+            // closed first, and the messages before ours are still sent.
             let is_out = state.closing && state.close.is_none();
             let here = is_out && matches!(end, Closed::Peer(_));
             state.end = Some(if here { Closed::Here } else { end });
@@ -391,8 +391,8 @@ impl Meeting {
 }
 
 impl State {
-    /// Counts a message that the handler takes or sends. True if it has to let others have their turn
-    /// first; then it is polled again: by the driver, if that is the same task.
+    /// Counts a message that the handler takes or sends. Returns whether the handler has to make a pause
+    /// first. The driver polls it again if both are on one task; otherwise its own task is woken.
     #[inline]
     fn makes_pause(&mut self, cx: &Context<'_>, calls: &mut Calls) -> bool {
         self.stretch += 1;
@@ -425,7 +425,7 @@ impl State {
         next
     }
 
-    /// The connection takes no more messages, nor has it taken the one that was passed on last.
+    /// The connection takes no more messages, and did not take the last one.
     #[cold]
     fn shut(&mut self) -> (Option<Begun>, Queue) {
         self.shut = true;
@@ -433,7 +433,7 @@ impl State {
         self.discard()
     }
 
-    /// Takes out all that will not be sent, to be dropped behind the visit.
+    /// Takes out the messages that will not be sent. The caller drops them after the visit.
     #[cold]
     fn discard(&mut self) -> (Option<Begun>, Queue) {
         let (begun, queue) = (self.begun.take(), take(&mut self.outgoing));
@@ -450,7 +450,7 @@ impl State {
         }
     }
 
-    /// Wakes the handler if it waits to send, and `may` go on; true if it does.
+    /// Wakes the handler if it waits to send and `may` go on. Returns whether it does.
     #[inline]
     fn go_on(&mut self, may: bool, calls: &mut Calls) -> bool {
         let goes_on = may && self.writer.is_some();
@@ -460,7 +460,8 @@ impl State {
         goes_on
     }
 
-    /// Closes the websocket, if it is to be and all that comes before has gone; true if it did.
+    /// Closes the websocket if the handler asked for it and all messages before were passed on. Returns
+    /// whether it did.
     #[inline]
     fn close(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
         let is_open = self.close.is_none() && self.end.is_none();
@@ -481,18 +482,18 @@ impl State {
         true
     }
 
-    /// The connection has taken all there was.
+    /// The connection has taken all messages.
     fn is_flushed(&self) -> bool {
         self.outgoing.is_empty() && self.begun.is_none() && !self.passing
     }
 
-    /// So little waits for the connection that the next message may join it.
+    /// There is room for the handler's next message.
     fn has_room(&self) -> bool {
         let begun = self.begun.as_ref().map_or(0, |begun| begun.data.len());
         self.outgoing.bytes + begun < WAITING
     }
 
-    /// Messages were taken that will not be sent.
+    /// An error if messages were taken that will not be sent.
     fn check_sent(&self) -> Result<(), Closed> {
         match self.unsent {
             0 => Ok(()),
@@ -500,7 +501,7 @@ impl State {
         }
     }
 
-    /// Why nothing can be sent any more. To a peer that has closed it can, until that is answered.
+    /// Why nothing more can be sent. A peer that has closed can be sent messages until our close answers.
     fn ended(&self) -> Option<Closed> {
         match &self.end {
             Some(Closed::Peer(_)) if !self.closing && !self.shut => None,
@@ -509,12 +510,12 @@ impl State {
         }
     }
 
-    /// It has ended, and not by a close of the peer's.
+    /// The websocket has ended, and not by a close of the peer's.
     fn is_lost(&self) -> bool {
         self.end.as_ref().is_some_and(|end| !matches!(end, Closed::Peer(_)))
     }
 
-    /// The peer has closed: once the handler has answered all that came before, so does this side.
+    /// Answers the peer's close, once the handler is done with the messages before it.
     fn answer_close(&mut self) {
         let is_answered = self.incoming.is_empty() && !self.busy;
         if let Some(Closed::Peer(frame)) = &self.end
