@@ -129,26 +129,26 @@
 //! # assert_eq!(seen, 3);
 //! ```
 //!
-//! Whoever waits then is woken by the first of three: the socket can be read or written as the status
-//! wants; the deadline has come; the application has something to say.
+//! Then the driver waits for the first of three: the socket can be read or written as the status wants,
+//! the deadline has come, or the application has something to say.
 //!
 //! # Events, actions and credit
 //!
-//! Events are pulled, and each is lent with the connection, so that the application acts while it
-//! reads. What an event lends is gone with the next one.
+//! Events are pulled. Each comes with the connection, so that the application can act while it reads the
+//! event. The bytes that an event lends are gone with the next event.
 //!
 //! - **Credit.** No content is delivered, and none is waited for, without
-//!   [`read`](crate::Stream::read). It is for one wait, as a read is: who wants more
-//!   asks again, at the latest when it has dealt with an [`Event::Data`]. A credit may bring several
-//!   of them if so much is at hand. On a websocket credit is a number of messages, and lasts; without
-//!   any, `receive_buffer_limit` bytes are read ahead, so that the peer's life shows.
-//! - **Room.** [`send`](crate::Stream::send) takes what fits. What it leaves is the
-//!   application's to keep; [`Event::Writable`] says when to go on. It comes once, and only after a
-//!   call that was cut short.
+//!   [`read`](crate::Stream::read). A credit is for one wait, as the read of a socket is: an application
+//!   that wants more asks again, at the latest when it has dealt with an [`Event::Data`]. A credit may bring
+//!   several of these events if enough bytes are at hand. On a websocket credit is a number of messages, and
+//!   lasts. Without credit, `receive_buffer_limit` bytes are read ahead, so that the peer shows that it is
+//!   there.
+//! - **Room.** [`send`](crate::Stream::send) takes the bytes that fit. The application keeps the rest until
+//!   [`Event::Writable`] says to go on. That event comes once, and only after [`Sent::Part`](crate::Sent).
 //! - **The end of a request.** [`Misuse::UnknownStream`] is routine: the peer has reset, or the
 //!   request was refused meanwhile. Other kinds of [`Misuse`] are mistakes in the application.
-//! - **Stopping early** is fine: what was not looked at is kept, and `has_events` is true. But nothing
-//!   more is read until it was, so come back without waiting for the socket.
+//! - **Stopping early** is fine: the connection keeps the bytes that were not looked at, and `has_events` is
+//!   true. But it reads nothing more until they were, so come back without waiting for the socket.
 //! - **Work that is left.** A compressed message of a few kilobytes may inflate to megabytes. The
 //!   connection stops after [`INFLATED_AT_ONCE`](crate::websocket::INFLATED_AT_ONCE) bytes, and
 //!   [`has_work`](Connection::has_work) is true: resume it after the other connections of the thread,
@@ -249,28 +249,28 @@
 //! Without that, tell [`sent`](Connection::sent) as soon as the write returns, and before the next
 //! tick: bytes then count as taken when they are told.
 //!
-//! While the application has the turn and backpressure holds (`read` is false), nobody reads the
-//! socket, and a reset goes unnoticed. Ask for it from time to time (`SO_ERROR`), or take the
-//! system's word (`EPOLLERR`), and [`abort`](Connection::abort). A FIN goes unnoticed likewise: ask for
-//! it as well (`POLLRDHUP`), and tell [`fin_arrived`](Connection::fin_arrived). After the peer's FIN
-//! [`is_half_closed`](Connection::is_half_closed) is true: tell the handler, which may stop; the
-//! connection ends it after `peer_gone_timeout`.
+//! While the application has the turn and backpressure holds (`read` is false), the driver does not read the
+//! socket, and no read notices a reset. Check for a reset from time to time (`SO_ERROR`), or watch for
+//! `EPOLLERR`, and [`abort`](Connection::abort). Check for a FIN as well (`POLLRDHUP`), and call
+//! [`fin_arrived`](Connection::fin_arrived). After the peer's FIN
+//! [`is_half_closed`](Connection::is_half_closed) is true. Tell the handler, which may stop; the connection
+//! closes after `peer_gone_timeout`.
 //!
 //! # Fairness, and bounds
 //!
-//! A fast peer keeps the loop going for ever: after some rounds (the examples take 16) put the
-//! connection at the end of a queue, and wait for nothing until the queue is empty. Bound the number
-//! of connections; since none can put off its end, a place becomes free. One connection owns at most
+//! A fast peer keeps the loop going for ever. After some rounds (16 in the examples) put the connection at
+//! the end of a queue, and don't wait for sockets until the queue is empty. Bound the number of connections:
+//! no connection can put off its end, so a place becomes free. One connection owns at most
 //! [`memory_bound`](crate::Config::memory_bound) bytes.
 //!
 //! # An application on other threads
 //!
-//! A connection is not shared: its driver owns it. A handler elsewhere sends what it wants done (so
-//! much credit, so much of an answer) through a channel, and wakes the driver, by an `eventfd`,
-//! `mio::Waker`, or the waker of the task. The driver does the actions and goes round as above.
-//! While the application alone is waited for there is no deadline, and none is needed; but `read`
-//! stays true, so keep watching the socket: a peer that is gone shows as its end, or as a reset.
-//! [`Event::Reset`], and a connection that closes, are to be passed on to the handler.
+//! A connection is not shared: its driver owns it. A handler on another thread sends its actions (credit,
+//! content of an answer) through a channel, and wakes the driver by an `eventfd`, a `mio::Waker`, or the waker
+//! of the task. The driver does the actions and goes round as above. While the connection waits for the
+//! application alone, there is no deadline, and none is needed. But `read` stays true, so keep watching the
+//! socket: a peer that is gone shows as its end, or as a reset. Pass [`Event::Reset`], and the end of the
+//! connection, on to the handler.
 //!
 //! # What each call may change
 //!
@@ -286,7 +286,7 @@
 //! | `lend_buffer`, `return_buffer`, `set_wall_clock` | no | no | no | no |
 //! | `status`, `deadline`, `has_events`, `has_work`, `room`, `memory`, … | no | no | no | no |
 //!
-//! So nothing has to be remembered from round to round: ask again, each answer costs next to nothing.
+//! So a driver remembers nothing from round to round. It asks again, and each answer costs next to nothing.
 //!
 //! # Mistakes
 //!

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 // ---- where the parts stand -------------------------------------------------------------------------
 
-/// A part of a head: first byte, and the byte behind the last.
+/// A part of a head: the place of its first byte, and the place after its last byte.
 pub(crate) type TextSpan = (u16, u16);
 
 pub(crate) fn range((start, end): TextSpan) -> Range<usize> {
@@ -31,12 +31,12 @@ impl Default for ContentFraming {
     }
 }
 
-/// What a head says, as offsets into it.
+/// The contents of a head, as offsets into it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Head {
     pub(crate) method: TextSpan,
     pub(crate) target: TextSpan,
-    /// The target is told in another form than it was sent in, and not as it stands in the head.
+    /// The application gets the target in another form than the client sent it.
     pub(crate) told: bool,
     /// HTTP/1.1, not HTTP/1.0.
     pub(crate) http11: bool,
@@ -177,7 +177,7 @@ pub struct RequestHead<'e> {
     bytes: &'e [u8],
     head: &'e Head,
     lines: &'e Lines,
-    /// The target, if it does not stand in `bytes` as it is told.
+    /// The target, if the application gets it in another form than it has in `bytes`.
     told: &'e [u8],
 }
 
@@ -343,7 +343,7 @@ fn bytes_at(section: &[u8], place: Range<usize>) -> &[u8] {
     section.get(place).unwrap_or_default()
 }
 
-/// What the parser took for a token or a target is ASCII.
+/// The text at `place`. Tokens and targets are ASCII after parsing.
 pub(crate) fn text(section: &[u8], place: Range<usize>) -> &str {
     core::str::from_utf8(bytes_at(section, place)).unwrap_or_default()
 }

@@ -9,7 +9,7 @@
 //! - It waits for **the peer**: a deadline runs, always. It is [`Connection::deadline`].
 //! - It waits for **the application**: no deadline of the peer's runs, and nothing more is read or
 //!   accepted than the limits allow.
-//! - It waits for nobody: the work is done in the call.
+//! - It waits for neither: the work is done in the call.
 //!
 //! So a slow application never gets a connection killed, and a slow peer never holds one.
 //!
@@ -32,8 +32,8 @@
 //!
 //! # Driving it
 //!
-//! There is no I/O here, and no clock. Whoever has a socket passes in what was read, writes what is
-//! [`outgoing`](Connection::outgoing), and comes back at the deadline:
+//! There is no I/O here, and no clock. A driver that has a socket passes in the bytes that it reads, writes
+//! the [`outgoing`](Connection::outgoing) bytes, and comes back at the deadline:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -76,9 +76,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Whoever writes a driver finds the loop step by step, and the mistakes to avoid, in [`driving`], and
-//! four drivers in the folder `examples`: on threads, on readiness, on io_uring, and one that simulates
-//! it all.
+//! [`driving`] shows the loop of a driver step by step, and the mistakes to avoid. The folder `examples` has
+//! four drivers: on threads, on readiness, on io_uring, and one that simulates it all.
 //!
 //! # What is where
 //!

@@ -1,8 +1,8 @@
-//! What a driver does next ([`Status`]), and what a connection is at ([`Phase`]).
+//! The driver's next step ([`Status`]), and the state of a connection for metrics ([`Phase`]).
 
 use crate::close::CloseReason;
 
-/// What the driver should do next, in one answer. Ask again after any call.
+/// The driver's next step. Ask again after any call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// In use.
@@ -54,7 +54,7 @@ pub enum Party {
     Either,
 }
 
-/// What a connection is at: the row of the table of waits that it stands in.
+/// The row of the table of waits that a connection stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Waits for the rest of a TLS handshake.

@@ -49,7 +49,7 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
     seconds.saturating_add(duration.subsec_nanos() as u64)
 }
 
-/// What a deadline is for: each is a wait for the peer. The value is its place in the table.
+/// The reason of a deadline. Each timer is a wait for the peer. The value is its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {

@@ -100,7 +100,7 @@ impl Admission {
 
     /// The member's task has another waker from now on.
     pub(crate) fn moved(&self, number: usize, waker: &Waker) {
-        // The old one is dropped behind the visit.
+        // The old waker is dropped after the visit.
         let _old = self.place.visit(|state, _| {
             state.members.get_mut(number).map(|member| member.waker.replace(waker.clone()))
         });
@@ -237,7 +237,7 @@ impl fmt::Debug for Admission {
     }
 }
 
-/// So many percent of `all`.
+/// The given percentage of `all`.
 fn share(all: usize, percent: u8) -> usize {
     let percent = usize::from(percent);
     (all / 100).saturating_mul(percent) + all % 100 * percent / 100

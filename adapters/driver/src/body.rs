@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 #[derive(Debug)]
 pub struct Body {
     upload: Option<Arc<Upload>>,
-    /// What the declared length has left.
+    /// The bytes that the declared length has left.
     left: Option<u64>,
 }
 

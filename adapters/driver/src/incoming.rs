@@ -30,7 +30,7 @@ pub struct Incoming<'r> {
     pub(crate) answering: &'r mut bool,
 }
 
-/// What a service makes of an [`Incoming`] request.
+/// A service's reply to an [`Incoming`] request.
 #[derive(Debug)]
 #[must_use]
 pub struct Reply<F>(pub(crate) Option<F>);

@@ -15,7 +15,7 @@ use std::error::Error;
 use std::io;
 use std::task::Context;
 
-/// What a step works on.
+/// A connection at one moment, and one of its streams.
 pub(crate) struct Link<'a> {
     pub(crate) now: Tick,
     pub(crate) connection: &'a mut Connection,
@@ -130,7 +130,7 @@ impl Link<'_> {
             Ok(_) => connection.stream(*now, *stream).finish(None),
             Err(_) => connection.stream(*now, *stream).reset(),
         };
-        // What is over already may be: its answer was complete.
+        // The stream may have ended already, because its answer was complete.
         if ended.is_err_and(|misuse| misuse != Misuse::UnknownStream) {
             connection.abort(*now, CloseReason::Application);
         }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// What the driver and the waiting futures share.
+/// State that the driver shares with the futures that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Presence(Place<State>);
 
@@ -55,7 +55,7 @@ impl Presence {
     }
 }
 
-/// One future's place among those that wait.
+/// The place of one future among those that wait.
 #[derive(Debug)]
 struct Waiter {
     presence: Arc<Presence>,
@@ -65,7 +65,7 @@ struct Waiter {
 impl Waiter {
     fn poll(&mut self, cx: &Context<'_>, is_ready: impl FnOnce(&State) -> bool) -> Poll<()> {
         let place = &mut self.place;
-        // A waker may do anything when it is dropped: the old one is, behind the visit.
+        // Dropping a waker may run any code, so the old waker is dropped after the visit.
         let (polled, _old) = self.presence.0.visit(|state, _| {
             if is_ready(state) {
                 return (Poll::Ready(()), None);

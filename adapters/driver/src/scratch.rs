@@ -59,7 +59,7 @@ impl Scratch {
 impl Buffer {
     fn read(&mut self, size: usize) -> &mut [u8] {
         if self.bytes.len() < size {
-            // What was shared is used again if everybody else has dropped it.
+            // A shared buffer is used again once all other references are dropped.
             let shared = self.shared.take().and_then(|shared| shared.try_into_mut().ok());
             let again = shared.filter(|bytes| bytes.len() >= size);
             self.bytes = again.unwrap_or_else(|| BytesMut::zeroed(size));

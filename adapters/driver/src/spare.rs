@@ -1,5 +1,5 @@
-//! What one request leaves for the next on its thread: room for fields, for texts, and for the
-//! handler's future.
+//! Memory that one request leaves for the next on its thread: for fields, for texts, and for the handler's
+//! future.
 //!
 //! The answer's map becomes the next request's, the texts of short heads are cut from one allocation
 //! after the other, and the box of an exchange that is over takes the next one.
@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Texts of a request that are kept keep so many bytes alive.
+/// The size of the allocation that texts of requests share. A text that is kept keeps all of it alive.
 const TEXT: usize = 2048;
 /// Fields that a map may have room for to be kept.
 const FIELDS: usize = 64;
@@ -21,7 +21,7 @@ const FIELDS: usize = 64;
 /// A box that can be emptied and used again.
 pub(crate) type Slot<T> = Pin<Box<Option<T>>>;
 
-/// What an exchange left: an empty box.
+/// The empty box that an exchange left.
 type Left<T> = Option<Slot<T>>;
 
 #[derive(Default)]
@@ -76,7 +76,8 @@ pub(crate) fn presence() -> Arc<Presence> {
     PRESENCE.take().unwrap_or_default()
 }
 
-/// Takes that of an exchange that is over: whoever still has it is told, and otherwise it is kept.
+/// Keeps the presence of an exchange that is over for the next one. If a handler still holds it, the handler
+/// is told of the end instead.
 pub(crate) fn keep_presence(mut left: Arc<Presence>) {
     match Arc::get_mut(&mut left) {
         Some(alone) => {

@@ -1,7 +1,7 @@
 //! A request's content on its way from the driver to the application, which may be on another task.
 //!
-//! What waits here is what was asked for, and no more: as much as one read brings, or several if the
-//! application has taken what the last one brought at once. It counts with all the memory that it keeps.
+//! Only content that the application asked for waits here: as much as one read brings, or several reads if
+//! the application has taken the last one at once. Content counts with all the memory that it keeps alive.
 
 use crate::error::BodyError;
 use crate::waiting::{Place, Waiting};
@@ -53,7 +53,7 @@ struct State {
 enum Piece {
     /// Its own bytes.
     Own(Vec<u8>),
-    /// Bytes that keep so many alive.
+    /// Shared bytes, and the number of bytes that they keep alive.
     Shared(Bytes, usize),
 }
 
@@ -73,7 +73,7 @@ impl Piece {
     }
 }
 
-/// What the application asks for.
+/// The application's requests to the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wishes {
     /// A limit for its content.
@@ -94,7 +94,7 @@ pub(crate) enum Pace {
 // ---- the driver's side -----------------------------------------------------------------------------
 
 impl Upload {
-    /// What the application asks for, once.
+    /// Takes the application's wishes. Each wish is told once.
     pub(crate) fn wishes(&self, cx: &Context<'_>) -> Wishes {
         self.0.visit(|state, calls| {
             state.driver.register(cx, calls);
@@ -180,7 +180,7 @@ impl State {
         let piece = self.data.pop_front()?;
         self.kept -= piece.kept();
         if self.data.is_empty() && self.data.capacity() > 4 {
-            // What many small pieces needed is not kept for the next.
+            // A queue that grew for many small pieces is not kept.
             self.data = VecDeque::new();
         }
         Some(piece.into_bytes())
@@ -201,7 +201,7 @@ impl Upload {
 
     /// Nobody will take anything any more.
     pub(crate) fn abandon(&self) {
-        // What is let go of is dropped behind the visit.
+        // Dropped after the visit.
         let _left = self.0.visit(|state, _| {
             (state.wanted, state.is_read, state.abandoned) = (false, false, true);
             state.kept = 0;

@@ -49,6 +49,8 @@ fn many_clients_of_a_unix_socket_are_served_and_drained() {
             assert!(answer.join().expect("no panic").ends_with("\r\n\r\nhello"));
         }
     });
+    // The clients have left: what is open from now on is the idle connection.
+    super::open(&stats, 0);
     let mut idle = connect(&folder);
     super::open(&stats, 1);
     drop(stop);
