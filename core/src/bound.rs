@@ -6,15 +6,16 @@ use crate::{h1, head, output, tls, websocket};
 use core::mem::size_of;
 
 impl Config {
-    /// The most memory that one connection owns, in bytes: itself and its heap, after every call, and
-    /// while its events are pulled.
+    /// The most memory that one connection owns, in bytes: itself and its heap, after every call
+    /// and while its events are pulled.
     ///
-    /// Holds as long as the driver keeps to [`Connection::receive`]'s contract. `Bytes` that the
-    /// application hands over count with their length, not with what they keep alive. What rustls
-    /// keeps counts with an estimate; certificates of the server beyond 32 KiB do not count.
+    /// The bound holds as long as the driver keeps to [`Connection::receive`]'s contract. `Bytes`
+    /// that the application hands over count with their length, not with the allocation that they
+    /// keep alive. The memory of rustls is an estimate, and the server's certificates beyond 32 KiB
+    /// are not part of it.
     pub fn memory_bound(&self) -> usize {
         let section = self.request_head_limit().max(self.trailers_limit());
-        // A target that has to be encoded, while its event is lent.
+        // An encoded copy of the target, while its event is lent.
         let told = h1::target::longest(self);
         let input = (section + self.receive_buffer_limit() + told) as usize;
         let lines = head::memory_bound(self);
@@ -27,10 +28,10 @@ impl Config {
 
     /// The most memory that a connection owns once it is a websocket.
     ///
-    /// A message that is lent while events are pulled counts as well, and so does what the adapters hold
-    /// for a handler: one message, and small ones of 16 KiB together. Holds for a websocket that was
-    /// accepted without a larger limit of its own, and with compression only if `websocket_deflate`
-    /// is on; [`Connection::memory_bound`] holds for any.
+    /// This includes a message that is lent while events are pulled. It also includes what the
+    /// adapters hold for a handler: one message, and 16 KiB of small ones. The bound holds for a
+    /// websocket without a larger `message_limit` of its own, and with compression only if
+    /// `websocket_deflate` is on. [`Connection::memory_bound`] holds for any websocket.
     pub fn websocket_memory_bound(&self) -> usize {
         self.memory_bound().saturating_add(websocket::memory_bound(self))
     }

@@ -1,6 +1,6 @@
 //! Every limit and every timeout: its name, unit, default, tighter value and source.
 //!
-//! The table at the end of [`settings!`] is the one place where a setting is declared; the fields,
+//! [`settings!`] and the table after it are the only place where a setting is declared. The fields,
 //! the getters, the builder and the settings by name (`keep_alive_timeout=1s`) all come from it.
 
 #[cfg(feature = "tls")]
@@ -15,7 +15,7 @@ use tls::TlsSettings;
 pub use value::ConnectionLimit;
 use value::Value;
 
-/// TLS is not compiled in: nothing can be said of it.
+/// The stand-in where TLS is not compiled in: there is nothing to set.
 #[cfg(not(feature = "tls"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TlsSettings;
@@ -23,13 +23,13 @@ pub(crate) struct TlsSettings;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
 
-/// One line about a setting, for programs that list or explain them.
+/// A setting as programs list or explain it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Setting {
     /// The name that [`Builder::set`] takes.
     pub name: &'static str,
-    /// What it does.
+    /// One sentence on what the setting does.
     pub about: &'static str,
     /// Where the default comes from.
     pub source: &'static str,
@@ -37,7 +37,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Its value in `config`, as text that [`Builder::set`] understands.
+    /// The setting's value in `config`, as text that [`Builder::set`] understands.
     pub fn value(&self, config: &Config) -> String {
         (self.default)(config)
     }
@@ -47,21 +47,21 @@ impl Setting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// There is no setting of that name.
+    /// There is no setting with this name.
     UnknownSetting {
         /// The name that was given.
         name: String,
     },
-    /// The text is not a value of the setting's kind.
+    /// The text cannot be read as a value of the setting's kind.
     Malformed {
         /// The setting.
         setting: &'static str,
         /// The text that was given.
         value: String,
-        /// What was expected instead.
+        /// The kind of value that was expected.
         expected: &'static str,
     },
-    /// The value lies outside of what the setting allows.
+    /// The value lies outside the range that the setting allows.
     OutOfRange {
         /// The setting.
         setting: &'static str,
@@ -107,12 +107,33 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// A value of the table as the documentation shows it to people: `16 KiB`, `60 s`.
+macro_rules! printed {
+    (secs($seconds:literal)) => { concat!($seconds, " s") };
+    (millis($milliseconds:literal)) => { concat!($milliseconds, " ms") };
+    (MILLISECOND) => { "1 ms" };
+    (DAY) => { "1 day" };
+    (KIB) => { "1 KiB" };
+    (MIB) => { "1 MiB" };
+    ($number:literal * KIB) => { concat!($number, " KiB") };
+    ($number:literal * MIB) => { concat!($number, " MiB") };
+    (u64::MAX) => { "2^64 - 1" };
+    (u64::MAX / 4) => { "2^62 - 1" };
+    (true) => { "on" };
+    (false) => { "off" };
+    (None) => { "none" };
+    (Some($($value:tt)+)) => { printed!($($value)+) };
+    (ConnectionLimit::Count($count:literal)) => { stringify!($count) };
+    (ConnectionLimit::DescriptorsPercent($percent:literal)) => { concat!($percent, " %") };
+    ($number:literal) => { stringify!($number) };
+}
+
 macro_rules! settings {
-    (@or $default:expr) => { $default };
-    (@or $default:expr, $proxied:expr) => { $proxied };
+    (@or [$($default:tt)+]) => { $($default)+ };
+    (@or [$($default:tt)+] [$($proxied:tt)+]) => { $($proxied)+ };
     ($(
         $(#[doc = $about:literal])+
-        $name:ident: $kind:ty = $default:expr, strict $strict:expr, $(proxied $proxied:expr,)? within $range:expr, from $source:literal;
+        $name:ident: $kind:ty = [$($default:tt)+], strict [$($strict:tt)+], $(proxied [$($proxied:tt)+],)? within [$($least:tt)+]..=[$($most:tt)+], from $source:literal;
     )+) => {
         /// The limits and timeouts of a connection; share one between all of them in an `Arc`.
         ///
@@ -125,21 +146,21 @@ macro_rules! settings {
 
         impl Default for Config {
             fn default() -> Self {
-                Config { $($name: $default,)+ tls: TlsSettings::default() }
+                Config { $($name: $($default)+,)+ tls: TlsSettings::default() }
             }
         }
 
         impl Config {
             /// The tighter profile, for servers on the open internet.
             pub fn strict() -> Self {
-                Config { $($name: $strict,)+ tls: TlsSettings::default() }
+                Config { $($name: $($strict)+,)+ tls: TlsSettings::default() }
             }
 
-            /// The profile for servers behind nginx, HAProxy or a cloud balancer: those keep idle
-            /// connections for 60 s, and buffer what slow clients send and read.
+            /// The profile for servers behind nginx, HAProxy or a cloud balancer. These keep idle
+            /// connections for 60 s, and buffer for slow clients in both directions.
             pub fn proxied() -> Self {
                 Config {
-                    $($name: settings!(@or $default $(, $proxied)?),)+
+                    $($name: settings!(@or [$($default)+] $([$($proxied)+])?),)+
                     tls: TlsSettings::default(),
                 }
             }
@@ -157,7 +178,7 @@ macro_rules! settings {
             $(
                 $(#[doc = $about])+
                 #[doc = ""]
-                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, ", $("proxied `", stringify!($proxied), "`, ",)? "allowed `", stringify!($range), "`. Source: ", $source, ".")]
+                #[doc = concat!("Default ", printed!($($default)+), ", strict ", printed!($($strict)+), $(", proxied ", printed!($($proxied)+),)? "; allowed ", printed!($($least)+), " to ", printed!($($most)+), ". Source: ", $source, ".")]
                 pub fn $name(&self) -> $kind {
                     self.$name
                 }
@@ -165,7 +186,7 @@ macro_rules! settings {
 
             fn check_ranges(&self) -> Result<(), ConfigError> {
                 $(
-                    let (least, most) = $range.into_inner();
+                    let (least, most): ($kind, $kind) = ($($least)+, $($most)+);
                     if !Value::lies_between(&self.$name, &least, &most) {
                         return Err(ConfigError::OutOfRange {
                             setting: stringify!($name),
@@ -183,15 +204,15 @@ macro_rules! settings {
             $(
                 $(#[doc = $about])+
                 #[doc = ""]
-                #[doc = concat!("Default `", stringify!($default), "`, strict `", stringify!($strict), "`, ", $("proxied `", stringify!($proxied), "`, ",)? "allowed `", stringify!($range), "`. Source: ", $source, ".")]
+                #[doc = concat!("Default ", printed!($($default)+), ", strict ", printed!($($strict)+), $(", proxied ", printed!($($proxied)+),)? "; allowed ", printed!($($least)+), " to ", printed!($($most)+), ". Source: ", $source, ".")]
                 pub fn $name(mut self, value: $kind) -> Self {
                     self.config.$name = value;
                     self
                 }
             )+
 
-            /// Changes a setting by its name, from text: `1s`, `250ms`; `16MiB`, `4096`; `none`
-            /// where a setting may be absent.
+            /// Changes a setting by its name, from text: `1s`, `250ms`; `16MiB`, `4096`. `none`
+            /// switches a setting off that may be absent.
             ///
             /// # Errors
             /// [`ConfigError::UnknownSetting`], whose text lists the valid names, or
@@ -221,98 +242,98 @@ const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// How many silences a peer may need to read what its system took at once.
+/// How many silences a peer may need to read a lump that its system took at once.
 const LUMP: u32 = 4;
 
 const MILLISECOND: Duration = millis(1);
 const DAY: Duration = secs(24 * 60 * 60);
 
 settings! {
-    /// How long the TLS handshake may take, from accept to its end; progress does not extend it.
-    tls_handshake_timeout: Duration = secs(60), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "Hypercorn `ssl_handshake_timeout`, nginx `client_header_timeout` (60 s)";
-    /// Bytes of records that the client may send before the end of the TLS handshake, and of a later message in parts.
-    tls_handshake_limit: u64 = 16 * KIB, strict 8 * KIB, within KIB..=128 * KIB, from "BoringSSL's limit of a handshake message without certificates";
+    /// How long the TLS handshake may take, from accept to its end. Progress does not extend it.
+    tls_handshake_timeout: Duration = [secs(60)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "Hypercorn `ssl_handshake_timeout`, nginx `client_header_timeout` (60 s)";
+    /// Bytes of records that the client may send before the TLS handshake is complete, and bytes of a later handshake message that spans records.
+    tls_handshake_limit: u64 = [16 * KIB], strict [8 * KIB], within [KIB]..=[128 * KIB], from "BoringSSL's limit of a handshake message without certificates";
     /// How long a connection may stay open while nothing of a request has arrived: after accept and between requests.
-    keep_alive_timeout: Duration = secs(5), strict secs(5), proxied secs(75), within MILLISECOND..=DAY, from "Hypercorn `keep_alive_timeout`; behind a proxy, nginx and AWS balancers (60 s), and a quarter more";
-    /// Whether answers announce how long an idle connection is kept: `Keep-Alive: timeout=N`, where N is a second less than `keep_alive_timeout`, so that no client sends a request to a connection that is being closed. Below 2 s nothing is announced.
-    keep_alive_hint: bool = false, strict false, within false..=true, from "Node.js (`keepAliveTimeoutBuffer`, 1 s)";
-    /// How long a request head may take from its first byte to its end; progress does not extend it. Answer: 408.
-    request_head_timeout: Duration = secs(10), strict secs(5), within MILLISECOND..=DAY, from "Apache `mod_reqtimeout` (10 s to 20 s)";
-    /// How long the peer may take to send the first byte of content that the application waits for, and how long the minimum rate is not yet enforced.
-    request_body_grace: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Kestrel `MinRequestBodyDataRate`";
+    keep_alive_timeout: Duration = [secs(5)], strict [secs(5)], proxied [secs(75)], within [MILLISECOND]..=[DAY], from "Hypercorn `keep_alive_timeout`; behind a proxy, nginx and AWS balancers (60 s), and a quarter more";
+    /// Whether answers announce how long an idle connection is kept: `Keep-Alive: timeout=N`. N is a second less than `keep_alive_timeout`, so that no client sends a request to a connection that is being closed. Below 2 s nothing is announced.
+    keep_alive_hint: bool = [false], strict [false], within [false]..=[true], from "Node.js (`keepAliveTimeoutBuffer`, 1 s)";
+    /// How long a request head may take from its first byte to its end. Progress does not extend it. Answer: 408.
+    request_head_timeout: Duration = [secs(10)], strict [secs(5)], within [MILLISECOND]..=[DAY], from "Apache `mod_reqtimeout` (10 s to 20 s)";
+    /// How long the peer may take to send the first byte of content that the application waits for. The minimum rate is not enforced before this time has passed.
+    request_body_grace: Duration = [secs(5)], strict [secs(5)], within [MILLISECOND]..=[DAY], from "Kestrel `MinRequestBodyDataRate`";
     /// Bytes per second of content that the peer has to send on average while the application waits for them. Answer: 408.
-    request_body_rate: u64 = 240, strict 240, within 1..=u64::MAX, from "Kestrel `MinRequestBodyDataRate`";
+    request_body_rate: u64 = [240], strict [240], within [1]..=[u64::MAX], from "Kestrel `MinRequestBodyDataRate`";
     /// How long the peer may pause within content that the application waits for, however much it has sent before. Answer: 408.
-    request_body_silence: Duration = secs(30), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "half of nginx `client_body_timeout` (60 s)";
-    /// How long a whole request body may take, however fast it moves, or none. Only the time counts in which the application waits for content. Answer: 408.
-    request_body_deadline: Option<Duration> = None, strict Some(secs(600)), proxied None, within Some(MILLISECOND)..=Some(DAY), from "the time in which 240 B/s bring 144 kB";
-    /// How long the peer may take nothing of what waits to be sent, and how long the minimum rate is not yet enforced.
-    response_grace: Duration = secs(5), strict secs(5), within MILLISECOND..=DAY, from "Kestrel `MinResponseDataRate`";
+    request_body_silence: Duration = [secs(30)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "half of nginx `client_body_timeout` (60 s)";
+    /// How long a whole request body may take, however fast it moves, or none. Time counts only while the application waits for content. Answer: 408.
+    request_body_deadline: Option<Duration> = [None], strict [Some(secs(600))], proxied [None], within [Some(MILLISECOND)]..=[Some(DAY)], from "the time in which 240 B/s bring 144 kB";
+    /// How long the peer may take none of the bytes that wait to be sent. The minimum rate is not enforced before this time has passed.
+    response_grace: Duration = [secs(5)], strict [secs(5)], within [MILLISECOND]..=[DAY], from "Kestrel `MinResponseDataRate`";
     /// Bytes per second that the peer has to take on average while there are unsent bytes. Answer: reset.
-    response_rate: u64 = 240, strict 240, within 1..=u64::MAX, from "Kestrel `MinResponseDataRate`";
-    /// How long the peer may pause while there are unsent bytes, however much it has taken before. Its system takes a lump at a time and tells of the next one when that was read: for a lump the peer has the time that it is worth at `response_rate`, but at most four times this. Answer: reset.
-    response_silence: Duration = secs(30), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "half of nginx `send_timeout` (60 s)";
-    /// How long the peer may take for a whole answer, however fast it moves, or none. Only the time counts in which bytes wait for the peer. Answer: reset.
-    response_deadline: Option<Duration> = None, strict None, within Some(MILLISECOND)..=Some(DAY), from "a large download on a slow link may take hours";
-    /// How long a handler may go on for a peer that has sent its FIN and takes nothing. The handler is told of the FIN at once, and dropped then.
-    peer_gone_timeout: Duration = secs(60), strict secs(10), proxied secs(10), within MILLISECOND..=DAY, from "Linux `tcp_fin_timeout` (60 s)";
-    /// How old a connection may become, or none: then it drains. An idle one is kept until `keep_alive_timeout`, and answers one more request.
-    connection_age_limit: Option<Duration> = None, strict Some(secs(3600)), proxied Some(secs(3600)), within Some(MILLISECOND)..=Some(DAY), from "nginx `keepalive_time` (1 h)";
-    /// How long what the peer still sends is discarded after the last answer, so that no RST eats it (RFC 9112 9.6). More input does not extend it.
-    linger_timeout: Duration = secs(30), strict secs(10), proxied secs(30), within MILLISECOND..=DAY, from "nginx `lingering_time` (30 s)";
-    /// How long the peer may send nothing while what it sends is discarded.
-    linger_silence: Duration = secs(5), strict secs(2), proxied secs(5), within MILLISECOND..=DAY, from "nginx `lingering_timeout` (5 s)";
-    /// How many bytes are discarded after an answer before the connection is closed on the peer, or none.
-    linger_limit: Option<u64> = None, strict None, within Some(0)..=Some(u64::MAX), from "nginx: time bounds it, bytes do not";
+    response_rate: u64 = [240], strict [240], within [1]..=[u64::MAX], from "Kestrel `MinResponseDataRate`";
+    /// How long the peer may pause while there are unsent bytes, however much it has taken before. The peer's system takes bytes in lumps, and asks for more only once its application has read them. So each lump adds the time that it is worth at `response_rate`, at most four times this setting. Answer: reset.
+    response_silence: Duration = [secs(30)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "half of nginx `send_timeout` (60 s)";
+    /// How long the peer may take for a whole answer, however fast it moves, or none. Time counts only while bytes wait for the peer. Answer: reset.
+    response_deadline: Option<Duration> = [None], strict [None], within [Some(MILLISECOND)]..=[Some(DAY)], from "a large download on a slow link may take hours";
+    /// How long a handler may go on after the peer has sent its FIN, while the peer takes nothing. The handler is told of the FIN at once, and is dropped when the time has passed.
+    peer_gone_timeout: Duration = [secs(60)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "Linux `tcp_fin_timeout` (60 s)";
+    /// How old a connection may become before it drains, or none. An idle one is kept until `keep_alive_timeout`, and answers one more request.
+    connection_age_limit: Option<Duration> = [None], strict [Some(secs(3600))], proxied [Some(secs(3600))], within [Some(MILLISECOND)]..=[Some(DAY)], from "nginx `keepalive_time` (1 h)";
+    /// How long input is discarded after the last answer, so that no RST destroys the answer on its way (RFC 9112 9.6). More input does not extend it.
+    linger_timeout: Duration = [secs(30)], strict [secs(10)], proxied [secs(30)], within [MILLISECOND]..=[DAY], from "nginx `lingering_time` (30 s)";
+    /// How long the peer may send nothing while its input is discarded.
+    linger_silence: Duration = [secs(5)], strict [secs(2)], proxied [secs(5)], within [MILLISECOND]..=[DAY], from "nginx `lingering_timeout` (5 s)";
+    /// How many bytes of input are discarded after the last answer before the connection is closed, or none for no limit.
+    linger_limit: Option<u64> = [None], strict [None], within [Some(0)]..=[Some(u64::MAX)], from "nginx: time bounds it, bytes do not";
     /// How long a websocket may be silent before it is pinged (RFC 6455 5.5.2), or none.
-    websocket_ping_interval: Option<Duration> = Some(secs(20)), strict Some(secs(20)), within Some(MILLISECOND)..=Some(DAY), from "Python `websockets` (`ping_interval`), Hypercorn `websocket_ping_interval`";
-    /// How long a websocket that was pinged may stay silent, or none. Answer: 1011.
-    websocket_pong_timeout: Option<Duration> = Some(secs(20)), strict Some(secs(20)), within Some(MILLISECOND)..=Some(DAY), from "Python `websockets` (`ping_timeout`)";
-    /// How long the peer may take to answer the close of its websocket (RFC 6455 7.1.1).
-    websocket_close_timeout: Duration = secs(5), strict secs(2), within MILLISECOND..=DAY, from "half of Python `websockets` (`close_timeout`, 10 s)";
-    /// How long a websocket may stay without a message in either direction, or none. Answer: 1001.
-    websocket_idle_timeout: Option<Duration> = None, strict Some(secs(300)), within Some(MILLISECOND)..=Some(DAY), from "Undertow, API Gateway (10 min), halved";
-    /// How long a draining connection may take to finish what is in progress.
-    drain_timeout: Duration = secs(30), strict secs(30), within MILLISECOND..=DAY, from "Kubernetes `terminationGracePeriodSeconds`";
+    websocket_ping_interval: Option<Duration> = [Some(secs(20))], strict [Some(secs(20))], within [Some(MILLISECOND)]..=[Some(DAY)], from "Python `websockets` (`ping_interval`), Hypercorn `websocket_ping_interval`";
+    /// How long a websocket may stay silent after a ping, or none. Answer: 1011.
+    websocket_pong_timeout: Option<Duration> = [Some(secs(20))], strict [Some(secs(20))], within [Some(MILLISECOND)]..=[Some(DAY)], from "Python `websockets` (`ping_timeout`)";
+    /// How long the peer may take to answer our close of its websocket (RFC 6455 7.1.1).
+    websocket_close_timeout: Duration = [secs(5)], strict [secs(2)], within [MILLISECOND]..=[DAY], from "half of Python `websockets` (`close_timeout`, 10 s)";
+    /// How long a websocket may go without a message in either direction, or none. Answer: 1001.
+    websocket_idle_timeout: Option<Duration> = [None], strict [Some(secs(300))], within [Some(MILLISECOND)]..=[Some(DAY)], from "Undertow, API Gateway (10 min), halved";
+    /// How long a draining connection may take to finish the exchanges in progress.
+    drain_timeout: Duration = [secs(30)], strict [secs(30)], within [MILLISECOND]..=[DAY], from "Kubernetes `terminationGracePeriodSeconds`";
     /// How long an idle connection that drains waits for a request that may be on its way.
-    drain_idle_timeout: Duration = millis(500), strict millis(500), within MILLISECOND..=DAY, from "two round trips of a distant client";
+    drain_idle_timeout: Duration = [millis(500)], strict [millis(500)], within [MILLISECOND]..=[DAY], from "two round trips of a distant client";
 
     /// Bytes of a request head: request line, field lines and the empty line. Answer: 431.
-    request_head_limit: u64 = 16 * KIB, strict 8 * KIB, within 64..=64 * KIB, from "Node.js `--max-http-header-size`";
+    request_head_limit: u64 = [16 * KIB], strict [8 * KIB], within [64]..=[64 * KIB], from "Node.js `--max-http-header-size`";
     /// Field lines of a request head or of trailers. Answer: 431.
-    request_fields_limit: u64 = 100, strict 64, within 1..=256, from "Apache `LimitRequestFields`, hyper (100)";
-    /// Bytes of a request target, as it was sent and as the application is told of it (percent-encoded); no more than the head may have in any case. Answer: 414.
-    request_target_limit: u64 = 8 * KIB, strict 8 * KIB, within 1..=MIB, from "RFC 9110 4.1 (at least 8000), nginx";
+    request_fields_limit: u64 = [100], strict [64], within [1]..=[256], from "Apache `LimitRequestFields`, hyper (100)";
+    /// Bytes of a request target, both as it was sent and percent-encoded for the application; never more than the head may have. Answer: 414.
+    request_target_limit: u64 = [8 * KIB], strict [8 * KIB], within [1]..=[MIB], from "RFC 9110 4.1 (at least 8000), nginx";
     /// Bytes of a request's content, or none. Answer: 413. `Stream::limit_body` changes it for one request.
-    request_body_limit: Option<u64> = Some(16 * MIB), strict Some(MIB), within Some(0)..=Some(u64::MAX), from "Hypercorn `wsgi_max_body_size` (16 MiB)";
-    /// Bytes of the extensions of one chunk; zeros that make its size longer than 16 digits count as well. Answer: 400.
-    chunk_extension_limit: u64 = 256, strict 64, within 0..=64 * KIB, from "CVE-2023-39326 (Go)";
+    request_body_limit: Option<u64> = [Some(16 * MIB)], strict [Some(MIB)], within [Some(0)]..=[Some(u64::MAX)], from "Hypercorn `wsgi_max_body_size` (16 MiB)";
+    /// Bytes of the extensions of one chunk. Leading zeros that make its size longer than 16 digits count as well. Answer: 400.
+    chunk_extension_limit: u64 = [256], strict [64], within [0]..=[64 * KIB], from "CVE-2023-39326 (Go)";
     /// Bytes of the extensions of all chunks of a body together. Answer: 400.
-    chunk_extensions_limit: u64 = 4 * KIB, strict KIB, within 0..=MIB, from "CVE-2023-39326 (Go)";
+    chunk_extensions_limit: u64 = [4 * KIB], strict [KIB], within [0]..=[MIB], from "CVE-2023-39326 (Go)";
     /// Bytes of a trailer section. Answer: 400.
-    trailers_limit: u64 = 4 * KIB, strict 2 * KIB, within 64..=64 * KIB, from "a quarter of a head";
-    /// Requests on one connection; the last one is answered with `Connection: close`.
-    requests_per_connection: u64 = 1000, strict 100, within 1..=u64::MAX, from "Hypercorn `keep_alive_max_requests`, nginx `keepalive_requests`";
-    /// Bytes of an answer that wait for the peer to take them; at that much the application has to wait.
-    /// One fast download alone gains a tenth with four times as many, which each connection may then hold.
-    send_buffer_limit: u64 = 60 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "64 KiB, less what would make a write just exceed the largest segment (65,483 bytes on loopback)";
-    /// Bytes that one call of `Connection::receive` may bring beside content that is waited for, and so
-    /// the most that is held unread. Content is taken in up to four times as many at once.
-    receive_buffer_limit: u64 = 64 * KIB, strict 32 * KIB, within KIB..=64 * MIB, from "one socket read of a fast peer";
-    /// Bytes of a websocket's message, also of what it inflates to. Answer: 1009. Memory is taken as it arrives.
-    websocket_message_limit: u64 = 16 * MIB, strict 64 * KIB, within 1..=u64::MAX / 4, from "Hypercorn `websocket_max_message_size` (16 MiB)";
-    /// Whether websockets compress their messages if the client can (RFC 7692). It costs memory: a compressor takes 380 KB while it is used.
-    websocket_deflate: bool = false, strict false, within false..=true, from "nginx and Node.js `ws` (off unless asked for)";
-    /// Bytes of the head, or of the trailers, that the application may give one answer.
-    response_head_limit: u64 = 32 * KIB, strict 16 * KIB, within KIB..=MIB, from "twice a request head";
+    trailers_limit: u64 = [4 * KIB], strict [2 * KIB], within [64]..=[64 * KIB], from "a quarter of a head";
+    /// Requests on one connection. The last one is answered with `Connection: close`.
+    requests_per_connection: u64 = [1000], strict [100], within [1]..=[u64::MAX], from "Hypercorn `keep_alive_max_requests`, nginx `keepalive_requests`";
+    /// Unsent bytes of an answer at which the application has to wait (backpressure).
+    /// Four times as many make a single fast download a tenth faster, and let each connection hold as much.
+    send_buffer_limit: u64 = [60 * KIB], strict [32 * KIB], within [KIB]..=[64 * MIB], from "64 KiB, less what would make a write just exceed the largest segment (65,483 bytes on loopback)";
+    /// Bytes that one call of `Connection::receive` may bring, and so the most that is held unread.
+    /// While the application waits for content, one call may bring up to four times as many.
+    receive_buffer_limit: u64 = [64 * KIB], strict [32 * KIB], within [KIB]..=[64 * MIB], from "one socket read of a fast peer";
+    /// Bytes of a websocket's message, before and after it is inflated. Memory grows as the message arrives. Answer: 1009.
+    websocket_message_limit: u64 = [16 * MIB], strict [64 * KIB], within [1]..=[u64::MAX / 4], from "Hypercorn `websocket_max_message_size` (16 MiB)";
+    /// Whether websockets compress their messages if the client can (RFC 7692). A compressor takes 380 KB while it is used.
+    websocket_deflate: bool = [false], strict [false], within [false]..=[true], from "nginx and Node.js `ws` (off unless asked for)";
+    /// Bytes of the head, or of the trailers, that the application may give an answer.
+    response_head_limit: u64 = [32 * KIB], strict [16 * KIB], within [KIB]..=[MIB], from "twice a request head";
 
-    /// How many connections are served at once: a number, or a share of the descriptors that the process may open. At the limit the adapters accept no more, and close idle connections first.
-    max_connections: ConnectionLimit = ConnectionLimit::DescriptorsPercent(75), strict ConnectionLimit::DescriptorsPercent(50), proxied ConnectionLimit::DescriptorsPercent(75), within ConnectionLimit::Count(1)..=ConnectionLimit::DescriptorsPercent(100), from "the rest is for files and upstream connections";
-    /// How long a TCP connection is idle before the system asks whether the peer is still there, or none (TCP keepalive). It then asks four times within a minute.
-    tcp_keepalive: Option<Duration> = Some(secs(60)), strict Some(secs(60)), within Some(secs(1))..=Some(secs(32767)), from "a vanished host is noticed within two minutes";
+    /// How many connections are served at once: a number, or a share of the descriptors that the process may open. At the limit the adapters stop accepting, and close idle connections first.
+    max_connections: ConnectionLimit = [ConnectionLimit::DescriptorsPercent(75)], strict [ConnectionLimit::DescriptorsPercent(50)], proxied [ConnectionLimit::DescriptorsPercent(75)], within [ConnectionLimit::Count(1)]..=[ConnectionLimit::DescriptorsPercent(100)], from "the rest is for files and upstream connections";
+    /// How long a TCP connection is idle before the system probes whether the peer is still there (TCP keepalive), or none. It then sends four probes within a minute.
+    tcp_keepalive: Option<Duration> = [Some(secs(60))], strict [Some(secs(60))], within [Some(secs(1))]..=[Some(secs(32767))], from "a vanished host is noticed within two minutes";
 }
 
-/// Makes a [`Config`], and checks it.
+/// Builds a [`Config`], and checks it.
 ///
 /// ```
 /// use core::time::Duration;
@@ -331,24 +352,24 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Speaks TLS on connections, with the caller's certificates and choices; without this a
-    /// connection is plaintext.
+    /// Speaks TLS on connections, with the caller's certificates and choices. Without this call,
+    /// connections are plaintext.
     ///
-    /// A copy of `config` is used that differs in two things. ALPN (RFC 7301) offers what is spoken
-    /// here, `http/1.1` and `http/1.0`: a client that offers only others is refused with
-    /// `no_application_protocol`, one that offers none is served. And there is no early data, which
-    /// could be replayed.
+    /// The copy of `config` that is used differs in two things. ALPN (RFC 7301) offers `http/1.1`
+    /// and `http/1.0`: a client that offers only other protocols is refused with
+    /// `no_application_protocol`, and a client that offers none is served. Early data is off, since
+    /// it could be replayed.
     ///
-    /// Sessions are resumed as `config` says: rustls keeps 256 of them unless told otherwise, shared
-    /// between all copies of `config`, or with a `ticketer` none. With TLS the bytes out differ from
-    /// run to run, since rustls draws random numbers; events do not.
+    /// Sessions are resumed as `config` says. By default rustls keeps 256 of them, shared between
+    /// all copies of `config`; with a `ticketer` it keeps none. With TLS the bytes out differ from
+    /// run to run, since rustls draws random numbers. Events do not differ.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: std::sync::Arc<rustls::ServerConfig>) -> Self {
         self.config.tls = TlsSettings::new(&config);
         self
     }
 
-    /// The configuration, if its values are in range and agree with each other.
+    /// Returns the configuration, if its values are in range and agree with each other.
     ///
     /// # Errors
     /// [`ConfigError::OutOfRange`] or [`ConfigError::Contradiction`].

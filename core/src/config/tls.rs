@@ -1,16 +1,16 @@
-//! What a configuration says of TLS.
+//! TLS in a configuration.
 
 use core::fmt;
 use rustls::ServerConfig;
 use std::sync::Arc;
 
-/// What a configuration says of TLS: nothing, or rustls's settings.
+/// TLS in a configuration: rustls's settings, or no TLS.
 #[derive(Clone, Default)]
 pub(crate) struct TlsSettings(pub(crate) Option<Arc<ServerConfig>>);
 
 impl TlsSettings {
-    /// The caller's, but for this: ALPN offers what is spoken, and there is no early data, which
-    /// could be replayed (RFC 8446 8).
+    /// Copies the caller's settings, with two changes. ALPN offers the protocols that we speak, and
+    /// there is no early data, which could be replayed (RFC 8446 8).
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let mut config = config.clone();
         config.alpn_protocols = [&b"http/1.1"[..], b"http/1.0"].map(<[u8]>::to_vec).into();

@@ -1,9 +1,9 @@
-//! The kinds of value that a setting can have, as text.
+//! The kinds of value that a setting can have, read from text and written as text.
 
 use bytesize::ByteSize;
 use core::time::Duration;
 
-/// A kind of value: read from text, written as text, compared with its bounds.
+/// One kind of value.
 pub(super) trait Value: Sized {
     const EXPECTED: &'static str;
     fn parse(text: &str) -> Option<Self>;
@@ -75,7 +75,7 @@ impl Value for bool {
 /// How many connections are served at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionLimit {
-    /// So many; at least one.
+    /// This many, at least one.
     Count(u64),
     /// A share, from 1 to 100 %, of the descriptors that the process may open.
     DescriptorsPercent(u8),
