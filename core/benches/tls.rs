@@ -1,5 +1,6 @@
-//! What TLS costs: records in and out beside rustls's unbuffered calls alone, and small requests
-//! beside plaintext. Prints times, the best of many rounds; a table to read, nothing is checked.
+//! The cost of TLS: records in and out, compared with rustls's unbuffered calls alone, and small
+//! requests, compared with plaintext. Prints the best time of many rounds as a table. Nothing is
+//! checked.
 #![allow(dead_code)]
 
 #[path = "../tests/tls/pair.rs"]
@@ -36,13 +37,13 @@ fn main() {
     println!("small request, TLS:               {:6} ns", small(true));
 }
 
-/// The shortest time of many rounds, for each of `count` things that a round does.
+/// The shortest time of many rounds, for each of the `count` items of a round.
 fn best(count: usize, mut round: impl FnMut() -> Instant) -> u128 {
     let times = (0..ROUNDS).map(|_| round().elapsed().as_nanos());
     times.min().unwrap_or_default() / count as u128
 }
 
-/// rustls and a client, after a handshake.
+/// rustls without a connection, and a client, after their handshake.
 fn alone() -> (UnbufferedServerConnection, Pair) {
     let mut settings = pair::server_settings();
     settings.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -78,7 +79,7 @@ fn alone() -> (UnbufferedServerConnection, Pair) {
     (server, pair)
 }
 
-/// Three whole records, as a read of 64 KiB brings them.
+/// Three complete records, as one read of 64 KiB brings them.
 fn three(pair: &mut Pair) -> Vec<u8> {
     pair.records(&[b'x'; 3 * RECORD])
 }
@@ -110,14 +111,14 @@ fn records_in() -> u128 {
     pair.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n");
     let stream = pair.stream();
     best(3, || {
-        pair.server.stream(NOW, stream).read(u64::MAX).expect("lives");
+        pair.server.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
         let mut records = three(&mut pair);
         let start = Instant::now();
-        let mut events = pair.server.receive(NOW, &mut records).expect("reads");
+        let mut events = pair.server.receive(NOW, &mut records).expect("the connection reads");
         while let Some((server, event)) = events.next() {
             if let Event::Data { stream, data, .. } = event {
                 black_box(data);
-                server.stream(NOW, stream).read(u64::MAX).expect("lives");
+                server.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
             }
         }
         drop(events);
@@ -145,7 +146,7 @@ fn records_out() -> u128 {
     let stream = pair.stream();
     let begun =
         pair.server.stream(NOW, stream).respond(StatusCode::OK, [], BodyLength::Known(1 << 40));
-    let _ = begun.expect("owed");
+    let _ = begun.expect("an answer is owed");
     pair.taken();
     let content = Bytes::from(vec![b'x'; 3 * RECORD]);
     best(3, || {
@@ -174,12 +175,12 @@ fn small(tls: bool) -> u128 {
     best(1, || {
         let mut request = if tls { pair.records(REQUEST) } else { REQUEST.to_vec() };
         let start = Instant::now();
-        let mut events = pair.server.receive(NOW, &mut request).expect("reads");
+        let mut events = pair.server.receive(NOW, &mut request).expect("the connection reads");
         while let Some((server, event)) = events.next() {
             if let Event::Request { stream, .. } = event {
                 let mut content = Bytes::from_static(b"Hello, world!");
                 let begun = server.stream(NOW, stream).answer(StatusCode::OK, [], &mut content);
-                let _ = begun.expect("owed");
+                let _ = begun.expect("an answer is owed");
             }
         }
         drop(events);

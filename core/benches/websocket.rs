@@ -1,11 +1,11 @@
-//! Websockets: what it costs in instructions to unmask a payload and to check text.
+//! Websockets: the instructions it costs to unmask a payload and to check text.
 //!
 //! `cargo bench -p portcullis --bench websocket` runs each case under callgrind twice, with few and
-//! with many repetitions; the difference is exact and repeats from run to run. It prints a table,
-//! checks what a byte may cost and fails if that is exceeded. Without valgrind it says so and checks
-//! nothing; where `PORTCULLIS_TESTS=all` is set, that is a failure.
+//! with many repetitions. The difference is exact, and repeats from run to run. The bench prints a
+//! table, and fails if a byte costs more than it may. Without valgrind it says so and checks
+//! nothing; with `PORTCULLIS_TESTS=all` that is a failure.
 
-// The rooms know nothing of the rest of the crate, and are no part of what it offers.
+// These files do not depend on the rest of the crate, and are not part of its interface.
 #[allow(dead_code, unused_imports)]
 #[path = "../src/websocket/mask.rs"]
 mod mask;
@@ -23,7 +23,7 @@ use utf8::Utf8;
 const FEW: u64 = 100;
 const MANY: u64 = 1100;
 
-/// What is done with a payload of so many bytes, and what a byte of it may cost.
+/// The work on a payload of this many bytes, and the most that one byte may cost.
 struct Case {
     name: &'static str,
     unit: &'static str,
@@ -94,7 +94,7 @@ fn stream_bytes(payload: &mut [u8]) {
     utf8.finish().expect("whole");
 }
 
-/// What callgrind is to watch: one case, so many times.
+/// Runs one case this many times, for callgrind to watch.
 fn watched(case: &Case, times: u64) {
     let mut payload = case.payload();
     for _ in 0..times {
@@ -102,7 +102,7 @@ fn watched(case: &Case, times: u64) {
     }
 }
 
-/// Instructions of one repetition.
+/// The instructions of one repetition.
 fn count(case: &Case) -> Result<f64, String> {
     let few = collected(case, FEW)?;
     let many = collected(case, MANY)?;

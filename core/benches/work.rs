@@ -1,10 +1,10 @@
-//! Work: what input costs in instructions, and that no input costs more than a named factor of a
-//! normal request's bytes.
+//! Work: the instructions that input costs. No input may cost more than a named factor of what a
+//! normal request costs for each byte.
 //!
 //! `cargo bench -p portcullis --bench work` runs each case under callgrind twice, with few and with
-//! many repetitions; the difference is exact and repeats from run to run. It prints a table, checks
-//! the factors and fails if one is exceeded. Without valgrind it says so and checks nothing; where
-//! `PORTCULLIS_TESTS=all` is set, that is a failure.
+//! many repetitions. The difference is exact, and repeats from run to run. The bench prints a
+//! table, and fails if a factor is exceeded. Without valgrind it says so and checks nothing; with
+//! `PORTCULLIS_TESTS=all` that is a failure.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -30,11 +30,11 @@ const NORMAL: &[u8] = b"GET /articles/2024/a-gate-that-drops HTTP/1.1\r\n\
     Connection: keep-alive\r\n\
     Cookie: session=0123456789\r\n\r\n";
 
-/// What is fed, how it is cut, and how often it was.
+/// The input, its cuts, and the number of repetitions.
 struct Case {
     name: &'static str,
     wire: fn() -> Vec<u8>,
-    /// Bytes in a read.
+    /// Bytes of one read.
     step: usize,
 }
 
@@ -76,7 +76,7 @@ impl Case {
             if !connection.status().wants_read() {
                 break;
             }
-            let events = connection.receive(NOW, piece).expect("it wants to read");
+            let events = connection.receive(NOW, piece).expect("the connection reads");
             answer(events);
             connection.sent(NOW, usize::MAX);
         }
@@ -143,13 +143,13 @@ fn config() -> Arc<Config> {
     Arc::new(config.expect("a valid configuration"))
 }
 
-/// What callgrind is to watch: one case, so many times.
+/// Runs one case this many times, for callgrind to watch.
 fn watched(case: &Case, times: u64) {
     let config = config();
     let wire = (case.wire)();
     let mut scratch = wire.clone();
     for _ in 0..times {
-        // Content is moved within the buffer: start from the same bytes each time.
+        // Content is moved within the buffer, so start from the same bytes each time.
         scratch.copy_from_slice(&wire);
         case.run(&config, &mut scratch);
     }
@@ -157,7 +157,7 @@ fn watched(case: &Case, times: u64) {
 
 // ---- counting -----------------------------------------------------------------------------------
 
-/// Instructions of one repetition.
+/// The instructions of one repetition.
 fn count(case: &Case) -> Result<f64, String> {
     let few = collected(case, FEW)?;
     let many = collected(case, MANY)?;
@@ -183,13 +183,14 @@ fn collected(case: &Case, times: u64) -> Result<u64, String> {
 struct Costs(Vec<(&'static str, f64, f64)>);
 
 impl Costs {
-    /// Instructions, without those of accepting and closing.
+    /// The instructions of a case, without those of accepting and closing.
     fn of(&self, name: &str) -> f64 {
         let found = self.0.iter().find(|(other, ..)| *other == name);
         found.map(|(_, cost, _)| cost - self.0[0].1).expect("a case of that name")
     }
 
-    /// What a call costs, and a byte beside it, from the same head in pieces of one and of four.
+    /// The cost of a call, and of a byte beside it, from the same head in pieces of one and of
+    /// four.
     fn by_calls(&self, head: &str) -> (f64, f64) {
         let single = self.per_byte(&format!("{head}, byte by byte"));
         let four = self.per_byte(&format!("{head}, 4 bytes at a time"));
@@ -203,7 +204,7 @@ impl Costs {
     }
 }
 
-/// The named factors: what, how much, and how much it may be.
+/// The named factors: the name, the value, and the most that it may be.
 fn checks(costs: &Costs) -> Vec<(String, f64, f64)> {
     let normal = costs.per_byte("normal request");
     let mut checks = Vec::new();
@@ -224,8 +225,8 @@ fn checks(costs: &Costs) -> Vec<(String, f64, f64)> {
         ("too many fields", 1.0),
         ("100 fields of 4 bytes", 5.0),
         ("blank lines", 5.0),
-        // A connection that is refused, answered and ended after 10 bytes: half of what a normal
-        // request costs.
+        // This connection is refused, answered and closed after 10 bytes. That costs half of a
+        // normal request.
         ("blank lines for ever", 16.0),
         ("pipelined smallest requests", 5.0),
         ("chunks of 1 byte", 5.0),
@@ -236,8 +237,8 @@ fn checks(costs: &Costs) -> Vec<(String, f64, f64)> {
         let cost = costs.per_byte(name) / normal;
         checks.push((format!("{name}: per byte, of a normal request"), cost, factor));
     }
-    // Content costs next to nothing a byte, and a chunk head has to be read byte by byte: what counts
-    // is the row above. This one only watches that the two don't drift apart.
+    // Content costs next to nothing for each byte, and a chunk head has to be read byte by byte.
+    // The row above is the one that counts. This one only watches that the two do not drift apart.
     for name in ["chunks of 1 byte", "chunks of 1 byte with extensions", "endless extension"] {
         checks.push((
             format!("{name}: per byte, of content in usual chunks"),

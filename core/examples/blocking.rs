@@ -3,10 +3,10 @@
 //!     cargo run -p portcullis --example blocking -- 127.0.0.1:8080 keep_alive_timeout=2s
 //!
 //! The thread does one thing at a time: it writes while there is something to write, and otherwise
-//! reads. Either call blocks, but never beyond the connection's deadline, which is the socket's
-//! timeout for that call. So no client keeps a thread for longer than the configuration says.
-//! What a blocking write costs is that nothing is read meanwhile: who uploads and is answered at the
-//! same time has to read as it sends.
+//! reads. Either call blocks, but never beyond the connection's deadline: that is the socket's
+//! timeout for the call. So no client holds a thread for longer than the configuration says. The
+//! price: nothing is read while a write blocks. A client that uploads while it is answered has to
+//! read as it sends.
 
 mod support;
 
@@ -20,13 +20,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 use support::app::App;
 
-/// Connections at a time. The next ones wait in the kernel's queue until one of these has ended,
-/// which none can put off.
+/// Connections at a time. Further ones wait in the kernel's queue until one of these has ended, and
+/// no client can delay that end.
 const MOST: usize = 512;
 /// Bytes of one read.
 const BUFFER: usize = 16 << 10;
-/// How long one write may block. It tells what the client took when it returns, and what is told late
-/// would count as taken late: a client that takes nothing any more would gain a wait by it.
+/// How long one write may block. Only when it returns does the connection learn what the client
+/// took. A long write would count that progress late, and give a client that takes nothing more an
+/// extra wait.
 const LONGEST_WRITE: Duration = Duration::from_millis(250);
 /// Slices of one write.
 const SLICES: usize = 16;
@@ -45,10 +46,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     let _place = place;
                     serve(&socket, config);
                 };
-                // Without a thread the connection is dropped; others may still be served.
+                // If no thread can be started, the connection is dropped, and the others are still
+                // served.
                 let _ = thread::Builder::new().stack_size(128 << 10).spawn(serve);
             }
-            // Most often there are no descriptors left: some are freed soon.
+            // Most often no descriptors are left, and some will be freed soon.
             Err(_) => thread::sleep(Duration::from_millis(10)),
         }
     }
@@ -56,38 +58,40 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Serves one connection to its end.
 fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
-    // The machine has no clock. Ticks count from an origin of ours; here each connection has its own.
+    // The machine has no clock. Ticks count from an origin that the driver chooses, here one for
+    // each connection.
     let start = Instant::now();
     let clock = || Tick::ZERO.after(start.elapsed());
     let gone = CloseReason::Peer(PeerClose::Reset);
 
-    // No more is read than the connection takes at once.
+    // Never read more than the connection takes at once.
     let size = BUFFER.min(config.receive_buffer_limit() as usize);
     let mut buffer = [0; BUFFER];
     let mut connection = Connection::new(config, clock());
     let mut app = App::default();
     let mut shut_down = false;
-    // Answers are written at once, as few and as large as they can be.
+    // Answers are already written in as few pieces as possible.
     let _ = socket.set_nodelay(true);
     loop {
-        // 1. Events that need no new bytes: `sent` may have made room, a deadline may have passed.
+        // 1. Events that need no new bytes: `sent` may have made room, or a deadline may have
+        //    passed.
         if connection.has_events() {
             app.take(clock(), connection.resume(clock()));
         }
-        // 2. What is to be done? All of the above may have changed it, so it is asked now.
+        // 2. Ask for the status now, since everything above may have changed it.
         let status = connection.status();
         let patience = connection.deadline().map(|(at, _)| {
-            // The kernel may be early by its own measure: a moment is the least it is told to wait.
+            // The kernel may return a little early, so wait for at least a millisecond.
             at.since(clock()).max(Duration::from_millis(1))
         });
         if let Status::Closed(reason) = status {
             if connection.is_cut_off() {
-                // An answer that is not whole must not look as if it were.
+                // A truncated answer must not look complete, so close with a reset.
                 let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
             }
             return reason;
         }
-        // 3. Writing goes first: it frees memory, and the client waits for it.
+        // 3. Write first: that frees memory, and the client waits for it.
         let mut moved = false;
         if status.wants_write() {
             let most = patience.map_or(LONGEST_WRITE, |patience| patience.min(LONGEST_WRITE));
@@ -95,7 +99,7 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = connection.outgoing(&mut slices);
             match socket.write_vectored(&slices[..count]) {
-                // Told before the next tick, so that what was taken in time counts.
+                // Report it before the next tick, so that it counts as taken in time.
                 Ok(bytes) if bytes > 0 => {
                     connection.sent(clock(), bytes);
                     moved = true;
@@ -104,18 +108,19 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
                 Ok(_) | Err(_) => connection.abort(clock(), gone),
             }
         } else if status.wants_shutdown() && !shut_down {
-            // The last answer is out. What the client still sends is read and thrown away, since a
-            // reset for it could overtake the answer.
+            // The last answer is out. Further input is read and discarded, since a reset for it
+            // could overtake the answer.
             (shut_down, moved) = (true, true);
             if socket.shutdown(Shutdown::Write).is_err() {
                 connection.abort(clock(), gone);
             }
         } else if !status.wants_read() && !connection.has_work() {
-            // It waits for the application alone, which here never keeps anybody waiting. One with
-            // threads of its own would wake this one, for example through a channel.
+            // The connection waits only for the application, but this application answers at once.
+            // An application with threads of its own would have to wake this one, for example
+            // through a channel.
             connection.abort(clock(), CloseReason::Aborted);
         }
-        // 4. Reading. A client that takes nothing may have sent something all the same.
+        // 4. Read. A client that takes nothing may still send something.
         if !moved && status.wants_read() {
             let patience = match status.wants_write() {
                 true => Some(Duration::from_millis(1)),
@@ -130,7 +135,9 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
                 Ok(bytes) => {
                     match connection.receive(clock(), &mut buffer[..bytes]) {
                         Ok(events) => app.take(clock(), events),
-                        Err(misuse) => unreachable!("it wants to read: {misuse}"),
+                        Err(misuse) => {
+                            unreachable!("the connection wants to read, but refused: {misuse}")
+                        }
                     }
                     moved = true;
                 }
@@ -138,19 +145,19 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
                 Err(_) => connection.abort(clock(), gone),
             }
         }
-        // 5. Time comes last: the socket was asked, and had nothing.
+        // 5. Let time pass last, after the socket had nothing to offer.
         if !moved {
             connection.tick(clock());
         }
     }
 }
 
-/// The timeout passed, or a signal came: nothing is lost.
+/// Whether the call timed out or was interrupted: nothing is lost then.
 fn is_in_vain(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-/// Counts connections, and makes the acceptor wait when there are [`MOST`].
+/// Counts connections, and makes the acceptor wait while there are [`MOST`].
 #[derive(Default)]
 struct Places {
     taken: Mutex<usize>,
@@ -159,19 +166,22 @@ struct Places {
 
 impl Places {
     fn take(places: &Arc<Places>) -> Place {
-        let taken = places.taken.lock().expect("nobody panics with it");
-        let mut taken = places.freed.wait_while(taken, |taken| *taken >= MOST).expect("the same");
+        let taken = places.taken.lock().expect("no thread panics while it holds the lock");
+        let mut taken = places
+            .freed
+            .wait_while(taken, |taken| *taken >= MOST)
+            .expect("no thread panics while it holds the lock");
         *taken += 1;
         Place(places.clone())
     }
 }
 
-/// Freed when it is dropped, however its thread ends.
+/// A counted connection. Dropping it frees the place, however its thread ends.
 struct Place(Arc<Places>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *self.0.taken.lock().expect("nobody panics with it") -= 1;
+        *self.0.taken.lock().expect("no thread panics while it holds the lock") -= 1;
         self.0.freed.notify_one();
     }
 }

@@ -1,10 +1,10 @@
 //! A driver on readiness: one thread, one read buffer and one set of deadlines for all connections.
-//! `mio` makes it epoll on Linux, kqueue on the BSDs, and what is like them elsewhere.
+//! `mio` uses epoll on Linux, kqueue on the BSDs, and their counterparts elsewhere.
 //!
 //!     cargo run -p portcullis --example epoll -- 127.0.0.1:8080 keep_alive_timeout=2s
 //!
-//! Readiness is told once, when it begins ("edge-triggered"). So each client remembers that its socket
-//! is readable or writable until a call says otherwise.
+//! Readiness is reported once, when it begins ("edge-triggered"). So each client remembers that its
+//! socket is readable or writable until a call says otherwise.
 
 mod support;
 
@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::app::App;
 
-/// Connections at a time; the next ones wait in the kernel's queue.
+/// Connections at a time. Further ones wait in the kernel's queue.
 const MOST: usize = 10_000;
-/// Reads and writes of one client before others have their turn.
+/// Reads and writes of one client before other clients get their turn.
 const FAIR: usize = 16;
 /// Slices of one write.
 const SLICES: usize = 16;
@@ -36,30 +36,30 @@ struct Client {
     app: App,
     readable: bool,
     writable: bool,
-    /// The system has told that the client has reset the connection.
+    /// The system reported that the client has reset the connection.
     is_reset: bool,
     shut_down: bool,
-    /// Its entry among the deadlines: at its deadline, or before.
+    /// The client's entry among the deadlines: at its deadline, or earlier.
     alarm: Option<Tick>,
-    /// It is in the queue of those to be attended to.
+    /// The client is in the queue.
     queued: bool,
 }
 
 struct Server {
     poll: Poll,
     listener: TcpListener,
-    /// There may be more to accept.
+    /// More connections may wait to be accepted.
     acceptable: bool,
     config: Arc<Config>,
     clients: Slab<Client>,
-    /// Who has something to do now.
+    /// Clients that have something to do now.
     queue: VecDeque<usize>,
-    /// When to come back to whom. Each client has one entry at the most.
+    /// When to come back to each client. A client has at most one entry.
     deadlines: BTreeSet<(Tick, usize)>,
     scratch: Scratch,
 }
 
-/// The buffers for reading and writing that all connections share: an idle one has none.
+/// The read and write buffers that all connections share, so that an idle one has no buffers.
 struct Scratch {
     read: Vec<u8>,
     write: Vec<u8>,
@@ -86,8 +86,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let clock = || Tick::ZERO.after(start.elapsed());
     let mut ready = Events::with_capacity(1024);
     loop {
-        // 1. Wait: not at all if somebody was cut short to be fair, or a place was freed for who is
-        // in the queue; else until the first deadline.
+        // 1. Wait until the first deadline. Do not wait if a client yielded, or if a place has
+        //    become free for a connection in the kernel's queue.
         let patience = if server.queue.is_empty() && !server.has_newcomers() {
             server.deadlines.first().map(|(at, _)| at.since(clock()))
         } else {
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             polled => polled?,
         }
-        // 2. One look at the clock for all that is ready.
+        // 2. Read the clock once for everything that is ready.
         let now = clock();
         for event in &ready {
             if event.token() == LISTENER {
@@ -115,15 +115,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             match server.clients.get_mut(id) {
                 Some(client) => {
                     client.alarm = None;
-                    // The process may have stood still since the poll: the socket itself is asked
-                    // before time passes.
+                    // The process may have been stopped since the poll, so ask the socket before
+                    // time passes.
                     (client.readable, client.writable) = (true, true);
                 }
                 None => server.acceptable = true,
             }
             server.call(id);
         }
-        // 3. Newcomers, then everybody who has something to do, once.
+        // 3. Accept new connections, then attend once to each client in the queue.
         server.accept(now);
         for id in take(&mut server.queue) {
             server.attend(id, now);
@@ -154,7 +154,8 @@ impl Server {
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(_) => {
-                    // No descriptors are left, most likely: the listener gets a deadline as well.
+                    // Most likely no descriptors are left. The listener gets a deadline as well, to
+                    // try again.
                     self.acceptable = false;
                     self.deadlines.insert((now.after(Duration::from_millis(100)), LISTENER.0));
                     return;
@@ -181,7 +182,7 @@ impl Server {
         }
     }
 
-    /// Does what a client needs now, and sees to it that somebody comes back in time.
+    /// Does what a client needs now, and makes sure to come back in time.
     fn attend(&mut self, id: usize, now: Tick) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.queued = false;
@@ -196,12 +197,12 @@ impl Server {
             if let Some(alarm) = client.alarm {
                 self.deadlines.remove(&(alarm, id));
             }
-            // Dropping the socket closes it, and takes it out of the poll.
+            // Dropping the socket closes it, and removes it from the poll.
             self.clients.remove(id);
             return;
         }
-        // The deadline moves with nearly every call, mostly to later: then the earlier alarm is kept,
-        // and finds nothing to do. It is asked for last, since everything above may move it.
+        // Ask for the deadline last, since everything above may move it. It moves with nearly every
+        // call, mostly later. Then the earlier alarm stays, and finds nothing to do.
         if let Some((at, _)) = client.connection.deadline()
             && client.alarm.is_none_or(|alarm| at < alarm)
         {
@@ -217,7 +218,8 @@ impl Server {
 }
 
 impl Client {
-    /// Goes on until the socket or the connection has had enough; true if neither has.
+    /// Goes on until the socket and the connection have nothing to do. True if this client had to
+    /// yield before that.
     fn attend(&mut self, now: Tick, buffer: &mut [u8]) -> bool {
         let Client { socket, connection, app, .. } = self;
         let gone = CloseReason::Peer(PeerClose::Reset);
@@ -244,25 +246,27 @@ impl Client {
                     Ok(0) => app.take(now, connection.receive_eof(now)),
                     Ok(bytes) => match connection.receive(now, &mut buffer[..bytes]) {
                         Ok(events) => app.take(now, events),
-                        Err(misuse) => unreachable!("it wants to read: {misuse}"),
+                        Err(misuse) => {
+                            unreachable!("the connection wants to read, but refused: {misuse}")
+                        }
                     },
                     Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => connection.abort(now, gone),
                 }
             } else if replace(&mut self.is_reset, false) {
-                // Reading would have told, but backpressure holds.
+                // Backpressure stopped reading, so no read has reported the reset.
                 connection.abort(now, gone);
             } else if connection.has_work() {
                 // The next round goes on with it.
             } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
-                // Time comes last: all that has arrived was looked at, and all that fits is sent.
+                // Let time pass last: all input was read, and all output that fits was sent.
                 connection.tick(now);
             } else {
                 return false;
             }
         }
-        // There is no end of it, but time goes on all the same.
+        // There is more to do, but time has to pass all the same.
         connection.tick(now);
         true
     }

@@ -1,13 +1,13 @@
-//! A driver without sockets and without a clock: a server, a network and its clients in one table of
-//! things to come, so that a minute of attacks takes a few milliseconds, and the same seed plays the
-//! same minute again.
+//! A driver without sockets and without a clock. A server, a network and its clients share one
+//! table of coming events. So a minute of attacks takes a few milliseconds, and the same seed plays
+//! the same minute again.
 //!
 //!     cargo run -p portcullis --example simulation -- 7
 //!
-//! The network cuts what it is given into pieces, delays each, and loses some, which are sent again
-//! later; some links die. Time jumps to whatever comes next: nothing sleeps.
+//! The network cuts its input into pieces and delays each. Some pieces are lost and sent again
+//! later, and some links die. Time jumps to the next event: nothing sleeps.
 
-// The command line there is the servers'.
+// Only the servers use the command line of `support`.
 #[allow(dead_code)]
 mod support;
 
@@ -22,43 +22,43 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::app::App;
 
-/// What the network and the client's kernel hold for a client that does not read.
+/// How many bytes the network and the client's kernel hold for a client that does not read.
 const WINDOW: usize = 64 << 10;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a client is up to.
+/// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Plan {
     /// Makes some requests, one after the other, and reads the answers.
     Polite,
-    /// The same, but its link dies on the way.
+    /// Does the same, but its link dies.
     Vanishing,
-    /// Connects, and says nothing.
+    /// Connects, and sends nothing.
     Silent,
-    /// Sends a head, a byte a second.
+    /// Sends a head, one byte a second.
     SlowHead,
-    /// Sends content, a byte a second.
+    /// Sends content, one byte a second.
     SlowBody,
-    /// Asks for much, and reads nothing.
+    /// Asks for a large answer, and reads nothing.
     Deaf,
-    /// Asks for much, and reads 100 bytes a second.
+    /// Asks for a large answer, and reads 100 bytes a second.
     Sipping,
 }
 
 struct Client {
     plan: Plan,
-    /// What is still to be sent, and how the answer to each will end.
+    /// The requests that are still to be sent, and the end of the answer to each.
     script: VecDeque<(Vec<u8>, Vec<u8>)>,
     ending: Vec<u8>,
     received: Vec<u8>,
     answers: usize,
-    /// Its side of the socket, the server's, and when the link between them dies.
+    /// Whether the client has closed, the server's side of the socket, and when the link dies.
     gone: bool,
     server: Option<Served>,
     dies: Option<Tick>,
-    /// Bytes on their way to it, or not read by it.
+    /// Bytes on their way to the client, or not read by it.
     unread: usize,
-    /// When the newest piece arrives, each way: none overtakes another.
+    /// When the latest piece arrives in each direction: pieces do not overtake each other.
     arrivals: [Tick; 2],
 }
 
@@ -70,7 +70,7 @@ struct Served {
     inbox: Vec<u8>,
     eof: bool,
     shut_down: bool,
-    /// The deadline that stands in the table.
+    /// The deadline that is in the table.
     alarm: Option<Tick>,
 }
 
@@ -83,9 +83,9 @@ enum Packet {
 enum Happening {
     AtServer(Packet),
     AtClient(Packet),
-    /// The client does something by itself.
+    /// The client acts on its own.
     Turn,
-    /// A deadline of the server's.
+    /// A deadline of the server.
     Alarm,
 }
 
@@ -93,7 +93,7 @@ struct World {
     now: Tick,
     rng: Rng,
     config: Arc<Config>,
-    /// What is to come, in order; the number keeps what comes at one moment in the order it was told.
+    /// The coming events in order. The number keeps the order of events at the same tick.
     coming: BTreeMap<(Tick, u64), (usize, Happening)>,
     told: u64,
     clients: Vec<Client>,
@@ -103,12 +103,12 @@ struct World {
 fn main() -> Result<(), Box<dyn Error>> {
     let seed = std::env::args().nth(1).map_or(Ok(1), |seed| seed.parse())?;
     let report = play(seed);
-    assert_eq!(report, play(seed), "the same seed plays the same");
+    assert_eq!(report, play(seed), "the same seed plays the same minute");
     print!("{report}");
     Ok(())
 }
 
-/// Plays one world until nothing is left to come; tells what happened.
+/// Plays one world until no events are left, and returns the log.
 fn play(seed: u64) -> String {
     let mut world = World {
         now: Tick::ZERO,
@@ -124,7 +124,7 @@ fn play(seed: u64) -> String {
         world.connect(plan);
     }
     let mut steps = 0;
-    // The whole loop of a driver: the next thing, whatever it is, and time is what it says.
+    // This is the whole loop of a driver: take the next event, and set the time to its tick.
     while let Some(((at, _), (id, happening))) = world.coming.pop_first() {
         world.now = at;
         steps += 1;
@@ -141,8 +141,11 @@ fn play(seed: u64) -> String {
         }
     }
     for client in &world.clients {
-        assert!(client.server.is_none(), "somebody stayed for ever: {:?}", client.plan);
-        assert!(client.plan != Plan::Polite || client.answers == 3, "somebody was not served");
+        assert!(client.server.is_none(), "a connection never closed: {:?}", client.plan);
+        assert!(
+            client.plan != Plan::Polite || client.answers == 3,
+            "a polite client did not get its three answers"
+        );
     }
     let _ = writeln!(world.log, "{:.1} s in {steps} steps", seconds(world.now));
     world.log
@@ -158,7 +161,7 @@ impl World {
         self.coming.insert((at, self.told), (id, happening));
     }
 
-    /// Sends what arrives as `happening`, one way or the other, if the link lives.
+    /// Sends a packet in one direction, if the link lives.
     fn send(&mut self, id: usize, to_client: bool, packet: Packet) {
         let client = &mut self.clients[id];
         if client.dies.is_some_and(|at| at <= self.now) {
@@ -195,7 +198,7 @@ impl World {
         self.attend(id);
     }
 
-    /// Does all that can be done now, and makes sure to come back at the deadline.
+    /// Does everything that can be done now, and makes sure to come back at the deadline.
     fn attend(&mut self, id: usize) {
         let now = self.now;
         let Some(mut served) = self.clients[id].server.take() else { return };
@@ -220,14 +223,16 @@ impl World {
             } else if status.wants_read() && !inbox.is_empty() {
                 match connection.receive(now, &mut take(inbox)) {
                     Ok(events) => app.take(now, events),
-                    Err(misuse) => unreachable!("it wants to read: {misuse}"),
+                    Err(misuse) => {
+                        unreachable!("the connection wants to read, but refused: {misuse}")
+                    }
                 }
             } else if status.wants_read() && *eof {
                 app.take(now, connection.receive_eof(now));
             } else if connection.has_work() {
                 // The next round goes on with it.
             } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
-                // Time comes last.
+                // Let time pass last.
                 connection.tick(now);
             } else {
                 break;
@@ -248,7 +253,7 @@ impl World {
         if let Some((at, _)) = connection.deadline()
             && served.alarm.is_none_or(|alarm| at < alarm)
         {
-            // An alarm that stands there already comes for nothing, which is harmless.
+            // An older alarm in the table may fire for nothing, which is harmless.
             served.alarm = Some(at);
             self.later(at, id, Happening::Alarm);
         }
@@ -343,7 +348,7 @@ impl World {
                     client.received.clear();
                     self.next_request(id);
                 }
-                // Its window has opened.
+                // The client's window has opened.
                 self.attend(id);
             }
             Packet::End | Packet::Reset => {

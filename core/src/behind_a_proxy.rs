@@ -6,21 +6,22 @@
 //!
 //! # The peer is the proxy
 //!
-//! One connection of a proxy carries requests of many clients, one after the other. A timeout or a
-//! limit of ours meets all of them, and the peer's address is the proxy's. The address of a client is
-//! in a field that the proxy sets, such as `X-Forwarded-For`. Only the application can know which
-//! proxy to believe, so nothing here reads that field. TLS ends at the proxy in most cases; whatever is
-//! said here holds with TLS as well.
+//! One connection of a proxy carries requests of many clients, one after the other. Our timeouts
+//! and limits apply to all of them, and the peer's address is the proxy's. The address of a client
+//! is in a field that the proxy sets, such as `X-Forwarded-For`. Only the application can know
+//! which proxy to believe, so portcullis does not read that field. In most cases TLS ends at the
+//! proxy; everything here holds with TLS as well.
 //!
 //! # The keep-alive race
 //!
-//! A proxy keeps idle connections to us, and sends the next request on one of them. If we close that
-//! connection in the same moment, the request meets our FIN on its way, and is lost. The proxy cannot
-//! know whether we have worked on it. It may repeat a GET, but not a POST, and answers 502.
+//! A proxy keeps idle connections to us, and sends the next request on one of them. If we close
+//! that connection at the same moment, the request crosses our FIN and is lost. The proxy cannot
+//! know whether we have worked on the request. It may repeat a GET, but not a POST, so it answers
+//! 502.
 //!
-//! So the proxy has to be the one that closes: **our `keep_alive_timeout` must be longer than the
-//! proxy's idle timeout.** With the default of 5 s and a POST every 5.00 s, nginx answers 502 to two
-//! of three.
+//! So the proxy has to be the side that closes: **our `keep_alive_timeout` must be longer than the
+//! proxy's idle timeout.** With the default of 5 s and a POST every 5.00 s, nginx answers 502 to
+//! two of three.
 //!
 //! | proxy | keeps an idle connection to us for | `keep_alive_timeout` |
 //! |---|---|---|
@@ -29,49 +30,51 @@
 //! | AWS Application Load Balancer, idle timeout | 60 s | 75 s |
 //! | Google Cloud external Application Load Balancer | 600 s, fixed | `keep_alive_timeout=620s` |
 //!
-//! A connection that ends for another reason ends without the race: after `requests_per_connection`,
-//! and in a drain, the last answer says `Connection: close`, and the proxy sends nothing more. An idle
-//! connection that drains waits for `drain_idle_timeout` first, since a request may be on its way.
+//! Other ends of a connection avoid the race. After `requests_per_connection`, and in a drain, the
+//! last answer says `Connection: close`, and the proxy sends nothing more. An idle connection that
+//! drains waits for `drain_idle_timeout` first, since a request may be on its way.
 //!
-//! Clients without a setting of their own, such as a service that calls another one, can be told:
+//! Clients that have no setting for it, such as a service that calls another one, can be told:
 //! `keep_alive_hint=on` adds `Keep-Alive: timeout=N` to answers. N is a second less than the
-//! connection lives, so that a request sent in the last moment still arrives in time. Node.js and Java
-//! obey it; nginx and HAProxy have settings instead.
+//! connection is kept, so that a request sent at the last moment still arrives in time. Node.js and
+//! Java obey it; nginx and HAProxy have settings instead.
 //!
 //! # Slow clients
 //!
-//! nginx reads a request's content before it passes it on, and an answer before it sends it
-//! (`proxy_request_buffering`, `proxy_buffering`: both are on by default). Then a slow client meets
-//! nginx, we meet a fast peer, and the profile allows it 10 s of silence instead of 30 s. If you turn
-//! them off, for uploads that should stream or for server-sent events, the slow client is ours: set
-//! `request_body_silence=30s` and `response_silence=30s` again, as by default. HAProxy never buffers
-//! more than 16 KiB, so the same holds there.
+//! nginx reads a whole request before it passes it on, and a whole answer before it sends it
+//! (`proxy_request_buffering`, `proxy_buffering`: both are on by default). Then nginx faces the
+//! slow client and we face a fast peer, so the profile allows 10 s of silence instead of 30 s. If
+//! you turn buffering off, for streaming uploads or server-sent events, we face the slow client.
+//! Then set `request_body_silence=30s` and `response_silence=30s`, the defaults without a profile.
+//! HAProxy never buffers more than 16 KiB, so the same holds there.
 //!
 //! # Refusals
 //!
-//! A request may be refused while its content is on the way: 413, or any answer that comes early. A
-//! proxy that meets a reset then may answer 502 instead of passing our answer on. So we go on reading
-//! for `linger_timeout` (30 s), as long as something arrives every `linger_silence` (5 s), and close
-//! then. It is best if the proxy refuses first: let nginx's `client_max_body_size` (1 MiB by default)
-//! be no larger than `request_body_limit`.
+//! A request may be refused while its content is on the way: with 413, or with any answer that
+//! comes early. If the proxy then meets a reset, it may answer 502 instead of passing our answer
+//! on. So we go on reading for `linger_timeout` (30 s), as long as something arrives every
+//! `linger_silence` (5 s), and then close. It is best if the proxy refuses first: set nginx's
+//! `client_max_body_size` (1 MiB by default) no larger than `request_body_limit`.
 //!
 //! # Health checks
 //!
-//! A check is a request like any other, often `OPTIONS /` in HTTP/1.0 without `Host` (HAProxy's
-//! default), or `GET /`. Answer it below 400. The demo and the file server of the program answer
-//! OPTIONS with 204. A check that only connects, and sends nothing, is a connection that idles.
+//! A health check is an ordinary request, often `OPTIONS /` in HTTP/1.0 without `Host` (HAProxy's
+//! default), or `GET /`. Answer it with a status below 400. The demo and the file server of the
+//! program answer OPTIONS with 204. A check that only connects and sends nothing is an idle
+//! connection.
 //!
 //! # Websockets and events
 //!
-//! A proxy gives up on a connection in silence: nginx after `proxy_read_timeout` (60 s), HAProxy after
-//! `timeout tunnel`. `websocket_ping_interval` (20 s) is shorter, so an idle websocket stays. Server-sent
-//! events need a comment now and then, and `X-Accel-Buffering: no` in their answer for nginx.
+//! A proxy closes a silent connection: nginx after `proxy_read_timeout` (60 s), HAProxy after
+//! `timeout tunnel`. `websocket_ping_interval` (20 s) is shorter, so an idle websocket stays open.
+//! Server-sent events need a comment now and then, and `X-Accel-Buffering: no` in their answer for
+//! nginx.
 //!
 //! # A checklist
 //!
 //! 1. `keep_alive_timeout` is longer than the proxy's idle timeout, with some seconds to spare.
 //! 2. The proxy reuses connections at all: `keepalive` and HTTP/1.1 in nginx, `http-reuse` in HAProxy.
-//! 3. The proxy's limit of content is no larger than `request_body_limit`.
-//! 4. Nothing but the proxy reaches the port: listen on a private address.
-//! 5. `max_connections` is more than all proxies keep together.
-//! 6. `drain_timeout` is shorter than the time that your orchestrator waits before it kills.
+//! 3. The proxy's limit for content is no larger than `request_body_limit`.
+//! 4. Only the proxy reaches the port: listen on a private address.
+//! 5. `max_connections` is more than all proxies keep open together.
+//! 6. `drain_timeout` is shorter than the time after which your orchestrator kills the process.

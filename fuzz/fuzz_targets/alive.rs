@@ -1,4 +1,5 @@
-//! A peer that keeps every minimum behind a random network, over TLS or not: it is never closed for time.
+//! A peer that keeps every minimum, behind a random network, with TLS or without. It is never
+//! closed for time.
 #![no_main]
 #![allow(dead_code)]
 

@@ -1,5 +1,5 @@
-//! A session over TLS with a real client, whose bytes are cut and changed on the way; or are only cut,
-//! and give what they give in plaintext, for HTTP and websockets.
+//! A session over TLS with a real client. Its bytes are cut and changed on the way. Or they are
+//! only cut: then HTTP and websockets must give the same as in plaintext.
 #![no_main]
 #![allow(dead_code)]
 

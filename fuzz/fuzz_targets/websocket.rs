@@ -1,5 +1,5 @@
-//! A session of a websocket, in any order: deadline, memory, nothing lost, reason, and what the
-//! allocator says. Now and then also pure.
+//! A session of a websocket, in any order. Checks the invariants deadline, memory, nothing lost and
+//! reason, with the allocator's own count; some sessions also check pure.
 #![no_main]
 
 #[path = "../../core/tests/play/mod.rs"]
@@ -9,7 +9,7 @@ use portcullis::Connection;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     play::websocket(bytes, Some(weigh));
-    // Twice more is dear, so not each time.
+    // Checking pure runs the session twice more, so only some sessions do it.
     if bytes.len().is_multiple_of(8) {
         play::websocket_pure(bytes);
     }

@@ -1,4 +1,4 @@
-//! Events and output of a websocket depend on the bytes in, not on how they are cut.
+//! Events and output of a websocket depend on the bytes that come in, not on how they are cut.
 #![no_main]
 
 #[path = "../../core/tests/play/mod.rs"]

@@ -1,16 +1,16 @@
-//! An application that all drivers have on top. It knows a connection and its events, and neither a
-//! socket nor a clock: what it wants to say is said as an action, and what there is no room for waits
+//! The application that all example drivers share. It knows a connection and its events, but
+//! neither a socket nor a clock. Its answers are actions on the connection. What does not fit waits
 //! here until [`Event::Writable`].
 //!
 //! | route | answer |
 //! |---|---|
 //! | `GET /hello` | a greeting |
-//! | `POST /sink` | the length of what was uploaded |
-//! | `POST /echo` | what was uploaded, as it comes, no faster than the client takes it |
+//! | `POST /sink` | the length of the upload |
+//! | `POST /echo` | the upload as it comes, no faster than the client takes it |
 //! | `GET /big` | 64 MiB |
 //! | `/ws` | a websocket that repeats each message |
 //!
-//! Left out: a `Date` field, which a server that has a clock ought to add (RFC 9110 6.6.1).
+//! The answers have no `Date` field. A server with a clock should add one (RFC 9110 6.6.1).
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -22,10 +22,10 @@ use portcullis::{
 
 const BIG: u64 = 64 << 20;
 static PIECE: [u8; 32 << 10] = [b'.'; 32 << 10];
-/// How much of an upload is asked for at a time, and so the most that waits here.
+/// How many bytes of an upload are asked for at a time, and so the most that waits here.
 const CREDIT: u64 = 16 << 10;
 
-/// One connection's share of the application.
+/// The application's state for one connection.
 #[derive(Default)]
 pub(crate) struct App {
     doing: Doing,
@@ -33,28 +33,29 @@ pub(crate) struct App {
 
 #[derive(Default)]
 enum Doing {
-    /// It waits for a request, or has answered it.
+    /// Waits for a request, or has answered it.
     #[default]
     Nothing,
-    /// So many bytes were uploaded.
+    /// Counts an upload: this many bytes so far.
     Counting(u64),
-    /// What waits to be sent; whether the answer ends with it, or more of the upload is to come.
+    /// Sends these bytes. The flag says whether the answer ends with them, or more of the upload is
+    /// to come.
     Passing(BytesMut, bool),
-    /// So much of the big answer is left.
+    /// Sends the big answer: this many bytes are left.
     Sending(u64),
-    /// What of a message, text or not, waits to be sent.
+    /// Sends the rest of a message. The flag says whether it is text.
     Repeating(Bytes, bool),
 }
 
 impl App {
-    /// Pulls what happened, and acts on it. That is all a driver has to call.
+    /// Pulls all events, and acts on them. A driver has to call nothing else.
     pub(crate) fn take(&mut self, now: Tick, mut events: Events<'_, '_>) {
         while let Some((connection, event)) = events.next() {
             match self.on_event(now, connection, event) {
-                // The request is gone, for example refused for its declared length: its end, and
-                // the answer to it, are the connection's business.
+                // The request is gone, for example refused for its declared length. The connection
+                // answers it by itself.
                 Ok(()) | Err(Misuse::UnknownStream) => {}
-                Err(misuse) => panic!("a mistake of this application: {misuse}"),
+                Err(misuse) => panic!("the application called the connection wrongly: {misuse}"),
             }
         }
     }
@@ -70,11 +71,11 @@ impl App {
             Event::Data { stream, data, .. } => match &mut self.doing {
                 Doing::Counting(length) => {
                     *length += data.len() as u64;
-                    // Credit is for one wait, as a read is: who wants more asks again.
+                    // Credit ends with each event, so ask again to get more.
                     connection.stream(now, stream).read(u64::MAX)
                 }
                 Doing::Passing(rest, _) => {
-                    // Lent bytes are gone with the event: what cannot be sent yet is copied.
+                    // Lent bytes are gone after the event, so copy those that cannot be sent yet.
                     rest.extend_from_slice(data);
                     self.go_on(now, connection, stream)
                 }
@@ -130,7 +131,7 @@ impl App {
                 connection.stream(now, stream).read(u64::MAX)
             }
             ("POST", "/echo") => {
-                // Asked for before the answer begins: a client may wait for a 100 (Continue).
+                // Ask before the answer begins, since the client may wait for a 100 (Continue).
                 connection.stream(now, stream).read(CREDIT)?;
                 let length = head.content_length().map_or(BodyLength::Unknown, BodyLength::Known);
                 if connection.stream(now, stream).respond(StatusCode::OK, None, length)?
@@ -161,7 +162,7 @@ impl App {
         stream: StreamId,
         head: &RequestHead<'_>,
     ) -> Result<(), Misuse> {
-        // A page of somebody else's would speak with the cookies of this server's user.
+        // A page of another site would use the cookies of this server's user.
         let asked = Handshake::read(head);
         let asked = asked.and_then(|handshake| handshake.same_origin().map(|()| handshake));
         let handshake = match asked {
@@ -183,7 +184,7 @@ impl App {
         connection.stream(now, stream).read(1)
     }
 
-    /// Answers with all of `content`, now or as room comes.
+    /// Answers with all of `content`, at once or as room comes.
     fn answer(
         &mut self,
         now: Tick,
@@ -200,8 +201,8 @@ impl App {
         Ok(())
     }
 
-    /// Sends what there is room for. What was cut short goes on at [`Event::Writable`]; what was
-    /// not is followed by the next thing.
+    /// Sends as much as fits. If something is left, [`Event::Writable`] calls this again. Otherwise
+    /// the next step follows.
     fn go_on(
         &mut self,
         now: Tick,

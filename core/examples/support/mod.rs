@@ -1,4 +1,5 @@
-//! What the drivers share: the application on top of the events, and the command line.
+//! The parts that all example drivers share: the application on top of the events, and the command
+//! line.
 
 pub(crate) mod app;
 
@@ -7,7 +8,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Where to listen, and the limits: `[ADDRESS] [SETTING=VALUE]…`, for example
+/// The address to listen on, and the settings: `[ADDRESS] [SETTING=VALUE]…`, for example
 /// `127.0.0.1:0 keep_alive_timeout=1s`.
 pub(crate) fn arguments() -> Result<(SocketAddr, Arc<Config>), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

@@ -1,12 +1,14 @@
-//! One task a connection, on one thread. What is different from readiness:
+//! One task for each connection, all on one thread. The differences to readiness:
 //!
-//! - An operation, once begun, is the kernel's, and so is its buffer. It stays in flight while time
-//!   passes and other things happen: the loop begins what is wanted and not in flight, and then waits
-//!   for whichever is done first.
-//! - So a write owns a copy of what is outgoing, and [`Connection::sent`] is told when it is done.
-//! - A read takes a buffer out of a pool of the kernel's when there is something to read, and not
-//!   before: an idle connection has none.
-//! - A read cannot be called back. What it brings is kept until the connection wants to read.
+//! - An operation in flight belongs to the kernel, and so does its buffer. It stays in flight while
+//!   time passes and other things happen. So the loop begins all operations that are wanted and not
+//!   in flight, and then waits for the first one to complete.
+//! - So a write owns a copy of the outgoing bytes, and [`Connection::sent`] is called when it
+//!   completes.
+//! - A read takes a buffer from a pool of the kernel only when there is something to read. An idle
+//!   connection has no buffer.
+//! - A read cannot be cancelled without losing bytes. Its result is kept until the connection wants
+//!   to read.
 
 use crate::support;
 use crate::support::app::App;
@@ -31,14 +33,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// Connections at a time; the next ones wait in the kernel's queue.
+/// Connections at a time. Further ones wait in the kernel's queue.
 const MOST: usize = 10_000;
-/// The pool for reading: so many buffers of so many bytes, for all connections.
+/// The pool of read buffers, shared by all connections: their number, and the bytes of each.
 const BUFFERS: NonZero<u16> = NonZero::new(64).expect("not zero");
 const BUFFER: usize = 16 << 10;
-/// Slices that are gathered for one write.
+/// Slices that are copied together for one write.
 const SLICES: usize = 16;
-/// Connections that wait to be accepted.
+/// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
@@ -58,10 +60,10 @@ async fn listen(address: SocketAddr, config: Arc<Config>) -> io::Result<()> {
     socket.bind(address).await?;
     let listener = socket.listen(BACKLOG).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Each connection has a share, so that they are counted.
+    // Each connection holds a clone, so that connections are counted.
     let places = Rc::new(());
     loop {
-        // No connection can put off its end, so that there will be a place.
+        // No connection can delay its end, so a place will become free.
         while Rc::strong_count(&places) > MOST {
             sleep(Duration::from_millis(10)).await;
         }
@@ -75,7 +77,7 @@ async fn listen(address: SocketAddr, config: Arc<Config>) -> io::Result<()> {
                 };
                 spawn(task).detach();
             }
-            // Most often there are no descriptors left: some are freed soon.
+            // Most often no descriptors are left, and some will be freed soon.
             Err(_) => sleep(Duration::from_millis(10)).await,
         }
     }
@@ -84,13 +86,13 @@ async fn listen(address: SocketAddr, config: Arc<Config>) -> io::Result<()> {
 /// An operation, if it is in flight.
 type Flight<'o, T> = Option<Pin<Box<dyn Future<Output = T> + 'o>>>;
 
-/// What was done first.
+/// The operation that completed first.
 enum Done {
-    /// Nothing is the end.
+    /// `None` is the end of the input.
     Read(io::Result<Option<BufferRef>>),
     Written(io::Result<usize>),
     Alarm,
-    /// Work is left that waits for nobody.
+    /// The connection has yielded, and has more work.
     Yielded,
 }
 
@@ -98,7 +100,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
     let start = Instant::now();
     let clock = || Tick::ZERO.after(start.elapsed());
     let gone = CloseReason::Peer(PeerClose::Reset);
-    // No more is read than the connection takes at once.
+    // Never read more than the connection takes at once.
     let size = BUFFER.min(config.receive_buffer_limit() as usize);
     let (mut connection, mut app) = (Connection::new(config, clock()), App::default());
     let (mut reading, mut writing, mut alarm) = (None, None, None);
@@ -107,17 +109,18 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
     let mut shut_down = false;
     let _ = socket.set_nodelay(true);
     loop {
-        // 1. Events that need no new bytes, and what was read while nothing was wanted.
+        // 1. Events that need no new bytes, and bytes that were read while the connection did not
+        //    want any.
         if connection.has_events() {
             app.take(clock(), connection.resume(clock()));
         }
         if let Some(mut bytes) = received.take_if(|_| connection.wants_read()) {
             match connection.receive(clock(), &mut bytes) {
                 Ok(events) => app.take(clock(), events),
-                Err(misuse) => unreachable!("it wants to read: {misuse}"),
+                Err(misuse) => unreachable!("the connection wants to read, but refused: {misuse}"),
             }
         }
-        // 2. Begin what is wanted and not in flight.
+        // 2. Begin the operations that are wanted and not in flight.
         let status = connection.status();
         if let Status::Closed(_) = status {
             break;
@@ -139,7 +142,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
         if status.wants_read() && reading.is_none() {
             reading = Some(begin(read(socket, size)));
         }
-        // 3. The timer is armed again for an earlier deadline, or once it has fired.
+        // 3. Arm the timer again if the deadline is earlier, or if the timer has fired.
         if let Some((at, _)) = connection.deadline()
             && (at < armed || alarm.is_none())
         {
@@ -147,7 +150,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             alarm = at_instant.map(|instant| begin(sleep_until(instant)));
             armed = at;
         }
-        // 4. Wait for whichever is done first.
+        // 4. Wait for the first completion.
         let mut yielded = false;
         let done = poll_fn(|cx| {
             if let Poll::Ready(written) = land(&mut writing, cx) {
@@ -157,7 +160,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
                 return Poll::Ready(Done::Read(read));
             }
             if connection.has_work() {
-                // Others get their turn; then it goes on without waiting for anything.
+                // Yield to other connections, then go on without waiting for anything.
                 if replace(&mut yielded, true) {
                     return Poll::Ready(Done::Yielded);
                 }
@@ -169,16 +172,17 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             Done::Written(Ok(bytes)) if bytes > 0 => connection.sent(clock(), bytes),
             Done::Read(Ok(None)) => app.take(clock(), connection.receive_eof(clock())),
             Done::Read(Ok(bytes)) => received = bytes,
-            // All buffers of the pool are in use. Who has one gives it back when it is its turn.
+            // All buffers of the pool are in use. The connections that hold them will give them
+            // back.
             Done::Read(Err(error)) if error.kind() == ErrorKind::ResourceBusy => {}
             Done::Written(_) | Done::Read(Err(_)) => connection.abort(clock(), gone),
-            // Time comes last: nothing else was done.
+            // Let time pass last: no other operation has completed.
             Done::Alarm => connection.tick(clock()),
             Done::Yielded => {}
         }
     }
-    // Closed. A read in flight ends when its direction does: it may have a buffer of the pool, and
-    // is waited for. A write in flight is cancelled.
+    // Closed. A write in flight is cancelled. A read in flight may hold a buffer of the pool, so
+    // shut the direction down and wait for the read to end.
     drop((writing, received));
     let socket_options = SockRef::from(socket);
     if connection.is_cut_off() {
@@ -204,7 +208,7 @@ fn begin<'o, T>(operation: impl Future<Output = T> + 'o) -> Pin<Box<dyn Future<O
     Box::pin(operation)
 }
 
-/// Takes what an operation has come to, once it is done.
+/// The result of the operation, once it has completed.
 fn land<T>(flight: &mut Flight<'_, T>, cx: &mut Context<'_>) -> Poll<T> {
     let Some(operation) = flight else { return Poll::Pending };
     let done = ready!(operation.as_mut().poll(cx));

@@ -1,5 +1,4 @@
-//! A driver on completions: io_uring of Linux, through `compio`. What there is to know about it is in
-//! `drive.rs`.
+//! A driver on completions: Linux's io_uring, through `compio`. The explanation is in `drive.rs`.
 //!
 //!     cargo run -p portcullis --example uring -- 127.0.0.1:8080 keep_alive_timeout=2s
 
@@ -16,5 +15,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("io_uring is a part of Linux");
+    eprintln!("this example needs io_uring: run it on Linux");
 }
