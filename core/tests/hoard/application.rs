@@ -1,5 +1,5 @@
-//! What the worst application does: it answers with as much as is taken, in pieces of every size, and
-//! leaves unread what it can.
+//! The worst application: it sends as much as is accepted, in pieces of every size, and leaves
+//! unread whatever it can.
 
 use super::{Kind, NOW, magnitude};
 use bytes::Bytes;
@@ -11,12 +11,12 @@ use portcullis::{BodyLength, Config, Connection, Event, Sent, StreamId};
 
 static CONTENT: [u8; 4 << 20] = [0; 4 << 20];
 
-/// Content that belongs to nobody's heap.
+/// Content that is not on the heap.
 pub(crate) fn lent(length: usize) -> Bytes {
     Bytes::from_static(&CONTENT[..length.min(CONTENT.len())])
 }
 
-/// Fields of so many bytes.
+/// Fields of `bytes` bytes.
 pub(crate) fn fields(length: usize) -> HeaderMap {
     let name = HeaderName::from_static("x-large");
     let value = vec![b'v'; length.saturating_sub(name.as_str().len() + 4)];
@@ -24,7 +24,7 @@ pub(crate) fn fields(length: usize) -> HeaderMap {
     HeaderMap::from_iter([(name, value)])
 }
 
-/// How pieces of content are long.
+/// The lengths of pieces of content.
 #[derive(Clone, Copy)]
 enum Pieces {
     Of(usize),
@@ -42,19 +42,19 @@ impl Pieces {
 
 pub(super) struct Application {
     kind: Kind,
-    /// The limit of heads.
+    /// The limit of answer heads.
     head: usize,
     limit: usize,
-    /// How eager it is for content: never, sometimes, always.
+    /// How often it asks for content: never, sometimes, always.
     eager: u8,
     options: Options,
     deflate: Option<DeflateSettings>,
     stream: Option<StreamId>,
-    /// The answer to it was begun.
+    /// Whether its answer has begun.
     begun: Option<StreamId>,
-    /// What is left of a message.
+    /// The rest of a message.
     rest: Option<Bytes>,
-    /// What compressed messages keep alive.
+    /// Bytes that compressed messages keep alive.
     pinned: usize,
 }
 
@@ -83,12 +83,12 @@ impl Application {
         }
     }
 
-    /// What it wants instead of the configured limit.
+    /// The message limit that it asks for instead of the configured one.
     pub(super) fn message_limit(&self) -> Option<u64> {
         self.options.message_limit
     }
 
-    /// Looks at an event, and may do something; says how much is pinned.
+    /// Handles an event, and may act. Returns how many bytes are pinned.
     pub(super) fn look(
         &mut self,
         connection: &mut Connection,
@@ -99,8 +99,10 @@ impl Application {
             self.stream = Some(stream);
             self.rest = None;
             if self.kind == Kind::WebSocket {
-                let handshake = Handshake::read(&head).expect("a good handshake");
-                let accepted = handshake.accept(None, self.deflate.as_ref()).expect("no choice");
+                let handshake = Handshake::read(&head).expect("a valid handshake");
+                let accepted = handshake
+                    .accept(None, self.deflate.as_ref())
+                    .expect("no subprotocol was chosen");
                 let fields = fields(draw.usize(12..self.head / 2));
                 let options = self.options;
                 let _ =
@@ -125,7 +127,7 @@ impl Application {
         let _ = connection.stream(NOW, stream).read(credit);
     }
 
-    /// Does something; says how many bytes more than it tells the connection may pin.
+    /// Acts, and returns how many bytes may be pinned beyond those that the connection reports.
     pub(super) fn act(&mut self, connection: &mut Connection, draw: &mut Rng) -> usize {
         let Some(stream) = self.stream else { return 0 };
         if self.rest.is_none() && !connection.wants_write() {
@@ -141,7 +143,8 @@ impl Application {
         self.pinned
     }
 
-    /// Sends until no more is taken, or some pieces were; all are as long, or none like the other.
+    /// Sends until the queue is full, or some pieces were sent. The pieces all have one length, or
+    /// each has its own.
     fn fill(&mut self, connection: &mut Connection, stream: StreamId, draw: &mut Rng) {
         let most = if draw.bool() { 1000 } else { draw.usize(1..1000) };
         let pieces = self.pieces(draw);
@@ -166,17 +169,17 @@ impl Application {
         self.pieces(draw).next(self.limit, draw)
     }
 
-    /// Fields that are within the limit most of the time.
+    /// Fields that are mostly within the limit.
     fn fields(&self, draw: &mut Rng) -> HeaderMap {
         fields(match draw.u8(0..4) {
             0 => 20,
             1 => magnitude(draw, 16, 2 * self.head as u64) as usize,
-            // Beside them stand the status line and the framing.
+            // The status line and the framing need some room as well.
             _ => self.head - draw.usize(50..120),
         })
     }
 
-    /// Goes on with an answer: interim ones, a head, content, trailers.
+    /// Continues an answer: interim answers, the head, content, trailers.
     fn answer(&mut self, connection: &mut Connection, stream: StreamId, draw: &mut Rng) {
         let fields = self.fields(draw);
         if self.begun == Some(stream) {
@@ -234,7 +237,8 @@ impl Application {
                 if sent == Ok(Sent::Part) {
                     self.rest = Some(data);
                 }
-                // A compressed message is one allocation, of which a part may be unsent: zeros are small.
+                // A compressed message is one allocation, of which a part may be unsent. Zeros
+                // compress well.
                 self.pinned += if self.deflate.is_some() { 64 + before / 100 } else { 0 };
             }
         }

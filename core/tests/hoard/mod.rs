@@ -1,10 +1,10 @@
-//! A connection whose heap is counted after each call, and peers and applications that make it hold
-//! as much as they can, under configurations that are drawn as well.
+//! A connection whose heap is counted after each call. Peers and applications make it hold as much
+//! as they can, under random configurations.
 //!
-//! In: a seed. Out: nothing, or a panic that says which figure is wrong. Over TLS the same is played
-//! with what a [`Peer`] makes of plaintext.
+//! In: a seed. Out: nothing, or a panic that says which figure is wrong. Over TLS the same is
+//! played, with the plaintext that a [`Peer`] wraps.
 
-// Each of the programs that include this module uses a part of it.
+// Each program that includes this module uses only a part of it.
 #![allow(dead_code, unused_imports)]
 
 mod application;
@@ -22,11 +22,11 @@ use portcullis::{Builder, Config, Connection, Event, Phase, Status, StreamId, Ti
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// More pieces than a queue may have under any configuration that is drawn.
+/// More pieces than a queue may have under any configuration here.
 const SLICES: usize = 10_000;
 pub(crate) const NOW: Tick = Tick::ZERO;
 
-/// The limits that decide about memory, and the range in which they are drawn.
+/// The limits that decide about memory, with the range of their random values.
 const LIMITS: [(&str, u64, u64); 9] = [
     ("request_head_limit", 256, 64 << 10),
     ("request_fields_limit", 8, 256),
@@ -39,7 +39,7 @@ const LIMITS: [(&str, u64, u64); 9] = [
     ("tls_handshake_limit", 4 << 10, 128 << 10),
 ];
 
-/// Some configuration: each limit is as likely to be of one magnitude as of another.
+/// A random configuration: each limit has a random order of magnitude.
 pub(crate) fn configuration(draw: &mut Rng) -> Builder {
     let mut builder = Config::builder()
         .websocket_deflate(draw.bool())
@@ -52,26 +52,26 @@ pub(crate) fn configuration(draw: &mut Rng) -> Builder {
     builder
 }
 
-/// A number of any magnitude.
+/// A random number of a random order of magnitude.
 pub(crate) fn magnitude(draw: &mut Rng, least: u64, most: u64) -> u64 {
     let span = (most as f64 / least as f64).ln();
     let value = least as f64 * (draw.f64() * span).exp();
     (value as u64).clamp(least, most)
 }
 
-/// A connection, and the figures about it.
+/// A connection with its figures.
 pub(crate) struct Hoard {
     connection: Option<Connection>,
     pub(crate) config: Arc<Config>,
-    /// Bytes of heap, by the allocator's count.
+    /// Bytes of heap, counted by the allocator.
     heap: i64,
-    /// What the connection may tell beyond that, and the content lent to it: estimates.
+    /// How much the connection may report beyond that and the lent content: estimates.
     estimated: usize,
-    /// What it may own beyond what it tells: what compressed messages keep alive.
+    /// How much it may own beyond its report: allocations that compressed messages keep alive.
     pinned: usize,
-    /// The worst that was told, or counted, with the connection itself.
+    /// The largest figure that was reported or counted, with the connection itself.
     pub(crate) worst: usize,
-    /// The worst that was counted.
+    /// The largest figure that was counted.
     pub(crate) worst_counted: usize,
 }
 
@@ -80,7 +80,7 @@ impl Hoard {
         Hoard::with(config, 0)
     }
 
-    /// Over TLS, of which rustls's share is estimated.
+    /// Over TLS, where the share of rustls is an estimate.
     pub(crate) fn over_tls(config: Arc<Config>) -> Hoard {
         Hoard::with(config, 4 << 10)
     }
@@ -96,10 +96,10 @@ impl Hoard {
     }
 
     pub(crate) fn connection(&mut self) -> &mut Connection {
-        self.connection.as_mut().expect("it was not dropped")
+        self.connection.as_mut().expect("the connection was not dropped")
     }
 
-    /// What it owns, by the allocator's count and as it tells.
+    /// The connection's memory, as counted by the allocator and as reported.
     pub(crate) fn figures(&mut self) -> (usize, usize) {
         let heap = usize::try_from(self.heap).expect("no more is freed than was allocated");
         (heap, self.connection().memory() - size_of::<Connection>())
@@ -109,7 +109,7 @@ impl Hoard {
         matches!(self.connection().status(), Status::Open { .. })
     }
 
-    /// Does something to the connection, of which nothing is kept elsewhere.
+    /// Calls the connection. Nothing of the call is kept outside of it.
     pub(crate) fn act(&mut self, action: impl FnOnce(&mut Connection)) {
         let pinned = self.pinned;
         self.pin(|connection| {
@@ -118,18 +118,19 @@ impl Hoard {
         });
     }
 
-    /// The same, after which so many bytes more may be pinned than the connection tells.
+    /// Calls the connection, which may then pin as many bytes beyond its report as `action`
+    /// returns.
     fn pin(&mut self, action: impl FnOnce(&mut Connection) -> usize) {
-        let connection = self.connection.as_mut().expect("it was not dropped");
+        let connection = self.connection.as_mut().expect("the connection was not dropped");
         self.heap += measure(|| self.pinned = action(connection)).bytes_current;
         self.check();
     }
 
-    /// Bytes that can be written now.
+    /// How many bytes can be written now.
     pub(crate) fn waiting(&mut self) -> usize {
         let mut waiting = 0;
-        let connection = self.connection.as_mut().expect("it was not dropped");
-        // Over TLS records are made.
+        let connection = self.connection.as_mut().expect("the connection was not dropped");
+        // Over TLS this seals records.
         let info = measure(|| {
             let few = connection.outgoing(&mut [IoSlice::new(&[]); 8]);
             let mut slices = vec![IoSlice::new(&[]); if few < 8 { 8 } else { SLICES }];
@@ -141,7 +142,7 @@ impl Hoard {
         waiting
     }
 
-    /// The figures agree, and stay within the bound.
+    /// Checks that the figures agree, and stay within the bound.
     fn check(&mut self) {
         let own = size_of::<Connection>();
         let waiting = self.waiting();
@@ -149,29 +150,33 @@ impl Hoard {
         let (told, bound) = (self.connection().memory(), self.connection().memory_bound());
         let heap = usize::try_from(self.heap).expect("no more is freed than was allocated") + own;
         let config = &self.config;
-        assert!(told <= bound, "{told} bytes told, of at most {bound}: {config:?}");
+        assert!(told <= bound, "{told} bytes reported, at most {bound} allowed: {config:?}");
         assert!(
             heap <= bound + self.pinned,
-            "{heap} bytes counted, of at most {bound}: {config:?}"
+            "{heap} bytes counted, at most {bound} allowed: {config:?}"
         );
-        assert!(heap <= told + self.pinned, "{heap} bytes counted, {told} told: {config:?}");
-        // What is lent by the application belongs to nobody's heap here; over TLS it waits to be sealed.
+        assert!(heap <= told + self.pinned, "{heap} bytes counted, {told} reported: {config:?}");
+        // Lent content is not on the heap here. Over TLS it waits to be sealed.
         let lent = if self.estimated > 0 { config.send_buffer_limit() as usize } else { waiting };
         let most = heap + lent + self.estimated;
-        // What rustls owns within the handshake is not known until its end.
+        // During the handshake the memory of rustls is only estimated.
         assert!(
             told <= most || shakes,
-            "{told} bytes told, {heap} counted, {lent} lent: {config:?}"
+            "{told} bytes reported, {heap} counted, {lent} lent: {config:?}"
         );
-        // A full queue or an interim answer, a head, trailers, and what the connection itself adds.
+        // A full queue or an interim answer, a head, trailers, and the bytes that the connection
+        // itself adds.
         let (limit, head) = (config.send_buffer_limit(), config.response_head_limit());
         let most = (limit.max(head) + 2 * head) as usize + 512;
-        assert!(waiting <= most || shakes, "{waiting} bytes unsent, of at most {most}: {config:?}");
+        assert!(
+            waiting <= most || shakes,
+            "{waiting} bytes unsent, at most {most} allowed: {config:?}"
+        );
         self.worst = self.worst.max(told);
         self.worst_counted = self.worst_counted.max(heap);
     }
 
-    /// The whole of what was read is well and taken, or refused.
+    /// Feeds bytes that are all valid and taken, or refused.
     pub(crate) fn feed(&mut self, wire: &[u8], stream: &mut Option<StreamId>) {
         let step = self.config.receive_buffer_limit() as usize;
         for piece in wire.chunks(step) {
@@ -187,13 +192,13 @@ impl Hoard {
         }
     }
 
-    /// The peer takes so many of what waits, in hundreds.
+    /// The peer takes `bytes` of the output, a hundred at a time.
     pub(crate) fn take_share(&mut self, share: usize) {
         let bytes = self.waiting() * share / 100;
         self.act(|connection| connection.sent(NOW, bytes));
     }
 
-    /// The application sends pieces of `length` until it is told to wait.
+    /// The application sends pieces of `length` until the queue is full.
     pub(crate) fn fill(&mut self, stream: StreamId, length: usize) {
         self.act(|connection| {
             let mut piece = lent(length);
@@ -203,7 +208,7 @@ impl Hoard {
         });
     }
 
-    /// Reads `fresh`, or goes on with what is held if that is empty; pulls so many events.
+    /// Reads `fresh`, or resumes held bytes if `fresh` is empty. Pulls at most `pulls` events.
     pub(crate) fn read(
         &mut self,
         mut fresh: Vec<u8>,
@@ -211,7 +216,7 @@ impl Hoard {
         mut look: impl FnMut(&mut Connection, Event<'_>) -> usize,
     ) {
         let own = size_of::<Connection>() as i64;
-        let connection = self.connection.as_mut().expect("it was not dropped");
+        let connection = self.connection.as_mut().expect("the connection was not dropped");
         let mut bound = connection.memory_bound();
         let mut heap = self.heap;
         {
@@ -223,7 +228,7 @@ impl Hoard {
                 });
             });
             heap += info.bytes_current;
-            let mut events = events.expect("they were made");
+            let mut events = events.expect("the events were made above");
             for _ in 0..pulls {
                 let mut is_over = false;
                 let info = measure(|| match events.next() {
@@ -235,7 +240,11 @@ impl Hoard {
                 });
                 heap += info.bytes_current;
                 let owned = heap + own - self.pinned as i64;
-                assert!(owned <= bound as i64, "{owned} bytes, at most {bound}: {:?}", self.config);
+                assert!(
+                    owned <= bound as i64,
+                    "{owned} bytes owned, at most {bound} allowed: {:?}",
+                    self.config
+                );
                 self.worst = self.worst.max(usize::try_from(heap + own).unwrap_or(0));
                 if is_over {
                     break;
@@ -247,23 +256,23 @@ impl Hoard {
         self.check();
     }
 
-    /// Drops the connection: nothing is left of it.
+    /// Drops the connection, and checks that all its memory was freed.
     pub(crate) fn end(mut self) -> usize {
         let connection = self.connection.take();
         let freed = measure(|| drop(connection)).bytes_current;
-        assert_eq!(self.heap + freed, 0, "all that was allocated is freed");
+        assert_eq!(self.heap + freed, 0, "all allocations are freed");
         self.worst
     }
 }
 
-/// What is played.
+/// The protocol that a run plays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Http,
     WebSocket,
 }
 
-/// Plays a peer and an application that are as bad as `draw` makes them.
+/// Plays the worst peer and application that `draw` comes up with.
 pub(crate) fn play(hoard: &mut Hoard, kind: Kind, peer: &mut impl Peer, draw: &mut Rng) {
     let mut application = Application::new(kind, &hoard.config, draw);
     let message = application.message_limit().unwrap_or(hoard.config.websocket_message_limit());
@@ -307,7 +316,7 @@ pub(crate) fn play(hoard: &mut Hoard, kind: Kind, peer: &mut impl Peer, draw: &m
     hoard.act(|_| drop(application));
 }
 
-/// The peer takes some of what waits.
+/// The peer takes some of the output.
 fn take(hoard: &mut Hoard, draw: &mut Rng) {
     for _ in 0..draw.usize(1..4) {
         let unsent = hoard.waiting();

@@ -1,4 +1,4 @@
-//! What the worst peer sends: units that end at a limit, or just past it.
+//! The worst peer: its units end exactly at a limit, or just past it.
 
 use super::{Kind, frame, magnitude};
 use crate::play::websocket_frames::{
@@ -7,12 +7,12 @@ use crate::play::websocket_frames::{
 use fastrand::Rng;
 use portcullis::Config;
 
-/// What becomes of plaintext on its way.
+/// How plaintext is wrapped on its way.
 pub(crate) trait Peer {
     fn wrap(&mut self, plaintext: &[u8], draw: &mut Rng) -> Vec<u8>;
 }
 
-/// Nothing.
+/// Plaintext that is not wrapped.
 pub(crate) struct Plain;
 
 impl Peer for Plain {
@@ -28,10 +28,10 @@ pub(super) struct Script {
     trailers: usize,
     message: usize,
     read: usize,
-    /// What inflates to a message as long as it may be.
+    /// A payload that inflates to the longest message.
     deflated: Option<Vec<u8>>,
     begun: bool,
-    /// A message in fragments has begun.
+    /// A fragmented message has begun.
     fragmented: bool,
 }
 
@@ -62,7 +62,7 @@ impl Script {
         match draw.u8(0..8) {
             0 => b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(draw.usize(1..200)),
             1 => {
-                // As long as it may be, or a little longer.
+                // As long as allowed, or a little longer.
                 let most = edge(self.head, draw);
                 let value = vec![b'x'; most.saturating_sub(31)];
                 [b"GET / HTTP/1.1\r\nHost: a\r\nX: ", value.as_slice(), b"\r\n\r\n"].concat()
@@ -112,7 +112,7 @@ impl Script {
         match draw.u8(0..8) {
             0 => frame(control, &[b'p'; 125]).repeat(draw.usize(1..4)),
             1..3 if !self.fragmented => {
-                // It inflates to as much as may be.
+                // It inflates to as much as is allowed.
                 let message = self.message;
                 let payload = self.deflated.get_or_insert_with(|| {
                     frames::deflate(&mut frames::compressor(), &vec![0; message])
@@ -137,7 +137,7 @@ impl Script {
     }
 }
 
-/// Just as much as may be, most of the time.
+/// Mostly exactly the limit, sometimes just past it.
 fn edge(limit: usize, draw: &mut Rng) -> usize {
     if draw.u8(0..16) == 0 { limit + 2 } else { draw.usize(limit / 2..=limit) }
 }

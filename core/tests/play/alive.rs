@@ -1,9 +1,9 @@
-//! The invariant `alive`: a peer that keeps every minimum is never closed for time, whatever the cuts,
-//! lumps and pauses.
+//! The invariant `alive`: a peer that keeps every minimum is never closed for time, whatever the
+//! cuts, lumps and pauses.
 //!
-//! A [`Peer`](super::peer) and an application that takes its time talk over a connection that is driven
-//! as a good driver does: what the system has comes before time. The system's buffers accept and
-//! report in lumps, and now and then the whole process stands still.
+//! A [`Peer`](super::peer) and an application that takes its time talk over a connection. The
+//! driver is a good one: it exchanges bytes with the system before time passes. The system's
+//! buffers accept and report bytes in lumps, and sometimes the whole process is stopped.
 
 use super::chance::Chance;
 use super::link::Link;
@@ -21,14 +21,14 @@ use std::fmt;
 use std::sync::Arc;
 
 const SECOND: u64 = 1_000_000_000;
-/// A deadline that is seen so late says that the process stood still.
+/// A deadline that is seen this late shows that the process was stopped.
 const LATE: u64 = SECOND;
-/// Things that happen in one life, at most.
+/// The most steps of one life.
 const STEPS: usize = 100_000;
-/// The least that a system holds for a peer: byte by byte, an answer would take too many steps.
+/// The least that a system buffers for a peer. Byte by byte, an answer would take too many steps.
 const SYSTEM: u64 = 512;
 
-/// The settings that a peer has to keep to.
+/// The settings that the peer has to keep.
 fn settings(chance: &mut Chance<'_>, is_measured: bool) -> Builder {
     let mut builder = Config::builder()
         .request_body_limit(None)
@@ -53,7 +53,7 @@ fn settings(chance: &mut Chance<'_>, is_measured: bool) -> Builder {
     builder.request_body_rate(body).response_rate(least)
 }
 
-/// What of an exchange the application has done.
+/// How far the application has come with an exchange.
 #[derive(Debug)]
 struct Service {
     exchange: Exchange,
@@ -64,9 +64,9 @@ struct Service {
     ended: bool,
     begun: bool,
     sent: u64,
-    /// It was told that the peer is given up.
+    /// The application was told of a reset.
     reset: bool,
-    /// Not all that it sent was taken: it is told when it may go on.
+    /// Not all content was accepted: the application waits for `Writable`.
     cut: bool,
     /// Messages that are to be sent back.
     echoes: VecDeque<Bytes>,
@@ -80,32 +80,33 @@ struct World<'b, L> {
     peer: Peer<L>,
     exchanges: Vec<Exchange>,
     service: Option<Service>,
-    /// When the application does something.
+    /// When the application acts next.
     serve_at: u64,
-    /// The application never pauses, or does at most so long.
+    /// The longest pause of the application.
     leisure: u64,
-    /// What the system has received and the driver has not read.
+    /// Bytes that the system has received and the driver has not read.
     inbox: VecDeque<u8>,
-    /// What the system has accepted and the peer has not taken.
+    /// Bytes that the system has accepted and the peer has not taken.
     outbox: VecDeque<u8>,
-    /// How much the system holds, and how much room it tells of.
+    /// How many bytes the system buffers, and from how much room on it reports it.
     capacity: usize,
     lump: usize,
     /// The most bytes of a read.
     read: u64,
-    /// The system tells what the peer has taken.
+    /// The system reports what the peer has taken.
     is_measured: bool,
     lends: bool,
-    /// Now and then the process stands still: until then.
+    /// Sometimes the process is stopped, until this time.
     stalls: bool,
     still_until: u64,
-    /// It was closed while the peer was between two requests.
+    /// The connection was closed while the peer was between two requests.
     over: bool,
-    /// Until when a deadline that has come late is put off.
+    /// Until when a deadline that came late is put off.
     put_off: u64,
 }
 
-/// One life of a connection, with the peer's side of its transport and, for TLS, the server's.
+/// Plays one life of a connection. `link` is the peer's side of its transport, and `transport` adds
+/// the server's side for TLS.
 pub(crate) fn alive<L: Link>(
     bytes: &[u8],
     link: L,
@@ -125,11 +126,12 @@ pub(crate) fn alive<L: Link>(
     let (capacity, lump) = if is_measured {
         server.acknowledged(Tick::ZERO, 0);
         let lump = 1 + chance.size(64 << 10);
-        // While the process stands still, the peer lives on what the system holds.
+        // While the process is stopped, the peer lives on the bytes that the system buffers.
         let least = if is_prompt { config.response_rate() * 50 } else { 0 };
         (lump + SYSTEM + least + chance.size(500_000), lump)
     } else {
-        // Who cannot ask learns of lumps alone, and knows nothing of those that take too long.
+        // A driver that cannot ask the system sees only lumps, and does not see that a peer takes
+        // one slowly.
         let least = config.response_rate() * config.response_silence().as_millis() as u64 / 2000;
         let lump = chance.between(SYSTEM / 8, least.min(64 << 10));
         (lump, lump)
@@ -158,7 +160,7 @@ pub(crate) fn alive<L: Link>(
     world.live();
 }
 
-/// For the one who looks into a life that ended badly.
+/// Shows a life that failed.
 impl<L> fmt::Debug for World<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World")
@@ -197,16 +199,16 @@ impl<L: Link> World<'_, L> {
                 return;
             }
         }
-        panic!("alive: it never ends: {self:?}");
+        panic!("alive: the life never ends: {self:?}");
     }
 
-    /// The next thing happens.
+    /// Lets the next thing happen.
     fn step(&mut self) {
         let deadline = self.server.deadline().map_or(NEVER, |(at, _)| at.as_nanos());
-        // While the process stands still, only the peer does something.
+        // While the process is stopped, only the peer acts.
         let ours = self.serve_at.min(deadline.max(self.put_off)).max(self.still_until);
         let next = ours.min(self.peer.send_at).min(self.peer.take_at);
-        assert_ne!(next, NEVER, "alive: everybody waits: {self:?}");
+        assert_ne!(next, NEVER, "alive: nothing will ever happen: {self:?}");
         self.now = self.now.max(next);
         if self.peer.send_at <= self.now {
             let bytes = self.peer.send(self.now, &mut self.chance);
@@ -220,7 +222,7 @@ impl<L: Link> World<'_, L> {
         }
         if self.now >= self.still_until {
             self.drive();
-            // A handshake has one deadline, whoever is slow.
+            // A handshake has one deadline, whichever side is slow.
             if self.stalls && !self.peer.is_shaking_hands() && self.chance.one_in(16) {
                 self.still_until = self.now + self.chance.size(40 * SECOND);
             }
@@ -231,7 +233,7 @@ impl<L: Link> World<'_, L> {
 
     // ---- the driver -----------------------------------------------------------------------------
 
-    /// What the system has comes first, then the application, then time.
+    /// Exchanges bytes with the system first, then runs the application, then lets time pass.
     fn drive(&mut self) {
         if self.lends {
             self.server.lend_buffer(Vec::with_capacity(2048));
@@ -263,11 +265,11 @@ impl<L: Link> World<'_, L> {
         let open = matches!(status, Status::Open { .. }) && !reset;
         assert!(open || self.over, "alive: closed: {self:?}");
         let due = self.server.deadline().filter(|(at, _)| *at <= now && self.put_off <= self.now);
-        assert!(due.is_none() || self.over, "deadline: {due:?} again, though it is {now:?}");
+        assert!(due.is_none() || self.over, "deadline: {due:?} is still set at {now:?}");
     }
 
-    /// A deadline that came while the process stood still says little of the peer, who gets as long
-    /// again to show itself.
+    /// Whether a deadline that came while the process was stopped is put off. It says little of the
+    /// peer, which gets as long again to show itself.
     fn is_put_off(&mut self, at: Tick) -> bool {
         if self.now > at.as_nanos() + LATE && self.put_off <= at.as_nanos() {
             self.put_off = self.now + LATE;
@@ -293,7 +295,7 @@ impl<L: Link> World<'_, L> {
         let count = (1 + self.chance.below(self.read)).min(most as u64) as usize;
         let mut bytes: Vec<u8> = self.inbox.drain(..count).collect();
         let events = self.server.receive(Tick::from_nanos(self.now), &mut bytes);
-        let events = events.expect("it wants to read");
+        let events = events.expect("the connection reads");
         told(events, &mut self.service, &self.exchanges, &mut self.serve_at, self.now);
         true
     }
@@ -319,7 +321,7 @@ impl<L: Link> World<'_, L> {
 
     // ---- the application ------------------------------------------------------------------------
 
-    /// The application does something, and then takes its time.
+    /// Runs the application, which then takes its time.
     fn serve(&mut self) {
         self.serve_at = NEVER;
         let now = self.tick();
@@ -336,7 +338,7 @@ impl<L: Link> World<'_, L> {
 }
 
 impl Service {
-    /// Whether there is something that it can do without an event.
+    /// Whether the application can act without an event.
     fn is_busy(&self) -> bool {
         if self.is_websocket {
             return self.wanted == 0 || !self.echoes.is_empty() && !self.cut;
@@ -347,16 +349,16 @@ impl Service {
         asks || answers || !self.begun && is_early || self.ended && !self.cut
     }
 
-    /// Does the next thing; true if all is done.
+    /// Takes the next step; true if everything is done.
     fn serve(&mut self, server: &mut Connection, now: Tick, chance: &mut Chance<'_>) -> bool {
         if self.is_websocket {
             if self.wanted == 0 {
-                server.stream(now, self.stream).read(1).expect("it lives");
+                server.stream(now, self.stream).read(1).expect("the stream is open");
                 self.wanted = 1;
             }
             if let Some(message) = self.echoes.front_mut() {
                 let sent = server.stream(now, self.stream).send_message(false, message);
-                self.cut = sent.expect("it lives") == Sent::Part;
+                self.cut = sent.expect("the stream is open") == Sent::Part;
                 if !self.cut {
                     self.echoes.pop_front();
                 }
@@ -365,7 +367,7 @@ impl Service {
         }
         if !self.ended && self.wanted == 0 {
             let bytes = 1 + chance.size(100_000);
-            server.stream(now, self.stream).read(bytes).expect("it lives");
+            server.stream(now, self.stream).read(bytes).expect("the stream is open");
             self.wanted = bytes;
         }
         let Exchange { download, is_declared, is_early, .. } = self.exchange;
@@ -382,7 +384,7 @@ impl Service {
             let most = 1 + chance.size(download - self.sent);
             let mut data = Bytes::from_static(pattern(self.sent, most.min(download - self.sent)));
             let before = data.len();
-            let sent = server.stream(now, self.stream).send(&mut data).expect("it lives");
+            let sent = server.stream(now, self.stream).send(&mut data).expect("the stream is open");
             self.sent += (before - data.len()) as u64;
             self.cut = sent == Sent::Part;
         }
@@ -394,7 +396,7 @@ impl Service {
     }
 }
 
-/// The application is told; says of how much.
+/// Tells the application of the events, and returns how many there were.
 fn told(
     mut events: Events<'_, '_>,
     service: &mut Option<Service>,
@@ -406,19 +408,19 @@ fn told(
     let tick = Tick::from_nanos(now);
     while let Some((server, event)) = events.next() {
         count += 1;
-        // It does the next thing soon, unless it takes its time.
+        // The application acts soon, unless it takes its time.
         *serve_at = (*serve_at).min(now);
         match event {
             Event::Request { stream, head } => {
                 let exchange = exchanges[stream.as_u64() as usize - 1];
                 let is_websocket = exchange.messages.is_some();
                 if is_websocket {
-                    let handshake = Handshake::read(&head).expect("a good one");
-                    let accepted = handshake.accept(None, None).expect("nothing was chosen");
+                    let handshake = Handshake::read(&head).expect("a valid handshake");
+                    let accepted = handshake.accept(None, None).expect("no subprotocol was chosen");
                     server
                         .stream(tick, stream)
                         .accept_websocket(&accepted, None, Options::default())
-                        .expect("a good handshake");
+                        .expect("a valid handshake");
                 }
                 *service = Some(Service {
                     exchange,
@@ -437,18 +439,20 @@ fn told(
             Event::Data { data, .. } => {
                 let service = service.as_mut().expect("a request");
                 let expected = pattern(service.received, data.len() as u64);
-                assert!(*data == *expected, "content as it was sent");
+                assert!(*data == *expected, "content differs from what was sent");
                 service.received += data.len() as u64;
-                // As with a read, the wait is over.
+                // Credit ends with the event.
                 service.wanted = 0;
             }
             Event::End { .. } => {
                 let service = service.as_mut().expect("a request");
-                assert_eq!(service.received, service.exchange.upload, "all of the content");
+                assert_eq!(service.received, service.exchange.upload, "content is missing");
                 service.ended = true;
             }
             Event::Message { message, .. } => {
-                let Message::Binary(bytes) = message else { panic!("text, though none was sent") };
+                let Message::Binary(bytes) = message else {
+                    panic!("a text message, but the peer sent binary ones")
+                };
                 let service = service.as_mut().expect("a websocket");
                 service.wanted -= 1;
                 service.echoes.push_back(Bytes::copy_from_slice(bytes));

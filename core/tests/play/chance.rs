@@ -1,5 +1,5 @@
-//! Choices for a long simulation: led by bytes as long as there are some, and by a generator of numbers
-//! that they have seeded afterwards.
+//! Choices for a long simulation. The bytes decide as long as they last, and then a generator that
+//! they have seeded.
 
 use super::source::Source;
 
@@ -14,24 +14,24 @@ impl<'b> Chance<'b> {
     }
 
     fn next(&mut self) -> u64 {
-        // splitmix64: it need not be good, but the same each time.
+        // splitmix64: it need not be good, but must repeat itself.
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15 ^ u64::from(self.source.byte()));
         let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     }
 
-    /// One of `0..count`; 0 if there is none.
+    /// A number in `0..count`, or 0 if `count` is 0.
     pub(crate) fn below(&mut self, count: u64) -> u64 {
         self.next() % count.max(1)
     }
 
-    /// One of `low..=high`.
+    /// A number in `low..=high`.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// A size up to `most`, small ones as often as large ones.
+    /// A size up to `most`. Small sizes are as frequent as large ones.
     pub(crate) fn size(&mut self, most: u64) -> u64 {
         let bits = self.below(u64::from(most.max(1).ilog2()) + 2);
         self.between(0, (1 << bits).min(most))

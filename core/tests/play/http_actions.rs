@@ -1,5 +1,5 @@
-//! What an application, or a driver, does with a connection, in any order, sensible or not. The
-//! results are held against the model.
+//! Actions of an application or a driver on a connection, in any order, sensible or not. The
+//! results are compared with the model.
 
 use super::model::{Model, pattern, unsent};
 use super::source::Source;
@@ -12,7 +12,7 @@ use portcullis::{
 };
 use std::sync::LazyLock;
 
-/// Fields of answers, good ones and bad ones.
+/// Fields of answers, valid and invalid ones.
 pub(super) static FIELDS: LazyLock<[HeaderMap; 8]> = LazyLock::new(|| {
     let map = |name: HeaderName, value: &str| {
         let value = HeaderValue::from_str(value).expect("a valid value");
@@ -42,12 +42,12 @@ const STATUSES: [StatusCode; 8] = [
     StatusCode::SWITCHING_PROTOCOLS,
 ];
 
-/// What can be seen from outside, to show that a misuse changed nothing.
+/// The visible state, to show that a misuse changed nothing.
 pub(super) fn seen(connection: &mut Connection) -> (Status, usize) {
     (connection.status(), unsent(connection))
 }
 
-/// Plays one action on some stream, if there was ever one.
+/// Plays one action on some stream, if there has been one.
 pub(crate) fn act(
     connection: &mut Connection,
     source: &mut Source<'_>,
@@ -90,8 +90,8 @@ pub(crate) fn act(
     model.check(connection);
 }
 
-/// A call for `stream` was refused, after which nothing has changed since `before`; unless it was the
-/// first call after a request whose declared length is above the limit: the connection refuses that.
+/// Checks a refused call for `stream`: the state is still `before`. One exception is the first call
+/// after a request whose declared length is above the limit: the connection refuses that request.
 pub(super) fn check_misuse(
     connection: &mut Connection,
     model: &Model,
@@ -103,7 +103,7 @@ pub(super) fn check_misuse(
     let open = matches!(before.0, Status::Open { .. });
     if misuse == Misuse::UnknownStream && alive && open {
         let over = !matches!(connection.status(), Status::Open { .. });
-        assert!(over, "the stream lives, but is unknown");
+        assert!(over, "the stream is open, but the connection does not know it");
     } else {
         assert_eq!(seen(connection), before, "{misuse:?} changed something");
     }
@@ -185,13 +185,13 @@ fn send(
     let (whole, room) = (data.len(), connection.stream(Tick::ZERO, stream).room());
     let result = connection.stream(now, stream).send(&mut data);
     let Ok(sent) = result else {
-        assert_eq!(data.len(), whole, "refused, but taken");
+        assert_eq!(data.len(), whole, "a refused call took content");
         return result.map(drop);
     };
     let taken = whole - data.len();
     let live = model.live.as_mut().expect("a dead stream has content");
     assert!(live.id == stream && live.begun);
-    assert_eq!(taken, whole.min(room), "takes what fits");
+    assert_eq!(taken, whole.min(room), "takes as much as fits");
     assert_eq!(sent == Sent::All, data.is_empty());
     live.cut |= sent == Sent::Part;
     model.answers.last_mut().expect("an answer for each request").accepted += taken as u64;
@@ -254,13 +254,13 @@ fn inform(
     Ok(())
 }
 
-/// The answer that is owed, as short as it can be.
+/// Sends the shortest possible answer, if one is owed.
 pub(crate) fn answer(connection: &mut Connection, model: &mut Model, now: Tick) {
     let Some(live) = model.live.take() else { return };
     let answer = model.answers.last_mut().expect("an answer for each request");
     if !live.begun {
         let length = BodyLength::Known(0);
-        // Not 200, which CONNECT may not get.
+        // Not 200, which is not allowed for CONNECT.
         let status = StatusCode::NOT_FOUND;
         if let Ok(begun) = connection.stream(now, live.id).respond(status, [], length) {
             answer.status = Some(status.as_u16());
@@ -274,11 +274,13 @@ pub(crate) fn answer(connection: &mut Connection, model: &mut Model, now: Tick) 
                 connection.stream(now, live.id).reset().expect("a live stream can be reset");
                 model.gave_up = true;
             }
-            Err(misuse) => assert_eq!(misuse, Misuse::UnknownStream, "it can always be ended"),
+            Err(misuse) => {
+                assert_eq!(misuse, Misuse::UnknownStream, "a stream can always be reset")
+            }
         }
     }
     if !answer.complete && !model.gave_up {
-        // It was reset behind our back: the event is still to come.
+        // The connection has reset it by itself, and the event is still to come.
         model.live = Some(live);
     }
     model.check(connection);

@@ -1,15 +1,15 @@
-//! What came out is what was accepted: the bytes that the peer took are read as answers, and
-//! compared with the application's calls.
+//! The output is what was accepted: the bytes that the peer took are read as answers, and compared
+//! with the application's calls.
 //!
-//! Nothing lost: content is there in order and to its last byte, unless the connection closed with
-//! bytes waiting; nothing else is there but one refusal of the machine's own at the end.
+//! Nothing lost: content is in order, and complete unless the connection closed with unsent bytes.
+//! Otherwise the output has at most one refusal of the connection's own, at the end.
 
 use super::model::pattern;
 
-/// What the application said for one request.
+/// The application's answer to one request.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// Interim answers, but for 100: the machine sends that by itself, too.
+    /// Interim answers except 100, which the connection also sends by itself.
     pub(crate) interim: Vec<u16>,
     pub(crate) status: Option<u16>,
     /// Bytes of content that were accepted.
@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub(crate) complete: bool,
 }
 
-/// Why the rest of the bytes can't be read.
+/// Why the rest of the bytes cannot be read.
 struct Ends;
 
 struct Reader<'o> {
@@ -31,19 +31,19 @@ struct Head<'o> {
     lines: Vec<&'o str>,
 }
 
-/// Compares `out`, all bytes that were taken, with `answers`. If bytes were `dropped` at the close,
-/// the end may be missing.
+/// Compares `out`, all bytes that the peer took, with `answers`. If bytes were `dropped` at the
+/// close, the end may be missing.
 pub(crate) fn check(out: &[u8], answers: &[Answer], dropped: bool, refused: Option<u16>) {
     let mut reader = Reader { rest: out };
     for (place, answer) in answers.iter().enumerate() {
         let last = place + 1 == answers.len();
         match reader.answer(answer, refused.filter(|_| last)) {
-            Ok(()) => assert!(last || answer.complete, "an answer after an incomplete one"),
+            Ok(()) => assert!(last || answer.complete, "an answer follows an incomplete one"),
             Err(Ends) if dropped => return,
             Err(Ends) => panic!("nothing lost: the end of answer {place} {answer:?} is missing"),
         }
         if refused.is_some() && last && answer.status.is_none() {
-            assert!(reader.rest.is_empty(), "something after a refusal");
+            assert!(reader.rest.is_empty(), "bytes follow a refusal");
             return;
         }
     }
@@ -51,10 +51,10 @@ pub(crate) fn check(out: &[u8], answers: &[Answer], dropped: bool, refused: Opti
         return;
     }
     let Some(refused) = refused else {
-        panic!("bytes behind {answers:?}: {}", reader.rest.escape_ascii())
+        panic!("bytes follow the last of {answers:?}: {}", reader.rest.escape_ascii())
     };
     match reader.refusal(refused) {
-        Ok(()) => assert!(reader.rest.is_empty(), "something after a refusal"),
+        Ok(()) => assert!(reader.rest.is_empty(), "bytes follow a refusal"),
         Err(Ends) => assert!(dropped, "nothing lost: the end of a refusal is missing"),
     }
 }
@@ -89,9 +89,12 @@ impl<'o> Reader<'o> {
         let seen = match (head.length, head.chunked) {
             _ if answer.accepted == 0 && answer.complete && !head.chunked => 0,
             (Some(length), chunked) => {
-                assert!(!chunked, "two framings");
+                assert!(!chunked, "an answer has two framings");
                 assert!(answer.accepted <= length, "longer than declared: {answer:?}");
-                assert!(!answer.complete || answer.accepted == length, "shorter: {answer:?}");
+                assert!(
+                    !answer.complete || answer.accepted == length,
+                    "shorter than declared: {answer:?}"
+                );
                 self.content(answer.accepted, 0)?
             }
             (None, true) => self.chunks(answer)?,
@@ -131,7 +134,7 @@ impl<'o> Reader<'o> {
         Ok(head)
     }
 
-    /// Compares `length` bytes with what was sent from `offset` on.
+    /// Compares `length` bytes with the content that was sent from `offset` on.
     fn content(&mut self, length: u64, offset: u64) -> Result<u64, Ends> {
         let mut seen = 0;
         while seen < length {
@@ -154,8 +157,8 @@ impl<'o> Reader<'o> {
             let size = std::str::from_utf8(&self.rest[..line]).expect("a chunk size");
             let size = u64::from_str_radix(size, 16).expect("a chunk size");
             if size == 0 {
-                assert!(answer.complete, "the last chunk comes with the end");
-                // The line and the trailers end as a head does.
+                assert!(answer.complete, "the last chunk came before the end");
+                // The last chunk's line and the trailers end as a head does.
                 self.rest = &self.rest[line..];
                 let end = self.rest.windows(4).position(|it| it == b"\r\n\r\n").ok_or(Ends)?;
                 self.rest = &self.rest[end + 4..];
@@ -171,10 +174,10 @@ impl<'o> Reader<'o> {
         Ok(seen)
     }
 
-    /// The machine's own last words.
+    /// The refusal that the connection wrote by itself.
     fn refusal(&mut self, status: u16) -> Result<(), Ends> {
         let head = self.head()?;
-        assert_eq!(head.status, status, "the status goes with the reason");
+        assert_eq!(head.status, status, "the status does not fit the reason");
         assert!(head.lines.contains(&"connection: close"));
         let length = head.length.expect("the length of a refusal") as usize;
         // An answer to HEAD has no content.

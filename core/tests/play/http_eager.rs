@@ -1,5 +1,5 @@
-//! An application that acts within events, so that what comes out depends on the input alone:
-//! it shows that cuts make no difference.
+//! An application that acts within events, so that the output depends on the input alone. It shows
+//! that cuts make no difference.
 
 use super::link::{Link, Plain};
 use super::model::{next_bytes, pattern};
@@ -15,15 +15,15 @@ use std::sync::Arc;
 /// How the application behaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
-    /// The answer is given at the head already, not at the end of the content.
+    /// It answers at the head, not at the end of the content.
     pub(crate) early: bool,
-    /// How much content it asks for at a time; none if 0.
+    /// How many bytes of content it asks for at a time, or 0 to ask for no content.
     pub(crate) bite: u64,
     pub(crate) status: StatusCode,
     pub(crate) length: BodyLength,
 }
 
-/// What it was told, owned.
+/// The events that the application was told, as owned values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Request { method: String, target: String, fields: Vec<(String, Vec<u8>)> },
@@ -32,12 +32,12 @@ pub(crate) enum Told {
     Reset(String),
 }
 
-/// All that can be seen of a connection.
+/// Everything that can be seen of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) told: Vec<Told>,
-    /// What the peer took, but for 100 (Continue): that is sent only to a peer that waits for it,
-    /// and whether it waits depends on the cuts (RFC 9110 10.1.1).
+    /// The bytes that the peer took, except for 100 (Continue). A 100 is sent only to a peer that
+    /// waits for it, and that depends on the cuts (RFC 9110 10.1.1).
     pub(crate) out: Vec<u8>,
     pub(crate) reason: CloseReason,
 }
@@ -65,13 +65,13 @@ impl Manner {
     }
 }
 
-/// What the application is told of `wire`, which arrives in one piece and then ends.
+/// The events and output for `wire`, which arrives in one piece and then ends.
 pub(crate) fn told(config: &Arc<Config>, manner: Manner, wire: &[u8]) -> Seen {
     run(config, manner, wire, &mut Plain, &mut |left| left)
 }
 
-/// Places at which one input is cut in two. Other inputs, and other seeds, cut at others: a sample of
-/// many inputs finds more than all the places of few.
+/// At how many places one input is cut in two. The places depend on the input and the seed. A
+/// sample of many inputs finds more than all places of a few.
 const PLACES: usize = 6;
 
 /// Plays `wire` whole, byte by byte, cut in two at a few places, and in pieces of many sizes.
@@ -79,7 +79,8 @@ pub(crate) fn compare(config: &Arc<Config>, manner: Manner, wire: &[u8], seed: u
     each_cut(wire, seed, |next| run(config, manner, wire, &mut Plain, next));
 }
 
-/// The same for any player of `wire`, which asks before each read how much of what is left comes.
+/// The same for any player of `wire`. It asks before each read how many of the remaining bytes
+/// come.
 pub(super) fn each_cut<S: PartialEq + Debug>(
     wire: &[u8],
     seed: u8,
@@ -103,7 +104,7 @@ pub(super) fn each_cut<S: PartialEq + Debug>(
 pub(super) fn pieces(seed: u8, most: usize) -> impl FnMut(usize) -> usize {
     let mut state = u64::from(seed) | 1;
     move |_| {
-        // A generator of numbers need not be good, but the same each time.
+        // The generator need not be good, but must repeat itself.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         1 + (state >> 33) as usize % most
     }
@@ -117,8 +118,8 @@ struct Eager<'l> {
     now: Tick,
 }
 
-/// What the application is told of `wire`, which goes over `link`, arrives in pieces as long as `next`
-/// says, and then ends.
+/// The events and output for `wire`, which goes over `link`, arrives in pieces of the lengths that
+/// `next` returns, and then ends.
 pub(crate) fn run(
     config: &Arc<Config>,
     manner: Manner,
@@ -129,7 +130,7 @@ pub(crate) fn run(
     let now = Tick::from_nanos(1);
     let mut connection = Connection::new(Arc::clone(config), now);
     let mut eager = Eager { manner, link, told: Vec::new(), out: Vec::new(), now };
-    // As many flights as a handshake may have, and more.
+    // More flights than a handshake can have.
     for _ in 0..HANDSHAKE {
         let flight = eager.link.flight();
         eager.feed(&mut connection, flight, next);
@@ -145,11 +146,11 @@ pub(crate) fn run(
     eager.close(connection)
 }
 
-/// Flights of a client until it may send, at most.
+/// The most flights of a client before it may send.
 pub(super) const HANDSHAKE: usize = 4;
 
 impl Eager<'_> {
-    /// The peer sends `wire`, as long as it is read.
+    /// The peer sends `wire`, as long as the connection reads.
     fn feed(
         &mut self,
         connection: &mut Connection,
@@ -161,7 +162,7 @@ impl Eager<'_> {
             let most = rest.len().min(connection.receive_limit());
             let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
             rest = behind;
-            let events = connection.receive(self.now, piece).expect("it wants to read");
+            let events = connection.receive(self.now, piece).expect("the connection reads");
             self.react(events);
             self.settle(connection);
         }
@@ -202,7 +203,7 @@ impl Eager<'_> {
                     self.answer(connection, stream);
                 }
                 Event::Reset { reason, .. } => self.told.push(Told::Reset(reason.to_string())),
-                other => panic!("an answer this short is never cut: {other:?}"),
+                other => panic!("a short answer was not accepted whole: {other:?}"),
             }
         }
     }
@@ -229,7 +230,7 @@ impl Eager<'_> {
             BodyLength::Unknown => pattern(0, 3),
         };
         let mut data = Bytes::from_static(content);
-        // Answers to a pipeline may fill the buffer: then the peer takes something.
+        // Answers to a pipeline may fill the buffer. Then the peer takes some output.
         while !data.is_empty() {
             let _ = connection.stream(self.now, stream).send(&mut data).expect("an open answer");
             if !data.is_empty() {
@@ -246,7 +247,7 @@ impl Eager<'_> {
         connection.sent(self.now, taken.len());
     }
 
-    /// The peer takes everything, and what is held is gone on with.
+    /// The peer takes all output, and held bytes are resumed.
     fn settle(&mut self, connection: &mut Connection) {
         loop {
             self.take(connection);
@@ -259,8 +260,8 @@ impl Eager<'_> {
         }
     }
 
-    /// Lets time pass until the connection closes. What the application owes by then, it refuses
-    /// to give.
+    /// Lets time pass until the connection closes. The application refuses to give answers that it
+    /// still owes.
     fn close(mut self, mut connection: Connection) -> Seen {
         for _ in 0..16 {
             if let Status::Closed(reason) = connection.status() {
@@ -271,7 +272,7 @@ impl Eager<'_> {
                     self.now = at;
                     connection.tick(at);
                 }
-                // An application that asks for no content waits for ever, by its own choice.
+                // An application that asks for no content chooses to wait for ever.
                 None => connection.abort(self.now, CloseReason::Aborted),
             }
             self.settle(&mut connection);

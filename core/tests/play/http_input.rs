@@ -1,5 +1,5 @@
-//! What an attacker sends: fragments of HTTP, so that arbitrary bytes come deep into the machine,
-//! and now and then those bytes themselves.
+//! The input of an attacker: fragments of HTTP, so that arbitrary bytes reach deep into the
+//! machine, and sometimes raw bytes.
 
 use super::source::Source;
 

@@ -1,20 +1,20 @@
-//! What lies between a peer and the connection's bytes: nothing, or TLS.
+//! The transport between a peer and the connection: plaintext or TLS.
 
 /// A client's side of a transport.
 pub(crate) trait Link {
-    /// What has to go over the wire for `plaintext`.
+    /// The bytes on the wire for `plaintext`.
     fn seal(&mut self, plaintext: &[u8]) -> Vec<u8>;
-    /// Takes bytes off the wire; the plaintext that is complete with them.
+    /// Takes bytes off the wire, and returns the plaintext that they complete.
     fn open(&mut self, bytes: &[u8]) -> Vec<u8>;
-    /// What it has to say of its own accord, such as a part of a handshake.
+    /// Bytes that it sends by itself, such as a part of a handshake.
     fn flight(&mut self) -> Vec<u8>;
-    /// Plaintext cannot be sent yet.
+    /// Whether plaintext cannot be sent yet.
     fn is_shaking_hands(&self) -> bool;
-    /// What has to go over the wire to say that no more follows.
+    /// The bytes on the wire that announce the end.
     fn close(&mut self) -> Vec<u8>;
 }
 
-/// Without TLS.
+/// Plaintext, without TLS.
 pub(crate) struct Plain;
 
 impl Link for Plain {

@@ -1,8 +1,7 @@
-//! Plays arbitrary bytes against a connection and asserts the invariants after every call.
+//! Plays arbitrary bytes against a connection, and asserts the invariants after every call.
 //!
-//! In: bytes, of a property test, a fuzzer or the corpus. Out: nothing, or a panic that names the
-//! invariant. All three callers share these functions, so that whatever one of them finds, the
-//! others repeat.
+//! In: bytes of a property test, a fuzzer or the corpus. Out: nothing, or a panic that names the
+//! invariant. All three share these functions, so that each can repeat what another one finds.
 //!
 //! | function | invariants |
 //! |---|---|
@@ -25,7 +24,7 @@
 //! | `player`, `settings`, `source` | a session in the order that the bytes say |
 //! | `alive`, `peer`, `chance`, `link` | a live peer behind a random network |
 
-// Each of the programs that include this module uses a part of it.
+// Each program that includes this module uses only a part of it.
 #![allow(dead_code, unused_imports)]
 
 mod alive;
@@ -58,27 +57,30 @@ pub(crate) use source::Source;
 use portcullis::{Builder, Config, Connection};
 use std::sync::Arc;
 
-/// Drops a connection, and says how many bytes of heap that freed.
+/// Drops a connection, and returns how many bytes of heap that freed.
 pub(crate) type Weigh = fn(Connection) -> usize;
 
-/// Plays `bytes` as a session: input, time and actions of the application in any order, sensible
-/// or not. At its end only time passes, until the connection has closed; or the connection is
-/// weighed, if somebody can do that.
+/// Plays `bytes` as a session: input, time and actions of the application in any order, sensible or
+/// not. At the end only time passes until the connection has closed. Or the connection is weighed,
+/// if `weigh` is given.
 pub(crate) fn session(bytes: &[u8], weigh: Option<Weigh>) {
     player::play(bytes, true, weigh);
 }
 
-/// The same session twice gives the same, also if the second time nobody looks at the deadline
-/// before time passes.
+/// The same session gives the same result twice, even if the deadline is read less often the second
+/// time.
 pub(crate) fn pure(bytes: &[u8]) {
     let first = player::play(bytes, true, None);
     for looks in [true, false] {
         let again = player::play(bytes, looks, None);
-        assert_eq!(first, again, "pure: the same calls gave another result, with looks {looks}");
+        assert_eq!(
+            first, again,
+            "pure: the same calls gave another result, deadline read each time: {looks}"
+        );
     }
 }
 
-/// What an attacker sends who is led by `bytes`.
+/// The input of an attacker that `bytes` describe.
 pub(crate) fn stream(bytes: &[u8]) -> Vec<u8> {
     let mut source = Source::new(bytes);
     let mut wire = Vec::new();
@@ -88,14 +90,14 @@ pub(crate) fn stream(bytes: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// The first bytes say how the application behaves, the rest is input: what comes out does not
-/// depend on how the input is cut.
+/// The first bytes describe the application, the rest is input. The output must not depend on how
+/// the input is cut.
 pub(crate) fn cuts(bytes: &[u8]) {
     let Talk { config, manner, wire, seed } = talk(Source::new(bytes));
     compare(&config, manner, &wire, seed);
 }
 
-/// All of an attacker's input, and what it meets.
+/// The input of an attacker, and the connection and application that it meets.
 struct Talk<M> {
     config: Arc<Config>,
     manner: M,
@@ -111,11 +113,11 @@ fn talk(mut source: Source<'_>) -> Talk<Manner> {
     Talk { config, manner, wire, seed }
 }
 
-/// The first byte of TLS, which no plaintext begins with.
+/// The first byte of TLS. No plaintext begins with it.
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// What comes over `link`, of which `transport` makes the server's side, gives what it gives in
-/// plaintext: content, answers, messages, and the reason of the end.
+/// Input over `link` gives the same as in plaintext: content, answers, messages, and the reason of
+/// the end. `transport` adds the server's side of the link.
 pub(crate) fn same<L: link::Link>(
     bytes: &[u8],
     mut link: L,
@@ -134,7 +136,12 @@ pub(crate) fn same<L: link::Link>(
             heard.forget_pieces();
             heard.forget_pongs();
         }
-        assert_eq!(over, plain, "as in plaintext: {:?}", wire.escape_ascii().to_string());
+        assert_eq!(
+            over,
+            plain,
+            "the result differs from plaintext: {:?}",
+            wire.escape_ascii().to_string()
+        );
         return;
     }
     let Talk { config, manner, wire, seed } = talk(source);
@@ -144,25 +151,33 @@ pub(crate) fn same<L: link::Link>(
     let next = &mut http_eager::pieces(seed, if seed % 2 == 0 { 23 } else { 5000 });
     let plain = told(&config, manner, &wire);
     let over = http_eager::run(&sealed(&config), manner, &wire, &mut link, next);
-    assert_eq!(over, plain, "as in plaintext: {:?}", wire.escape_ascii().to_string());
+    assert_eq!(
+        over,
+        plain,
+        "the result differs from plaintext: {:?}",
+        wire.escape_ascii().to_string()
+    );
 }
 
-/// As [`session`], with a request that became a websocket; or may become one.
+/// Like [`session`], with a request that becomes a websocket, or may become one.
 pub(crate) fn websocket(bytes: &[u8], weigh: Option<Weigh>) {
     player::play_websocket(bytes, true, weigh);
 }
 
-/// As [`pure`], of a session of a websocket.
+/// Like [`pure`], for a session of a websocket.
 pub(crate) fn websocket_pure(bytes: &[u8]) {
     let first = player::play_websocket(bytes, true, None);
     for looks in [true, false] {
         let again = player::play_websocket(bytes, looks, None);
-        assert_eq!(first, again, "pure: the same calls gave another result, with looks {looks}");
+        assert_eq!(
+            first, again,
+            "pure: the same calls gave another result, deadline read each time: {looks}"
+        );
     }
 }
 
-/// As [`cuts`], for a websocket: the first bytes say how the application behaves, the rest is a
-/// handshake, good most of the time, and what follows it.
+/// Like [`cuts`], for a websocket. The first bytes describe the application, the rest is a
+/// handshake, mostly a valid one, and what follows it.
 pub(crate) fn websocket_cuts(bytes: &[u8]) {
     let Talk { config, manner, wire, seed } = websocket_talk(Source::new(bytes));
     compare_websocket(&config, &manner, &wire, seed);

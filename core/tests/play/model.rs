@@ -1,7 +1,7 @@
-//! What has to be the case, kept beside the connection: which stream lives, what was asked for,
-//! and what was accepted for sending.
+//! The model of a connection: which stream is open, what was asked for, and what was accepted for
+//! sending.
 //!
-//! In: every call's result and every event. Out: a panic at the first thing that contradicts the
+//! In: every call's result and every event. Out: a panic at the first contradiction to the
 //! contract.
 
 use super::http_answers::Answer;
@@ -15,7 +15,7 @@ use std::io::IoSlice;
 use std::mem::size_of;
 use std::sync::Arc;
 
-/// Bytes that a closed connection still owns which was a websocket.
+/// Bytes that a closed connection still owns if it was a websocket.
 const SOCKET: usize = 600;
 
 /// Content sent by the application: its byte at offset `k` is the `k % PATTERN_PERIOD`-th of this.
@@ -38,14 +38,14 @@ pub(crate) fn pattern(offset: u64, length: u64) -> &'static [u8] {
     &PATTERN[start..end.min(PATTERN_LENGTH)]
 }
 
-/// How many of the bytes that wait to be sent are the pattern's own, not copies.
+/// How many of the unsent bytes are the pattern itself, not copies.
 pub(crate) fn lent(connection: &mut Connection) -> usize {
     let own = PATTERN.as_ptr_range();
     let is_lent = |slice: &&IoSlice<'_>| own.contains(&slice.as_ptr());
     with_outgoing(connection, |slices| slices.iter().filter(is_lent).map(|it| it.len()).sum())
 }
 
-/// The next bytes for the peer: so many at the most.
+/// The next bytes for the peer, at most `most`.
 pub(crate) fn next_bytes(connection: &mut Connection, most: usize) -> Vec<u8> {
     with_outgoing(connection, |slices| {
         let all = slices.iter().flat_map(|slice| slice.iter().copied());
@@ -78,9 +78,9 @@ pub(crate) fn unsent(connection: &mut Connection) -> usize {
 pub(crate) struct Live {
     pub(crate) id: StreamId,
     pub(crate) http11: bool,
-    /// How much content may still be delivered for what was asked.
+    /// How much content may still be delivered for the credit.
     pub(crate) credit: u64,
-    /// Content was asked for, and none was delivered since.
+    /// Content was asked for, and no event came since.
     pub(crate) awaited: bool,
     /// `End` was delivered.
     pub(crate) ended: bool,
@@ -94,12 +94,12 @@ pub(crate) struct Model {
     pub(crate) live: Option<Live>,
     pub(crate) known: Vec<StreamId>,
     pub(crate) answers: Vec<Answer>,
-    /// What the peer has taken.
+    /// The bytes that the peer has taken.
     pub(crate) taken: Vec<u8>,
-    /// Bytes were waiting when the connection closed: they are lost, and it is said why.
+    /// Bytes were unsent when the connection closed. They are lost, and the reason says so.
     pub(crate) dropped: bool,
     pub(crate) eof: bool,
-    /// The application itself gave up on a stream.
+    /// The application itself gave up a stream.
     pub(crate) gave_up: bool,
     pub(crate) draining: bool,
     last: Status,
@@ -107,10 +107,10 @@ pub(crate) struct Model {
     pub(crate) trace: Vec<u64>,
     /// For a session of websockets: how they are accepted.
     pub(crate) terms: Option<Terms>,
-    /// What accepts the newest handshake.
+    /// The acceptance of the newest handshake.
     pub(crate) accepted: Option<Accepted>,
     pub(crate) socket: Option<Socket>,
-    /// The deadline is looked at after every call, not only before time passes.
+    /// The deadline is read after every call, not only before time passes.
     pub(crate) looks: bool,
     /// Time also passes between two ticks.
     pub(crate) restless: bool,
@@ -118,7 +118,7 @@ pub(crate) struct Model {
     pub(crate) lent: bool,
 }
 
-/// The most that a lent buffer may have.
+/// The largest buffer that may be lent.
 const LENT: usize = 4096;
 
 impl Model {
@@ -145,7 +145,7 @@ impl Model {
         }
     }
 
-    /// The connection may have begun to drain: it was told to, or is too old.
+    /// Notes if the connection has begun to drain: it was told to, or it is too old.
     pub(crate) fn note_drain(&mut self, connection: &Connection) {
         if !connection.is_draining() || self.draining {
             return;
@@ -156,7 +156,7 @@ impl Model {
         }
     }
 
-    /// Something that a second run has to repeat.
+    /// Records something that a second run has to repeat.
     pub(crate) fn note(&mut self, what: impl Hash) {
         let mut hasher = DefaultHasher::new();
         what.hash(&mut hasher);
@@ -167,7 +167,7 @@ impl Model {
 
     pub(crate) fn event(&mut self, event: &Event<'_>) {
         match event {
-            // These may be long.
+            // These events may be long, so they are hashed without formatting them.
             Event::Piece { text, last, data, .. } => self.note((text, last, &**data)),
             Event::OwnedMessage { bytes, .. } => self.note(&**bytes),
             Event::Message { message: Message::Text(text), .. } => self.note(text),
@@ -206,7 +206,7 @@ impl Model {
             Event::Data { stream, data, .. } => {
                 assert_eq!(*stream, live.id);
                 assert!(!live.ended, "content after the end");
-                assert!(!data.is_empty(), "content of no bytes");
+                assert!(!data.is_empty(), "an empty piece of content");
                 let left = live.credit.checked_sub(data.len() as u64);
                 live.credit = left.expect("no more content than was asked for");
                 live.awaited = false;
@@ -234,7 +234,7 @@ impl Model {
 
     // ---- after every call -----------------------------------------------------------------------
 
-    /// What holds after every call, also between two events.
+    /// Checks what holds after every call, also between two events.
     pub(crate) fn check(&mut self, connection: &mut Connection) {
         let memory = connection.memory();
         let bound = match &self.socket {
@@ -244,7 +244,7 @@ impl Model {
         assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
         let status = connection.status();
         let unsent = unsent(connection);
-        assert_eq!(status.wants_write(), unsent > 0, "{status:?} with {unsent} bytes unsent");
+        assert_eq!(status.wants_write(), unsent > 0, "{status:?}, but {unsent} bytes are unsent");
         match (self.last, status) {
             (Status::Closed(before), _) => assert_eq!(status, Status::Closed(before), "reason"),
             (Status::Lingering { .. }, Status::Open { .. }) => panic!("open again"),
@@ -259,10 +259,16 @@ impl Model {
                 let least = least + if self.lent { LENT } else { 0 };
                 assert!(heap <= least, "a closed connection owns {heap} bytes");
                 assert_eq!(connection.deadline(), None, "a closed connection waits for nothing");
-                assert!(CloseReason::all().any(|known| known == reason), "an unlisted {reason:?}");
+                assert!(
+                    CloseReason::all().any(|known| known == reason),
+                    "{reason:?} is not in `CloseReason::all`"
+                );
             }
             Status::Lingering { write, shutdown_write, .. } => {
-                assert_ne!(write, shutdown_write, "writing ends when everything is written");
+                assert_ne!(
+                    write, shutdown_write,
+                    "shutdown and writing must not be wanted together"
+                );
             }
             Status::Open { .. } => {}
         }
@@ -287,7 +293,7 @@ impl Model {
         self.note((memory, unsent, format!("{status:?}")));
     }
 
-    /// Nothing was pending: what holds once all events were pulled, and everybody waits.
+    /// Checks what holds once all events were pulled, and every side waits.
     pub(crate) fn check_waits(&mut self, connection: &mut Connection) {
         if !self.looks {
             return;
@@ -298,7 +304,8 @@ impl Model {
         if let (Some(socket), Status::Open { read, write }) = (&self.socket, status) {
             let config = &self.config;
             socket.check_waits(config, (read, write), deadline, self.draining, self.eof);
-            // Of one that the machine has closed, which the application does not know yet, there is none.
+            // If the connection closed the websocket and the application does not know yet, `room`
+            // is 0.
             let limit = config.send_buffer_limit();
             let room = connection.stream(Tick::ZERO, socket.id).room() as u64 >= limit - limit / 2;
             assert!(!(socket.cut && room && socket.speaks()), "room, but no Writable");
@@ -317,11 +324,17 @@ impl Model {
                 Some(Timer::Linger) => live.is_none() && !write,
                 Some(Timer::Drain) => self.draining,
                 Some(Timer::ConnectionAge) => self.config.connection_age_limit().is_some(),
-                Some(other) => panic!("an unknown timer {other:?}"),
+                Some(other) => panic!("an unexpected timer {other:?}"),
             };
             assert!(allowed, "deadline: {deadline:?} while {status:?} with {live:?}");
-            assert!(read || self.eof || !awaits, "waits for content, but does not read");
-            assert!(read || self.eof || write || live.is_some(), "reads nothing, waits for nobody");
+            assert!(
+                read || self.eof || !awaits,
+                "the connection waits for content, but does not read"
+            );
+            assert!(
+                read || self.eof || write || live.is_some(),
+                "the connection neither reads nor waits for anything"
+            );
             assert!(!self.eof || write || live.is_some(), "open after the end of input");
             if let Some(live) = live {
                 let room = unsent(connection) as u64 <= self.config.send_buffer_limit() / 2;
@@ -361,10 +374,10 @@ impl Model {
         }
     }
 
-    /// A tick was played.
+    /// Checks the deadline after a tick.
     pub(crate) fn check_tick(&self, connection: &mut Connection, now: Tick) {
         if let Some((at, timer)) = connection.deadline() {
-            assert!(at > now, "deadline: {timer:?} at {at:?} again, though it is {now:?}");
+            assert!(at > now, "deadline: {timer:?} is still set to {at:?} at {now:?}");
         }
     }
 }

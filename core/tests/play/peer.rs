@@ -1,5 +1,5 @@
-//! A live peer: it keeps every minimum of a configuration, if only just, over a network that cuts what
-//! it sends, brings it in lumps and pauses as long as it may.
+//! A live peer: it just keeps every minimum of a configuration. Its network cuts its bytes,
+//! delivers them in lumps, and pauses as long as allowed.
 //!
 //! In: what the connection has sent. Out: bytes for the connection, at times of its own.
 
@@ -12,16 +12,16 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-/// That nothing is going to happen.
+/// The time of something that will not happen.
 pub(super) const NEVER: u64 = u64::MAX;
 const SECOND: u64 = 1_000_000_000;
 /// A lump of the network.
 const LUMP: u64 = 64 << 10;
-/// More framing than there is around one unit of content.
+/// More bytes than the framing around one unit of content has.
 const FRAMING: u64 = 64;
 
-/// A minimum rate, with the grace and the silence that go with it, in nanoseconds; all of them kept
-/// with a little to spare.
+/// A minimum rate with its grace and silence, in nanoseconds. The peer keeps all of them with a
+/// little to spare.
 #[derive(Clone, Copy, Debug)]
 struct Minimum {
     grace: u64,
@@ -29,7 +29,7 @@ struct Minimum {
     rate: u64,
 }
 
-/// What a configuration asks of a peer.
+/// The minimums of a configuration.
 #[derive(Clone, Copy, Debug)]
 struct Minimums {
     handshake: u64,
@@ -41,15 +41,16 @@ struct Minimums {
     pong: u64,
 }
 
-/// Nanoseconds, with a tenth to spare.
+/// `time` in nanoseconds, with a tenth to spare.
 fn most(time: Duration) -> u64 {
     time.as_nanos() as u64 / 10 * 9
 }
 
 impl Minimums {
-    /// With pauses of at most `haste`, which a peer may need who meets a process that stands still.
+    /// Limits pauses to `haste`, for a peer of a process that may be stopped.
     fn of(config: &Config, haste: u64, is_measured: bool) -> Self {
-        // Where nobody can tell what it has taken, its pauses count on either side of an answer.
+        // If the driver cannot tell what the peer has taken, pauses on both sides of an answer
+        // count.
         let idle = most(config.keep_alive_timeout()) / 2;
         let haste = if is_measured { haste } else { haste.min(idle) };
         let most = |time: Duration| most(time).min(haste);
@@ -78,14 +79,14 @@ impl Minimums {
 pub(super) struct Exchange {
     /// Bytes of content.
     pub(super) upload: u64,
-    /// In chunks of that size, if it is not declared.
+    /// The size of its chunks, unless the length is declared.
     chunk: Option<u64>,
     pub(super) download: u64,
-    /// The length of the answer is declared.
+    /// The answer has a declared length.
     pub(super) is_declared: bool,
     /// The answer begins before the content is complete.
     pub(super) is_early: bool,
-    /// The request asks for a websocket, on which so many messages follow.
+    /// The request asks for a websocket, and this many messages follow on it.
     pub(super) messages: Option<u64>,
 }
 
@@ -103,7 +104,7 @@ impl Exchange {
         }
     }
 
-    /// So short that it may come byte by byte.
+    /// Short enough to come byte by byte.
     pub(super) fn is_short(&self) -> bool {
         self.upload < 2000 && self.messages.is_none()
     }
@@ -132,20 +133,20 @@ impl Exchange {
     }
 }
 
-/// How a part of what it says is sent.
+/// How a part of the input is sent.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
-    /// Whole within this time of its first byte, in so many pieces.
+    /// Completely within this time after its first byte, in this many pieces.
     Within(u64, u64),
-    /// At the minimum rate at least, of which so much is content.
+    /// At the minimum rate at least; this many of its bytes are content.
     Content(Minimum, u64),
 }
 
-/// A part of what it says: it becomes bytes when its turn has come.
+/// A part of the input. It becomes bytes when its turn has come.
 struct Part {
     plaintext: Vec<u8>,
     pace: Pace,
-    /// How long it may take to begin.
+    /// The longest time before it begins.
     before: u64,
     /// When it begins, once its turn has come.
     at: u64,
@@ -157,17 +158,17 @@ impl Part {
     }
 }
 
-/// A part that is under way.
+/// A part that is being sent.
 struct Sending {
     wire: VecDeque<u8>,
     pace: Pace,
     began: u64,
     sent: u64,
-    /// Bytes per second that keep the minimum, framing included.
+    /// The rate in bytes per second that keeps the minimum, with framing.
     rate: u64,
 }
 
-/// Who reads: how much of what waits was taken, and since when it waits.
+/// Reading: how much output was taken, and since when it waits.
 struct Taking {
     since: u64,
     taken: u64,
@@ -176,20 +177,20 @@ struct Taking {
 pub(super) struct Peer<L> {
     link: L,
     minimums: Minimums,
-    /// The server can tell what it has taken. Else it sees whole lumps go.
+    /// The driver can tell what the peer has taken. Otherwise it only sees whole lumps go.
     is_measured: bool,
     exchanges: VecDeque<Exchange>,
-    /// Bytes that it hands to its transport at once.
+    /// Bytes that the peer hands to its transport at once.
     write: usize,
     queue: VecDeque<Part>,
-    /// The answer to the newest ping, which goes before the queue. It stands for those to earlier ones
-    /// that have not begun (RFC 6455 section 5.5.3).
+    /// The pong for the newest ping, which goes before the queue. It replaces pongs to earlier
+    /// pings that have not begun (RFC 6455 5.5.3).
     pong: Option<Part>,
     sending: Option<Sending>,
     taking: Option<Taking>,
-    /// What has come of the answer to the exchange at the front.
+    /// The received part of the answer to the first exchange.
     answer: Vec<u8>,
-    /// It has a websocket, and these messages have not come back yet.
+    /// The messages on its websocket that have not come back yet, if it has a websocket.
     echoes: Option<VecDeque<Vec<u8>>>,
     messages: u64,
     pub(super) send_at: u64,
@@ -248,8 +249,8 @@ impl<L: Link> Peer<L> {
         self.exchanges.is_empty() && says_nothing
     }
 
-    /// It is between two requests, and has not begun the next one: a server may close then that has
-    /// had its answer taken by the system for long.
+    /// Whether the peer is between two requests, and has not begun the next one. A server may then
+    /// close if the system has held its answer for long.
     pub(super) fn is_idle(&self) -> bool {
         self.sending.is_none() && self.echoes.is_none()
     }
@@ -260,7 +261,7 @@ impl<L: Link> Peer<L> {
 
     // ---- sending --------------------------------------------------------------------------------
 
-    /// Decides what is said next, if nothing is.
+    /// Decides what to send next, if nothing is being sent.
     fn go_on(&mut self, now: u64, chance: &mut Chance<'_>) {
         if self.sending.is_some() || self.send_at != NEVER {
             return;
@@ -294,7 +295,7 @@ impl<L: Link> Peer<L> {
         }
     }
 
-    /// The part whose turn it is becomes bytes.
+    /// Turns the next part into bytes.
     fn begin(&mut self) -> Option<Sending> {
         let part = self.pong.take().or_else(|| self.queue.pop_front())?;
         let mut wire = Vec::new();
@@ -310,7 +311,7 @@ impl<L: Link> Peer<L> {
         Some(Sending { wire: wire.into(), pace: part.pace, began: NEVER, sent: 0, rate })
     }
 
-    /// The next request, if the last one is answered; or the next message.
+    /// Plans the next request, if the last one is answered, or the next message.
     fn plan(&mut self, chance: &mut Chance<'_>) {
         let Minimums { idle, head, upload, ping, pong, .. } = self.minimums;
         let Some(exchange) = self.exchanges.front() else { return };
@@ -337,7 +338,7 @@ impl<L: Link> Peer<L> {
             let before = if chance.one_in(4) { 3 * ping.min(100 * SECOND) } else { SECOND / 8 };
             self.queue.push_back(Part::new(plaintext, pace, before));
         } else if self.answer.is_empty() && self.messages == 0 {
-            // Until the answer is complete nothing else is said.
+            // The peer waits until the answer is complete.
             self.messages = 1;
             let (pieces, plaintext) = (chance.between(1, 5), exchange.head());
             let pace = Pace::Within(head, pieces);
@@ -350,7 +351,7 @@ impl<L: Link> Peer<L> {
         }
     }
 
-    /// The next bytes that the network brings to the connection.
+    /// The next bytes that the network delivers to the connection.
     pub(super) fn send(&mut self, now: u64, chance: &mut Chance<'_>) -> Vec<u8> {
         self.send_at = NEVER;
         if self.sending.is_none() {
@@ -368,7 +369,7 @@ impl<L: Link> Peer<L> {
             }
             Pace::Content(minimum, _) => {
                 let pause = chance.size(minimum.silence);
-                // What it sends now pays for the pause behind it; what came before it was grace.
+                // These bytes pay for the pause after them. The time before them was grace.
                 let time = u128::from(now - sending.began + minimum.grace + pause);
                 let owed = (time * u128::from(sending.rate) / u128::from(SECOND)) as u64;
                 let owed = (owed + FRAMING).saturating_sub(sending.sent);
@@ -389,7 +390,7 @@ impl<L: Link> Peer<L> {
 
     // ---- taking ---------------------------------------------------------------------------------
 
-    /// Something waits for it, or nothing.
+    /// Tells the peer whether output waits for it.
     pub(super) fn waiting(&mut self, waits: bool, now: u64, chance: &mut Chance<'_>) {
         match (&self.taking, waits) {
             (None, true) => {
@@ -402,7 +403,7 @@ impl<L: Link> Peer<L> {
         }
     }
 
-    /// How long it may take nothing: not so long that a handshake or a pong is late.
+    /// The longest pause in taking, so that a handshake or a pong is not late.
     fn patience(&self, most: u64) -> u64 {
         if self.link.is_shaking_hands() {
             return most.min(self.minimums.handshake / 8).min(self.minimums.idle / 4);
@@ -414,7 +415,7 @@ impl<L: Link> Peer<L> {
         }
     }
 
-    /// How much it takes of what waits.
+    /// How many of the waiting bytes the peer takes.
     pub(super) fn take(&mut self, waits: u64, now: u64, chance: &mut Chance<'_>) -> u64 {
         let Minimum { silence, rate, .. } = self.minimums.download;
         let pause = chance.size(self.patience(silence));
@@ -428,13 +429,13 @@ impl<L: Link> Peer<L> {
         let owed = owed.saturating_sub(taking.taken).max(chance.size(LUMP));
         let count = if self.is_measured { owed.clamp(1, waits) } else { waits };
         taking.taken += count;
-        // If there is not enough to take, it comes back the sooner.
+        // If there are too few bytes to take, the peer comes back earlier.
         let paid = paid_after(taking.taken).max(now);
         self.take_at = (now + pause).min(paid);
         count
     }
 
-    /// These bytes have reached it.
+    /// Delivers bytes to the peer.
     pub(super) fn hear(&mut self, bytes: &[u8], now: u64, chance: &mut Chance<'_>) {
         let plaintext = self.link.open(bytes);
         self.answer.extend(plaintext);
@@ -442,13 +443,13 @@ impl<L: Link> Peer<L> {
         self.go_on(now, chance);
     }
 
-    /// Takes the next thing off what it was answered; false if it is not complete.
+    /// Takes the next unit off the answer; false if it is incomplete.
     fn understand(&mut self, chance: &mut Chance<'_>) -> bool {
         if self.echoes.is_some() {
             return self.frame(chance);
         }
         let Some(exchange) = self.exchanges.front() else {
-            assert!(self.answer.is_empty(), "more than was asked for");
+            assert!(self.answer.is_empty(), "bytes without a request");
             return false;
         };
         let Some(end) = self.answer.windows(4).position(|it| it == b"\r\n\r\n") else {
@@ -486,11 +487,11 @@ impl<L: Link> Peer<L> {
         }
         let first = self.answer[0];
         let payload: Vec<u8> = self.answer.drain(..head + length).skip(head).collect();
-        let echoes = self.echoes.as_mut().expect("it has a websocket");
+        let echoes = self.echoes.as_mut().expect("the peer has a websocket");
         if first == PING {
             let (mut plaintext, Minimum { grace, silence, .. }) =
                 (Vec::new(), self.minimums.upload);
-            // Once it has begun, it is a message like others.
+            // Once it has begun, it is sent like any message.
             let pong = grace.min(silence).min(self.minimums.pong / 4);
             websocket_frames::put(&mut plaintext, PONG, [4, 3, 2, 1], &payload);
             let pace = Pace::Within(pong, chance.between(1, 3));
@@ -499,14 +500,14 @@ impl<L: Link> Peer<L> {
                 None => self.pong = Some(Part::new(plaintext, pace, pong)),
             }
             if self.sending.is_none() {
-                // It goes before the message that was to come next.
+                // The pong goes before the next message.
                 self.send_at = NEVER;
             }
             return true;
         }
         assert!(matches!(first & 0x7f, BINARY | CONTINUATION), "a frame of {first:#x}");
-        let expected = echoes.front_mut().expect("nothing but what was sent comes back");
-        assert!(expected.starts_with(&payload), "it comes back as it was sent");
+        let expected = echoes.front_mut().expect("more messages came back than were sent");
+        assert!(expected.starts_with(&payload), "a message came back changed");
         expected.drain(..payload.len());
         if first & FIN != 0 {
             assert!(expected.is_empty());

@@ -1,4 +1,4 @@
-//! Plays a session: input, output, time and actions, in the order that the bytes say.
+//! Plays a session: input, output, time and actions, in the order that the bytes describe.
 
 use super::http_actions;
 use super::model::{Model, lent, next_bytes, unsent};
@@ -12,11 +12,11 @@ use portcullis::{CloseReason, Connection, Event, Events, Misuse, Status, Tick};
 use std::mem::size_of;
 use std::sync::Arc;
 
-/// Steps of one session; the rest of the bytes goes unused.
+/// The most steps of a session. Further bytes are not used.
 const STEPS: usize = 400;
-/// Looks in a row that bring nothing but work, at most.
+/// The most calls in a row that only do work.
 const PAUSES: usize = 10_000;
-/// Looks in a row that bring nothing at all, at most.
+/// The most calls in a row that do nothing.
 const IN_VAIN: usize = 2;
 const SECOND: u64 = 1_000_000_000;
 /// Bytes of the smallest request.
@@ -27,15 +27,15 @@ struct Player<'b> {
     connection: Connection,
     model: Model,
     now: Tick,
-    /// What the attacker has not sent yet.
+    /// Bytes that the attacker has not sent yet.
     wire: Vec<u8>,
-    /// How many actions the application takes at each event, at most.
+    /// The most actions of the application at each event.
     reflexes: usize,
     scratch: Vec<u8>,
     lends: bool,
 }
 
-/// Plays `bytes`, and returns what could be seen on the way.
+/// Plays `bytes`, and returns a trace of what could be seen.
 pub(super) fn play(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> {
     let mut source = Source::new(bytes);
     let play = settings::session(&mut source);
@@ -45,7 +45,7 @@ pub(super) fn play(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> 
     player.go_on(weigh)
 }
 
-/// The same for websockets: most sessions begin right behind an accepted handshake.
+/// The same for websockets: most sessions begin with an accepted handshake.
 pub(super) fn play_websocket(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> {
     let mut source = Source::new(bytes);
     let play = settings::websocket_session(&mut source);
@@ -62,7 +62,7 @@ pub(super) fn play_websocket(bytes: &[u8], looks: bool, weigh: Option<Weigh>) ->
     player.go_on(weigh)
 }
 
-/// One action of the application.
+/// Plays one action of the application.
 fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
     match model.terms {
         Some(_) => websocket_actions::act(connection, source, model, now),
@@ -70,12 +70,12 @@ fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, 
     }
 }
 
-/// What may pass while things are going on, in nanoseconds.
+/// Times that may pass within a session, in nanoseconds.
 const MOMENTS: [u64; 8] =
     [1, SECOND / 1000, SECOND / 100, SECOND / 3, SECOND, SECOND * 5, SECOND * 11, SECOND * 61];
 
-/// The moment of the next call: mostly the present, and in a restless session now and then a later
-/// one, without a tick in between.
+/// The time of the next call. It is mostly the present. In a restless session it is sometimes
+/// later, without a tick in between.
 fn moment(source: &mut Source<'_>, model: &Model, now: &mut Tick) -> Tick {
     if model.restless && source.below(4) == 0 {
         *now = Tick::from_nanos(now.as_nanos().saturating_add(source.one_of(&MOMENTS)));
@@ -85,7 +85,7 @@ fn moment(source: &mut Source<'_>, model: &Model, now: &mut Tick) -> Tick {
 
 impl<'b> Player<'b> {
     fn new(mut source: Source<'b>, play: Play, looks: bool) -> Self {
-        // The last centuries, in which deadlines become "never", are not played.
+        // Leaves out the last centuries, in which deadlines become "never".
         let now = Tick::from_nanos(source.size() >> 4);
         let reflexes = source.below(4);
         let connection = Connection::new(Arc::clone(&play.config), now);
@@ -113,42 +113,45 @@ impl<'b> Player<'b> {
         }
     }
 
-    /// The driver attends to the connection with a buffer of its own, good or bad; or does not.
+    /// The driver lends the connection a buffer, valid or not, or does not lend one.
     fn lend(&mut self) -> bool {
         let capacity = self.source.one_of(&[None, Some(512), Some(4096), Some(4097), Some(0)]);
         let Some(capacity) = capacity else { return false };
         let before = self.connection.memory();
         self.connection.lend_buffer(Vec::with_capacity(capacity));
         let grown = self.connection.memory() - before;
-        assert!(grown == 0 || grown == capacity && capacity <= 4096, "{grown} of {capacity} lent");
-        // One without memory is taken as well, and may grow.
+        assert!(
+            grown == 0 || grown == capacity && capacity <= 4096,
+            "{grown} bytes of a lent buffer of {capacity} were taken"
+        );
+        // A buffer without memory is taken as well, and may grow.
         self.model.lent |= grown > 0 || capacity == 0;
         self.model.check(&mut self.connection);
         true
     }
 
-    /// A lent buffer comes back, unless bytes are in it: then it stays for as long as they do.
+    /// Takes the lent buffer back. A buffer with bytes stays with the connection.
     fn take_back(&mut self) {
         if self.source.below(8) == 7 {
-            // The driver goes on with it.
+            // The driver keeps attending.
             return;
         }
         let (before, waiting) = (self.connection.memory(), unsent(&mut self.connection));
         let buffer = self.connection.return_buffer();
         self.model.lent = false;
-        assert!(buffer.is_empty(), "it comes back with bytes");
-        assert!(buffer.capacity() <= 4096, "another one comes back");
+        assert!(buffer.is_empty(), "the returned buffer has bytes");
+        assert!(buffer.capacity() <= 4096, "the returned buffer is too large");
         assert_eq!(self.connection.memory(), before - buffer.capacity(), "memory of a lent buffer");
         assert_eq!(unsent(&mut self.connection), waiting, "nothing lost");
         self.model.check(&mut self.connection);
     }
 
-    /// Shakes hands, and accepts at once or when all events were pulled.
+    /// Sends a handshake, and accepts it at once or after all events were pulled.
     fn open(&mut self, at_once: bool) {
         let mut wire = websocket_frames::HANDSHAKE.to_vec();
         let Player { connection, model, now, .. } = self;
-        // Drawn limits may refuse it.
-        let mut events = connection.receive(*now, &mut wire).expect("it reads");
+        // Random limits may refuse it.
+        let mut events = connection.receive(*now, &mut wire).expect("the connection reads");
         let mut newest = None;
         while let Some((connection, event)) = events.next() {
             model.event(&event);
@@ -164,14 +167,14 @@ impl<'b> Player<'b> {
                         &HeaderMap::new(),
                         false,
                     )
-                    .expect("a good handshake");
+                    .expect("a valid handshake");
                 }
             }
         }
         drop(events);
         if let Some(stream) = newest.filter(|_| !at_once) {
             websocket_actions::accept(connection, model, *now, stream, &HeaderMap::new(), false)
-                .expect("a good handshake");
+                .expect("a valid handshake");
         }
         self.model.check(&mut self.connection);
         self.pull();
@@ -194,7 +197,7 @@ impl<'b> Player<'b> {
         }
     }
 
-    /// The present, or a moment before it: that has to count as no time. Or a later one.
+    /// The present, or a tick before it, which has to count as the present, or a later tick.
     fn moment(&mut self) -> Tick {
         let now = moment(&mut self.source, &self.model, &mut self.now);
         match self.source.below(32) {
@@ -203,7 +206,7 @@ impl<'b> Player<'b> {
         }
     }
 
-    /// Feeds some bytes, and pulls all events or some.
+    /// Feeds some bytes, and pulls some or all events.
     fn feed(&mut self) {
         let count = self.source.size().max(1) as usize;
         while self.wire.len() < count.min(64) && !self.source.is_empty() {
@@ -231,11 +234,13 @@ impl<'b> Player<'b> {
         if let Some(misuse) = misuse {
             assert_eq!(before, (self.connection.status(), self.connection.memory()));
             match misuse {
-                Misuse::NotReading => assert!(!before.0.wants_read(), "reads or not?"),
+                Misuse::NotReading => {
+                    assert!(!before.0.wants_read(), "refused input that it wanted")
+                }
                 Misuse::Overfed { .. } => assert!(self.scratch.len() > limit),
-                other => panic!("{other:?} for input"),
+                other => panic!("input was refused with {other:?}"),
             }
-            // As in a socket, it stays where it was, or a piece of it is read.
+            // As in a socket, refused bytes stay, or a part of them is read.
             let left = self.scratch.len().min(limit);
             self.wire.splice(..0, self.scratch.drain(..left));
         }
@@ -245,30 +250,30 @@ impl<'b> Player<'b> {
         }
     }
 
-    /// Goes on with what is held until nothing more comes, while the application only watches.
+    /// Resumes held bytes until no events come. The application only watches.
     fn pull(&mut self) -> usize {
         let mut all = 0;
-        // A pause to let others run ends by itself.
+        // A pause for other connections ends by itself.
         for look in 0.. {
-            assert!(look < PAUSES, "has_work: it never ends");
+            assert!(look < PAUSES, "has_work: it stays true for ever");
             let expected = self.connection.has_events();
-            assert!(expected || !self.connection.has_work(), "work, but no events");
+            assert!(expected || !self.connection.has_work(), "has_work without has_events");
             let events = self.connection.resume(self.now);
             let (source, model) = (&mut self.source, &mut self.model);
             let pulled = run(events, source, model, &mut self.now, 0, usize::MAX);
-            assert!(expected || pulled == 0, "events, though there are none");
+            assert!(expected || pulled == 0, "events, though has_events was false");
             self.model.check(&mut self.connection);
             all += pulled;
             if !self.connection.has_work() {
                 break;
             }
         }
-        // Without anything in between it may say once more that there is something, not for ever.
+        // `has_events` may be wrong once more without a call in between, but not for ever.
         for look in 0.. {
             if !self.connection.has_events() {
                 break;
             }
-            assert!(look < IN_VAIN, "has_events: it says so for ever, and there is nothing");
+            assert!(look < IN_VAIN, "has_events: it stays true, and no event comes");
             let events = self.connection.resume(self.now);
             let (source, model) = (&mut self.source, &mut self.model);
             all += run(events, source, model, &mut self.now, 0, usize::MAX);
@@ -278,7 +283,7 @@ impl<'b> Player<'b> {
         all
     }
 
-    /// Goes on for some events only.
+    /// Resumes, and pulls only some events.
     fn pull_some(&mut self) {
         let most = self.source.below(4);
         let now = moment(&mut self.source, &self.model, &mut self.now);
@@ -327,7 +332,7 @@ impl<'b> Player<'b> {
         self.model.check_tick(&mut self.connection, self.now);
     }
 
-    /// The peer takes some of what waits for it.
+    /// The peer takes some output.
     fn take(&mut self) {
         let count = self.source.size() as usize;
         let now = self.moment();
@@ -339,7 +344,7 @@ impl<'b> Player<'b> {
         let next = next_bytes(&mut self.connection, count);
         self.model.note(&next);
         self.model.taken.extend_from_slice(&next);
-        // The last bytes are gone before the close that may follow from that.
+        // The last bytes are gone before the close that may follow.
         self.model.wrote &= next.len() < before;
         self.connection.sent(now, count);
         if !matches!(self.connection.status(), Status::Closed(_)) {
@@ -350,14 +355,13 @@ impl<'b> Player<'b> {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// Only time passes: the application answers what it owes, the peer does nothing (but a
-    /// websocket's may still take what it is sent), and after a bounded number of steps the
-    /// connection has closed. An application closes its websocket at the latest when nobody else
-    /// will.
+    /// Only time passes. The application answers what it owes. The peer does nothing, except that a
+    /// websocket's peer may still take output. After a bounded number of steps the connection has
+    /// closed. The application closes its websocket if nothing else will.
     fn left_alone(mut self) -> Vec<u64> {
         let patient = self.source.below(2) == 0;
         let takes = self.model.terms.is_some() && self.source.below(2) == 0;
-        // Each request that is held may be answered, and wait for a few deadlines.
+        // Each held request may be answered, and may wait for a few deadlines.
         let most = 16 + 4 * self.model.config.receive_buffer_limit() / SMALLEST;
         for _ in 0..most {
             self.pull();
@@ -378,7 +382,7 @@ impl<'b> Player<'b> {
                 _ if speaks => {
                     websocket_actions::leave(&mut self.connection, &mut self.model, self.now)
                 }
-                deadline => panic!("deadline: waits for nothing until {deadline:?}"),
+                deadline => panic!("deadline: open without a wait, next deadline {deadline:?}"),
             }
         }
         panic!("deadline: left alone, it never closed: {:?}", self.connection.status());
@@ -399,21 +403,25 @@ impl<'b> Player<'b> {
         self.model.trace
     }
 
-    /// The connection says how much memory it owns, and the allocator agrees.
+    /// Checks that the connection and the allocator agree about its memory.
     fn weighed(mut self, weigh: Weigh) -> Vec<u64> {
         if self.model.socket.as_ref().is_some_and(|socket| socket.deflates) {
-            // Of a compressed message that went out in parts each keeps the whole alive.
+            // Each part of a compressed message that was sent in parts keeps the whole alive.
             self.connection.sent(self.now, usize::MAX);
         }
         let told = self.connection.memory() - size_of::<Connection>();
         let lent = lent(&mut self.connection);
         let freed = weigh(self.connection);
-        assert_eq!(freed + lent, told, "memory: {freed} bytes of heap were freed, {lent} are lent");
+        assert_eq!(
+            freed + lent,
+            told,
+            "memory: {freed} bytes of heap were freed, {lent} bytes are lent"
+        );
         self.model.trace
     }
 }
 
-/// Pulls at most `most` events; the application acts on each at once, if it has reflexes.
+/// Pulls at most `most` events. The application may act on each at once, at most `reflexes` times.
 fn run(
     mut events: Events<'_, '_>,
     source: &mut Source<'_>,
@@ -434,7 +442,10 @@ fn run(
             }
             let now = *present;
             match source.below(16) {
-                0 => assert!(connection.receive(now, &mut [b'x']).is_err(), "input within events"),
+                0 => assert!(
+                    connection.receive(now, &mut [b'x']).is_err(),
+                    "input was accepted while events were pulled"
+                ),
                 1 => assert!(connection.resume(now).next().is_none(), "events within events"),
                 2 => {
                     assert!(connection.receive_eof(now).next().is_none(), "events within events");

@@ -1,10 +1,10 @@
-//! Configurations to play with: the two profiles, some in which every limit is near, and drawn ones.
+//! Configurations to play with: the profiles, some in which every limit is near, and random ones.
 
 use super::source::Source;
 use portcullis::{Builder, Config, ConfigError};
 use std::sync::{Arc, LazyLock};
 
-/// Every limit small enough that a few fragments reach it.
+/// Limits small enough that a few fragments reach each of them.
 pub(crate) const TINY: &[(&str, &str)] = &[
     ("request_head_limit", "256"),
     ("request_fields_limit", "6"),
@@ -20,7 +20,7 @@ pub(crate) const TINY: &[(&str, &str)] = &[
     ("linger_limit", "200"),
 ];
 
-/// Small buffers, but content as long as it likes and many requests.
+/// Small buffers, but unlimited content and many requests.
 const NARROW: &[(&str, &str)] = &[
     ("request_head_limit", "512"),
     ("request_body_limit", "none"),
@@ -38,10 +38,10 @@ const NARROW: &[(&str, &str)] = &[
     ("drain_timeout", "1s"),
 ];
 
-/// Websockets may be compressed: only then are deflaters and inflaters within the bound of memory.
+/// Websockets may be compressed. Only then does the memory bound include deflaters and inflaters.
 const DEFLATING: &[(&str, &str)] = &[("websocket_deflate", "true")];
 
-/// Websockets on which everything is near, on top of [`TINY`].
+/// Websockets with near limits and timeouts, on top of [`TINY`].
 const TINY_SOCKET: &[(&str, &str)] = &[
     ("websocket_message_limit", "300"),
     ("websocket_ping_interval", "2s"),
@@ -61,7 +61,7 @@ const QUIET_SOCKET: &[(&str, &str)] = &[
 const PROBED_SOCKET: &[(&str, &str)] =
     &[("websocket_ping_interval", "1s"), ("websocket_pong_timeout", "none")];
 
-/// The end of idling alone.
+/// Only the idle timeout ends a websocket.
 const IDLE_SOCKET: &[(&str, &str)] = &[
     ("websocket_ping_interval", "none"),
     ("websocket_idle_timeout", "3s"),
@@ -84,13 +84,14 @@ static WEBSOCKET_PROFILES: LazyLock<[Arc<Config>; 6]> = LazyLock::new(|| {
 static PROFILES: LazyLock<[Arc<Config>; 4]> =
     LazyLock::new(|| [tiny(), narrow(), Arc::new(Config::default()), strict()]);
 
-/// The profile, without the age at which a connection drains by itself: here the player tells it to.
+/// The strict profile without the age limit at which a connection drains by itself. Here the player
+/// drains it.
 fn strict() -> Arc<Config> {
     let ageless = Builder::from(Config::strict()).connection_age_limit(None);
     Arc::new(ageless.build().expect("the strict profile is valid"))
 }
 
-/// Defaults but for `changes`.
+/// The defaults with `changes`.
 pub(crate) fn with(changes: &[(&str, &str)]) -> Result<Arc<Config>, ConfigError> {
     let set = |builder: Builder, (name, value): &(&str, &str)| builder.set(name, value);
     let config = changes.iter().try_fold(Config::builder(), set)?.build()?;
@@ -105,11 +106,11 @@ pub(crate) fn narrow() -> Arc<Config> {
     with(NARROW).expect("the narrow profile is valid")
 }
 
-/// First bytes from here on ask for a drawn configuration. A multiple of the numbers of profiles, so
-/// that a first byte below still selects the profile that it always did.
+/// First bytes from here on ask for a random configuration. It is a multiple of the numbers of
+/// profiles, so that a smaller first byte still selects the profile that it always did.
 const DRAWN: u8 = 120;
 
-/// How to write a drawn value.
+/// How a random value is written.
 #[derive(Clone, Copy)]
 enum Unit {
     Number,
@@ -118,8 +119,8 @@ enum Unit {
     Switch,
 }
 
-/// What is drawn: a setting, its unit, its bounds, and whether it may be absent. A setting that has
-/// to agree with another one is not here.
+/// The random settings: name, unit, bounds, and whether the setting may be absent. Settings that
+/// have to agree with others are not listed.
 const DRAWABLE: &[(&str, Unit, u64, u64, bool)] = &[
     ("keep_alive_timeout", Unit::Time, 1, 100_000, false),
     ("request_head_timeout", Unit::Time, 1, 100_000, false),
@@ -156,16 +157,16 @@ const DRAWABLE: &[(&str, Unit, u64, u64, bool)] = &[
     ("keep_alive_hint", Unit::Switch, 0, 1, false),
 ];
 
-/// One of `low..=high`, as often between 1 and 2 as between 1000 and 2000 above `low`.
+/// A number in `low..=high`, with all orders of magnitude above `low` equally frequent.
 fn log_uniform(byte: u8, low: u64, high: u64) -> u64 {
-    // Quarters of a power of two.
+    // In steps of a quarter of a power of two.
     let quarters = (high - low).max(1).ilog2() * 4 + 8;
     let place = u32::from(byte) * quarters / 256;
     let above = (u64::from(4 + place % 4) << (place / 4) >> 2).saturating_sub(1);
     low + above.min(high - low)
 }
 
-/// A profile of which some settings are drawn anew.
+/// A profile with random values for some settings.
 fn draw(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Arc<Config> {
     let base = &profiles[source.below(profiles.len())];
     let mut builder = Builder::from(Config::clone(base));
@@ -173,7 +174,7 @@ fn draw(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Arc<Config> {
         let choice = source.below(DRAWABLE.len() + 1);
         let byte = source.byte();
         let Some((name, unit, low, high, may_be_absent)) = DRAWABLE.get(choice) else {
-            // All extensions together have as much room as those of one chunk, or more.
+            // All extensions together may have as much room as those of one chunk, or more.
             let one = log_uniform(byte, 0, 64 << 10);
             let all = (one << (byte % 5)).min(1 << 20);
             builder = builder.chunk_extension_limit(one).chunk_extensions_limit(all);
@@ -191,16 +192,16 @@ fn draw(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Arc<Config> {
     Arc::new(builder.build().expect("in range, and without contradiction"))
 }
 
-/// What a session is played with.
+/// The configuration and habits of a session.
 pub(crate) struct Play {
     pub(crate) config: Arc<Config>,
-    /// Time also passes in the middle of things: calls are made at later moments than the last tick.
+    /// Time also passes within a step: calls are made later than the last tick.
     pub(crate) restless: bool,
-    /// The driver now and then lends a buffer.
+    /// The driver sometimes lends a buffer.
     pub(crate) lends: bool,
 }
 
-/// For a session: one of the configurations, or a drawn one with a driver of more habits.
+/// Chooses one of the profiles, or a random configuration with a driver of more habits.
 fn play(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Play {
     let first = source.byte();
     if first < DRAWN {
@@ -211,17 +212,17 @@ fn play(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Play {
     Play { config, restless: first & 1 != 0, lends: first & 2 != 0 }
 }
 
-/// For a session of HTTP.
+/// Chooses for a session of HTTP.
 pub(crate) fn session(source: &mut Source<'_>) -> Play {
     play(source, &*PROFILES)
 }
 
-/// For a session of websockets.
+/// Chooses for a session of websockets.
 pub(crate) fn websocket_session(source: &mut Source<'_>) -> Play {
     play(source, &*WEBSOCKET_PROFILES)
 }
 
-/// One of the configurations.
+/// Chooses one of the profiles.
 pub(crate) fn profile(source: &mut Source<'_>) -> Arc<Config> {
     Arc::clone(&PROFILES[source.below(PROFILES.len())])
 }
@@ -230,7 +231,7 @@ pub(crate) fn profile(source: &mut Source<'_>) -> Arc<Config> {
 /// seconds.
 const CUT_MESSAGE: u64 = 1 << 20;
 
-/// One of the configurations for websockets.
+/// Chooses one of the profiles for websockets.
 pub(crate) fn websocket_profile(source: &mut Source<'_>) -> Arc<Config> {
     let profile = &*WEBSOCKET_PROFILES[source.below(WEBSOCKET_PROFILES.len())];
     let limit = profile.websocket_message_limit().min(CUT_MESSAGE);

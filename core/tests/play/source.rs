@@ -1,4 +1,4 @@
-//! Choices out of arbitrary bytes. When they are used up every choice is the first one.
+//! Choices made by arbitrary bytes. After the last byte every choice is the first option.
 
 /// The bytes that are left to choose by.
 pub(crate) struct Source<'b> {
@@ -14,7 +14,7 @@ impl<'b> Source<'b> {
         self.bytes.is_empty()
     }
 
-    /// All bytes that are left.
+    /// All remaining bytes.
     pub(crate) fn rest(&self) -> &'b [u8] {
         self.bytes
     }
@@ -23,7 +23,7 @@ impl<'b> Source<'b> {
         self.bytes.split_off_first().copied().unwrap_or_default()
     }
 
-    /// One of `0..count`, for small counts.
+    /// A number in `0..count`, for a small `count`.
     pub(crate) fn below(&mut self, count: usize) -> usize {
         usize::from(self.byte()) % count.max(1)
     }
@@ -32,14 +32,14 @@ impl<'b> Source<'b> {
         choices[self.below(choices.len())]
     }
 
-    /// Up to `count` bytes as they are.
+    /// Up to `count` raw bytes.
     pub(crate) fn raw(&mut self, count: usize) -> &'b [u8] {
         let (taken, rest) = self.bytes.split_at(count.min(self.bytes.len()));
         self.bytes = rest;
         taken
     }
 
-    /// A size: small ones often, the neighbours of powers of two, and now and then a huge one.
+    /// A size: often small, or a neighbour of a power of two, and sometimes huge.
     pub(crate) fn size(&mut self) -> u64 {
         let choice = self.byte();
         match choice {

@@ -1,5 +1,5 @@
-//! What an application does with a websocket, in any order, sensible or not. The results are held
-//! against the model.
+//! Actions of an application on a websocket, in any order, sensible or not. The results are
+//! compared with the model.
 
 use super::http_actions::{self, FIELDS, seen};
 use super::model::{Model, pattern, unsent};
@@ -11,7 +11,7 @@ use portcullis::websocket::{Accepted, Handshake};
 use portcullis::{Connection, Misuse, Status, StreamId, Tick};
 use std::sync::LazyLock;
 
-/// What an application has that accepts whatever comes.
+/// The acceptance of an application that does not look at the request.
 static ANY: LazyLock<Accepted> = LazyLock::new(|| {
     let mut request = http::Request::new(());
     let text = str::from_utf8(HANDSHAKE).expect("ASCII");
@@ -19,8 +19,8 @@ static ANY: LazyLock<Accepted> = LazyLock::new(|| {
         let name = http::HeaderName::from_bytes(line.0.as_bytes()).expect("a name");
         request.headers_mut().append(name, http::HeaderValue::from_static(line.1));
     }
-    let handshake = Handshake::read(&request).expect("a good one");
-    handshake.accept(None, None).expect("nothing was chosen")
+    let handshake = Handshake::read(&request).expect("a valid handshake");
+    handshake.accept(None, None).expect("no subprotocol was chosen")
 });
 
 const CODES: [Option<u16>; 12] = [
@@ -38,7 +38,7 @@ const CODES: [Option<u16>; 12] = [
     Some(u16::MAX),
 ];
 
-/// Plays one action on some stream, if there was ever one.
+/// Plays one action on some stream, if there has been one.
 pub(crate) fn act(
     connection: &mut Connection,
     source: &mut Source<'_>,
@@ -79,27 +79,30 @@ pub(crate) fn act(
     model.check(connection);
 }
 
-/// A reason of more bytes than fit, which ends within a character where they end.
+/// A reason that is too long, and has a character across the limit.
 const LONG: &str = "as the day is long, \u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\
     \u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\
     \u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\
     \u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}";
 
-/// A call is refused for what is the case.
+/// Checks that the misuse fits the state.
 fn check_misuse(model: &Model, stream: StreamId, misuse: Misuse, status: Status) {
     let Some(socket) = &model.socket else {
-        assert_ne!(misuse, Misuse::IsWebSocket, "it is none");
+        assert_ne!(misuse, Misuse::IsWebSocket, "the stream is not a websocket");
         return;
     };
-    assert_ne!(misuse, Misuse::NotWebSocket, "it is one");
+    assert_ne!(misuse, Misuse::NotWebSocket, "the stream is a websocket");
     let open = matches!(status, Status::Open { .. });
     if misuse == Misuse::UnknownStream && stream == socket.id && open && socket.speaks() {
-        assert!(socket.idles, "the websocket lives, but is unknown: {socket:?}");
+        assert!(
+            socket.idles,
+            "the websocket is open, but the connection does not know it: {socket:?}"
+        );
     }
 }
 
-/// Makes the stream a websocket, with what its handshake said; or with `any`, as applications may
-/// that don't look.
+/// Accepts the websocket with its handshake, or with `any`, as an application may that does not
+/// look at the request.
 pub(crate) fn accept(
     connection: &mut Connection,
     model: &mut Model,
@@ -131,13 +134,13 @@ fn message(
     let room = connection.stream(Tick::ZERO, stream).room() as u64;
     let mut ours = model.socket.as_mut().filter(|socket| socket.id == stream);
     let owed = ours.as_mut().and_then(|socket| {
-        // Where nothing is compressed the rest of a message may be another one's.
+        // Without compression the rest of a message may come from another one.
         let exchanged = other && !socket.deflates;
         socket.rest.take_if(|_| !exchanged)
     });
     let (text, mut data) = owed.unwrap_or_else(|| {
         let offset = u64::from(source.byte());
-        // One that does not fit is of use more often than it comes by chance.
+        // A message that does not fit is more useful than chance would have it.
         let size = match source.below(4) {
             0 => room + u64::from(source.byte()) * 8,
             _ => source.size(),
@@ -153,17 +156,17 @@ fn message(
     };
     let is_begun = socket.messages.last().is_some_and(|sent| !sent.complete);
     let Ok(all) = result.map(|sent| sent == portcullis::Sent::All) else {
-        assert!(data == offered && grown == 0, "refused, but taken");
+        assert!(data == offered && grown == 0, "a refused call took bytes");
         if is_begun {
             socket.rest.get_or_insert((text, offered));
         }
         return result.map(drop);
     };
-    assert!(socket.close.is_none() && !socket.reset, "sent behind the end");
-    assert!(!all || data.is_empty(), "all, but for {} bytes", data.len());
+    assert!(socket.close.is_none() && !socket.reset, "sent after the end");
+    assert!(!all || data.is_empty(), "reported as complete with {} bytes left", data.len());
     socket.cut |= !all;
     if grown == 0 {
-        assert!(!all && data == offered, "nothing went out of what was taken");
+        assert!(!all && data == offered, "bytes were taken, but not sent");
         if is_begun {
             socket.rest.get_or_insert((text, offered));
         }
@@ -206,7 +209,7 @@ fn ping(
     result
 }
 
-/// The application closes, or answers the peer's close.
+/// Closes, or answers the peer's close.
 fn close(
     connection: &mut Connection,
     model: &mut Model,
@@ -231,23 +234,23 @@ fn close(
     Ok(())
 }
 
-/// What of a reason fits into a close frame, in whole characters.
+/// The part of a reason that fits into a close frame, cut between characters.
 fn cut(reason: &str) -> &str {
     let most = reason.len().min(123);
     let end = (0..=most).rev().find(|end| reason.is_char_boundary(*end));
     &reason[..end.unwrap_or_default()]
 }
 
-/// The application has enough.
+/// Gives up the websocket.
 pub(crate) fn leave(connection: &mut Connection, model: &mut Model, now: Tick) {
     let id = model.socket.as_ref().expect("a websocket").id;
     let before = connection.status();
     match close(connection, model, now, id, Some(1000), "bye") {
         Ok(()) => {}
         Err(misuse) => {
-            assert_eq!(misuse, Misuse::UnknownStream, "it can always be closed");
+            assert_eq!(misuse, Misuse::UnknownStream, "a websocket can always be closed");
             check_misuse(model, id, misuse, before);
-            // The machine has closed it.
+            // The connection has closed it by itself.
             model.socket.as_mut().expect("a websocket").silent = true;
         }
     }

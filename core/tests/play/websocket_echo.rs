@@ -1,5 +1,5 @@
-//! An application that takes websockets and acts within events, so that what comes out depends on
-//! the input alone: it shows that cuts make no difference.
+//! An application that accepts websockets and acts within events, so that the output depends on the
+//! input alone. It shows that cuts make no difference.
 
 use super::http_eager::{HANDSHAKE, each_cut};
 use super::link::{Link, Plain};
@@ -19,15 +19,15 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Echo {
     pub(crate) terms: Terms,
-    /// How many messages, or bytes of pieces, it asks for at a time; none if 0.
+    /// How many messages, or bytes of pieces, it asks for at a time, or 0 to ask for nothing.
     pub(crate) bite: u64,
-    /// It sends back what it gets.
+    /// It sends messages back.
     pub(crate) echoes: bool,
-    /// It answers the peer's close at once, instead of when the time is over.
+    /// It answers the peer's close at once, not when the time is over.
     pub(crate) answers: bool,
 }
 
-/// What it was told, owned.
+/// The events that the application was told, as owned values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Opened,
@@ -36,7 +36,7 @@ pub(crate) enum Told {
         text: bool,
         bytes: Vec<u8>,
     },
-    /// Pieces of a message so far.
+    /// The pieces of the current message.
     Pieces {
         text: bool,
         bytes: Vec<u8>,
@@ -49,7 +49,7 @@ pub(crate) enum Told {
     Reset(String),
 }
 
-/// All that can be seen of a connection.
+/// Everything that can be seen of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Heard {
     pub(crate) told: Vec<Told>,
@@ -59,8 +59,8 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Older pongs may be left out where there is no room for them (RFC 6455 5.5.3), and records take
-    /// room of their own.
+    /// Removes the pongs. Older ones may be left out if there is no room (RFC 6455 5.5.3), and TLS
+    /// records need room of their own.
     pub(crate) fn forget_pongs(&mut self) {
         let head = self.out.windows(4).position(|end| end == b"\r\n\r\n");
         let Some(mut at) = head.map(|head| head + 4).filter(|_| self.told.contains(&Told::Opened))
@@ -82,7 +82,7 @@ impl Heard {
         }
     }
 
-    /// What of a message in pieces comes before a mistake depends on the cuts.
+    /// How many pieces of a message come before a mistake depends on the cuts.
     pub(crate) fn forget_pieces(&mut self) {
         if let CloseReason::Violation(_) = self.reason {
             self.told.retain(|told| !matches!(told, Told::Pieces { last: false, .. }));
@@ -91,7 +91,7 @@ impl Heard {
 }
 
 impl Echo {
-    /// Takes everything and sends it back, compressed if that may be.
+    /// Takes everything and sends it back, compressed if that was agreed on.
     pub(crate) const PLAIN: Echo = Echo {
         terms: Terms {
             options: portcullis::websocket::Options {
@@ -116,8 +116,8 @@ impl Echo {
     }
 }
 
-/// What the application is told of `wire`, which arrives in pieces as long as `next` says, and then
-/// ends.
+/// The events and output for `wire`, which arrives in pieces of the lengths that `next` returns,
+/// and then ends.
 pub(crate) fn heard(
     config: &Arc<Config>,
     echo: &Echo,
@@ -153,8 +153,8 @@ pub(crate) fn heard_over(
     eager.close(connection)
 }
 
-/// Why the connection closes when the peer takes everything, but sends nothing behind `wire`; or
-/// `None` if it waits for nothing.
+/// Why the connection closes if the peer takes everything, and sends nothing after `wire`. `None`
+/// if it has no deadline.
 pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Option<CloseReason> {
     let link = &mut Plain;
     let (mut eager, mut connection) = Eager::new(config, echo, link);
@@ -163,8 +163,8 @@ pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Opti
     Some(eager.close(connection).reason)
 }
 
-/// Plays `wire` in all the ways of [`each_cut`]. What of a message in pieces comes before a mistake
-/// does depend on the cuts, and is not compared.
+/// Plays `wire` in all the ways of [`each_cut`]. Pieces of a message before a mistake depend on the
+/// cuts, and are not compared.
 pub(crate) fn compare_websocket(config: &Arc<Config>, echo: &Echo, wire: &[u8], seed: u8) {
     each_cut(wire, seed, |next| {
         let mut heard = heard(config, echo, wire, next);
@@ -188,7 +188,7 @@ impl<'l> Eager<'l> {
         (Eager { echo: *echo, link, told: Vec::new(), out: Vec::new(), now }, connection)
     }
 
-    /// Feeds `wire` as long as it is read; says how much is left.
+    /// Feeds `wire` as long as the connection reads. Returns how much is left.
     fn feed(
         &mut self,
         connection: &mut Connection,
@@ -202,7 +202,7 @@ impl<'l> Eager<'l> {
             let most = rest.len().min(limit);
             let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
             rest = behind;
-            let events = connection.receive(self.now, piece).expect("it wants to read");
+            let events = connection.receive(self.now, piece).expect("the connection reads");
             self.react(events);
             self.settle(connection);
         }
@@ -215,12 +215,13 @@ impl<'l> Eager<'l> {
                 Event::Request { stream, head } => match Handshake::read(&head) {
                     Ok(handshake) => {
                         let deflate = self.echo.terms.deflate.as_ref();
-                        let accepted = handshake.accept(None, deflate).expect("nothing chosen");
+                        let accepted =
+                            handshake.accept(None, deflate).expect("no subprotocol was chosen");
                         let options = self.echo.terms.options;
                         connection
                             .stream(self.now, stream)
                             .accept_websocket(&accepted, None, options)
-                            .expect("a good handshake");
+                            .expect("a valid handshake");
                         self.told.push(Told::Opened);
                         self.ask(connection, stream);
                         self.take(connection);
@@ -268,7 +269,7 @@ impl<'l> Eager<'l> {
                         }
                     };
                     bytes.extend_from_slice(data);
-                    // A copy of the whole at each piece would take quadratic time.
+                    // Copying the whole message at each piece would take quadratic time.
                     let whole = last.then(|| bytes.clone());
                     self.told.push(Told::Pieces { text, bytes, last });
                     self.ask(connection, stream);
@@ -282,11 +283,12 @@ impl<'l> Eager<'l> {
                         connection
                             .stream(self.now, stream)
                             .close(Some(1000), "")
-                            .expect("it is owed");
+                            .expect("an answer is owed");
                     }
                 }
                 Event::Reset { reason, .. } => self.told.push(Told::Reset(reason.to_string())),
-                // It sends what it has at once, and of a refused request it wants no content.
+                // The handler sends what it has at once, and asks for no content of a refused
+                // request.
                 Event::Writable { .. } | Event::Data { .. } | Event::End { .. } => {}
                 other => panic!("{other:?}"),
             }
@@ -295,7 +297,7 @@ impl<'l> Eager<'l> {
 
     fn ask(&mut self, connection: &mut Connection, stream: StreamId) {
         if self.echo.bite > 0 {
-            connection.stream(self.now, stream).read(self.echo.bite).expect("it lives");
+            connection.stream(self.now, stream).read(self.echo.bite).expect("the stream is open");
         }
     }
 
@@ -304,10 +306,10 @@ impl<'l> Eager<'l> {
         while self.echo.echoes {
             match connection.stream(self.now, stream).send_message(text, &mut data) {
                 Ok(Sent::All) => break,
-                // The peer takes something when the buffer is full.
+                // If the buffer is full, the peer takes some output.
                 Ok(Sent::Part) => self.take(connection),
                 Err(misuse) => {
-                    // Text that is none is told as a reset after all.
+                    // Invalid text is reported as a reset instead.
                     assert_eq!(misuse, Misuse::UnknownStream);
                     break;
                 }
@@ -322,7 +324,7 @@ impl<'l> Eager<'l> {
         connection.sent(self.now, taken.len());
     }
 
-    /// The peer takes everything, and what is held is gone on with.
+    /// The peer takes all output, and held bytes are resumed.
     fn settle(&mut self, connection: &mut Connection) {
         loop {
             self.take(connection);

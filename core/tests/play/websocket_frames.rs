@@ -1,5 +1,5 @@
-//! What an attacker sends on a websocket: frames, good and bad, now and then a handshake, and
-//! sometimes bytes as they are.
+//! The input of an attacker on a websocket: frames, valid and invalid, sometimes a handshake, and
+//! sometimes raw bytes.
 
 use super::source::Source;
 use flate2::{Compress, Compression, FlushCompress};
@@ -15,16 +15,16 @@ pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 const MASKED: u8 = 0x80;
 
-/// Bytes of what is repeated, at most: more than some limits, and not enough to be slow.
+/// The most bytes of a repeated unit: above some limits, but not slow.
 const MOST: usize = 6000;
 
-/// A good handshake that offers compression.
+/// A valid handshake that offers compression.
 pub(crate) const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
 
-/// Handshakes, good ones and bad ones.
+/// Handshakes, valid and invalid ones.
 pub(crate) const HANDSHAKES: &[&[u8]] = &[
     HANDSHAKE,
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -61,7 +61,7 @@ const TEXTS: &[&[u8]] = &[
     b"\xc0\xaf overlong",
 ];
 
-/// First bytes of data frames, good ones more often.
+/// First bytes of data frames. Valid ones are more frequent.
 const FIRSTS: [u8; 16] = [
     FIN | TEXT,
     FIN | BINARY,
@@ -84,16 +84,16 @@ const FIRSTS: [u8; 16] = [
 const CODES: [u16; 16] =
     [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1011, 1014, 1015, 2999, 3000, 4999, 5000, 0];
 
-/// Payloads of compressed messages, good ones and bad ones.
+/// Payloads of compressed messages, valid and invalid ones.
 static DEFLATED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let mut context = compressor();
     let mut deflated = |message: &[u8]| deflate(&mut context, message);
     let mut all = vec![
         deflated(b"some text that is compressed"),
-        // From here on they may refer to what came before.
+        // The following ones may refer to earlier ones.
         deflated(b"some text that is compressed, and some text that refers to it"),
         deflated(&[0; 4000]),
-        // More than is inflated at once.
+        // More than one pull inflates.
         deflated(&vec![b'b'; 100_000]),
         deflated("h\u{e9}llo ".repeat(50).as_bytes()),
         deflated(b"not \xff text"),
@@ -122,7 +122,7 @@ pub(crate) fn compressor() -> Compress {
 /// The payload of a compressed message (RFC 7692 7.2.1).
 pub(crate) fn deflate(context: &mut Compress, message: &[u8]) -> Vec<u8> {
     if message.is_empty() {
-        // Flushed twice nothing comes out (7.2.3.6).
+        // A second flush without input puts nothing out (7.2.3.6).
         return vec![0];
     }
     let mut payload = Vec::with_capacity(message.len() + message.len() / 8 + 64);
@@ -141,7 +141,7 @@ pub(crate) fn deflate(context: &mut Compress, message: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// Appends a client's frame, with its length in as few bytes as it takes.
+/// Appends a client's frame, with the shortest encoding of its length.
 pub(crate) fn put(wire: &mut Vec<u8>, first: u8, key: [u8; 4], payload: &[u8]) {
     wire.push(first);
     match payload.len() {
@@ -186,7 +186,7 @@ pub(crate) fn write(source: &mut Source<'_>, wire: &mut Vec<u8>) {
         }
         22..24 => header(source, wire),
         24..26 => {
-            // A whole frame but for its last bytes.
+            // A frame without its last bytes.
             let payload = payload(source);
             put(wire, source.one_of(&FIRSTS), key(source), &payload);
             let less = source.below(16);
@@ -243,7 +243,7 @@ fn close(source: &mut Source<'_>, wire: &mut Vec<u8>) {
     put(wire, CLOSE, key(source), &payload);
 }
 
-/// A message in fragments, with control frames between them.
+/// A fragmented message, with control frames between its fragments.
 fn fragments(source: &mut Source<'_>, wire: &mut Vec<u8>, first: u8, payload: &[u8]) {
     let size = source.one_of(&[usize::MAX, 1, 7, 64, 100, 1000]).max(payload.len() / 200 + 1);
     let control = source.one_of(&[None, None, Some(PING), Some(PONG)]);
@@ -259,8 +259,8 @@ fn fragments(source: &mut Source<'_>, wire: &mut Vec<u8>, first: u8, payload: &[
     }
 }
 
-/// A header alone: with a length that is not minimal, or large, or not of 63 bits, or unmasked, or
-/// of any bits.
+/// A header alone: with a length that is not minimal, or large, or of 64 bits, or unmasked, or of
+/// random bits.
 fn header(source: &mut Source<'_>, wire: &mut Vec<u8>) {
     wire.push(match source.below(4) {
         0 => source.byte(),

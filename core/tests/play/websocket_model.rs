@@ -1,6 +1,6 @@
-//! What has to be the case for a websocket, kept beside the connection that became one.
+//! The model of a websocket, kept beside its connection.
 //!
-//! In: every call's result and every event. Out: a panic at the first thing that contradicts the
+//! In: every call's result and every event. Out: a panic at the first contradiction to the
 //! contract.
 
 use super::source::Source;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use portcullis::websocket::{Accepted, DeflateSettings, Message, Options};
 use portcullis::{Config, Event, Status, StreamId, Timer};
 
-/// How the application of a session takes websockets.
+/// How the application of a session accepts websockets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) options: Options,
@@ -16,8 +16,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// Limits stay within the configuration's, and so does compression: only then does its bound of
-    /// memory hold.
+    /// Limits and compression stay within the configuration. Only then does its memory bound hold.
     pub(crate) fn choose(source: &mut Source<'_>, config: &Config) -> Self {
         let limit = source.one_of(&[None, None, Some(10), Some(1000)]);
         let settings = [
@@ -30,7 +29,7 @@ impl Terms {
                 level: 9,
                 ..DeflateSettings::default()
             },
-            // Values that make no sense count as the nearest that do.
+            // Invalid values count as the nearest valid one.
             DeflateSettings {
                 server_takeover: true,
                 server_window_bits: 0,
@@ -57,7 +56,7 @@ impl Terms {
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(crate) text: bool,
-    /// What was accepted of it; or all of it, where it may be compressed.
+    /// The part that was accepted, or the whole message if it may be compressed.
     pub(crate) plain: Vec<u8>,
     pub(crate) complete: bool,
 }
@@ -65,7 +64,7 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) id: StreamId,
-    /// How many bytes the connection had put out before the 101.
+    /// How many bytes the connection had sent before the 101.
     pub(crate) start: usize,
     limit: u64,
     pieces: bool,
@@ -75,22 +74,22 @@ pub(crate) struct Socket {
     pub(crate) credit: u64,
     /// `send_message` was cut short, and `Writable` is owed.
     pub(crate) cut: bool,
-    /// What is left of a message of which some was accepted.
+    /// The rest of a message of which a part was accepted.
     pub(crate) rest: Option<(bool, Bytes)>,
     pub(crate) messages: Vec<Sent>,
     pub(crate) pings: Vec<Vec<u8>>,
-    /// The application closed: this is what the frame has to say.
+    /// The application closed: the expected payload of the close frame.
     pub(crate) close: Option<Vec<u8>>,
-    /// Idling ends.
+    /// The idle timeout may end the websocket.
     pub(crate) idles: bool,
     /// The connection was told to drain.
     pub(crate) drained: bool,
-    /// The peer's close was delivered, with that code.
+    /// The peer's close was delivered, with this code.
     pub(crate) closing: Option<Option<u16>>,
     pub(crate) reset: bool,
-    /// The machine was seen to have closed by itself.
+    /// The connection was seen to close by itself.
     pub(crate) silent: bool,
-    /// The message in pieces that was begun: whether it is text, and its bytes.
+    /// The current message in pieces: whether it is text, and its bytes.
     begun: Option<(bool, Vec<u8>)>,
 }
 
@@ -124,7 +123,7 @@ impl Socket {
         }
     }
 
-    /// Whether the application may still say something, as far as it was told.
+    /// Whether the application may still send, as far as it was told.
     pub(crate) fn speaks(&self) -> bool {
         self.close.is_none() && !self.reset && !self.drained && !self.silent
     }
@@ -143,7 +142,7 @@ impl Socket {
                 self.check_whole(*stream, open, length);
             }
             Event::OwnedMessage { stream, text, bytes, .. } => {
-                assert!(!text || str::from_utf8(bytes).is_ok(), "text that is none");
+                assert!(!text || str::from_utf8(bytes).is_ok(), "a text message is not UTF-8");
                 let room = bytes.capacity() - bytes.len();
                 assert!(room <= bytes.len() / 8, "{room} bytes to spare");
                 self.check_whole(*stream, open, bytes.len());
@@ -151,15 +150,15 @@ impl Socket {
             Event::Piece { stream, text, last, data } => {
                 self.check_data(*stream, open);
                 assert!(self.pieces, "a piece, though it was not asked for");
-                assert!(*last || !data.is_empty(), "a piece of nothing");
+                assert!(*last || !data.is_empty(), "an empty piece");
                 let left = self.credit.checked_sub(data.len() as u64);
-                self.credit = left.expect("no more of messages than was asked for");
+                self.credit = left.expect("no more bytes than were asked for");
                 let (kind, mut bytes) = self.begun.take().unwrap_or((*text, Vec::new()));
-                assert_eq!(kind, *text, "a message is of one kind");
+                assert_eq!(kind, *text, "the type changed within a message");
                 bytes.extend_from_slice(data);
                 assert!(bytes.len() as u64 <= self.limit, "beyond {}", self.limit);
                 if *last {
-                    assert!(!text || str::from_utf8(&bytes).is_ok(), "text that is none");
+                    assert!(!text || str::from_utf8(&bytes).is_ok(), "a text message is not UTF-8");
                 } else {
                     self.begun = Some((kind, bytes));
                 }
@@ -172,8 +171,11 @@ impl Socket {
             }
             Event::Writable { stream } => {
                 assert_eq!(*stream, self.id);
-                assert!(self.cut && open, "Writable, but nothing was cut short, or it is over");
-                assert!(self.close.is_none(), "Writable behind our close");
+                assert!(
+                    self.cut && open,
+                    "Writable, but nothing was cut short, or the websocket has ended"
+                );
+                assert!(self.close.is_none(), "Writable after our close");
                 self.cut = false;
             }
             Event::Reset { stream, .. } => {
@@ -187,7 +189,7 @@ impl Socket {
 
     fn check_whole(&mut self, stream: StreamId, open: bool, length: usize) {
         self.check_data(stream, open);
-        assert!(!self.pieces, "whole, though pieces were asked for");
+        assert!(!self.pieces, "a whole message, though pieces were asked for");
         assert!(length as u64 <= self.limit, "{length} bytes of at most {}", self.limit);
         let left = self.credit.checked_sub(1);
         self.credit = left.expect("no more messages than were asked for");
@@ -196,18 +198,18 @@ impl Socket {
     fn check_data(&self, stream: StreamId, open: bool) {
         assert_eq!(stream, self.id);
         assert!(open, "a message after the end");
-        assert!(self.closing.is_none(), "a message behind the peer's close");
-        assert!(self.close.is_none() && !self.drained, "a message behind our close");
+        assert!(self.closing.is_none(), "a message after the peer's close");
+        assert!(self.close.is_none() && !self.drained, "a message after our close");
     }
 
     // ---- after every call -----------------------------------------------------------------------
 
-    /// What holds while the connection is open, once all events were pulled and everybody waits.
+    /// Checks what holds while the connection is open, after all events were pulled.
     ///
-    /// Who is promised a deadline? Whatever has begun: unsent bytes, an incomplete message, a close.
-    /// A silent peer only is where pings, and a time for their answer, are configured, or an end of
-    /// idling: without them a websocket on which nothing happens may stay for ever, at the cost of
-    /// what it owns, until the application closes it.
+    /// Whatever has begun must have a deadline: unsent bytes, an incomplete message, a close. A
+    /// silent peer has one only if pings and pongs, or an idle timeout, are configured. Without
+    /// them a silent websocket may stay for ever, at the cost of its memory, until the application
+    /// closes it.
     pub(crate) fn check_waits(
         &self,
         config: &Config,
@@ -217,12 +219,13 @@ impl Socket {
         eof: bool,
     ) {
         let (read, write) = status;
-        // Bytes that wait for the application hide what else there is.
+        // Bytes that wait for the application hide later ones.
         let blocked = !read && !eof;
         let ends = self.close.is_some() || self.closing.is_some() || self.drained;
         let pinged = config.websocket_ping_interval().is_some();
         let ponged = config.websocket_pong_timeout().is_some();
-        // Where bytes wait for the application, which the model cannot see, idling does not count.
+        // The model cannot see whether bytes wait for the application. If they do, idling does not
+        // count.
         let idles = config.websocket_idle_timeout().is_some() && self.credit > 0;
         let watched = pinged && ponged || idles;
         let allowed = match deadline {

@@ -1,8 +1,8 @@
-//! What came out of a websocket is what was accepted: the bytes that the peer took are read as a
+//! The output of a websocket is what was accepted. The bytes that the peer took are read as a
 //! server's frames, and compared with the application's calls.
 //!
-//! Nothing lost: messages are there in order and to their last byte, and so are pings, unless the
-//! connection closed with bytes waiting; pongs may be between them, and nothing is behind our close.
+//! Nothing lost: messages and pings are in order, and complete unless the connection closed with
+//! unsent bytes. Pongs may be between them, and nothing follows our close.
 
 use super::websocket_frames::{CLOSE, COMPRESSED, FIN, PING, PONG};
 use super::websocket_model::{Sent, Socket};
@@ -14,11 +14,11 @@ use portcullis::{CloseReason, Timer};
 pub(crate) struct Frame<'o> {
     pub(crate) first: u8,
     pub(crate) payload: &'o [u8],
-    /// Of its payload nothing is missing.
+    /// Its payload is complete.
     whole: bool,
 }
 
-/// A message, put together.
+/// A message that was assembled.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) text: bool,
@@ -26,18 +26,18 @@ pub(crate) struct Read {
     pub(crate) complete: bool,
 }
 
-/// All that was read.
+/// Everything that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     pub(crate) messages: Vec<Read>,
     pub(crate) pings: Vec<Vec<u8>>,
     pub(crate) pongs: Vec<Vec<u8>>,
     pub(crate) close: Option<Vec<u8>>,
-    /// It ends within a head or a frame.
+    /// The output ends within a head or a frame.
     pub(crate) cut: bool,
 }
 
-/// Reads the answer to a handshake, and all that follows it.
+/// Reads the answer to a handshake, and everything after it.
 pub(crate) fn read(out: &[u8]) -> Said {
     let mut said = Said::default();
     let Some(end) = out.windows(4).position(|it| it == b"\r\n\r\n") else {
@@ -53,7 +53,7 @@ pub(crate) fn read(out: &[u8]) -> Said {
     // The message that is being read: its first byte, and its payload so far.
     let mut begun: Option<(u8, Vec<u8>)> = None;
     while !rest.is_empty() && !said.cut {
-        assert!(said.close.is_none(), "nothing lost: {} bytes behind our close", rest.len());
+        assert!(said.close.is_none(), "nothing lost: {} bytes follow our close", rest.len());
         let Some(frame) = next(&mut rest) else {
             said.cut = true;
             break;
@@ -77,13 +77,17 @@ pub(crate) fn read(out: &[u8]) -> Said {
         }
         let (first, mut payload) = match (begun.take(), frame.first & 0x0f) {
             (Some(before), 0) => {
-                assert_eq!(frame.first & COMPRESSED, 0, "in the first frame only");
+                assert_eq!(
+                    frame.first & COMPRESSED,
+                    0,
+                    "only the first frame may have the compression bit"
+                );
                 before
             }
             (None, 1 | 2) => (frame.first, Vec::new()),
-            (before, opcode) => panic!("opcode {opcode} behind {before:?}"),
+            (before, opcode) => panic!("opcode {opcode} follows {before:?}"),
         };
-        assert!(first & COMPRESSED == 0 || deflates, "compressed, which was not agreed on");
+        assert!(first & COMPRESSED == 0 || deflates, "compressed without an agreement");
         payload.extend_from_slice(frame.payload);
         let complete = frame.first & FIN != 0 && frame.whole;
         if complete {
@@ -100,7 +104,7 @@ pub(crate) fn read(out: &[u8]) -> Said {
     said
 }
 
-/// How many frames each of the messages in `out` has; there is no head before them.
+/// The number of frames of each message in `out`, which has no head.
 pub(crate) fn fragments(mut out: &[u8]) -> Vec<usize> {
     let mut counts = Vec::new();
     while let Some(frame) = next(&mut out) {
@@ -114,11 +118,11 @@ pub(crate) fn fragments(mut out: &[u8]) -> Vec<usize> {
     counts
 }
 
-/// Takes a frame off the front; `None` if its header is incomplete.
+/// Takes the first frame; `None` if its header is incomplete.
 fn next<'o>(rest: &mut &'o [u8]) -> Option<Frame<'o>> {
     let (first, short) = (*rest.first()?, *rest.get(1)?);
-    assert_eq!(first & 0x30, 0, "reserved bits");
-    assert!(short < 0x80, "a server does not mask");
+    assert_eq!(first & 0x30, 0, "reserved bits are set");
+    assert!(short < 0x80, "a server's frame is masked");
     let (length, size) = match short {
         126 => {
             let bytes: [u8; 2] = rest.get(2..4)?.try_into().expect("two bytes");
@@ -172,8 +176,8 @@ fn plain(
     }
 }
 
-/// Compares `out`, all bytes that were taken from the 101 on, with what was said. If bytes were
-/// `dropped` at the close, the end may be missing.
+/// Compares `out`, all bytes that were taken from the 101 on, with what the application sent. If
+/// bytes were `dropped` at the close, the end may be missing.
 pub(crate) fn check(out: &[u8], socket: &Socket, dropped: bool, reason: CloseReason) {
     let said = read(out);
     assert!(dropped || !said.cut, "nothing lost: the end is cut off");
@@ -181,24 +185,24 @@ pub(crate) fn check(out: &[u8], socket: &Socket, dropped: bool, reason: CloseRea
     assert!(said.messages.len() <= socket.messages.len(), "more messages than were sent");
     for (read, sent) in said.messages.iter().zip(&socket.messages) {
         let Sent { text, plain, complete } = sent;
-        assert_eq!(read.text, *text, "the kind of a message");
+        assert_eq!(read.text, *text, "the type of a message differs");
         assert!(dropped || read.complete == *complete, "nothing lost: the end of a message");
-        assert!(!read.complete || *complete, "a message ends that was not ended");
+        assert!(!read.complete || *complete, "a message ends that the application did not end");
         let whole = read.complete || !dropped && !socket.deflates;
         let length = if whole { plain.len() } else { read.plain.len() };
-        assert_eq!(read.plain.len(), length, "nothing lost: the length of a message");
-        assert!(plain.starts_with(&read.plain), "nothing lost: a message is what was sent");
+        assert_eq!(read.plain.len(), length, "nothing lost: the length of a message differs");
+        assert!(plain.starts_with(&read.plain), "nothing lost: the bytes of a message differ");
     }
-    // Those that the machine sends by itself are empty.
+    // The pings of the connection's own are empty.
     let mut sent = socket.pings.iter().filter(|ping| !ping.is_empty());
     for ping in said.pings.iter().filter(|ping| !ping.is_empty()) {
-        assert_eq!(Some(ping), sent.next(), "pings in order");
+        assert_eq!(Some(ping), sent.next(), "pings are out of order");
     }
     assert!(dropped || sent.next().is_none(), "nothing lost: pings");
     check_close(&said, socket, dropped, reason);
 }
 
-/// Our close says what the application said, or what goes with the reason.
+/// Our close has the application's code and reason, or those of the close reason.
 fn check_close(said: &Said, socket: &Socket, dropped: bool, reason: CloseReason) {
     let payload = |code: u16, text: &str| [&code.to_be_bytes()[..], text.as_bytes()].concat();
     let Some(close) = &said.close else {
@@ -207,7 +211,7 @@ fn check_close(said: &Said, socket: &Socket, dropped: bool, reason: CloseReason)
         return;
     };
     if let Some(expected) = &socket.close {
-        assert_eq!(close, expected, "the application's close");
+        assert_eq!(close, expected, "the close differs from the application's");
         return;
     }
     let text = match reason {

@@ -1,15 +1,16 @@
-//! The same bytes, cut in every way: an eager application must be told the same, and the peer must
-//! be answered the same.
+//! The same bytes, cut in every way. An eager application must be told the same, and the peer must
+//! get the same answers.
 
 use super::{Seen, answer, text};
 use portcullis::{CloseReason, Config, Connection, Event, Events, Refusal, Status, Tick};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// Up to this length each cut in two is tried; longer ones are cut at a few places.
+/// Inputs up to this length are cut in two at every place. Longer ones are cut at a few places.
 const SHORT: usize = 300;
 
-/// What came of some bytes and then the end of input: content in one piece, all output, the reason.
+/// The result of some bytes followed by the end of input: events with joined content, all output,
+/// the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) seen: Vec<Seen>,
@@ -18,7 +19,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// How many requests were delivered.
+    /// The number of requests that were delivered.
     pub(crate) fn requests(&self) -> usize {
         self.seen.iter().filter(|seen| matches!(seen, Seen::Request(..))).count()
     }
@@ -30,8 +31,8 @@ impl Told {
     }
 }
 
-/// What comes of `wire`, however it is cut. The application asks for all content and answers each
-/// request with `ok` when it is complete.
+/// The result of `wire`, however it is cut. The application asks for all content, and answers each
+/// complete request with `ok`.
 pub(crate) fn told(wire: impl AsRef<[u8]>) -> Told {
     told_under(&Arc::new(Config::default()), wire)
 }
@@ -49,8 +50,8 @@ pub(crate) fn told_under(config: &Arc<Config>, wire: impl AsRef<[u8]>) -> Told {
     whole
 }
 
-/// Asserts that the first request in `wire` is refused before it is delivered, with a whole answer
-/// that says so, and that nothing behind it is looked at.
+/// Asserts that the first request in `wire` is refused before it is delivered, with a complete
+/// answer. Nothing after it is read.
 pub(crate) fn assert_refused(wire: impl AsRef<[u8]>, refusal: Refusal) {
     assert_refused_under(&Arc::new(Config::default()), wire, refusal);
 }
@@ -66,14 +67,14 @@ pub(crate) fn assert_refused_under(config: &Arc<Config>, wire: impl AsRef<[u8]>,
     assert_eq!(told, expected, "{:?}", text(wire));
 }
 
-/// The whole answer that a refused request gets.
+/// The complete answer to a refused request.
 pub(crate) fn refusal_text(refusal: Refusal) -> String {
     close_text(CloseReason::Refused(refusal))
 }
 
-/// The whole answer that goes with the end of a connection.
+/// The complete answer for a close reason.
 pub(crate) fn close_text(reason: CloseReason) -> String {
-    let status = reason.status().expect("a reason that the peer is told");
+    let status = reason.status().expect("the reason has an answer");
     let phrase = status.canonical_reason().expect("a known status");
     let (code, why, label) = (status.as_str(), reason.explanation(), reason.label());
     let content = format!("{code} {phrase}: {why} ({label})\n");
@@ -98,11 +99,11 @@ fn run(config: &Arc<Config>, pieces: &[&[u8]]) -> Told {
     eager.eof()
 }
 
-/// An application that asks for all content, answers at once, and a peer that takes all at once.
+/// An application that asks for all content and answers at once. The peer takes all output at once.
 pub(crate) struct Eager {
     pub(crate) connection: Connection,
     seen: Vec<Seen>,
-    /// What the peer took.
+    /// The bytes that the peer took.
     pub(crate) output: Vec<u8>,
 }
 
@@ -112,17 +113,18 @@ impl Eager {
         Eager { connection, seen: Vec::new(), output: Vec::new() }
     }
 
-    /// The peer sends; nothing happens if that is not read any more.
+    /// The peer sends. Bytes are dropped if the connection does not read.
     pub(crate) fn read(&mut self, piece: &[u8]) {
         if self.connection.status().wants_read() {
             let mut piece = piece.to_vec();
-            let events = self.connection.receive(Tick::ZERO, &mut piece).expect("it reads");
+            let events =
+                self.connection.receive(Tick::ZERO, &mut piece).expect("the connection reads");
             act(events, &mut self.seen);
             self.go_on();
         }
     }
 
-    /// The peer ends, and with it the connection.
+    /// The peer ends its input, which ends the connection.
     pub(crate) fn eof(mut self) -> Told {
         act(self.connection.receive_eof(Tick::ZERO), &mut self.seen);
         self.go_on();
@@ -157,7 +159,7 @@ fn act(mut events: Events<'_, '_>, seen: &mut Vec<Seen>) {
         }
         match event {
             Event::Request { stream, .. } | Event::Data { stream, .. } => {
-                // It may have failed at once, for a declared length.
+                // The request may already be refused, for its declared length.
                 let _ = connection.stream(now, stream).read(u64::MAX);
             }
             Event::End { stream, .. } => {
@@ -165,7 +167,7 @@ fn act(mut events: Events<'_, '_>, seen: &mut Vec<Seen>) {
                     Seen::Request(method, ..) => Some(method.as_str()),
                     _ => None,
                 });
-                // A tunnel is not an answer.
+                // CONNECT may not be answered with a 2xx.
                 let status = if newest == Some("CONNECT") { 404 } else { 200 };
                 answer(connection, now, stream, status, "ok");
             }

@@ -1,6 +1,6 @@
-//! A connection with a peer at one end, an application at the other, and a clock that stands still
-//! until it is moved. Scripts read as what the peer and the application do, one line each.
-// Each file of tests uses its own part of this.
+//! A connection between a peer and an application, with a clock that stands still until a script
+//! moves it. A script has a line for each thing that the peer or the application does.
+// Each test file uses only a part of this.
 #![allow(dead_code)]
 
 pub(crate) mod cuts;
@@ -30,7 +30,7 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// So long after the connection was accepted.
+/// The time since the connection was accepted.
 pub(crate) const fn tick(moment: Duration) -> Tick {
     Tick::ZERO.after(moment)
 }
@@ -39,7 +39,7 @@ pub(crate) const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// `Host` and these lines in a GET request.
+/// A GET request with `Host` and these field lines.
 pub(crate) fn get_with(lines: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
 }
@@ -47,7 +47,7 @@ pub(crate) fn get_with(lines: &str) -> String {
 /// An event as an owned value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// Method, target, and field lines.
+    /// Method, target and field lines.
     Request(String, String, Vec<(String, String)>),
     Data(String),
     /// The trailer fields.
@@ -66,7 +66,7 @@ impl Seen {
             Event::End { trailers, .. } => Seen::End(owned(trailers.fields())),
             Event::Writable { .. } => Seen::Writable,
             Event::Reset { reason, .. } => Seen::Reset(*reason),
-            other => panic!("not of HTTP/1.1: {other:?}"),
+            other => panic!("not an event of HTTP/1.1: {other:?}"),
         }
     }
 }
@@ -83,12 +83,12 @@ fn owned(lines: FieldLines<'_>) -> Vec<(String, String)> {
     lines.map(|(name, value)| (name.into(), text(value))).collect()
 }
 
-/// Every byte as one character.
+/// Each byte as a character.
 pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The defaults, but for these settings.
+/// The defaults with these settings.
 pub(crate) fn with(settings: &[(&str, &str)]) -> Config {
     let set = |builder: Builder, (name, value): &(&str, &str)| {
         builder.set(name, value).expect("a setting")
@@ -104,7 +104,7 @@ pub(crate) fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     lines.iter().map(pair).collect()
 }
 
-/// The connection under test, and where the script stands.
+/// The connection under test, and the state of the script.
 pub(crate) struct Script {
     pub(crate) connection: Connection,
     pub(crate) now: Tick,
@@ -113,7 +113,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// With the default configuration, accepted at 0.
+    /// A connection with the default configuration, accepted at 0.
     pub(crate) fn new() -> Script {
         Script::under(Config::default())
     }
@@ -123,7 +123,7 @@ impl Script {
         Script { connection, now: Tick::ZERO, stream: None }
     }
 
-    /// Accepted at 0, and the peer has sent `bytes`.
+    /// A connection that was accepted at 0, and received `bytes`.
     pub(crate) fn after(bytes: &str) -> Script {
         let mut script = Script::new();
         script.send(bytes);
@@ -132,9 +132,9 @@ impl Script {
 
     // ---- the peer -------------------------------------------------------------------------------
 
-    /// The peer sends: what the application is told, while it does nothing yet.
+    /// The peer sends. Returns the events, on which the application does not act.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> Vec<Seen> {
-        self.try_send(bytes).expect("it reads")
+        self.try_send(bytes).expect("the connection reads")
     }
 
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Result<Vec<Seen>, Misuse> {
@@ -143,19 +143,19 @@ impl Script {
         Ok(pull(events, &mut self.stream))
     }
 
-    /// The peer sends no more.
+    /// The peer ends its input.
     pub(crate) fn eof(&mut self) -> Vec<Seen> {
         pull(self.connection.receive_eof(self.now), &mut self.stream)
     }
 
-    /// What waits to be written.
+    /// The unsent output.
     pub(crate) fn waiting(&mut self) -> String {
         let mut slices = vec![IoSlice::new(&[]); 1024];
         let filled = self.connection.outgoing(&mut slices);
         slices[..filled].iter().map(|slice| text(slice)).collect()
     }
 
-    /// The peer takes all that waits.
+    /// The peer takes all output.
     pub(crate) fn output(&mut self) -> String {
         let all = self.waiting();
         self.connection.sent(self.now, all.len());
@@ -163,12 +163,12 @@ impl Script {
         all
     }
 
-    /// The peer takes so many bytes.
+    /// The peer takes `bytes` of the output.
     pub(crate) fn take(&mut self, bytes: usize) {
         let mut slices = vec![IoSlice::new(&[]); 1024];
         let filled = self.connection.outgoing(&mut slices);
         let waiting: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-        assert!(bytes <= waiting, "as much is there");
+        assert!(bytes <= waiting, "there are not as many unsent bytes");
         self.connection.sent(self.now, bytes);
     }
 
@@ -178,7 +178,7 @@ impl Script {
         self.stream.expect("a request came")
     }
 
-    /// What has become due.
+    /// Resumes, and returns the events.
     pub(crate) fn resume(&mut self) -> Vec<Seen> {
         pull(self.connection.resume(self.now), &mut self.stream)
     }
@@ -204,7 +204,7 @@ impl Script {
         self.connection.stream(self.now, stream).respond(status, &fields(lines), length)
     }
 
-    /// Sends content; how much of it was taken.
+    /// Sends content, and returns how much was accepted.
     pub(crate) fn content(&mut self, content: &[u8]) -> Result<usize, Misuse> {
         let stream = self.stream();
         let mut data = Bytes::copy_from_slice(content);
@@ -217,7 +217,7 @@ impl Script {
         self.connection.stream(self.now, stream).finish(None)
     }
 
-    /// A whole answer at once.
+    /// Sends a whole answer at once.
     pub(crate) fn answer(&mut self, status: u16, content: &str) {
         let stream = self.stream();
         answer(&mut self.connection, self.now, stream, status, content);
@@ -225,20 +225,19 @@ impl Script {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    /// So long after the connection was accepted.
+    /// Sets the time since the connection was accepted, and ticks.
     pub(crate) fn at(&mut self, moment: Duration) {
         self.now = Tick::ZERO.after(moment);
         self.connection.tick(self.now);
     }
 
-    /// So much later.
-    /// The system still holds so many bytes for the peer.
+    /// Reports that the system still holds `held` bytes for the peer.
     pub(crate) fn acknowledged(&mut self, held: u64) {
         self.connection.acknowledged(self.now, held);
     }
 
-    /// The moment comes as in a driver that asks the system, which holds so many bytes, before a
-    /// deadline passes.
+    /// Sets the time as a driver does that asks the system: the system reports `held` before a
+    /// deadline can pass.
     pub(crate) fn at_with(&mut self, moment: Duration, held: u64) {
         self.now = Tick::ZERO.after(moment);
         if self.connection.deadline().is_some_and(|(at, _)| at <= self.now) {
@@ -252,12 +251,13 @@ impl Script {
         self.connection.tick(self.now);
     }
 
-    /// The deadline, since the connection was accepted.
+    /// The deadline, as a time since the connection was accepted.
     pub(crate) fn deadline(&mut self) -> Option<(Duration, Timer)> {
         self.connection.deadline().map(|(at, timer)| (at.since(Tick::ZERO), timer))
     }
 
-    /// One nanosecond before `moment` all is as it was; at it, it is not open any more, for `reason`.
+    /// Asserts that nothing changes one nanosecond before `moment`, and that the connection ends at
+    /// `moment` for `reason`.
     pub(crate) fn closes_at(&mut self, moment: Duration, reason: CloseReason) -> String {
         let before = self.status();
         assert!(matches!(before, Status::Open { .. }), "{before:?}");
@@ -268,7 +268,7 @@ impl Script {
         self.closes_with(reason)
     }
 
-    // ---- what is the case -----------------------------------------------------------------------
+    // ---- the state ------------------------------------------------------------------------------
 
     pub(crate) fn status(&self) -> Status {
         self.connection.status()
@@ -282,8 +282,8 @@ impl Script {
         self.status().wants_read()
     }
 
-    /// The connection has ended, or does so when the peer took everything and ends too. What the
-    /// peer took last.
+    /// Asserts that the connection has closed, or closes once the peer has taken everything and
+    /// ends. Returns the last output.
     pub(crate) fn closes_with(&mut self, reason: CloseReason) -> String {
         assert!(!self.is_open(), "open: {:?}", self.status());
         let last = self.output();
@@ -306,7 +306,7 @@ pub(crate) fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) ->
     seen
 }
 
-/// A whole answer at once.
+/// Sends a whole answer at once.
 pub(crate) fn answer(
     connection: &mut Connection,
     now: Tick,
@@ -317,11 +317,11 @@ pub(crate) fn answer(
     let status = StatusCode::from_u16(status).expect("a status");
     let length = BodyLength::Known(content.len() as u64);
     let begun =
-        connection.stream(now, stream).respond(status, empty(), length).expect("one is owed");
+        connection.stream(now, stream).respond(status, empty(), length).expect("an answer is owed");
     if begun == Begun::Open {
         let mut content = Bytes::copy_from_slice(content.as_bytes());
-        connection.stream(now, stream).send(&mut content).expect("the head is out");
+        connection.stream(now, stream).send(&mut content).expect("the head was sent");
         assert!(content.is_empty(), "all of it fits");
-        connection.stream(now, stream).finish(None).expect("it is complete");
+        connection.stream(now, stream).finish(None).expect("the content is complete");
     }
 }
