@@ -1,5 +1,5 @@
-//! What the first part of a record is worth before the rest has come: its bytes without the header pay as
-//! content does, until the record is complete, and each part is a sign of life.
+//! The first part of a record, before the rest has come. Its bytes after the header pay as content
+//! does until the record is complete, and each part is a sign of life.
 
 use crate::pair::{Pair, over_tls};
 use crate::support::{POST_CHUNKED, POST_MUCH, millis, secs, tick};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const HEADER: usize = 5;
 
-/// An upload that the application waits for, at 0.
+/// An upload that the application waits for, begun at 0.
 fn upload(head: &str) -> Pair {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(head);
@@ -21,7 +21,7 @@ fn upload(head: &str) -> Pair {
 
 fn ask(pair: &mut Pair) {
     let (now, stream) = (pair.now, pair.stream());
-    pair.server.stream(now, stream).read(u64::MAX).expect("it is open");
+    pair.server.stream(now, stream).read(u64::MAX).expect("the stream is open");
     while pair.server.resume(now).next().is_some() {}
 }
 
@@ -29,7 +29,7 @@ fn deadline(pair: &mut Pair) -> Option<(Duration, Timer)> {
     pair.server.deadline().map(|(at, timer)| (at.since(tick(Duration::ZERO)), timer))
 }
 
-/// The moment comes as in a driver: what arrived before it is read first.
+/// Moves the time as a driver does: input that arrived earlier is read first.
 fn pass(pair: &mut Pair, moment: Duration) {
     pair.at(tick(moment));
 }
@@ -39,7 +39,7 @@ fn the_first_part_of_a_record_pays_ahead_for_content() {
     let mut pair = upload(POST_MUCH);
     let record = pair.records(&[b'x'; 16_000]);
     assert_eq!(deadline(&mut pair), Some((secs(5), Timer::RequestBody)));
-    // Two seconds nobody pays, and 240 bytes pay for a second each.
+    // Two seconds are slack, and 240 bytes pay for a second each.
     for (bytes, until) in [
         (HEADER, secs(5)),
         (HEADER + 719, secs(5)),
@@ -48,7 +48,7 @@ fn the_first_part_of_a_record_pays_ahead_for_content() {
         (HEADER + 1200, secs(7)),
         (HEADER + 2400, secs(12)),
         (HEADER + 6720, secs(30)),
-        // More is no proof of life for ever.
+        // More bytes are no sign of life for ever.
         (HEADER + 12_000, secs(30)),
     ] {
         let mut pair = upload(POST_MUCH);
@@ -56,7 +56,7 @@ fn the_first_part_of_a_record_pays_ahead_for_content() {
         pair.deliver(&record[..bytes]);
         assert_eq!(deadline(&mut pair), Some((until, Timer::RequestBody)), "{bytes} bytes");
     }
-    // When it is complete, its content pays as any: what came of it before is not paid twice.
+    // When the record is complete, its content pays as usual, and is not paid twice.
     pair.deliver(&record[..HEADER + 1200]);
     pass(&mut pair, secs(1));
     pair.deliver(&record[HEADER + 1200..]);
@@ -70,7 +70,7 @@ fn the_first_part_of_a_record_pays_ahead_for_content() {
 }
 
 #[test]
-fn each_part_of_a_record_is_a_sign_of_life_and_no_more() {
+fn each_part_of_a_record_is_only_a_sign_of_life() {
     let mut pair = upload(POST_MUCH);
     let record = pair.records(&[b'x'; 16_000]);
     pair.deliver(&record[..HEADER + 10_000]);
@@ -79,14 +79,14 @@ fn each_part_of_a_record_is_a_sign_of_life_and_no_more() {
         pair.deliver(&record[HEADER + 10_000 + second as usize..][..1]);
         let paid = secs(2) + secs(10_003) / 240;
         let silent = secs(second + 30);
-        let (at, timer) = deadline(&mut pair).expect("it waits");
+        let (at, timer) = deadline(&mut pair).expect("a deadline is set");
         assert_eq!(timer, Timer::RequestBody);
         assert!(at <= silent.min(paid) && at + secs(1) / 100 > silent.min(paid), "{at:?}");
     }
 }
 
 #[test]
-fn a_whole_record_that_brings_no_content_is_no_sign_of_life() {
+fn a_complete_record_without_content_is_no_sign_of_life() {
     let mut pair = upload(POST_CHUNKED);
     let content = pair.records(format!("2710\r\n{}\r\n", "x".repeat(10_000)).as_bytes());
     pair.deliver(&content);
@@ -96,7 +96,7 @@ fn a_whole_record_that_brings_no_content_is_no_sign_of_life() {
     let framing = pair.records(b"5;name");
     pair.deliver(&framing);
     assert_eq!(deadline(&mut pair), Some((secs(30), Timer::RequestBody)));
-    // The first part of another one is, also in the same read as a whole one.
+    // The first part of another record is one, even in the same read as a complete record.
     let [framing, more] = [&b"=value"[..], b"\r\n"].map(|it| pair.records(it));
     pair.deliver(&[&framing, &more[..9]].concat());
     assert_eq!(deadline(&mut pair), Some((secs(40), Timer::RequestBody)));
@@ -106,7 +106,7 @@ fn a_whole_record_that_brings_no_content_is_no_sign_of_life() {
 }
 
 #[test]
-fn what_is_discarded_in_parts_of_records_is_no_silence() {
+fn discarded_parts_of_records_are_no_silence() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
     pair.answer("early");
@@ -122,7 +122,7 @@ fn what_is_discarded_in_parts_of_records_is_no_silence() {
     }
 }
 
-/// A websocket over TLS whose application asks for messages, at 0.
+/// A websocket over TLS, accepted at 0, whose application asks for messages.
 fn websocket() -> Pair {
     let client = crate::pair::client(crate::pair::client_settings(&version::TLS13));
     let config = Config::builder().websocket_ping_interval(None);
@@ -141,13 +141,16 @@ fn websocket() -> Pair {
         .header("sec-websocket-key", key)
         .body(())
         .expect("a request");
-    let accepted = Handshake::read(&request).expect("well").accept(None, None).expect("well");
+    let accepted = Handshake::read(&request)
+        .expect("a valid handshake")
+        .accept(None, None)
+        .expect("a valid handshake");
     let (now, stream) = (pair.now, pair.stream());
     let (fields, options) = (HeaderMap::new(), Options::default());
     pair.server
         .stream(now, stream)
         .accept_websocket(&accepted, &fields, options)
-        .expect("it may be");
+        .expect("the handshake is accepted");
     pair.taken();
     ask(&mut pair);
     pair
@@ -155,7 +158,7 @@ fn websocket() -> Pair {
 
 fn deliver(pair: &mut Pair, bytes: &[u8]) -> usize {
     let mut bytes = bytes.to_vec();
-    let mut events = pair.server.receive(pair.now, &mut bytes).expect("it reads");
+    let mut events = pair.server.receive(pair.now, &mut bytes).expect("the connection reads");
     let mut messages = 0;
     while let Some((_, event)) = events.next() {
         assert!(matches!(event, Event::Message { .. }), "{event:?}");
@@ -180,22 +183,22 @@ fn the_first_part_of_a_record_pays_ahead_for_a_message() {
         let record = pair.records(&message);
         assert_eq!(deliver(&mut pair, &record[..bytes]), 0);
         assert_eq!(deadline(&mut pair), Some((until, Timer::WebSocketMessage)), "{bytes} bytes");
-        // The second part is heard while something is waited for.
+        // The second part is heard, since a message is waited for.
         assert_eq!(deliver(&mut pair, &record[bytes..bytes + 1]), 0);
-        let (at, _) = deadline(&mut pair).expect("it waits");
+        let (at, _) = deadline(&mut pair).expect("a deadline is set");
         assert!(at >= until.min(secs(30)) && at < until.min(secs(30)) + secs(1) / 100, "{at:?}");
         assert_eq!(deliver(&mut pair, &record[bytes + 1..]), 1);
-        assert_eq!(deadline(&mut pair), None, "all of it is there");
+        assert_eq!(deadline(&mut pair), None, "the whole message has come");
     }
 }
 
 // ---- the limit of the handshake ---------------------------------------------------------------------
 
-/// A record's header in plaintext, and so much of what it announces.
+/// The header of a plaintext record, and the first bytes of its content.
 fn begun(announced: usize, bytes: usize) -> Vec<u8> {
     let mut record = vec![22, 3, 1, (announced >> 8) as u8, announced as u8];
     record.resize(HEADER + bytes, 0);
-    // A handshake message that is longer than any that will come.
+    // A handshake message that is longer than all that will come.
     for (place, byte) in [1, 0, 0xff, 0xff].into_iter().enumerate().take(bytes) {
         record[HEADER + place] = byte;
     }
@@ -203,14 +206,14 @@ fn begun(announced: usize, bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn records_of_the_handshake_that_are_not_complete_are_held_against_the_limit() {
+fn incomplete_records_of_the_handshake_count_towards_the_limit() {
     const LIMIT: usize = 4096;
     let too_large = CloseReason::Tls(TlsFailure::HandshakeTooLarge);
     for (wire, is_open) in [
         (begun(LIMIT - HEADER, 0), true),
         (begun(LIMIT - HEADER, LIMIT - HEADER - 1), true),
         (begun(LIMIT - HEADER + 1, 0), false),
-        // Two of them: the first brings a message in part.
+        // Two records: the first one brings a part of a message.
         ([begun(1000, 1000), begun(LIMIT - 1000 - 2 * HEADER, 0)].concat(), true),
         ([begun(1000, 1000), begun(LIMIT - 1000 - 2 * HEADER + 1, 0)].concat(), false),
     ] {
@@ -229,10 +232,10 @@ fn records_of_the_handshake_that_are_not_complete_are_held_against_the_limit() {
 }
 
 #[test]
-fn messages_after_the_handshake_that_are_not_complete_are_held_against_the_limit() {
+fn incomplete_messages_after_the_handshake_count_towards_the_limit() {
     use portcullis::rustls::ContentType;
     const LIMIT: usize = 4096;
-    // What rustls keeps of records that it has opened is their plaintext; of the next all counts.
+    // rustls keeps only the plaintext of opened records. The whole next record counts.
     let kept = |pair: &mut Pair, seal: &mut dyn FnMut(ContentType, &[u8]) -> Vec<u8>| {
         let mut message = vec![0; 1000];
         // A key update that announces much more.
@@ -249,14 +252,14 @@ fn messages_after_the_handshake_that_are_not_complete_are_held_against_the_limit
         pair.settle();
         let mut seal = pair.sealer();
         let first = kept(&mut pair, &mut seal);
-        // Its header alone decides.
+        // The header alone decides.
         let header = seal(ContentType::Handshake, &vec![0; second]);
         pair.deliver(&header[..HEADER]);
         if matches!(pair.server.status(), Status::Open { .. }) {
             is_open_at.push(first + header.len());
         }
     }
-    assert_eq!(is_open_at.last(), Some(&LIMIT), "together they are as long as the limit");
+    assert_eq!(is_open_at.last(), Some(&LIMIT), "both together are exactly as long as the limit");
 }
 
 /// A read of as much as the connection allows keeps it open, although the application has credit for some
@@ -270,12 +273,14 @@ fn a_read_up_to_the_limit_behind_a_part_of_a_record() {
             let mut wire = pair.records(&vec![b'x'; 400_000]);
             pair.deliver(&wire[..part]);
             let (now, stream) = (pair.now, pair.stream());
-            pair.server.stream(now, stream).read(credit).expect("it is open");
+            pair.server.stream(now, stream).read(credit).expect("the stream is open");
             let limit = pair.server.receive_limit();
             assert!(limit >= pair.config.receive_buffer_limit() as usize);
             let mut delivered = 0;
-            let mut events =
-                pair.server.receive(now, &mut wire[part..part + limit]).expect("reads");
+            let mut events = pair
+                .server
+                .receive(now, &mut wire[part..part + limit])
+                .expect("the connection reads");
             while let Some((_, event)) = events.next() {
                 let Event::Data { data, .. } = event else { panic!("{event:?}") };
                 delivered += data.len() as u64;

@@ -4,7 +4,7 @@ use crate::pair::{VERSIONS, client, client_settings, over_tls};
 use crate::play;
 use crate::play::link::Plain;
 
-/// One life, over TLS or not as the first byte says.
+/// One life, over TLS or in plaintext as the first byte decides.
 pub(crate) fn life(bytes: &[u8]) {
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let first = usize::from(*first);

@@ -1,5 +1,5 @@
-//! The memory bound over TLS: of drawn configurations, within the handshake, and with the certificates
-//! of clients that are long, many, or both.
+//! The memory bound over TLS: of random configurations, during the handshake, and with long or many
+//! client certificates.
 
 use crate::hoard::{self, Hoard, Kind, NOW, Peer, fields};
 use crate::memory::heap;
@@ -27,7 +27,7 @@ use std::sync::{Arc, LazyLock};
 
 // ---- clients with certificates --------------------------------------------------------------------
 
-/// Takes any certificate.
+/// Accepts any certificate.
 #[derive(Debug)]
 struct Anybody;
 
@@ -79,7 +79,7 @@ fn asking() -> ServerConfig {
     settings
 }
 
-/// The same with a long chain of its own.
+/// The same, with a long certificate chain of its own.
 fn asking_at_length() -> ServerConfig {
     let mut settings = asking();
     let (certificate, key) = identity();
@@ -109,7 +109,8 @@ fn certified(
     settings
 }
 
-/// Chains of `bytes` on the wire: one long certificate, usual ones, one byte in each, none.
+/// Chains of `bytes` on the wire: one long certificate, usual ones, certificates of one byte, and
+/// empty ones.
 fn chains(bytes: usize) -> [Vec<Vec<u8>>; 4] {
     [
         vec![vec![7; bytes]],
@@ -119,7 +120,7 @@ fn chains(bytes: usize) -> [Vec<Vec<u8>>; 4] {
     ]
 }
 
-/// A configuration in which TLS is what is large.
+/// A configuration in which only TLS may be large.
 fn narrow(limit: usize, settings: &Arc<ServerConfig>) -> Arc<Config> {
     let small = [
         ("request_head_limit", "512"),
@@ -136,13 +137,13 @@ fn narrow(limit: usize, settings: &Arc<ServerConfig>) -> Arc<Config> {
     Arc::new(builder.tls(Arc::clone(settings)).build().expect("valid settings"))
 }
 
-/// Shakes hands, in small reads; the figures are checked in between.
+/// Shakes hands in small reads, and checks the figures in between.
 fn shake(hoard: &mut Hoard, client: &mut ClientConnection) {
     let step = 250;
     loop {
         let mut flight = Vec::new();
         while client.wants_write() {
-            client.write_tls(&mut flight).expect("memory takes all");
+            client.write_tls(&mut flight).expect("writing to memory does not fail");
         }
         for piece in flight.chunks(step) {
             if hoard.connection().wants_read() {
@@ -152,7 +153,7 @@ fn shake(hoard: &mut Hoard, client: &mut ClientConnection) {
         let answer = taken(hoard);
         let mut rest = answer.as_slice();
         while !rest.is_empty() {
-            client.read_tls(&mut rest).expect("memory gives all");
+            client.read_tls(&mut rest).expect("reading from memory does not fail");
             if client.process_new_packets().is_err() {
                 return;
             }
@@ -163,7 +164,7 @@ fn shake(hoard: &mut Hoard, client: &mut ClientConnection) {
     }
 }
 
-/// What the server has to send, all of it.
+/// Takes all output of the server.
 fn taken(hoard: &mut Hoard) -> Vec<u8> {
     let mut taken = Vec::new();
     while hoard.waiting() > 0 {
@@ -178,7 +179,7 @@ fn taken(hoard: &mut Hoard) -> Vec<u8> {
 }
 
 #[test]
-fn certificates_of_clients_are_told_and_bounded() {
+fn client_certificates_are_reported_and_bounded() {
     let settings = Arc::new(asking());
     for version in VERSIONS {
         for limit in [4 << 10, 16 << 10, 64 << 10, 128 << 10] {
@@ -189,9 +190,15 @@ fn certificates_of_clients_are_told_and_bounded() {
                     let mut client = client(certified(version, chain));
                     shake(&mut hoard, &mut client);
                     let fits = owned + 5 * count + 3500 <= limit && count < 60;
-                    assert!(!fits || hoard.is_open(), "{count} of {owned} bytes, {limit}");
+                    assert!(
+                        !fits || hoard.is_open(),
+                        "{count} certificates, {owned} bytes owned, limit {limit}"
+                    );
                     let told = hoard.connection().memory();
-                    assert!(!hoard.is_open() || told >= owned, "{told} told, {owned} owned");
+                    assert!(
+                        !hoard.is_open() || told >= owned,
+                        "{told} bytes reported, {owned} owned"
+                    );
                     hoard.end();
                 }
             }
@@ -234,8 +241,8 @@ fn over_tls_of(builder: Builder, settings: ServerConfig) -> Arc<Config> {
     Arc::new(builder.tls(Arc::new(settings)).build().expect("valid settings"))
 }
 
-/// Many certificates without a byte, of which the client has not proved that they are its own: what is
-/// owned then. The first part of a record follows.
+/// Sends many empty certificates whose ownership the client has not proved, and then the first part
+/// of a record. Returns how much is owned then.
 fn shake_with_nothing(config: &Arc<Config>) -> usize {
     let limit = (config.tls_handshake_limit() as usize).clamp(16 << 10, 64 << 10);
     let owned = [8000, 4000, 3000, 2500].map(|less| {
@@ -243,7 +250,7 @@ fn shake_with_nothing(config: &Arc<Config>) -> usize {
         let settings = certified(&version::TLS13, chain);
         let mut stopped = Stopped::new(Arc::clone(config), settings);
         let messages = stopped.messages.clone();
-        // The certificates are the first of the messages.
+        // The certificates are the first message.
         let length = 4 + u32::from_be_bytes([0, messages[1], messages[2], messages[3]]) as usize;
         let (certificates, rest) = messages.split_at(length);
         let records = certificates.chunks(16_000).flat_map(|piece| stopped.seal(piece, 0));
@@ -255,7 +262,7 @@ fn shake_with_nothing(config: &Arc<Config>) -> usize {
         assert!(pair.server.phase() == Phase::Handshake, "{:?}", pair.server);
         let told = pair.server.memory();
         let owned = size_of::<Connection>() + heap(pair.server);
-        assert!(owned <= told, "{owned} owned, {told} told");
+        assert!(owned <= told, "{owned} bytes owned, {told} reported");
         owned
     });
     owned.into_iter().max().unwrap_or(0)
@@ -285,7 +292,7 @@ impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Peer for Sealing<S> {
             if draw.u8(0..8) > 0 || piece.len() > 10_000 {
                 wire.extend((self.0)(ContentType::ApplicationData, piece));
             } else {
-                // The type that is appended is a zero more.
+                // The appended type is one more zero byte.
                 let mut inner = [piece, &[23]].concat();
                 inner.resize(draw.usize(inner.len()..16_384), 0);
                 wire.extend((self.0)(ContentType::Unknown(0), &inner));
@@ -331,8 +338,8 @@ fn no_configuration_is_exceeded() {
     }
 }
 
-/// What is sealed and unsent, what is behind it, a head that is not complete, a read that is not looked
-/// at, and the first part of a record.
+/// Fills everything: sealed and unsent records, output behind them, an incomplete head, an unpulled
+/// read, and the first part of a record.
 #[test]
 fn the_bound_is_reached_by_half_at_least() {
     let settings = Arc::new(asking_at_length());
@@ -361,7 +368,7 @@ fn the_bound_is_reached_by_half_at_least() {
             let length = BodyLength::Unknown;
             let _ = connection.stream(NOW, stream).respond(StatusCode::OK, &fields, length);
         });
-        // All that waits is sealed, little of it stays so, and more is written behind it.
+        // All output is sealed and mostly sent, and more output is written after it.
         for left in [1, 1, 1] {
             hoard.fill(stream, 1000);
             let waiting = hoard.waiting();
@@ -369,7 +376,7 @@ fn the_bound_is_reached_by_half_at_least() {
         }
         hoard.fill(stream, 1000);
         hoard.act(|connection| {
-            connection.stream(NOW, stream).finish(Some(&fields)).expect("it fits")
+            connection.stream(NOW, stream).finish(Some(&fields)).expect("there is room")
         });
         hold(&mut hoard, &mut peer, &mut draw);
         let bound = config.memory_bound();
@@ -393,9 +400,9 @@ fn hold(
     }
 }
 
-/// What is sealed, pending or held is given up with its last byte.
+/// Sealed, pending and held bytes are freed with the last of them.
 #[test]
-fn nothing_is_left_of_a_burst() {
+fn a_burst_leaves_no_memory() {
     let config = Config::builder().request_body_limit(None).tls(quiet()).build();
     let (mut hoard, mut seal) = shaken(Arc::new(config.expect("valid settings")));
     let mut idle = None;
@@ -412,7 +419,7 @@ fn nothing_is_left_of_a_burst() {
                     stream = Some(newest);
                 }
                 let newest = stream.expect("a request");
-                connection.stream(NOW, newest).read(u64::MAX).expect("it lives");
+                connection.stream(NOW, newest).read(u64::MAX).expect("the stream is open");
                 0
             });
         }
@@ -426,10 +433,12 @@ fn nothing_is_left_of_a_burst() {
             hoard.take_share(share);
         }
         while !taken(&mut hoard).is_empty() {}
-        hoard.act(|connection| connection.stream(NOW, stream).finish(None).expect("it is whole"));
+        hoard.act(|connection| {
+            connection.stream(NOW, stream).finish(None).expect("the content is complete")
+        });
         while !taken(&mut hoard).is_empty() {}
         assert!(hoard.is_open());
-        // After the first what rustls keeps is the same.
+        // After the first burst rustls always keeps the same.
         let figures = hoard.figures();
         assert_eq!(*idle.get_or_insert(figures), figures, "after {length} bytes");
     }

@@ -1,4 +1,4 @@
-//! Requests and answers through TLS, large and small, and that HTTP notices nothing of it.
+//! Requests and answers through TLS, large and small. HTTP must not notice the difference.
 
 use crate::pair::{Pair, VERSIONS, over_tls};
 use crate::play;
@@ -21,8 +21,8 @@ fn post(length: usize) -> Vec<u8> {
     head.into_bytes().into_iter().chain(content).collect()
 }
 
-/// Pulls all content that comes of `records`, read in pieces of `step` or as many bytes as may be;
-/// asks for all.
+/// Reads `records` in pieces of `step`, or of as many bytes as the connection takes. Asks for all
+/// content, and returns it.
 fn upload(pair: &mut Pair, mut records: &[u8], step: usize) -> Vec<u8> {
     let mut content = Vec::new();
     while !records.is_empty() {
@@ -30,16 +30,16 @@ fn upload(pair: &mut Pair, mut records: &[u8], step: usize) -> Vec<u8> {
         let (piece, behind) = records.split_at(most);
         records = behind;
         let mut piece = piece.to_vec();
-        let mut events = pair.server.receive(pair.now, &mut piece).expect("it reads");
+        let mut events = pair.server.receive(pair.now, &mut piece).expect("the connection reads");
         while let Some((connection, event)) = events.next() {
             match event {
                 Event::Request { stream, .. } => {
                     pair.stream = Some(stream);
-                    connection.stream(pair.now, stream).read(u64::MAX).expect("lives");
+                    connection.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
                 }
                 Event::Data { stream, data, .. } => {
                     content.extend_from_slice(data);
-                    connection.stream(pair.now, stream).read(u64::MAX).expect("lives");
+                    connection.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
                 }
                 Event::End { .. } => {}
                 other => panic!("{other:?}"),
@@ -77,18 +77,21 @@ fn a_large_download_arrives_whatever_the_writes() {
                 let stream = pair.stream();
                 let begun =
                     pair.server.stream(pair.now, stream).respond(StatusCode::OK, [], length);
-                let _ = begun.expect("owed");
+                let _ = begun.expect("an answer is owed");
                 for piece in content.chunks(piece) {
                     let mut piece = Bytes::copy_from_slice(piece);
                     while !piece.is_empty() {
-                        pair.server.stream(pair.now, stream).send(&mut piece).expect("open");
+                        pair.server
+                            .stream(pair.now, stream)
+                            .send(&mut piece)
+                            .expect("the answer is open");
                         if !piece.is_empty() {
                             let records = pair.taken_in(most);
                             pair.read(&records);
                         }
                     }
                 }
-                pair.server.stream(pair.now, stream).finish(None).expect("complete");
+                pair.server.stream(pair.now, stream).finish(None).expect("the content is complete");
                 let answer = pair.answered().into_bytes();
                 let told = answer.len();
                 assert!(told > content.len());
@@ -128,7 +131,7 @@ fn a_short_answer_is_one_record_and_a_long_one_begins_with_a_short_one() {
     let stream = pair.stream();
     let mut content = Bytes::from(vec![b'x'; 40_000]);
     let begun = pair.server.stream(pair.now, stream).answer(StatusCode::OK, [], &mut content);
-    let _ = begun.expect("owed");
+    let _ = begun.expect("an answer is owed");
     let records = pair.taken();
     let expected = [4096 + 17, 16_384 + 17, 16_384 + 17];
     assert_eq!(lengths(&records)[..3], expected);
@@ -143,12 +146,12 @@ fn a_full_output_is_backpressure_sealed_or_not() {
     let stream = pair.stream();
     let length = BodyLength::Unknown;
     let begun = pair.server.stream(pair.now, stream).respond(StatusCode::OK, [], length);
-    let _ = begun.expect("owed");
+    let _ = begun.expect("an answer is owed");
     let mut content = Bytes::from(vec![b'x'; 1 << 20]);
-    pair.server.stream(pair.now, stream).send(&mut content).expect("open");
+    pair.server.stream(pair.now, stream).send(&mut content).expect("the answer is open");
     let left = content.len();
     assert!(pair.server.stream(pair.now, stream).room() == 0 && left > 900_000);
-    // What is sealed but not sent is unsent.
+    // Sealed bytes count as unsent until they are sent.
     let mut slices = [IoSlice::new(&[]); 4];
     assert!(pair.server.outgoing(&mut slices) > 0);
     assert_eq!(pair.server.stream(pair.now, stream).room(), 0);
@@ -159,15 +162,15 @@ fn a_full_output_is_backpressure_sealed_or_not() {
     pair.server.sent(pair.now, limit / 2 + 2000);
     assert!(pair.server.has_events(), "half is free: Writable");
     assert!(pair.server.stream(pair.now, stream).room() > limit / 2);
-    // Who takes nothing is not waited for longer than in plaintext.
-    let (at, timer) = pair.server.deadline().expect("it waits");
+    // A peer that takes nothing is waited for as long as in plaintext.
+    let (at, timer) = pair.server.deadline().expect("a deadline is set");
     assert_eq!(timer, Timer::Response);
     pair.at(at);
     assert!(pair.server.is_cut_off());
 }
 
 #[test]
-fn without_credit_nothing_more_is_read() {
+fn without_credit_reading_stops() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(POST_MUCH);
     let records = pair.records(&[b'x'; 100_000]);
@@ -185,13 +188,13 @@ fn without_credit_nothing_more_is_read() {
 
 #[test]
 fn content_in_slow_records_counts_as_it_comes() {
-    // Twice the minimum rate, in records of 16 KiB: each takes half a minute.
+    // Twice the minimum rate, in records of 16 KiB: each record takes half a minute.
     for (rate, lives) in [(480, true), (120, false)] {
         let mut pair = Pair::shaken(&version::TLS13);
         pair.send(POST_MUCH);
         let records = pair.records(&[b'x'; 40_000]);
         let stream = pair.stream();
-        pair.server.stream(pair.now, stream).read(u64::MAX).expect("lives");
+        pair.server.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
         let mut second = 0;
         for piece in records.chunks(rate) {
             second += 1;
@@ -208,7 +211,7 @@ fn content_in_slow_records_counts_as_it_comes() {
 }
 
 #[test]
-fn who_stops_pulling_early_loses_nothing() {
+fn a_driver_that_stops_pulling_loses_no_events() {
     for (first, second) in [(1, 0), (40, 0), (10, 30)] {
         let mut pair = Pair::shaken(&version::TLS13);
         let mut records = pair.records(GET.repeat(2).as_bytes());
@@ -218,7 +221,7 @@ fn who_stops_pulling_early_loses_nothing() {
         let (between, behind) = behind.split_at(second);
         pair.deliver(between);
         let mut behind = behind.to_vec();
-        drop(pair.server.receive(pair.now, &mut behind).expect("it reads"));
+        drop(pair.server.receive(pair.now, &mut behind).expect("the connection reads"));
         assert!(pair.server.has_events() && !pair.server.wants_read());
         for number in 1..=3 {
             let mut seen = Vec::new();
@@ -238,7 +241,7 @@ fn who_stops_pulling_early_loses_nothing() {
 }
 
 #[test]
-fn misuse_takes_nothing() {
+fn misuse_changes_nothing() {
     let mut pair = Pair::shaken(&version::TLS13);
     let records = pair.records(GET.as_bytes());
     let limit = pair.config.receive_buffer_limit();
@@ -249,21 +252,22 @@ fn misuse_takes_nothing() {
     assert!(events.next().is_none());
     drop(events);
     assert_eq!(pair.deliver(&records).len(), 2, "the request and its end");
-    // More than there is cannot have been sent.
+    // More bytes than there are cannot have been sent.
     pair.answer("whole");
     pair.server.sent(pair.now, usize::MAX);
-    assert!(pair.server.wants_write(), "it was never asked for");
+    assert!(pair.server.wants_write(), "the output was never fetched");
     assert!(pair.answered().ends_with("whole"));
 }
 
-/// What an eager application is told of `wire`, sent in such records and read in such pieces.
+/// The events and output for an eager application and `wire`, sent in these records and read in
+/// these pieces.
 fn told_over_tls(
     version: &'static SupportedProtocolVersion,
     wire: &[u8],
     records: &[usize],
     reads: &[usize],
 ) -> Told {
-    // Its client alone is used.
+    // Only its client is used.
     let mut pair = Pair::new(version);
     let mut eager = Eager::new(over_tls(Config::builder()));
     let mut lengths = reads.iter().cycle();
@@ -298,7 +302,7 @@ fn told_over_tls(
     without_continue(told)
 }
 
-/// Whether a client waits for a 100 (Continue) depends on the cuts.
+/// Removes each 100 (Continue): whether a client waits for one depends on the cuts.
 fn without_continue(mut told: Told) -> Told {
     told.output = told.output.replace("HTTP/1.1 100 Continue\r\n\r\n", "");
     told
@@ -311,8 +315,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Arbitrary streams of requests, in arbitrary records and reads, tell the application the same
-    /// as in plaintext, and the peer is answered the same.
+    /// Arbitrary requests in arbitrary records and reads give the same events and output as in
+    /// plaintext.
     #[test]
     fn events_are_those_of_plaintext(
         bytes in vec(any::<u8>(), 0..100),
@@ -322,7 +326,7 @@ proptest! {
     ) {
         let _watched = watched();
         let wire = play::stream(&bytes);
-        // In plaintext that is taken for a client that begins TLS.
+        // In plaintext these bytes mean a client that begins TLS.
         prop_assume!(wire.first() != Some(&22));
         let mut plain = Eager::new(Arc::new(Config::default()));
         wire.chunks(60_000).for_each(|piece| plain.read(piece));

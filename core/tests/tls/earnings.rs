@@ -1,5 +1,5 @@
-//! What the budget of TLS pays for and earns, to the point: a record that brings nothing costs 64, one
-//! that brings content costs 2, each byte of content earns 1, and no more than 16384 are kept.
+//! The exact prices and earnings of TLS's budget. A record without content costs 64, a record with
+//! content costs 2, each byte of content earns 1, and the budget holds at most 16384.
 
 use crate::pair::Pair;
 use crate::support::{POST_MUCH, secs};
@@ -15,22 +15,27 @@ struct Sealed<S> {
 }
 
 impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Sealed<S> {
-    /// Delivers content in a record of its own; whether it was not too much.
+    /// Delivers content in a record of its own. Returns whether the budget paid for it.
     fn bring(&mut self, length: usize) -> bool {
         let record = (self.seal)(ContentType::ApplicationData, &vec![b'x'; length]);
         self.pair.deliver(&record);
         let is_open = matches!(self.pair.server.status(), Status::Open { .. });
         if is_open {
             let stream = self.pair.stream();
-            self.pair.server.stream(self.pair.now, stream).read(u64::MAX).expect("it is open");
+            self.pair
+                .server
+                .stream(self.pair.now, stream)
+                .read(u64::MAX)
+                .expect("the stream is open");
             let now = self.pair.now;
             while self.pair.server.resume(now).next().is_some() {}
         }
         is_open
     }
 
-    /// Spends all but `left` of a full budget, on records that bring nothing. Not too many of them
-    /// may follow each other: a byte between them costs 2, and earns 1.
+    /// Spends all but `left` points of a full budget on records without content. Since rustls
+    /// limits such records in a row, a record with a byte stands between them: it costs 2, and
+    /// earns 1.
     fn spend_all_but(&mut self, left: usize) {
         let mut points = MOST;
         let mut in_a_row = 0;
@@ -39,7 +44,7 @@ impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Sealed<S> {
                 assert!(self.bring(1));
                 (points, in_a_row) = (points - 1, 0);
             } else {
-                assert!(self.bring(0), "{points} are left");
+                assert!(self.bring(0), "{points} points are left");
                 (points, in_a_row) = (points - BARREN, in_a_row + 1);
             }
         }
@@ -48,10 +53,10 @@ impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Sealed<S> {
         }
     }
 
-    /// How many more records of so many bytes can be paid.
+    /// How many more records of `length` bytes the budget pays for.
     fn count(&mut self, length: usize) -> usize {
         let count = (0..20_000).find(|_| !self.bring(length));
-        count.expect("it ends")
+        count.expect("the budget runs out")
     }
 
     fn ends_as_a_flood(&mut self) {
@@ -60,7 +65,7 @@ impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Sealed<S> {
     }
 }
 
-/// An upload whose budget is full.
+/// An upload with a full budget.
 fn full() -> Sealed<impl FnMut(ContentType, &[u8]) -> Vec<u8>> {
     let mut pair = Pair::shaken(&version::TLS13);
     let mut seal = pair.sealer();
@@ -71,23 +76,23 @@ fn full() -> Sealed<impl FnMut(ContentType, &[u8]) -> Vec<u8>> {
 }
 
 #[test]
-fn records_that_bring_nothing_cost_64_each() {
+fn records_without_content_cost_64_each() {
     for (left, paid) in [(10 * BARREN, 10), (10 * BARREN - 1, 9), (20 * BARREN, 20)] {
         let mut sealed = full();
         sealed.spend_all_but(left);
-        assert_eq!(sealed.count(0), paid, "{left} are left");
+        assert_eq!(sealed.count(0), paid, "{left} points are left");
         sealed.ends_as_a_flood();
     }
 }
 
 #[test]
-fn a_record_of_content_costs_what_two_bytes_earn() {
-    // One byte: 2 are paid, and 1 is earned, until there are not 2 any more.
+fn a_record_with_content_costs_what_two_bytes_earn() {
+    // A record of one byte costs 2 and earns 1, until fewer than 2 points are left.
     let mut sealed = full();
     sealed.spend_all_but(100);
     assert_eq!(sealed.count(1), 99);
     sealed.ends_as_a_flood();
-    // Two bytes go on for ever.
+    // Records of two bytes go on for ever.
     let mut sealed = full();
     sealed.spend_all_but(2);
     for _ in 0..2000 {
@@ -106,14 +111,15 @@ fn content_earns_a_point_a_byte_in_records_of_any_size() {
         assert_eq!(sealed.count(0), length / BARREN, "{length} bytes");
         sealed.ends_as_a_flood();
     }
-    // In parts it is the same.
+    // Records in parts earn the same.
     let mut sealed = full();
     sealed.spend_all_but(2);
     let record = (sealed.seal)(ContentType::ApplicationData, &[b'x'; 642]);
     sealed.pair.deliver_in(&record, 7);
     assert_eq!(sealed.count(0), 10);
     sealed.ends_as_a_flood();
-    // Padding earns nothing: the type is behind the content, and zeros follow it (RFC 8446 5.4).
+    // Padding earns nothing. The type follows the content, and zeros follow the type (RFC 8446
+    // 5.4).
     let mut sealed = full();
     sealed.spend_all_but(2);
     let mut padded = vec![0; 5000];
@@ -126,14 +132,15 @@ fn content_earns_a_point_a_byte_in_records_of_any_size() {
 }
 
 #[test]
-fn time_brings_back_1024_points_a_second_and_no_more_than_there_were() {
+fn time_brings_back_1024_points_a_second_up_to_the_maximum() {
     for (seconds, paid) in [(1, 16), (2, 32), (3600, MOST / BARREN)] {
         let mut sealed = full();
-        // It counts from when the budget was made.
+        // Time counts from the creation of the budget.
         sealed.spend_all_but(2);
         sealed.pair.now = Tick::ZERO.after(secs(seconds));
         let mut count = 0;
-        // Records of content in between, so that rustls does not count too many in a row.
+        // Records with content in between, so that rustls does not count too many empty ones in a
+        // row.
         let mut in_a_row = 0;
         while sealed.bring(0) {
             (count, in_a_row) = (count + 1, in_a_row + 1);

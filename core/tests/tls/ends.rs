@@ -1,4 +1,4 @@
-//! How connections end over TLS: by both sides, in good order and not, and before they have begun.
+//! How connections end over TLS: by either side, orderly or not, and before the handshake.
 
 use crate::pair::{Pair, VERSIONS, over_tls};
 use crate::support::cuts::close_text;
@@ -14,7 +14,7 @@ fn tls(failure: TlsFailure) -> CloseReason {
     CloseReason::Tls(failure)
 }
 
-/// What the client says of `bytes`: its last words are close_notify.
+/// Asserts that the client accepts `bytes`, and that they end with close_notify.
 fn assert_ends_well(pair: &mut Pair, bytes: &[u8]) {
     pair.read(bytes);
     let state = pair.client.process_new_packets().expect("good records");
@@ -22,7 +22,7 @@ fn assert_ends_well(pair: &mut Pair, bytes: &[u8]) {
 }
 
 #[test]
-fn our_end_is_announced_once_behind_the_last_answer() {
+fn our_close_notify_is_sent_once_after_the_last_answer() {
     for version in VERSIONS {
         let mut pair = Pair::shaken(version);
         pair.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -33,8 +33,8 @@ fn our_end_is_announced_once_behind_the_last_answer() {
         assert!(pair.server.status().wants_shutdown());
         assert_ends_well(&mut pair, &last);
         assert!(pair.answers.ends_with(b"the last"));
-        assert!(!pair.server.wants_write(), "once");
-        // What the client still sends is discarded, good records or not.
+        assert!(!pair.server.wants_write(), "close_notify is sent once");
+        // Input after that is discarded, whether its records are valid or not.
         pair.deliver(&[7; 1000]);
         assert_eq!(pair.server.deadline(), Some((Tick::ZERO.after(secs(5)), Timer::Linger)));
         pair.closes_with(CloseReason::Completed);
@@ -51,7 +51,7 @@ fn the_peers_end_is_orderly_and_requests_before_it_are_answered() {
         records.extend([1, 2, 3]);
         let seen = pair.deliver(&records);
         assert!(matches!(&seen[..], [Seen::Request(..), Seen::End(_)]), "{seen:?}");
-        assert!(!pair.server.wants_read(), "what follows is ignored");
+        assert!(!pair.server.wants_read(), "input after close_notify is ignored");
         pair.answer("to the end");
         let seen = pair.eof();
         assert!(seen.is_empty());
@@ -63,14 +63,14 @@ fn the_peers_end_is_orderly_and_requests_before_it_are_answered() {
 }
 
 #[test]
-fn a_fin_alone_is_told_apart() {
+fn a_fin_without_close_notify_is_a_truncation() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.eof();
     let last = pair.taken();
     assert_ends_well(&mut pair, &last);
     pair.closes_with(CloseReason::Peer(PeerClose::Unannounced));
 
-    // In the middle of a record, but between two requests.
+    // Within a record, but between two requests.
     let mut pair = Pair::shaken(&version::TLS13);
     let records = pair.records(GET.as_bytes());
     pair.deliver(&records[..10]);
@@ -84,10 +84,10 @@ fn an_end_within_content_is_truncation_announced_or_not() {
         let mut pair = Pair::shaken(&version::TLS13);
         pair.send(format!("{POST_5}abc"));
         let stream = pair.stream();
-        pair.server.stream(pair.now, stream).read(5).expect("lives");
+        pair.server.stream(pair.now, stream).read(5).expect("the stream is open");
         let events = pair.server.resume(pair.now);
         assert_eq!(crate::support::pull(events, &mut pair.stream), [crate::support::data("abc")]);
-        pair.server.stream(pair.now, stream).read(2).expect("lives");
+        pair.server.stream(pair.now, stream).read(2).expect("the stream is open");
         let seen = if announced {
             pair.client.send_close_notify();
             let notify = pair.flight();
@@ -107,7 +107,7 @@ fn an_end_within_content_is_truncation_announced_or_not() {
 fn answers_to_faults_come_over_tls() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send("GET / HTTP/1.1\r\n");
-    let (at, timer) = pair.server.deadline().expect("it waits");
+    let (at, timer) = pair.server.deadline().expect("a deadline is set");
     assert_eq!(timer, Timer::RequestHead);
     pair.at(at);
     let last = pair.taken();
@@ -126,7 +126,7 @@ fn an_idle_connection_is_left_with_a_close_notify_and_without_lingering() {
             if draining {
                 pair.server.drain(pair.now);
             }
-            let (at, timer) = pair.server.deadline().expect("it waits");
+            let (at, timer) = pair.server.deadline().expect("a deadline is set");
             assert_eq!(timer, Timer::KeepAlive);
             pair.at(at);
             assert!(!pair.server.wants_read() && !pair.server.is_cut_off());
@@ -138,15 +138,15 @@ fn an_idle_connection_is_left_with_a_close_notify_and_without_lingering() {
 }
 
 #[test]
-fn an_abrupt_end_says_nothing() {
+fn an_abrupt_end_sends_no_close_notify() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(GET);
     let stream = pair.stream();
     let length = BodyLength::Known(10);
     let begun = pair.server.stream(pair.now, stream).respond(StatusCode::OK, [], length);
-    let _ = begun.expect("owed");
+    let _ = begun.expect("an answer is owed");
     pair.taken();
-    pair.server.stream(pair.now, stream).reset().expect("lives");
+    pair.server.stream(pair.now, stream).reset().expect("the stream is open");
     assert_eq!(pair.server.status(), Status::Closed(CloseReason::Application));
     assert!(pair.server.is_cut_off() && !pair.server.wants_write());
     assert_eq!(pair.server.memory(), size_of::<Connection>());
@@ -170,7 +170,7 @@ fn a_record_that_was_changed_ends_with_an_alert() {
 }
 
 #[test]
-fn a_record_that_is_announced_as_too_long_is_not_waited_for() {
+fn a_record_with_too_large_a_length_is_not_waited_for() {
     for version in VERSIONS {
         let mut pair = Pair::shaken(version);
         let before = pair.server.memory();
@@ -184,7 +184,7 @@ fn a_record_that_is_announced_as_too_long_is_not_waited_for() {
 
 #[test]
 fn a_record_of_the_wrong_size_or_type_ends_with_an_alert() {
-    // More than TLS 1.3 allows and TLS 1.2 does, and a heartbeat.
+    // A record that is too large for TLS 1.3 but not for TLS 1.2, and a heartbeat.
     for header in [[23, 3, 3, 0x42, 0], [24, 3, 3, 0, 40]] {
         for version in VERSIONS {
             let mut pair = Pair::shaken(version);
@@ -211,7 +211,7 @@ fn failure_within_content_is_told_to_the_application() {
 }
 
 #[test]
-fn plain_http_is_told_so_in_plaintext() {
+fn plain_http_is_answered_in_plaintext() {
     let expected = close_text(tls(TlsFailure::PlainHttp));
     for cut in [1, 10, GET.len()] {
         let mut script = Script::under((*over_tls(Config::builder())).clone());
@@ -220,7 +220,7 @@ fn plain_http_is_told_so_in_plaintext() {
         assert_eq!(script.waiting(), expected);
         assert_eq!(script.closes_with(tls(TlsFailure::PlainHttp)), expected);
     }
-    // What follows is discarded, also if it begins like TLS.
+    // Later input is discarded, even if it begins like TLS.
     let mut script = Script::under((*over_tls(Config::builder())).clone());
     script.send(GET);
     script.send([22, 3, 1]);
@@ -228,7 +228,7 @@ fn plain_http_is_told_so_in_plaintext() {
 }
 
 #[test]
-fn what_is_neither_http_nor_tls_is_refused() {
+fn input_that_is_neither_http_nor_tls_is_refused() {
     for garbage in [&b"\0\0\0\0\0\0"[..], b"\x80\x2e\x01\x03\x01", b"hello", b"\r\n\r\n\r\n"] {
         let mut script = Script::under((*over_tls(Config::builder())).clone());
         script.send(garbage);
@@ -244,7 +244,7 @@ fn tls_on_a_plaintext_port_is_closed_at_once() {
         assert!(script.send(&hello[..bytes]).is_empty());
         assert_eq!(script.status(), Status::Closed(tls(TlsFailure::OnPlainPort)));
     }
-    // Later in a connection the same byte is a bad method.
+    // Later in a connection the same byte is an invalid method.
     let mut script = Script::after(GET);
     script.answer(200, "");
     script.output();
@@ -254,13 +254,13 @@ fn tls_on_a_plaintext_port_is_closed_at_once() {
 }
 
 #[test]
-fn an_idle_connection_that_makes_room_says_so_in_good_order() {
+fn an_idle_connection_that_makes_room_sends_a_close_notify() {
     for version in VERSIONS {
         let mut pair = Pair::shaken(version);
         pair.send(GET);
-        assert!(!pair.server.close_idle(pair.now), "a request is there");
+        assert!(!pair.server.close_idle(pair.now), "a request has come");
         pair.answer("ok");
-        assert!(!pair.server.is_idle(), "its answer is not out");
+        assert!(!pair.server.is_idle(), "the answer is not sent yet");
         let answer = pair.taken();
         pair.read(&answer);
         assert!(pair.server.close_idle(pair.now));
@@ -271,7 +271,7 @@ fn an_idle_connection_that_makes_room_says_so_in_good_order() {
 }
 
 #[test]
-fn a_handshake_that_has_not_begun_makes_room_and_one_that_has_does_not() {
+fn only_a_handshake_that_has_not_begun_makes_room() {
     let mut pair = Pair::new(&version::TLS13);
     let hello = pair.flight();
     assert!(pair.server.is_idle());
@@ -280,13 +280,13 @@ fn a_handshake_that_has_not_begun_makes_room_and_one_that_has_does_not() {
     pair.deliver(&hello[1..]);
     assert!(!pair.server.close_idle(pair.now));
     pair.taken();
-    assert!(!pair.server.close_idle(pair.now), "the rest of the handshake is its turn");
+    assert!(!pair.server.close_idle(pair.now), "the handshake is in progress");
 
     let mut pair = Pair::new(&version::TLS13);
     assert!(pair.server.close_idle(pair.now));
     pair.closes_with(CloseReason::MadeRoom);
 
-    // Nor does a part of a record.
+    // With a part of a record it does not make room either.
     let mut pair = Pair::shaken(&version::TLS13);
     let records = pair.records(GET.as_bytes());
     pair.deliver(&records[..3]);

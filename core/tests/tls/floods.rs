@@ -1,4 +1,5 @@
-//! Records that cost something and bring nothing end in a reason; slow or useful ones do not.
+//! Records that cost something and bring nothing end the connection with a reason. Slow or useful
+//! ones do not.
 
 use crate::pair::{Pair, VERSIONS};
 use crate::support::{GET, POST_MUCH, secs};
@@ -7,7 +8,7 @@ use portcullis::{CloseReason, Status, Tick, TlsFailure};
 
 const FLOOD: CloseReason = CloseReason::Tls(TlsFailure::Flood);
 
-/// Sends what `make` makes until the connection ends; how many times.
+/// Sends the records of `make` until the connection ends. Returns how many were sent.
 fn until_the_end(pair: &mut Pair, mut make: impl FnMut(&mut Pair) -> Vec<u8>) -> usize {
     for count in 0..20_000 {
         if !matches!(pair.server.status(), Status::Open { .. }) {
@@ -21,7 +22,7 @@ fn until_the_end(pair: &mut Pair, mut make: impl FnMut(&mut Pair) -> Vec<u8>) ->
             while pair.server.resume(now).next().is_some() {}
         }
     }
-    panic!("it never ends");
+    panic!("the connection never ends");
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn tiny_records() {
     for version in VERSIONS {
         let mut pair = Pair::shaken(version);
         pair.send(POST_MUCH);
-        // Each brings a byte, and costs what two earn.
+        // Each record brings a byte, and costs what two bytes earn.
         let count = until_the_end(&mut pair, |pair| pair.records(b"x"));
         assert!((16_000..16_600).contains(&count), "{count}");
         pair.closes_with(FLOOD);
@@ -76,7 +77,10 @@ fn a_slow_trickle_and_a_long_stream_are_no_floods() {
             pair.now = Tick::ZERO.after(secs(90));
         }
         pair.deliver(&record);
-        pair.server.stream(pair.now, stream).read(u64::MAX).expect("no flood");
+        pair.server
+            .stream(pair.now, stream)
+            .read(u64::MAX)
+            .expect("the connection is open: this is no flood");
     }
 }
 
@@ -91,9 +95,9 @@ fn a_key_update_is_answered() {
 }
 
 #[test]
-fn records_whose_message_is_not_complete_are_limited() {
-    // A handshake message that is announced as 60,000 bytes, a byte in each record: in plaintext,
-    // since the handshake has not begun.
+fn records_of_an_incomplete_message_are_limited() {
+    // A handshake message that announces 60,000 bytes, with a byte in each record. The records are
+    // plaintext, since the handshake has not begun.
     let mut pair = Pair::new(&version::TLS13);
     let mut head = true;
     let count = until_the_end(&mut pair, |_| {
@@ -107,8 +111,8 @@ fn records_whose_message_is_not_complete_are_limited() {
 }
 
 #[test]
-fn messages_after_the_handshake_that_are_never_complete_are_limited() {
-    // A key update that is announced as 65,000 bytes. With it unfinished nothing can be sealed.
+fn incomplete_messages_after_the_handshake_are_limited() {
+    // A key update that announces 65,000 bytes. Until it is complete nothing can be sealed.
     for (step, reason, counts) in [
         (1, FLOOD, 200..300),
         (1000, CloseReason::Tls(TlsFailure::HandshakeTooLarge), 10..20),

@@ -1,4 +1,4 @@
-//! The handshake: whatever the cuts, the client and the clock do.
+//! The handshake, whatever the cuts, the client and the clock do.
 
 use crate::pair::{Pair, VERSIONS, client, client_settings, over_tls, server_settings};
 use crate::support::{GET, NANOSECOND, Seen, secs};
@@ -28,7 +28,7 @@ fn a_request_is_served_over_both_versions() {
     }
 }
 
-/// Shakes hands and sends a request, all cut by `cut`; the events are those of one request.
+/// Shakes hands and sends a request, all cut by `cut`. The events must be those of one request.
 fn cut_up(mut pair: Pair, mut cut: impl FnMut(usize, &[u8]) -> Vec<usize>) {
     let mut seen = Vec::new();
     let mut flights = 0;
@@ -62,7 +62,7 @@ fn flights_come_byte_by_byte() {
 #[test]
 fn flights_are_cut_in_two_anywhere() {
     for version in VERSIONS {
-        // The second flight is the client's Finished, with the request behind it in TLS 1.3.
+        // The second flight is the client's Finished, followed by the request in TLS 1.3.
         for number in 0..3 {
             let mut length = 1;
             let mut place = 1;
@@ -109,19 +109,19 @@ fn garbage_at_each_stage_ends_with_an_alert() {
                 *byte ^= 0x55;
                 pair.deliver(&flight);
                 if let Status::Open { .. } = pair.server.status() {
-                    // It waits for the rest of a record that is longer than it was.
-                    let deadline = pair.server.deadline().expect("it waits");
+                    // The changed record is longer now, so the server waits for its rest.
+                    let deadline = pair.server.deadline().expect("a deadline is set");
                     assert_eq!(deadline, (Tick::ZERO.after(secs(60)), Timer::TlsHandshake));
                     continue;
                 }
                 if stage == 0 && place == 0 {
-                    // 0x16 ^ 0x55 is a capital letter: a method.
+                    // 0x16 ^ 0x55 is a capital letter, which begins a method.
                     pair.closes_with(CloseReason::Tls(TlsFailure::PlainHttp));
                     continue;
                 }
                 let alert = pair.closes_with(failed());
-                // rustls says nothing of some malformed messages.
-                assert!(!alert.is_empty() || (6..10).contains(&place), "an alert at {place}");
+                // For some malformed messages rustls sends no alert.
+                assert!(!alert.is_empty() || (6..10).contains(&place), "no alert at {place}");
             }
         }
     }
@@ -178,7 +178,7 @@ fn keep_alive_begins_with_the_end_of_the_handshake() {
 #[test]
 fn bytes_of_the_handshake_are_limited_whatever_the_cuts() {
     let mut settings = client_settings(&version::TLS13);
-    // A long offer makes a long message.
+    // A long ALPN offer makes a long message.
     settings.alpn_protocols =
         (0..200).map(|number| format!("{number:0200}").into_bytes()).collect();
     for fragments in [None, Some(300)] {
@@ -195,7 +195,7 @@ fn bytes_of_the_handshake_are_limited_whatever_the_cuts() {
 }
 
 #[test]
-fn who_leaves_in_the_handshake_is_told_apart() {
+fn a_client_that_leaves_within_the_handshake_has_its_own_reason() {
     for bytes in [0, 1, 100] {
         let mut pair = Pair::new(&version::TLS13);
         let hello = pair.flight();
@@ -207,7 +207,7 @@ fn who_leaves_in_the_handshake_is_told_apart() {
 }
 
 #[test]
-fn alpn_offers_what_is_spoken() {
+fn alpn_offers_the_spoken_protocols() {
     for version in VERSIONS {
         for (offer, agreed) in [
             (vec!["h2", "http/1.1"], Ok(Some("http/1.1"))),
@@ -248,7 +248,7 @@ fn the_callers_early_data_is_switched_off() {
     settings.enable_early_data = true;
     for _ in 0..2 {
         let mut pair = Pair::with(Arc::clone(&config), client(settings.clone()));
-        assert!(pair.client.early_data().is_none(), "no ticket allows it");
+        assert!(pair.client.early_data().is_none(), "no ticket allows early data");
         pair.settle();
         assert_eq!(pair.server.phase(), Phase::Idle);
     }
@@ -274,7 +274,7 @@ fn sessions_are_resumed() {
 }
 
 #[test]
-fn a_client_that_does_not_trust_us_says_so() {
+fn a_client_that_does_not_trust_the_server_sends_an_alert() {
     let mut pair = Pair::new(&version::TLS13);
     let mut settings = client_settings(&version::TLS13);
     settings.alpn_protocols.clear();
@@ -297,7 +297,7 @@ fn a_draining_connection_may_finish_its_handshake() {
     let mut pair = Pair::new(&version::TLS13);
     pair.server.drain(pair.now);
     pair.settle();
-    let (at, timer) = pair.server.deadline().expect("it waits");
+    let (at, timer) = pair.server.deadline().expect("a deadline is set");
     assert_eq!(timer, Timer::KeepAlive);
     pair.at(at);
     pair.closes_with(CloseReason::Drained);

@@ -1,5 +1,5 @@
-//! What is left of buffers: records that were sent, or completed, keep no memory, and a record in
-//! progress no more than it will have.
+//! Memory of buffers: sent or completed records keep no memory, and a record in progress owns no
+//! more than its length.
 
 use crate::pair::Pair;
 use crate::support::{GET, POST_MUCH};
@@ -7,17 +7,17 @@ use portcullis::rustls::version;
 
 fn ask(pair: &mut Pair) {
     let (now, stream) = (pair.now, pair.stream());
-    pair.server.stream(now, stream).read(u64::MAX).expect("it is open");
+    pair.server.stream(now, stream).read(u64::MAX).expect("the stream is open");
     while pair.server.resume(now).next().is_some() {}
 }
 
-/// What it owns while nothing is under way.
+/// How much an idle connection owns.
 fn idle() -> usize {
     Pair::shaken(&version::TLS13).server.memory()
 }
 
 #[test]
-fn a_record_in_parts_owns_what_it_needs_and_nothing_once_it_is_complete() {
+fn a_record_in_parts_owns_its_length_until_it_is_complete() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(POST_MUCH);
     ask(&mut pair);
@@ -27,7 +27,7 @@ fn a_record_in_parts_owns_what_it_needs_and_nothing_once_it_is_complete() {
         for (place, byte) in record[..record.len() - 1].chunks(1).enumerate() {
             pair.deliver(byte);
             let owned = pair.server.memory() - before;
-            // As it grows it doubles, but never beyond its end.
+            // The buffer doubles as it grows, but never beyond the record's end.
             let most = record.len().min((2 * (place + 1)).max(64)) + 128;
             assert!(owned <= most, "{owned} for {place} bytes of {}", record.len());
         }
@@ -55,13 +55,13 @@ fn records_that_were_sent_are_freed_while_another_one_arrives() {
 }
 
 #[test]
-fn a_driver_that_turns_away_leaves_nothing_behind() {
+fn buffers_are_freed_when_the_driver_leaves() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.server.lend_buffer(Vec::with_capacity(4096));
     pair.send(GET);
     pair.answer(&"x".repeat(3000));
     pair.taken();
-    // More is likely to follow, so that its records keep their buffer for now.
+    // More output is likely to follow, so the buffer of sealed records is kept for now.
     let lent = pair.server.memory() - idle();
     assert!(lent >= 4096, "{lent}");
     assert_eq!(pair.server.return_buffer().capacity(), 4096);

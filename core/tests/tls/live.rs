@@ -1,5 +1,5 @@
-//! Live peers whose records arrive in parts, and attackers who drip them: what counts as a sign of
-//! life, and what pays.
+//! Live peers whose records arrive in parts, and attackers that send them byte by byte: which bytes
+//! are signs of life, and which bytes pay.
 
 use crate::pair::{Pair, over_tls};
 use crate::support::{POST_CHUNKED, POST_MUCH, secs};
@@ -18,7 +18,7 @@ fn tick(at: Duration) -> Tick {
     Tick::ZERO.after(at)
 }
 
-/// A websocket over TLS, whose application takes every message.
+/// A websocket over TLS whose application takes every message.
 fn websocket() -> Pair {
     let client = crate::pair::client(crate::pair::client_settings(&version::TLS13));
     let mut pair = Pair::with(over_tls(Config::builder()), client);
@@ -32,18 +32,21 @@ fn websocket() -> Pair {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
         .body(())
         .expect("a request");
-    let accepted = Handshake::read(&request).expect("well").accept(None, None).expect("well");
+    let accepted = Handshake::read(&request)
+        .expect("a valid handshake")
+        .accept(None, None)
+        .expect("a valid handshake");
     let (stream, now) = (pair.stream(), pair.now);
     pair.server
         .stream(now, stream)
         .accept_websocket(&accepted, &HeaderMap::new(), Options::default())
-        .expect("it is owed an answer");
-    pair.server.stream(now, stream).read(u64::MAX).expect("it is a websocket");
+        .expect("an answer is owed");
+    pair.server.stream(now, stream).read(u64::MAX).expect("the stream is a websocket");
     pair.taken();
     pair
 }
 
-/// A binary message, under a mask of zeros.
+/// A binary message with a mask of zeros.
 fn message(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x82];
     match payload.len() {
@@ -58,7 +61,7 @@ fn message(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Goes on to `at` as a driver does: time comes after what arrived, and what is to be sent goes.
+/// Moves the time as a driver does: input that arrived earlier is read first, and output is sent.
 fn pass(pair: &mut Pair, at: Duration) {
     pair.at(tick(at));
     pair.taken();
@@ -67,13 +70,13 @@ fn pass(pair: &mut Pair, at: Duration) {
 /// The server reads `bytes`, and its application takes the messages.
 fn deliver_messages(pair: &mut Pair, bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
-    let mut events = pair.server.receive(pair.now, &mut bytes).expect("it reads");
+    let mut events = pair.server.receive(pair.now, &mut bytes).expect("the connection reads");
     while let Some((_, event)) = events.next() {
         assert!(matches!(event, Event::Message { .. }), "{event:?}");
     }
 }
 
-/// Delivers `bytes` at a rate, from `start` on; the time at which it closed, if it did.
+/// Delivers `bytes` at a rate, from `start` on. Returns when the connection closed, if it did.
 fn drip(
     pair: &mut Pair,
     start: Duration,
@@ -95,7 +98,7 @@ fn drip(
 }
 
 #[test]
-fn a_record_that_has_begun_is_no_idle_connection() {
+fn a_connection_with_a_partial_record_is_not_idle() {
     for version in crate::pair::VERSIONS {
         let mut pair = Pair::shaken(version);
         let record = pair.records(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -122,7 +125,7 @@ fn a_record_in_parts_and_the_rest_of_its_head_have_one_deadline() {
 }
 
 #[test]
-fn a_record_that_brings_nothing_does_not_renew_the_time_for_idling() {
+fn a_record_without_content_does_not_extend_keep_alive() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.client.refresh_traffic_keys().expect("TLS 1.3");
     let update = pair.flight();
@@ -136,14 +139,14 @@ fn a_record_that_brings_nothing_does_not_renew_the_time_for_idling() {
 }
 
 #[test]
-fn content_in_large_records_lives_at_its_rate_however_it_is_cut() {
+fn content_in_large_records_at_the_rate_is_enough_however_it_is_cut() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(POST_MUCH);
     let records = pair.records(&[b'x'; 50_000]);
     let stream = pair.stream();
     let take = |pair: &mut Pair, part: &[u8]| {
         pair.deliver(part);
-        pair.server.stream(pair.now, stream).read(u64::MAX).expect("it is open");
+        pair.server.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
     };
     take(&mut pair, &[]);
     let end = drip(&mut pair, Duration::ZERO, &records, 260, take);
@@ -156,17 +159,17 @@ fn only_content_pays_once_a_record_is_complete() {
     let mut seal = pair.sealer();
     pair.deliver(&seal(ContentType::ApplicationData, POST_MUCH.as_bytes()));
     let stream = pair.stream();
-    // A byte of content, its type, and padding: of a type that does not exist, so that the last byte
-    // which is not zero is the type (RFC 8446 5.4).
+    // A byte of content, its type and padding. The type does not exist, so that the last byte which
+    // is not zero is the type (RFC 8446 5.4).
     let mut padded = vec![0; 16_000];
     (padded[0], padded[1]) = (b'x', 23);
     let records: Vec<u8> = (0..3).flat_map(|_| seal(ContentType::Unknown(0), &padded)).collect();
-    pair.server.stream(pair.now, stream).read(u64::MAX).expect("it is open");
+    pair.server.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
     let end = drip(&mut pair, Duration::ZERO, &records, 260, |pair, part| {
         pair.deliver(part);
         let _ = pair.server.stream(pair.now, stream).read(u64::MAX);
     });
-    // The first record is as good as content until it is complete.
+    // The first record pays as content does until it is complete.
     let one = secs(16_022 / 260);
     assert!(end.is_err_and(|end| one <= end && end <= one + secs(3)), "{end:?}");
     let late = CloseReason::Expired(Timer::RequestBody);
@@ -175,12 +178,12 @@ fn only_content_pays_once_a_record_is_complete() {
 }
 
 #[test]
-fn framing_that_arrives_in_parts_is_no_debt() {
+fn framing_that_arrives_in_parts_does_no_harm() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(POST_CHUNKED);
     let stream = pair.stream();
     let ask = |pair: &mut Pair| {
-        pair.server.stream(pair.now, stream).read(u64::MAX).expect("it is open");
+        pair.server.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
     };
     ask(&mut pair);
     // Chunks of a byte, each in a record of its own that is cut: 300 bytes of content a second.
@@ -202,7 +205,7 @@ fn framing_that_arrives_in_parts_is_no_debt() {
 fn a_pong_in_two_reads_is_a_sign_of_life() {
     let mut pair = websocket();
     for minute in 1..20 {
-        let (at, timer) = pair.server.deadline().expect("it waits");
+        let (at, timer) = pair.server.deadline().expect("a deadline is set");
         assert_eq!(timer, Timer::WebSocketPing, "ping {minute}");
         pair.at(at);
         pair.taken();
@@ -221,9 +224,9 @@ fn a_message_in_a_large_record_keeps_a_websocket_alive_at_its_rate() {
     let records = pair.records(&message(&[7; 40_000]));
     let end = drip(&mut pair, Duration::ZERO, &records, 400, deliver_messages);
     assert!(end.is_ok_and(|end| end > secs(90)), "{end:?}");
-    // One that drips a byte a second is not.
+    // A message that comes at a byte a second is not enough.
     let records = pair.records(&message(&[7; 40_000]));
-    let start = end.expect("it lives");
+    let start = end.expect("the connection is open");
     let end = drip(&mut pair, start, &records, 1, deliver_messages);
     assert!(end.is_err_and(|end| end <= start + secs(7)), "{end:?}");
 }

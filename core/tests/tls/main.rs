@@ -1,5 +1,5 @@
-//! TLS beneath the protocol, against a rustls client that is joined to the connection in memory, in
-//! simulated time.
+//! TLS under HTTP, against a rustls client that is joined to the connection in memory, in simulated
+//! time.
 //!
 //! | file | what it tests |
 //! |---|---|
@@ -7,12 +7,12 @@
 //! | `data` | requests and answers, large ones, tiny writes, backpressure, events as in plaintext |
 //! | `padded` | handshake records with padding |
 //! | `ends` | close_notify, truncation, failures, plain HTTP |
-//! | `floods` | records that bring nothing |
-//! | `live` | records in parts: what counts as a sign of life, and what pays |
+//! | `floods` | records without content |
+//! | `live` | records in parts: which bytes are signs of life, and which bytes pay |
 //! | `bounds` | the memory bound of any configuration, clients with certificates |
-//! | `memory` | what an idle connection owns, by the allocator's count |
+//! | `memory` | the memory of an idle connection, by the allocator's count |
 //! | `alive`, `link` | a live peer over TLS |
-//! | `sessions` | arbitrary sessions with bytes changed on the way, also those of the fuzzer |
+//! | `sessions` | arbitrary sessions with bytes changed on the way, and the fuzzer's corpus |
 #![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 
 #[path = "../hoard/mod.rs"]

@@ -1,7 +1,7 @@
-//! What a connection owns over TLS, by a counting allocator.
+//! The memory of a connection over TLS, by the allocator's count.
 //!
-//! What rustls keeps dominates: its state, two ciphers, the secrets and room for 16 spans of
-//! handshake messages. It is told apart by shaking hands with rustls alone, in the same way.
+//! Most of it belongs to rustls: its state, two ciphers, the secrets and room for 16 spans of
+//! handshake messages. A handshake with rustls alone measures that part.
 
 use crate::pair::{Pair, VERSIONS, over_tls, server_settings};
 use crate::support::GET;
@@ -12,17 +12,17 @@ use portcullis::rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use portcullis::{Config, Connection};
 use std::sync::Arc;
 
-/// Bytes of heap that are freed with `owner`.
+/// How many bytes of heap dropping `owner` frees.
 pub(crate) fn heap<T>(owner: T) -> usize {
     measure(move || drop(owner)).bytes_current.unsigned_abs() as usize
 }
 
-/// What rustls alone keeps after a handshake: its struct and its heap.
+/// The memory that rustls alone keeps after a handshake: its struct and its heap.
 fn rustls_alone(version: &'static SupportedProtocolVersion) -> usize {
     let mut settings = server_settings();
     settings.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut server = UnbufferedServerConnection::new(Arc::new(settings)).expect("valid");
-    // Its client alone is used.
+    // Only its client is used.
     let mut pair = Pair::new(version);
     let mut incoming = Vec::new();
     while pair.client.is_handshaking() || pair.client.wants_write() {
@@ -61,14 +61,14 @@ fn an_idle_connection_owns_what_rustls_keeps_and_at_most_512_bytes() {
         let owned = size_of::<Connection>() + heap(pair.server);
         let rustls = rustls_alone(version);
         println!("{version:?}: {owned} bytes, of which rustls keeps {rustls}");
-        assert!(owned <= rustls + 512, "{owned} bytes, {rustls} of them rustls's");
+        assert!(owned <= rustls + 512, "{owned} bytes, of which rustls keeps {rustls}");
         assert!(owned <= 5 * 1024, "{owned} bytes");
         assert!((owned..owned + (4 << 10)).contains(&told), "{told} estimated, {owned} counted");
     }
 }
 
 #[test]
-fn the_handshake_stays_within_what_is_told() {
+fn the_handshake_stays_within_the_reported_memory() {
     for version in VERSIONS {
         let mut most = 0;
         for stop in 0..12 {
@@ -84,7 +84,7 @@ fn the_handshake_stays_within_what_is_told() {
             pair.deliver(&flight[..part]);
             let told = pair.server.memory();
             let owned = size_of::<Connection>() + heap(pair.server);
-            assert!(owned <= told, "{owned} bytes, {told} told, stopped at {stop}");
+            assert!(owned <= told, "{owned} bytes owned, {told} reported, stopped at {stop}");
             most = most.max(owned);
         }
         println!("{version:?}: {most} bytes within the handshake");
@@ -97,7 +97,7 @@ fn transfers_stay_within_the_bound() {
         let mut pair = Pair::shaken(version);
         pair.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
         let records = pair.records(&vec![b'x'; 100_000]);
-        // Without credit, cut within records: what was read is held. It is checked at each step.
+        // Without credit and cut within records, so that the input is held. Each step checks it.
         pair.deliver_in(&records, 10_000);
         let told = pair.server.memory();
         let config = over_tls(Config::builder());

@@ -1,7 +1,7 @@
-//! A session over TLS with a real client whose bytes are cut, changed, repeated, left out or added
-//! to, in any order with actions and time. What holds after every call is asserted.
+//! A session over TLS with a real client, mixed with actions and time. The client's bytes are cut,
+//! changed, repeated, left out or extended. The invariants are checked after every call.
 //!
-//! Other sessions arrive as they were sent, of HTTP or of a websocket, and are compared with the same
+//! Other sessions of HTTP or a websocket arrive unchanged, and are compared with the same session
 //! in plaintext.
 //!
 //! Property tests, the fuzz target `tls` and its corpus all call [`session`].
@@ -17,7 +17,7 @@ use portcullis::{
 use std::io::{IoSlice, Read, Write};
 use std::sync::Arc;
 
-/// Steps of one session; the rest of the bytes goes unused.
+/// The most steps of a session. Further bytes are not used.
 const STEPS: usize = 300;
 
 struct Session<'b> {
@@ -25,20 +25,20 @@ struct Session<'b> {
     config: Arc<Config>,
     server: Connection,
     client: ClientConnection,
-    /// What the client has sent, and the server has not read yet.
+    /// Bytes that the client has sent and the server has not read.
     wire: Vec<u8>,
-    /// The client listens no more: it has sent its close_notify, or was lied to.
+    /// The client reads no more: it has sent its close_notify, or got invalid records.
     deaf: bool,
     stream: Option<StreamId>,
     now: Tick,
 }
 
-/// First bytes from here on: nothing is changed on the way, and TLS makes no difference. An even
-/// number, so that a first byte below still selects the version that it always did.
+/// First bytes from here on select a session without changes, in which TLS makes no difference. It
+/// is an even number, so that a smaller first byte still selects the version that it always did.
 const SAME: u8 = 192;
 
-/// Plays `bytes`: a session that is held against the same one in plaintext, or one whose bytes are
-/// changed. At the end of that only time passes, until the connection has closed.
+/// Plays `bytes`: a session that is compared with plaintext, or one whose bytes are changed. At the
+/// end of a changed session only time passes until the connection has closed.
 pub(crate) fn session(bytes: &[u8]) {
     match bytes.split_first() {
         Some((first, rest)) if *first >= SAME => {
@@ -67,7 +67,7 @@ fn changed(bytes: &[u8]) {
     let (wire, stream, now) = (Vec::new(), None, Tick::ZERO);
     let deaf = false;
     let mut session = Session { source, config, server, client, wire, deaf, stream, now };
-    // Most sessions begin with a handshake that succeeds.
+    // Most sessions begin with a successful handshake.
     if session.source.below(4) > 0 {
         for _ in 0..6 {
             session.flight();
@@ -122,14 +122,14 @@ impl Session<'_> {
         self.check();
     }
 
-    /// What the client has to send joins the wire.
+    /// Puts the client's output on the wire.
     fn flight(&mut self) {
         while self.client.wants_write() {
-            self.client.write_tls(&mut self.wire).expect("memory takes all");
+            self.client.write_tls(&mut self.wire).expect("writing to memory does not fail");
         }
     }
 
-    /// Some byte on the wire is changed, some are left out, or come twice.
+    /// Changes a byte on the wire, leaves some out, or repeats some.
     fn mutate(&mut self) {
         let place = self.source.size() as usize % self.wire.len().max(1);
         match (self.source.below(4), self.wire.get_mut(place)) {
@@ -143,7 +143,7 @@ impl Session<'_> {
         }
     }
 
-    /// The server reads some of the wire, and the application asks for some content, or none.
+    /// The server reads some of the wire. The application asks for some content, or for no content.
     fn read(&mut self, most: usize) {
         let limit = self.config.receive_buffer_limit() as usize;
         let mut left = most.min(self.wire.len());
@@ -152,7 +152,8 @@ impl Session<'_> {
             left -= piece.len();
             let credit = self.source.one_of(&[u64::MAX, 0, 7]);
             let most = self.source.one_of(&[usize::MAX, usize::MAX, 1]);
-            let mut events = self.server.receive(self.now, &mut piece).expect("it reads");
+            let mut events =
+                self.server.receive(self.now, &mut piece).expect("the connection reads");
             for _ in 0..most {
                 let Some((server, event)) = events.next() else { break };
                 if let Some(stream) = note(&event, &mut self.stream) {
@@ -164,7 +165,7 @@ impl Session<'_> {
         }
     }
 
-    /// The client takes some of what the server has to send.
+    /// The client takes some of the server's output.
     fn taken(&mut self, most: usize) {
         let mut slices = [IoSlice::new(&[]); 4];
         let count = self.server.outgoing(&mut slices);
@@ -207,7 +208,7 @@ impl Session<'_> {
         }
     }
 
-    /// What a driver may order, now and then; and it goes on with what is held.
+    /// The driver sometimes drains or aborts, and always resumes held bytes.
     fn order(&mut self) {
         let now = self.now;
         match self.source.below(32) {
@@ -227,22 +228,25 @@ impl Session<'_> {
 
     fn check(&mut self) {
         let (memory, bound) = (self.server.memory(), self.config.memory_bound());
-        assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
+        assert!(memory <= bound, "memory: {memory} bytes, at most {bound} allowed");
         let status = self.server.status();
         let unsent = unsent(&mut self.server);
-        // Sealing for the look above may be what ended it.
+        // Sealing for the check above may have ended the connection.
         assert!(status.wants_write() == (unsent > 0) || status != self.server.status());
         if let Status::Closed(reason) = self.server.status() {
             assert_eq!(self.server.memory(), size_of::<Connection>());
             assert_eq!(self.server.deadline(), None);
-            assert!(CloseReason::all().any(|known| known == reason), "an unlisted {reason:?}");
+            assert!(
+                CloseReason::all().any(|known| known == reason),
+                "{reason:?} is not in `CloseReason::all`"
+            );
         }
     }
 
-    /// Only time passes; the application gives up on what it owes.
+    /// Only time passes. The application gives up the answers that it owes.
     fn left_alone(&mut self) {
-        // A record that turned out empty was no request: the wait for that goes on from its beginning,
-        // and may be over.
+        // A record that turned out to be empty was no request. So the wait for a request goes on
+        // from its beginning, and may be over.
         self.server.tick(self.now);
         for _ in 0..4000 {
             react(self.server.resume(self.now), self.now, &mut self.stream, usize::MAX);
@@ -250,17 +254,18 @@ impl Session<'_> {
             match (self.server.status(), self.server.deadline()) {
                 (Status::Closed(_), _) => return,
                 (_, Some((at, timer))) => {
-                    assert!(at > self.now, "deadline: {timer:?} again");
+                    assert!(at > self.now, "deadline: {timer:?} is still set");
                     self.now = at;
                     self.server.tick(at);
                 }
                 (status, None) => {
-                    let stream =
-                        self.stream.unwrap_or_else(|| panic!("waits for ever: {status:?}"));
+                    let stream = self
+                        .stream
+                        .unwrap_or_else(|| panic!("the connection waits for ever: {status:?}"));
                     self.server
                         .stream(self.now, stream)
                         .reset()
-                        .expect("it waits for the application");
+                        .expect("the connection waits for the application");
                 }
             }
         }
@@ -268,7 +273,7 @@ impl Session<'_> {
     }
 }
 
-/// Keeps the newest stream; says for which one there may be content.
+/// Keeps the newest stream. Returns a stream that may have content.
 fn note(event: &Event<'_>, newest: &mut Option<StreamId>) -> Option<StreamId> {
     match event {
         Event::Request { stream, .. } => {

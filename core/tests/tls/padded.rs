@@ -1,4 +1,4 @@
-//! Handshake records that a client pads (RFC 8446 5.4): the padding is no handshake.
+//! Handshake records that a client pads (RFC 8446 5.4). The padding does not count as handshake.
 
 use crate::pair::{Pair, client, client_settings, over_tls};
 use crate::provider;
@@ -11,7 +11,7 @@ use portcullis::rustls::{ClientConfig, ContentType, KeyLog, ProtocolVersion, ver
 use portcullis::{CloseReason, Config, TlsFailure};
 use std::sync::{Arc, Mutex};
 
-/// The most that a record brings: content, its type and padding.
+/// The largest plaintext of a record: content, type and padding.
 const FULL: usize = (1 << 14) + 1;
 const HANDSHAKE: u8 = 22;
 
@@ -22,12 +22,12 @@ struct Secret(Mutex<Vec<u8>>);
 impl KeyLog for Secret {
     fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
         if label == "CLIENT_HANDSHAKE_TRAFFIC_SECRET" {
-            *self.0.lock().expect("nobody panicked") = secret.to_vec();
+            *self.0.lock().expect("no thread panicked") = secret.to_vec();
         }
     }
 }
 
-/// What opens and seals records under `secret` (RFC 8446 7.3).
+/// Ciphers that open and seal records under `secret` (RFC 8446 7.3).
 fn ciphers(secret: &[u8]) -> (Box<dyn MessageDecrypter>, Box<dyn MessageEncrypter>) {
     let suite = provider::cipher_suite::TLS13_AES_256_GCM_SHA384.tls13().expect("one of TLS 1.3");
     let expander = suite.hkdf_provider.expander_for_okm(&OkmBlock::new(secret));
@@ -48,12 +48,12 @@ fn ciphers(secret: &[u8]) -> (Box<dyn MessageDecrypter>, Box<dyn MessageEncrypte
     )
 }
 
-/// A pair whose server has sent its flight, and what the client has to answer.
+/// A pair whose server has sent its flight, and the client's answer to it.
 pub(crate) struct Stopped {
     pub(crate) pair: Pair,
-    /// What comes before its encrypted records.
+    /// The bytes before the client's encrypted records.
     pub(crate) before: Vec<u8>,
-    /// The messages in these.
+    /// The messages in the encrypted records.
     pub(crate) messages: Vec<u8>,
     encrypter: Box<dyn MessageEncrypter>,
     number: u64,
@@ -69,13 +69,13 @@ impl Stopped {
         let answers = pair.taken();
         let mut rest = answers.as_slice();
         while !rest.is_empty() {
-            pair.client.read_tls(&mut rest).expect("memory gives all");
+            pair.client.read_tls(&mut rest).expect("reading from memory does not fail");
             pair.client.process_new_packets().expect("the server's records are good");
         }
         let flight = pair.flight();
-        // A change of ciphers for old middleboxes, of six bytes.
+        // The change_cipher_spec record for old middleboxes, of six bytes.
         let (before, mut rest) = flight.split_at(6);
-        let (mut decrypter, encrypter) = ciphers(&secret.0.lock().expect("nobody panicked"));
+        let (mut decrypter, encrypter) = ciphers(&secret.0.lock().expect("no thread panicked"));
         let (mut messages, mut number) = (Vec::new(), 0);
         while let Some((header, after)) = rest.split_at_checked(5) {
             let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
@@ -90,12 +90,12 @@ impl Stopped {
         Stopped { pair, before: before.to_vec(), messages, encrypter, number: 0 }
     }
 
-    /// A record of the handshake with `content`, that brings `length` bytes at least.
+    /// A handshake record with `content`, padded to at least `length` bytes.
     pub(crate) fn seal(&mut self, content: &[u8], length: usize) -> Vec<u8> {
         let mut inner = [content, &[HANDSHAKE]].concat();
         inner.resize(length.max(inner.len() + 1) - 1, 0);
         let message = OutboundPlainMessage {
-            // The type that is appended is a zero more.
+            // The appended type is one more zero byte.
             typ: ContentType::Unknown(0),
             version: ProtocolVersion::TLSv1_2,
             payload: inner.as_slice().into(),
@@ -106,7 +106,7 @@ impl Stopped {
 }
 
 #[test]
-fn a_record_that_is_padded_as_much_as_may_be_is_no_large_handshake() {
+fn a_fully_padded_record_is_no_large_handshake() {
     for limit in [4096, 16_384] {
         for step in [1, 1000, usize::MAX] {
             let config = over_tls(Config::builder().tls_handshake_limit(limit));
@@ -126,7 +126,7 @@ fn a_record_that_is_padded_as_much_as_may_be_is_no_large_handshake() {
 }
 
 #[test]
-fn a_message_in_many_padded_records_is_bounded_by_what_is_kept() {
+fn a_message_in_many_padded_records_is_bounded_by_its_own_length() {
     let config = over_tls(Config::builder().tls_handshake_limit(4096));
     let mut stopped = Stopped::new(config, client_settings(&version::TLS13));
     let before = stopped.before.clone();

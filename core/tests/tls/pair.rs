@@ -36,7 +36,7 @@ pub(crate) fn server_settings() -> ServerConfig {
     server_settings_for(WebPkiClientVerifier::no_client_auth())
 }
 
-/// Those of a server that asks for certificates.
+/// The settings of a server that asks for certificates.
 pub(crate) fn server_settings_for(clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
     let (certificate, key) = identity();
     ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
@@ -71,7 +71,7 @@ pub(crate) fn over_tls(builder: Builder) -> Arc<Config> {
     Arc::new(builder.tls(Arc::clone(&SETTINGS)).build().expect("valid settings"))
 }
 
-/// What seals records of any type under the keys that `client` has after the handshake (TLS 1.3).
+/// Seals records of any type under the keys that `client` has after the handshake (TLS 1.3).
 pub(crate) fn sealer(
     client: ClientConnection,
 ) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
@@ -80,7 +80,7 @@ pub(crate) fn sealer(
     let suite = provider::cipher_suite::TLS13_AES_256_GCM_SHA384;
     let (Some(suite), ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = (suite.tls13(), secrets)
     else {
-        panic!("not the suite that both prefer");
+        panic!("the preferred cipher suite was not chosen");
     };
     let mut encrypter = suite.aead_alg.encrypter(key, iv);
     move |typ, plaintext| {
@@ -91,19 +91,19 @@ pub(crate) fn sealer(
     }
 }
 
-/// Both ends, and where the script stands.
+/// Both ends, and the state of the script.
 pub(crate) struct Pair {
     pub(crate) server: Connection,
     pub(crate) client: ClientConnection,
     pub(crate) config: Arc<Config>,
     pub(crate) now: Tick,
     pub(crate) stream: Option<StreamId>,
-    /// All that the client has been answered.
+    /// Everything that the client has received.
     pub(crate) answers: Vec<u8>,
 }
 
 impl Pair {
-    /// Accepted at 0, with nothing sent.
+    /// A pair that was accepted at 0, with nothing sent.
     pub(crate) fn new(version: &'static SupportedProtocolVersion) -> Pair {
         Pair::with(over_tls(Config::builder()), client(client_settings(version)))
     }
@@ -113,7 +113,7 @@ impl Pair {
         Pair { server, client, config, now: Tick::ZERO, stream: None, answers: Vec::new() }
     }
 
-    /// After the handshake, with nothing under way.
+    /// A pair after the handshake, with nothing under way.
     pub(crate) fn shaken(version: &'static SupportedProtocolVersion) -> Pair {
         let mut pair = Pair::new(version);
         pair.settle();
@@ -122,11 +122,11 @@ impl Pair {
 
     // ---- the client -----------------------------------------------------------------------------
 
-    /// What the client has to send.
+    /// The client's output.
     pub(crate) fn flight(&mut self) -> Vec<u8> {
         let mut flight = Vec::new();
         while self.client.wants_write() {
-            self.client.write_tls(&mut flight).expect("memory takes all");
+            self.client.write_tls(&mut flight).expect("writing to memory does not fail");
         }
         flight
     }
@@ -135,20 +135,20 @@ impl Pair {
     pub(crate) fn records(&mut self, plaintext: &[u8]) -> Vec<u8> {
         let mut records = Vec::new();
         for piece in plaintext.chunks(16_384) {
-            self.client.writer().write_all(piece).expect("its buffer takes a record");
+            self.client.writer().write_all(piece).expect("the buffer has room for a record");
             records.extend(self.flight());
         }
         records
     }
 
-    /// What seals records of any type under the keys that the client has after the handshake (TLS
-    /// 1.3). The client is lost: what the server sends from now on nobody reads.
+    /// Seals records of any type under the keys that the client has after the handshake (TLS 1.3).
+    /// The client is used up: it cannot read the server's later output.
     pub(crate) fn sealer(&mut self) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
         let fresh = client(client_settings(&version::TLS13));
         sealer(replace(&mut self.client, fresh))
     }
 
-    /// The server reads `bytes`, at once or in as many reads as it allows.
+    /// The server reads `bytes`, at once or in as many reads as needed.
     pub(crate) fn deliver(&mut self, bytes: &[u8]) -> Vec<Seen> {
         self.deliver_in(bytes, usize::MAX)
     }
@@ -162,20 +162,20 @@ impl Pair {
                 break;
             }
             let mut piece = piece.to_vec();
-            let events = self.server.receive(self.now, &mut piece).expect("it reads");
+            let events = self.server.receive(self.now, &mut piece).expect("the connection reads");
             seen.extend(pull(events, &mut self.stream));
             self.check();
         }
         seen
     }
 
-    /// The client sends `plaintext`; what the application is told.
+    /// The client sends `plaintext`. Returns the events.
     pub(crate) fn send(&mut self, plaintext: impl AsRef<[u8]>) -> Vec<Seen> {
         let records = self.records(plaintext.as_ref());
         self.deliver(&records)
     }
 
-    /// What the server has to send, taken in writes of at most `most` bytes.
+    /// Takes the server's output in writes of at most `most` bytes.
     pub(crate) fn taken_in(&mut self, most: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while self.server.wants_write() {
@@ -187,7 +187,7 @@ impl Pair {
                 taken.extend_from_slice(&slice[..slice.len().min(room)]);
             }
             let written = taken.len() - before;
-            assert!(written > 0, "it wants to write, and has nothing");
+            assert!(written > 0, "the server wants to write, but has no output");
             self.server.sent(self.now, written);
             self.check();
         }
@@ -198,10 +198,10 @@ impl Pair {
         self.taken_in(usize::MAX)
     }
 
-    /// The client reads `bytes`, and keeps what it is answered.
+    /// The client reads `bytes`, and keeps the plaintext.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            self.client.read_tls(&mut bytes).expect("memory gives all");
+            self.client.read_tls(&mut bytes).expect("reading from memory does not fail");
             self.client.process_new_packets().expect("the server's records are good");
             let mut plaintext = [0; 16_384];
             while let Ok(length @ 1..) = self.client.reader().read(&mut plaintext) {
@@ -214,20 +214,20 @@ impl Pair {
         }
     }
 
-    /// The client reads `bytes`, which end with an alert.
+    /// The client reads `bytes`, which have to end with an alert.
     pub(crate) fn refused(&mut self, mut bytes: &[u8]) -> AlertDescription {
         while !bytes.is_empty() {
-            self.client.read_tls(&mut bytes).expect("memory gives all");
+            self.client.read_tls(&mut bytes).expect("reading from memory does not fail");
             match self.client.process_new_packets() {
                 Ok(_) => {}
                 Err(Error::AlertReceived(alert)) => return alert,
                 Err(error) => panic!("{error:?}"),
             }
         }
-        panic!("no alert");
+        panic!("the server sent no alert");
     }
 
-    /// Both sides take what the other has to send, until there is nothing.
+    /// Moves bytes both ways until neither side has output.
     pub(crate) fn settle(&mut self) -> Vec<Seen> {
         let mut seen = Vec::new();
         loop {
@@ -251,7 +251,7 @@ impl Pair {
         answer(&mut self.server, self.now, self.stream.expect("a request came"), 200, content);
     }
 
-    /// What the client has been answered since it was last asked.
+    /// The plaintext that the client has received since the last call.
     pub(crate) fn answered(&mut self) -> String {
         self.settle();
         crate::support::text(&std::mem::take(&mut self.answers))
@@ -270,7 +270,8 @@ impl Pair {
         self.check();
     }
 
-    /// The connection has ended, or does when the client took everything and is gone; the last bytes.
+    /// Asserts that the connection has closed, or closes once the client has taken everything and
+    /// is gone. Returns the last output.
     pub(crate) fn closes_with(&mut self, reason: CloseReason) -> Vec<u8> {
         assert!(!matches!(self.server.status(), Status::Open { .. }), "{:?}", self.server);
         let last = self.taken();
@@ -283,7 +284,7 @@ impl Pair {
 
     fn check(&mut self) {
         let (memory, bound) = (self.server.memory(), self.config.memory_bound());
-        assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
+        assert!(memory <= bound, "memory: {memory} bytes, at most {bound} allowed");
         let waits = !matches!(self.server.status(), Status::Closed(_)) && self.stream.is_none();
         assert!(!waits || self.server.deadline().is_some(), "deadline: {:?}", self.server);
     }

@@ -1,4 +1,4 @@
-//! Sessions with a client whose bytes are changed: arbitrary ones, and what the fuzzer kept.
+//! Sessions with a client whose bytes are changed: arbitrary ones, and the fuzzer's corpus.
 
 use crate::alive::life;
 use crate::mutated::session;
@@ -31,7 +31,7 @@ proptest! {
     })]
 
     #[test]
-    fn it_is_as_in_plaintext(first in 192..=255_u8, bytes in vec(any::<u8>(), 0..120)) {
+    fn tls_makes_no_difference(first in 192..=255_u8, bytes in vec(any::<u8>(), 0..120)) {
         let _watched = watched();
         session(&[&[first], bytes.as_slice()].concat());
     }
@@ -59,14 +59,14 @@ fn the_corpus_of_live_peers() {
     replay("alive", life);
 }
 
-/// Lives that are played.
+/// How many lives are played.
 const LIVES: u64 = 2500;
 
 #[test]
 fn a_live_peer_is_never_closed() {
     let _watched = watched();
     for number in 1..=LIVES {
-        // Over TLS: whatever else the first byte says, it is odd.
+        // The first byte is made odd, which selects TLS.
         let mut bytes = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
         bytes[0] |= 1;
         let result = catch_unwind(|| life(&bytes));
