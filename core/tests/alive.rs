@@ -1,4 +1,5 @@
-//! A peer that keeps every minimum is never closed for time. Over TLS that is tested in `tls`.
+//! A peer that keeps every minimum is never closed for time. The tests in `tls` check the same over
+//! TLS.
 
 mod play;
 
@@ -8,7 +9,7 @@ use portcullis_testing::watched;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
-/// Lives that are played.
+/// How many lives are played.
 const LIVES: u64 = 2500;
 
 #[test]

@@ -1,4 +1,4 @@
-//! The whole answer in one call: what three calls would do, where there is room for it.
+//! `Connection::answer` writes a whole answer in one call, if there is room for it.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,7 +12,7 @@ const NOW: Tick = Tick::ZERO;
 fn asked(method: &str, config: Config) -> (Connection, StreamId) {
     let mut connection = Connection::new(Arc::new(config), NOW);
     let mut wire = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
-    let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+    let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
     let stream = match events.next() {
         Some((_, Event::Request { stream, .. })) => stream,
         other => panic!("no request: {:?}", other.map(|(_, event)| event)),
@@ -29,7 +29,7 @@ fn written(connection: &mut Connection) -> String {
 }
 
 #[test]
-fn it_writes_what_three_calls_would_and_ends_the_exchange() {
+fn it_writes_the_same_as_three_calls_and_ends_the_exchange() {
     let (mut connection, stream) = asked("GET", Config::default());
     let mut content = Bytes::from_static(b"hello");
     let sent = connection.stream(NOW, stream).answer(StatusCode::OK, None, &mut content);
@@ -43,7 +43,7 @@ fn it_writes_what_three_calls_would_and_ends_the_exchange() {
 }
 
 #[test]
-fn without_room_it_is_only_begun_and_goes_on_like_any_other() {
+fn without_room_the_answer_is_begun_and_continued_by_other_calls() {
     let config = Config::builder().set("send_buffer_limit", "1KiB").expect("a size");
     let (mut connection, stream) = asked("GET", config.build().expect("valid"));
     let mut content = Bytes::from(vec![b'x'; 1024]);
@@ -58,7 +58,7 @@ fn without_room_it_is_only_begun_and_goes_on_like_any_other() {
 }
 
 #[test]
-fn to_head_only_the_length_is_told() {
+fn an_answer_to_head_has_only_the_length() {
     let (mut connection, stream) = asked("HEAD", Config::default());
     let mut content = Bytes::from_static(b"hello");
     let sent = connection.stream(NOW, stream).answer(StatusCode::OK, None, &mut content);

@@ -1,5 +1,5 @@
-//! Whatever the configuration, its memory bound holds, and can be reached: peers and applications that
-//! are as bad as may be, and the allocator's count after each call.
+//! The memory bound holds for any configuration, and can be reached. The worst peers and
+//! applications are played, and the allocator's count is checked after each call.
 
 mod hoard;
 mod play;
@@ -15,12 +15,12 @@ use portcullis::{Begun, BodyLength, Builder, Config, Connection, Event, Misuse, 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-/// How many cases are played; `PORTCULLIS_CASES` asks for more.
+/// How many cases are played. `PORTCULLIS_CASES` sets another number.
 fn cases(usual: u64) -> u64 {
     std::env::var("PORTCULLIS_CASES").map_or(usual, |cases| cases.parse().expect("a number"))
 }
 
-/// Runs `case` for each seed, and names the one that failed.
+/// Runs `case` for each seed, and prints the seed that failed.
 fn for_seeds(usual: u64, mut case: impl FnMut(&mut Rng)) {
     for seed in 0..cases(usual) {
         let mut draw = Rng::with_seed(seed);
@@ -48,7 +48,7 @@ fn no_configuration_is_exceeded() {
     assert!(near * 20 >= all, "only {near} of {all} reach half of their bound");
 }
 
-/// As small as may be, but for a handshake.
+/// The smallest limits that still allow a handshake.
 const SMALL: &[(&str, &str)] = &[
     ("request_head_limit", "256"),
     ("request_fields_limit", "16"),
@@ -58,7 +58,8 @@ const SMALL: &[(&str, &str)] = &[
     ("response_head_limit", "1KiB"),
 ];
 
-/// The profiles, the one that was seen to break, and small and large values of each limit.
+/// The profiles, a configuration that once broke the bound, and small and large values of each
+/// limit.
 fn configs() -> Vec<Arc<Config>> {
     let mut configs = vec![
         Config::default().into(),
@@ -66,7 +67,7 @@ fn configs() -> Vec<Arc<Config>> {
         settings::tiny(),
         settings::narrow(),
     ];
-    // One layer is large, and all others are small, so that nothing hides it.
+    // One layer is large and all others are small, so that nothing hides it.
     for large in [
         ("send_buffer_limit", "100000"),
         ("response_head_limit", "100000"),
@@ -97,7 +98,8 @@ fn configs() -> Vec<Arc<Config>> {
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const UPLOAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// An answer as large as it may be, in pieces of two lengths, of which the peer takes a share.
+/// Sends an answer of the largest size, in pieces of two lengths. The peer takes a share of it in
+/// between.
 fn answer(hoard: &mut Hoard, request: &[u8], first: usize, share: usize, second: usize) {
     let mut stream = None;
     hoard.feed(request, &mut stream);
@@ -112,7 +114,7 @@ fn answer(hoard: &mut Hoard, request: &[u8], first: usize, share: usize, second:
         assert_eq!(begun, Ok(Begun::Open));
     });
     hoard.fill(stream, first);
-    // Some of the buffer stays, sent, before what follows.
+    // A part of the buffer is sent, and stays there before the next bytes.
     for piece in [first, second, second] {
         hoard.take_share(share);
         hoard.fill(stream, piece);
@@ -120,23 +122,25 @@ fn answer(hoard: &mut Hoard, request: &[u8], first: usize, share: usize, second:
     if request == UPLOAD {
         hold_trailers(hoard);
     }
-    hoard.act(|connection| connection.stream(NOW, stream).finish(Some(&fields)).expect("it fits"));
+    hoard.act(|connection| {
+        connection.stream(NOW, stream).finish(Some(&fields)).expect("there is room")
+    });
 }
 
-/// Until another request may begin.
+/// Takes output until another request may begin.
 fn make_room(hoard: &mut Hoard) {
     let limit = hoard.config.send_buffer_limit() as usize;
     let surplus = (hoard.waiting() + 1).saturating_sub(limit);
     hoard.act(|connection| connection.sent(NOW, surplus));
 }
 
-/// A head that is not complete, and a read that is not looked at.
+/// Holds an incomplete head, and a read whose events are not pulled.
 fn hold_head(hoard: &mut Hoard) {
     let limit = hoard.config.request_head_limit() as usize;
     hold(hoard, b"GET / HTTP/1.1\r\nHost: a\r\nX: ", limit);
 }
 
-/// The same of trailers.
+/// Holds incomplete trailers in the same way.
 fn hold_trailers(hoard: &mut Hoard) {
     let limit = hoard.config.trailers_limit() as usize;
     hoard.feed(b"0\r\n", &mut None);
@@ -176,9 +180,9 @@ fn the_bound_is_reached_by_half_at_least() {
     }
 }
 
-/// What is in the buffer is small again, and pieces of the application follow.
+/// The buffer holds little, and pieces of the application follow.
 #[test]
-fn a_large_buffer_is_given_up_for_pieces() {
+fn a_large_buffer_is_freed_for_pieces() {
     for config in configs().into_iter().filter(|it| it.send_buffer_limit() > 4096) {
         let mut hoard = Hoard::new(Arc::clone(&config));
         answer(&mut hoard, GET, 1000, 24, 1000);
@@ -199,12 +203,12 @@ fn a_large_buffer_is_given_up_for_pieces() {
             assert_eq!(connection.stream(NOW, stream).send(&mut data), Ok(Sent::All));
         });
         let told = hoard.connection().memory();
-        assert!(told <= 2 * limit + 8192, "{told} told, {limit} lent: {config:?}");
+        assert!(told <= 2 * limit + 8192, "{told} bytes reported, {limit} lent: {config:?}");
         hoard.end();
     }
 }
 
-/// A head that is refused leaves nothing behind, however large it was.
+/// A refused head frees its memory, however large it was.
 #[test]
 fn a_head_that_is_too_large_leaves_no_memory() {
     for unsent in [0, 1] {
@@ -235,52 +239,58 @@ fn a_head_that_is_too_large_leaves_no_memory() {
             );
         });
         let after = hoard.connection().memory();
-        assert!(after <= before.max(8192), "{before} before, {after} after");
+        assert!(after <= before.max(8192), "{before} bytes before, {after} after");
         hoard.end();
     }
 }
 
 // ---- websockets -----------------------------------------------------------------------------------
 
-/// Contexts are kept.
+/// Compression with contexts that are kept.
 fn takeover() -> DeflateSettings {
     DeflateSettings { server_takeover: true, client_takeover: true, ..DeflateSettings::default() }
 }
 
-/// A websocket whose interim answers and fields are as large as may be, and that asks for all.
+/// Accepts a websocket with the largest interim answers and fields, and asks for all messages.
 fn accept(hoard: &mut Hoard, options: Options, deflate: Option<DeflateSettings>) -> StreamId {
     let mut stream = None;
     let fields = fields(hoard.config.response_head_limit() as usize - 400);
     let accept = |connection: &mut Connection, event: Event<'_>| {
         if let Event::Request { stream: newest, head } = event {
             stream = Some(newest);
-            let handshake = Handshake::read(&head).expect("a good handshake");
-            let accepted = handshake.accept(None, deflate.as_ref()).expect("nothing was chosen");
+            let handshake = Handshake::read(&head).expect("a valid handshake");
+            let accepted =
+                handshake.accept(None, deflate.as_ref()).expect("no subprotocol was chosen");
             let early = StatusCode::EARLY_HINTS;
             while connection.stream(NOW, newest).inform(early, &fields).is_ok() {}
             connection
                 .stream(NOW, newest)
                 .accept_websocket(&accepted, &fields, options)
-                .expect("it can be one");
+                .expect("the handshake is accepted");
         }
         0
     };
     hoard.read(HANDSHAKE.to_vec(), usize::MAX, accept);
     let stream = stream.expect("a handshake");
-    hoard.act(|connection| connection.stream(NOW, stream).read(u64::MAX).expect("it lives"));
+    hoard.act(|connection| {
+        connection.stream(NOW, stream).read(u64::MAX).expect("the stream is open")
+    });
     stream
 }
 
-/// Some messages that fill the queue, and two of the peer: one that is lent, and one that is complete
-/// but for its end.
+/// Sends messages until the queue is full. The peer sends two messages: one that is lent, and one
+/// that lacks only its last byte.
 fn exchange_messages(hoard: &mut Hoard, options: Options, deflate: Option<DeflateSettings>) {
     let stream = accept(hoard, options, deflate);
     let limit = options.message_limit.unwrap_or(hoard.config.websocket_message_limit()) as usize;
     let mut wire = Vec::new();
-    // Zeros are compressed, if that was agreed on.
+    // Zeros are compressed, if compression was agreed on.
     hoard.take_share(100);
     hoard.act(|connection| {
-        connection.stream(NOW, stream).send_message(false, &mut lent(4000)).expect("it lives");
+        connection
+            .stream(NOW, stream)
+            .send_message(false, &mut lent(4000))
+            .expect("the stream is open");
     });
     for share in [0, 24, 24, 24, 24] {
         hoard.take_share(share);
@@ -288,7 +298,10 @@ fn exchange_messages(hoard: &mut Hoard, options: Options, deflate: Option<Deflat
             let mut data = Bytes::new();
             while data.is_empty() {
                 data = Bytes::from_static(&[7; 100]);
-                connection.stream(NOW, stream).send_message(false, &mut data).expect("it lives");
+                connection
+                    .stream(NOW, stream)
+                    .send_message(false, &mut data)
+                    .expect("the stream is open");
                 let _ = connection.stream(NOW, stream).ping(&[7; 125]);
             }
         });
@@ -303,19 +316,19 @@ fn exchange_messages(hoard: &mut Hoard, options: Options, deflate: Option<Deflat
         None => (payload.clone(), payload[..limit - 1].to_vec()),
     };
     frames::put(&mut wire, first, [1, 2, 3, 4], &whole);
-    // The last byte of the first comes with the second.
+    // The last byte of the first message comes with the second one.
     let (step, cut) = (hoard.config.receive_buffer_limit() as usize, wire.len() - 1);
     frames::put(&mut wire, first & !FIN, [1, 2, 3, 4], &part);
     let (before, held) = (hoard.connection().memory(), if deflate.is_some() { 50_000 } else { 0 });
     for piece in wire[..cut].chunks(step).chain(wire[cut..].chunks(step)) {
         hoard.read(piece.to_vec(), usize::MAX, |_, _| 0);
-        // Inflating takes turns.
+        // Inflating takes several calls.
         while hoard.connection().has_work() {
             hoard.read(Vec::new(), usize::MAX, |_, _| 0);
         }
         assert!(hoard.is_open());
     }
-    // No more than the message, however it grew.
+    // Memory has grown by the message at most.
     let grown = hoard.connection().memory() - before;
     assert!(grown <= limit.max(63) + 1 + held, "{grown} bytes for {limit}");
     hoard.read(vec![7; step], 0, |_, _| 0);
@@ -328,7 +341,7 @@ fn the_bound_of_a_websocket_is_reached_by_half_at_least() {
         ("100KiB", None, false, None),
         ("100", None, true, None),
         ("300000", None, true, None),
-        // More than the configuration has.
+        // More than the configuration allows.
         ("100", Some(500_000), false, None),
         ("100", Some(500_000), false, Some(takeover())),
     ] {
@@ -350,16 +363,20 @@ fn the_bound_of_a_websocket_is_reached_by_half_at_least() {
         exchange_messages(&mut hoard, options, deflate);
         let bound = hoard.connection().memory_bound();
         let is_plain = options.message_limit.is_none();
-        assert!(!is_plain || bound <= config.websocket_memory_bound(), "what was configured");
+        assert!(
+            !is_plain || bound <= config.websocket_memory_bound(),
+            "the configured bound holds"
+        );
         let worst = hoard.end();
         println!("{worst} of {bound}");
-        // Where nothing inflates, what is lent, the next message and what is read ahead never all are.
+        // Without inflating, the lent message, the next one and the bytes that were read ahead are
+        // never all there at once.
         let least = if deflate.is_some() { 2 } else { 3 };
         assert!(worst * least >= bound, "{worst} of {bound}");
     }
 }
 
-/// A piece of what inflates is no larger than what may follow.
+/// A piece of an inflated message is no larger than the credit allows.
 #[test]
 fn pieces_are_within_the_bound_of_small_messages() {
     let socket = [("websocket_message_limit", "100"), ("websocket_deflate", "true")];
@@ -373,7 +390,7 @@ fn pieces_are_within_the_bound_of_small_messages() {
 
 // ---- after a burst ----------------------------------------------------------------------------------
 
-/// All that is held is taken, and all that waits.
+/// Takes everything that is held and everything that waits.
 fn calm(hoard: &mut Hoard, stream: StreamId) {
     for _ in 0..3 {
         hoard.act(|connection| {
@@ -385,7 +402,7 @@ fn calm(hoard: &mut Hoard, stream: StreamId) {
 }
 
 #[test]
-fn nothing_is_left_of_a_burst() {
+fn a_burst_leaves_no_memory() {
     for config in configs() {
         let config = Config::clone(&config);
         let config = Builder::from(config).request_body_limit(None).requests_per_connection(99);
@@ -422,7 +439,7 @@ fn nothing_is_left_of_a_burst() {
 }
 
 #[test]
-fn nothing_is_left_of_a_burst_of_messages() {
+fn a_burst_of_messages_leaves_no_memory() {
     for pieces in [false, true] {
         for deflate in [None, Some(DeflateSettings::default())] {
             let config = settings::with(&[("send_buffer_limit", "100000")]).expect("valid");
@@ -431,7 +448,7 @@ fn nothing_is_left_of_a_burst_of_messages() {
             let stream = accept(&mut hoard, options, deflate);
             hoard.take_share(100);
             let idle = hoard.figures();
-            assert_eq!(idle.0, idle.1, "told exactly");
+            assert_eq!(idle.0, idle.1, "the idle connection's memory is reported exactly");
             for burst in 0..3 {
                 let payload = vec![7; 300_000];
                 let deflated = frames::deflate(&mut frames::compressor(), &payload);

@@ -1,4 +1,4 @@
-//! Replays what the fuzzers found worth keeping (`fuzz/corpus`), a folder for each target.
+//! Replays the inputs that the fuzzers kept (`fuzz/corpus`), in a folder for each target.
 
 mod play;
 
@@ -22,7 +22,7 @@ fn replay(target: &str, play: impl Fn(&[u8])) {
         }
         played += 1;
     }
-    assert!(failed.is_empty(), "these fail: {failed:?}");
+    assert!(failed.is_empty(), "these files fail: {failed:?}");
     assert!(played >= 20, "only {played} files in {}", folder.display());
 }
 

@@ -1,7 +1,7 @@
-//! What a websocket's budget pays for and earns, to the point, through the public calls.
+//! The exact prices and earnings of a websocket's budget, through the public calls.
 //!
-//! The budget begins with 1024 times the price of a ping. Once pings have used it up, what is left tells
-//! exactly what anything that follows has earned or cost. Time stands still.
+//! The budget starts with 1024 times the price of a ping. Once pings have used it up, the rest
+//! shows exactly what later input has earned or cost. Time stands still.
 
 mod play;
 
@@ -15,16 +15,16 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a fresh budget pays for.
+/// The number of pings that a fresh budget pays for.
 const PINGS: usize = 1024;
-/// The price of a ping, in bytes of a message.
+/// The price of a ping, in bytes of messages.
 const PING_COSTS: usize = 16;
 
 struct Socket {
     connection: Connection,
     stream: StreamId,
     now: Tick,
-    /// Messages, and last pieces.
+    /// How many messages or last pieces were received.
     messages: usize,
 }
 
@@ -33,33 +33,38 @@ impl Socket {
         let config = Config::builder().websocket_deflate(deflate).websocket_ping_interval(None);
         let mut connection = Connection::new(Arc::new(config.build().expect("valid")), now);
         let mut wire = HANDSHAKE.to_vec();
-        let mut events = connection.receive(now, &mut wire).expect("it reads");
+        let mut events = connection.receive(now, &mut wire).expect("the connection reads");
         let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
         let settings = deflate.then(DeflateSettings::default);
-        let handshake = Handshake::read(&head).expect("a good handshake");
-        let accepted = handshake.accept(None, settings.as_ref()).expect("nothing was chosen");
+        let handshake = Handshake::read(&head).expect("a valid handshake");
+        let accepted =
+            handshake.accept(None, settings.as_ref()).expect("no subprotocol was chosen");
         drop(events);
         connection
             .stream(now, stream)
             .accept_websocket(&accepted, None, options)
-            .expect("it may be one");
+            .expect("the handshake is accepted");
         let mut socket = Socket { connection, stream, now, messages: 0 };
         socket.sent();
         socket
     }
 
-    /// One whose application asks for all messages.
+    /// A websocket whose application asks for all messages.
     fn eager(options: Options, deflate: bool) -> Socket {
         Socket::eager_at(Tick::ZERO, options, deflate)
     }
 
     fn eager_at(now: Tick, options: Options, deflate: bool) -> Socket {
         let mut socket = Socket::new(now, options, deflate);
-        socket.connection.stream(socket.now, socket.stream).read(u64::MAX).expect("it lives");
+        socket
+            .connection
+            .stream(socket.now, socket.stream)
+            .read(u64::MAX)
+            .expect("the stream is open");
         socket
     }
 
-    /// One whose budget is used up.
+    /// A websocket whose budget is used up.
     fn poor(options: Options, deflate: bool) -> Socket {
         let mut socket = Socket::eager(options, deflate);
         socket.receive(&control(PING).repeat(PINGS));
@@ -75,7 +80,8 @@ impl Socket {
         for piece in wire.chunks(60_000) {
             if self.connection.wants_read() {
                 let mut piece = piece.to_vec();
-                let events = self.connection.receive(self.now, &mut piece).expect("it reads");
+                let events =
+                    self.connection.receive(self.now, &mut piece).expect("the connection reads");
                 self.messages += pull(events);
                 while self.connection.has_work() {
                     self.messages += pull(self.connection.resume(self.now));
@@ -85,7 +91,7 @@ impl Socket {
         }
     }
 
-    /// What there is to send is taken; its bytes.
+    /// Takes all output, and returns it.
     fn sent(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while self.connection.wants_write() {
@@ -99,7 +105,7 @@ impl Socket {
         out
     }
 
-    /// How many of the frames come until they are too many.
+    /// How many of the frames are accepted before they are a flood.
     fn until_costly(mut self, frame: &[u8]) -> usize {
         let count = (0..100_000).find(|_| {
             self.receive(frame);
@@ -108,7 +114,7 @@ impl Socket {
         drop(self.connection.receive_eof(self.now));
         let reason = CloseReason::Violation(Violation::Costly);
         assert_eq!(self.connection.status(), Status::Closed(reason));
-        count.expect("it ends")
+        count.expect("the budget runs out")
     }
 }
 
@@ -134,7 +140,7 @@ fn control(first: u8) -> Vec<u8> {
     frame(first, b"")
 }
 
-/// Bytes that don't compress.
+/// Bytes that do not compress.
 fn noise(length: usize) -> Vec<u8> {
     let mut draw = fastrand::Rng::with_seed(7);
     (0..length).map(|_| draw.u8(..)).collect()
@@ -145,7 +151,7 @@ const PIECES: Options = Options { pieces: true, ..WHOLE };
 
 #[test]
 fn each_useless_frame_has_its_price() {
-    // Pings and pongs, also with as much payload as they may have: that is no message.
+    // Pings and pongs, empty and with the longest payload: a control frame's payload earns nothing.
     for useless in [control(PING), control(PONG), frame(PING, &[1; 125]), frame(PONG, &[1; 125])] {
         assert_eq!(Socket::eager(WHOLE, false).until_costly(&useless), PINGS, "{:?}", useless[0]);
     }
@@ -161,32 +167,34 @@ fn each_useless_frame_has_its_price() {
 #[test]
 fn a_small_fragment_costs_what_sixteen_bytes_earn() {
     for options in [WHOLE, PIECES] {
-        // Fifteen bytes bring a point less than they cost: until the last price can't be paid.
+        // Fifteen bytes earn a point less than their fragment costs, until the price cannot be
+        // paid.
         let mut socket = Socket::eager(options, false);
         socket.receive(&frame(BINARY, &[1; 64]));
         let price = PING_COSTS;
         let expected = (PINGS - 1) * price + 1;
         assert_eq!(socket.until_costly(&frame(CONTINUATION, &[1; 15])), expected);
-        // Sixteen go on for ever.
+        // Sixteen bytes pay for their fragment, so they go on for ever.
         let mut socket = Socket::eager(options, false);
         socket.receive(&frame(BINARY, &[1; 64]));
         socket.receive(&control(PING).repeat(PINGS - 1));
         socket.receive(&frame(CONTINUATION, &[1; 16]).repeat(2000));
         assert!(socket.is_open());
     }
-    // Where nothing can be paid, the smallest fragment that costs nothing tells itself apart.
+    // With an empty budget, only a fragment that costs nothing is accepted. This finds the smallest
+    // one.
     for (length, lives) in [(64, true), (63, false)] {
         let mut socket = Socket::poor(WHOLE, false);
         socket.receive(&frame(BINARY, &vec![1; length]));
         assert_eq!(socket.is_open(), lives, "{length} bytes");
     }
-    // A whole message is no fragment, however small.
+    // A message in one frame is no fragment, however small.
     let mut socket = Socket::poor(WHOLE, false);
     socket.receive(&frame(FIN | BINARY, b"1").repeat(100));
     assert_eq!((socket.is_open(), socket.messages), (true, 100));
 }
 
-/// How many pings can be paid with what `wires` earned, read by read.
+/// How many pings the bytes in `wires` pay for, with one read for each.
 fn pings_after(options: Options, deflate: bool, wires: &[&[u8]]) -> usize {
     let mut socket = Socket::poor(options, deflate);
     wires.iter().for_each(|wire| socket.receive(wire));
@@ -213,13 +221,13 @@ fn bytes_of_messages_earn_a_point_each() {
 }
 
 #[test]
-fn no_more_is_kept_than_a_fresh_budget_has() {
+fn the_budget_never_exceeds_a_fresh_one() {
     let wire = frame(FIN | BINARY, &noise(50_000));
     assert_eq!(pings_after(WHOLE, false, &[&wire]), PINGS);
 }
 
 #[test]
-fn a_compressed_message_earns_what_came_and_not_what_it_inflates_to() {
+fn a_compressed_message_earns_its_compressed_bytes() {
     for options in [WHOLE, PIECES] {
         for content in [noise(400), vec![0; 100_000]] {
             let payload = frames::deflate(&mut frames::compressor(), &content);
@@ -236,7 +244,8 @@ fn a_compressed_message_earns_what_came_and_not_what_it_inflates_to() {
 fn a_final_block_costs_as_much_as_sixteen_pings() {
     for options in [WHOLE, PIECES] {
         for (length, paid) in [(16 * 19, 3), (16 * 19 - 1, 2), (16 * 16 + 1, 0)] {
-            // A stored block that says that it is the last, and the empty one that RFC 7692 7.2.3.4 adds.
+            // A stored block that is marked as final, and the empty block that RFC 7692 7.2.3.4
+            // adds.
             let stored = length - 6;
             let mut payload = vec![0x01, stored as u8, (stored >> 8) as u8];
             payload.extend([!(stored as u8), !((stored >> 8) as u8)]);
@@ -245,12 +254,12 @@ fn a_final_block_costs_as_much_as_sixteen_pings() {
             let wire = frame(FIN | COMPRESSED | BINARY, &payload);
             assert_eq!(pings_after(options, true, &[&wire]), paid, "{length} bytes");
         }
-        // Without the bytes that pay for it, it is too much.
+        // Without the bytes that pay for it, a final block is a flood.
         let mut payload = vec![0x01, 1, 0, 0xfe, 0xff, b'x', 0];
         let mut socket = Socket::poor(options, true);
         socket.receive(&frame(FIN | COMPRESSED | BINARY, &payload));
         assert!(!socket.is_open());
-        // 64 of them are paid by a fresh budget, and the bytes of all by one more.
+        // A fresh budget pays for 64 of them, and their own bytes for one more.
         payload[5] = b'y';
         let count =
             Socket::eager(options, true).until_costly(&frame(FIN | COMPRESSED | BINARY, &payload));
@@ -259,37 +268,41 @@ fn a_final_block_costs_as_much_as_sixteen_pings() {
 }
 
 #[test]
-fn pings_that_are_read_ahead_are_paid_once_and_in_full() {
+fn pings_answered_ahead_are_paid_once_and_in_full() {
     let mut socket = Socket::new(Tick::ZERO, WHOLE, false);
-    // A message that nobody asks for, and pings behind it.
+    // A message that the application does not ask for, and pings behind it.
     let message = frame(FIN | BINARY, &[7; 32]);
     socket.receive(&message);
     let mut wire = control(PING).repeat(PINGS + 10);
-    drop(socket.connection.receive(socket.now, &mut wire).expect("it reads"));
+    drop(socket.connection.receive(socket.now, &mut wire).expect("the connection reads"));
     let pongs = |out: &[u8]| out.chunks(2).filter(|frame| *frame == [PONG, 0]).count();
     while socket.connection.resume(socket.now).next().is_some() {}
-    assert_eq!(pongs(&socket.sent()), PINGS, "what the budget pays for is answered at once");
+    assert_eq!(
+        pongs(&socket.sent()),
+        PINGS,
+        "as many pings as the budget pays for are answered at once"
+    );
     assert!(socket.is_open());
-    // The message pays for two of those whose turn comes now, and no more.
-    socket.connection.stream(socket.now, socket.stream).read(1).expect("it lives");
+    // The message pays for two of the pings whose turn comes now.
+    socket.connection.stream(socket.now, socket.stream).read(1).expect("the stream is open");
     socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!(socket.messages, 1);
     let out = socket.sent();
     assert_eq!(pongs(&out[..4]), 2, "{out:?}");
-    assert!(!socket.is_open(), "and the others are a flood");
-    // Those that were answered cost nothing at their turn.
+    assert!(!socket.is_open(), "further pings are a flood");
+    // Pings that were answered ahead cost nothing at their turn.
     let mut socket = Socket::new(Tick::ZERO, WHOLE, false);
     socket.receive(&message);
     socket.receive(&control(PING).repeat(PINGS));
-    socket.connection.stream(socket.now, socket.stream).read(u64::MAX).expect("it lives");
+    socket.connection.stream(socket.now, socket.stream).read(u64::MAX).expect("the stream is open");
     socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!((socket.messages, socket.is_open(), socket.sent().len()), (1, true, 0));
     assert_eq!(socket.until_costly(&control(PING)), 32 / PING_COSTS);
 }
 
 #[test]
-fn time_brings_back_64_pings_a_second_from_when_it_was_accepted() {
-    // An hour before brings nothing.
+fn time_pays_for_64_pings_a_second_since_acceptance() {
+    // An hour before the acceptance earns nothing.
     let hour = Tick::ZERO.after(Duration::from_secs(3600));
     let mut socket = Socket::eager_at(hour, WHOLE, false);
     socket.receive(&control(PING).repeat(PINGS));
@@ -303,7 +316,7 @@ fn time_brings_back_64_pings_a_second_from_when_it_was_accepted() {
 }
 
 #[test]
-fn what_we_send_earns_the_peer_nothing() {
+fn sent_messages_earn_nothing() {
     let mut socket = Socket::poor(WHOLE, false);
     let mut data = Bytes::from(vec![1; 10_000]);
     let sent = socket.connection.stream(socket.now, socket.stream).send_message(false, &mut data);

@@ -1,11 +1,11 @@
-//! Connections that are idle make room for others, and no others do.
+//! Idle connections make room for others, and busy ones do not.
 
 mod support;
 
 use portcullis::{BodyLength, CloseReason, Connection, Event, PeerClose};
 use support::{GET, POST_5, Script, answer};
 
-/// Whether it says that it is idle, which it has to be to make room.
+/// Whether the connection closes to make room. It has to report itself as idle exactly then.
 fn makes_room(script: &mut Script) -> bool {
     let idle = script.connection.is_idle();
     assert_eq!(script.connection.close_idle(script.now), idle);
@@ -20,7 +20,7 @@ fn an_idle_connection_makes_room_at_once() {
 
     let mut script = Script::after(GET);
     script.answer(200, "ok");
-    assert!(!makes_room(&mut script), "its answer is not out");
+    assert!(!makes_room(&mut script), "the answer is not sent yet");
     script.output();
     assert!(makes_room(&mut script));
     assert_eq!(script.closes_with(CloseReason::MadeRoom), "");
@@ -41,7 +41,7 @@ fn a_busy_connection_makes_no_room() {
     let mut script = Script::after(&pipelined);
     script.answer(200, "ok");
     script.output();
-    assert!(!makes_room(&mut script), "the next head is there");
+    assert!(!makes_room(&mut script), "a part of the next head is there");
 
     let mut script = Script::after(GET);
     let _begun = script.respond(200, BodyLength::Unknown);
@@ -60,15 +60,15 @@ fn a_busy_connection_makes_no_room() {
 }
 
 #[test]
-fn events_that_were_not_looked_at_keep_it() {
+fn unpulled_events_keep_a_connection_busy() {
     let mut connection = Connection::new(Default::default(), portcullis::Tick::ZERO);
     let mut wire = GET.as_bytes().to_vec();
-    drop(connection.receive(portcullis::Tick::ZERO, &mut wire).expect("it reads"));
+    drop(connection.receive(portcullis::Tick::ZERO, &mut wire).expect("the connection reads"));
     assert!(connection.has_events() && !connection.is_idle());
 }
 
 #[test]
-fn an_end_that_was_not_looked_at_keeps_it() {
+fn an_unpulled_end_keeps_a_connection_busy() {
     let mut script = Script::new();
     drop(script.connection.receive_eof(script.now));
     assert!(script.connection.has_events() && !makes_room(&mut script));
@@ -77,10 +77,11 @@ fn an_end_that_was_not_looked_at_keeps_it() {
 }
 
 #[test]
-fn requests_behind_the_event_that_is_looked_at_keep_it() {
+fn requests_behind_the_current_event_keep_a_connection_busy() {
     let mut script = Script::new();
     let mut wire = GET.repeat(2).into_bytes();
-    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    let mut events =
+        script.connection.receive(script.now, &mut wire).expect("the connection reads");
     let mut requests = 0;
     while let Some((connection, event)) = events.next() {
         match event {
@@ -99,7 +100,7 @@ fn requests_behind_the_event_that_is_looked_at_keep_it() {
 }
 
 #[test]
-fn a_half_closed_connection_says_so() {
+fn a_half_closed_connection_reports_it() {
     let mut script = Script::after(GET);
     assert!(!script.connection.is_half_closed());
     script.eof();

@@ -1,5 +1,6 @@
-//! Units that never end: each limit at exactly the limit, and at one past it, in one read, byte by byte
-//! and in reads of three. At the limit the rest is waited for; one past it the peer is told at once.
+//! Units that never end, up to each limit and one byte past it. They come in one read, byte by byte
+//! and in reads of three. At the limit the rest is waited for. One past it the peer is refused at
+//! once.
 
 mod support;
 
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use support::cuts::refusal_text;
 use support::{POST_CHUNKED, Script, Seen, with};
 
-/// In one read, byte by byte, and in between.
+/// In one read, byte by byte, and in reads of three.
 const STEPS: [usize; 3] = [usize::MAX, 1, 3];
 
-/// Feeds `wire` in reads of `step` bytes, as long as it is read. The application asks for all content.
+/// Feeds `wire` in reads of `step` bytes, as long as the connection reads. The application asks for
+/// all content.
 fn fed(config: &Config, wire: &str, step: usize) -> (Script, Vec<Seen>) {
     let mut script = Script::under(config.clone());
     let mut seen = Vec::new();
@@ -34,7 +36,7 @@ fn fed(config: &Config, wire: &str, step: usize) -> (Script, Vec<Seen>) {
     (script, seen)
 }
 
-/// The peer is waited for, also when the last byte is looked at again.
+/// Asserts that the connection waits for the peer, even if it is resumed after the last byte.
 fn assert_waits(config: &Config, wire: &str) {
     for step in STEPS {
         let (mut script, _) = fed(config, wire, step);
@@ -50,7 +52,7 @@ fn assert_waits(config: &Config, wire: &str) {
     }
 }
 
-/// It is over, and the peer is told why.
+/// Asserts that the request is refused, and that the peer is told why.
 fn assert_refused(config: &Config, wire: &str, refusal: Refusal) {
     for step in STEPS {
         let (mut script, seen) = fed(config, wire, step);
@@ -61,7 +63,7 @@ fn assert_refused(config: &Config, wire: &str, refusal: Refusal) {
     }
 }
 
-/// `begun` and so many of `filler`.
+/// `begun`, filled up with `filler` to `length` bytes.
 fn filled(begun: &str, filler: &str, length: usize) -> String {
     let mut wire = begun.to_owned();
     while wire.len() < length {
@@ -78,10 +80,10 @@ fn a_head_in_one_long_field() {
     let config = with(&[("request_head_limit", "1000"), ("request_target_limit", "100")]);
     let begun = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
     assert_waits(&config, &filled(begun, "y", 999));
-    // The thousandth byte is not the end, so that it will be longer.
+    // The thousandth byte does not end the head, so the head is too long.
     assert_refused(&config, &filled(begun, "y", 1000), Refusal::HeadTooLarge);
     assert_refused(&config, &filled(begun, "y", 1001), Refusal::HeadTooLarge);
-    // Up to the last byte it may still end there.
+    // The head may still end there, up to its last byte.
     for ending in ["\r\n\r", "\r\n", "\r"] {
         let head = filled(begun, "y", 999 - ending.len());
         assert_waits(&config, &(head + ending));
@@ -100,15 +102,15 @@ fn a_head_in_many_fields() {
 
 #[test]
 fn a_first_line_in_one_long_target() {
-    // Of the method there may be 32 bytes, of spaces two, of the version eight.
+    // The first line may have 32 bytes of method, two spaces, and eight bytes of version.
     let config = with(&[("request_target_limit", "100")]);
     let longest = 100 + 42;
     assert_waits(&config, &filled("GET /", "x", longest));
-    // Its last byte may be the CR of the line's end.
+    // The last byte may be the CR of the line's end.
     assert_waits(&config, &(filled("GET /", "x", longest) + "\r"));
     assert_refused(&config, &filled("GET /", "x", longest + 2), Refusal::TargetTooLong);
     assert_refused(&config, &(filled("GET /", "x", longest + 1) + "\r\n"), Refusal::TargetTooLong);
-    // Nothing tells a method from a target that never comes.
+    // A method without end is indistinguishable from a target.
     assert_waits(&config, &"M".repeat(longest));
     assert_refused(&config, &"M".repeat(longest + 2), Refusal::Method);
 }
@@ -125,7 +127,7 @@ fn blank_lines_before_a_head() {
 #[test]
 fn extensions_that_never_end() {
     let config = with(&[("chunk_extension_limit", "20"), ("chunk_extensions_limit", "50")]);
-    // Names, values, quotes and white space alike.
+    // Names, values, quotes and white space all count.
     for (begun, filler) in [
         ("1;", "e"),
         ("1;e=", "v"),
@@ -158,7 +160,7 @@ fn zeros_before_a_size_that_never_end() {
     assert_waits(&config, &format!("{POST_CHUNKED}{}", "0".repeat(16 + 20)));
     let long = format!("{POST_CHUNKED}{}", "0".repeat(16 + 21));
     assert_refused(&config, &long, Refusal::ChunkExtensions);
-    // A size of more than 64 bits is none.
+    // A size of more than 64 bits is refused.
     assert_refused(&config, &format!("{POST_CHUNKED}1{}", "0".repeat(16)), Refusal::Chunk);
 }
 
@@ -192,8 +194,8 @@ fn a_chunk_that_has_only_its_size() {
 }
 
 #[test]
-fn a_rest_that_is_discarded() {
-    // Half of the limit may be discarded for keeping the connection.
+fn content_that_is_discarded() {
+    // Half of the limit may be discarded to keep the connection.
     let config = with(&[("linger_limit", "400")]);
     for (length, is_open) in [(200, true), (201, false)] {
         for step in STEPS {
@@ -218,30 +220,30 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnec
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
 
-/// A websocket of messages of 1000 bytes, which are asked for; they may be compressed.
+/// A websocket that asks for messages of up to 1000 bytes, which may be compressed.
 fn websocket() -> Connection {
     let settings = [("websocket_message_limit", "1000"), ("websocket_deflate", "true")];
     let config = Arc::new(with(&settings));
     let mut connection = Connection::new(config, Tick::ZERO);
     let mut wire = UPGRADE.as_bytes().to_vec();
-    let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+    let mut events = connection.receive(Tick::ZERO, &mut wire).expect("the connection reads");
     let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
-    let accepted = Handshake::read(&head).expect("good");
+    let accepted = Handshake::read(&head).expect("a valid handshake");
     let deflate = DeflateSettings::default();
-    let accepted = accepted.accept(None, Some(&deflate)).expect("nothing was chosen");
+    let accepted = accepted.accept(None, Some(&deflate)).expect("no subprotocol was chosen");
     drop(events);
     let options = Options::default();
     connection
         .stream(Tick::ZERO, stream)
         .accept_websocket(&accepted, None, options)
-        .expect("it may be");
-    connection.stream(Tick::ZERO, stream).read(u64::MAX).expect("it lives");
+        .expect("the handshake is accepted");
+    connection.stream(Tick::ZERO, stream).read(u64::MAX).expect("the stream is open");
     connection.sent(Tick::ZERO, usize::MAX);
     while connection.resume(Tick::ZERO).next().is_some() {}
     connection
 }
 
-/// A frame's header, and so much of its payload.
+/// A frame's header, and the first bytes of its payload.
 fn begun(first: u8, declared: u64, payload: usize) -> Vec<u8> {
     let mut wire = vec![first];
     match declared {
@@ -261,22 +263,22 @@ fn begun(first: u8, declared: u64, payload: usize) -> Vec<u8> {
 }
 
 #[test]
-fn messages_of_which_only_the_beginning_comes() {
+fn messages_that_never_end() {
     let first = begun(0x02, 600, 600);
     let cases = [
         (begun(0x82, 1000, 0), None),
         (begun(0x82, 1000, 999), None),
         (begun(0x82, 1001, 0), Some(Violation::TooLarge)),
         (begun(0x82, 1 << 62, 0), Some(Violation::TooLarge)),
-        // Its length is told by all of its frames.
+        // The lengths of all frames of a message add up.
         ([first.clone(), begun(0x80, 400, 0)].concat(), None),
         ([first.clone(), begun(0x00, 400, 400)].concat(), None),
         ([first.clone(), begun(0x80, 401, 0)].concat(), Some(Violation::TooLarge)),
         ([first.clone(), begun(0x00, 401, 0)].concat(), Some(Violation::TooLarge)),
-        // What is compressed may be a little larger than what it inflates to.
+        // Compressed data may be a little larger than the message.
         (begun(0xc2, 1000 + 125 + 64, 0), None),
         (begun(0xc2, 1000 + 125 + 65, 0), Some(Violation::TooLarge)),
-        // Control frames have a limit of their own, which the first two bytes tell.
+        // Control frames have their own limit, which the first two bytes exceed.
         ([first.clone(), begun(0x89, 125, 124)].concat(), None),
         ([first, vec![0x89, 0xfe]].concat(), Some(Violation::ControlTooLong)),
     ];
@@ -287,7 +289,8 @@ fn messages_of_which_only_the_beginning_comes() {
                 if connection.status().wants_read() {
                     let mut piece = piece.to_vec();
                     let now = Tick::ZERO;
-                    let mut events = connection.receive(now, &mut piece).expect("it reads");
+                    let mut events =
+                        connection.receive(now, &mut piece).expect("the connection reads");
                     while events.next().is_some() {}
                 }
             }

@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;
 
-/// A request that has one reading, as its sender means it.
+/// A request with only one valid reading.
 #[derive(Clone, Debug)]
 struct Valid {
     method: &'static str,
@@ -59,10 +59,10 @@ impl Valid {
         }
     }
 
-    /// Whether what was told is this request; takes it from the front.
+    /// Checks that the next events are this request, and takes them.
     fn check(&self, told: &mut impl Iterator<Item = Told>) {
         let Some(Told::Request { method, target, fields }) = told.next() else {
-            panic!("no request for {self:?}")
+            panic!("no request was delivered for {self:?}")
         };
         assert_eq!((method.as_str(), target.as_str()), (self.method, self.target.as_str()));
         let given = &fields[1..][..self.fields.len()];
@@ -166,7 +166,7 @@ proptest! {
         compare(&settings::tiny(), Manner { early: true, ..Manner::PLAIN }, &wire, seed);
     }
 
-    /// Each request is delivered once, whole, and as it was meant.
+    /// Each request is delivered once, whole and unchanged.
     #[test]
     fn valid_requests_are_delivered(requests in vec(valid(), 1..5)) {
         let _watched = watched();
@@ -180,12 +180,12 @@ proptest! {
     }
 }
 
-// ---- what the players found ---------------------------------------------------------------------
+// ---- regressions found by the players -----------------------------------------------------------
 
 const NOW: Tick = Tick::ZERO;
 
 #[test]
-fn a_chunk_that_is_too_large_is_refused_behind_content_of_the_same_read() {
+fn a_chunk_that_is_too_large_is_refused_after_content_of_the_same_read() {
     let wire = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
         1\r\nx\r\nffffffffffffffff\r\n";
     let config = Arc::new(Config::default());
@@ -195,10 +195,10 @@ fn a_chunk_that_is_too_large_is_refused_behind_content_of_the_same_read() {
 }
 
 #[test]
-fn events_within_events_take_nothing_from_them() {
+fn nested_events_lose_no_events() {
     let mut connection = Connection::new(Arc::new(Config::default()), NOW);
     let mut wire = *b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n";
-    let mut events = connection.receive(NOW, &mut wire).expect("reads");
+    let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
     let mut stream = None;
     if let Some((connection, event)) = events.next() {
         let Event::Request { stream: newest, .. } = event else { panic!("{event:?}") };
@@ -223,12 +223,12 @@ fn events_within_events_take_nothing_from_them() {
 }
 
 #[test]
-fn who_stops_at_the_head_of_a_request_is_told_that_there_is_more() {
+fn a_driver_that_stops_at_a_head_is_told_that_there_are_more_events() {
     for (length, more) in [("0", "End"), ("18446744073709551615", "Reset")] {
         let mut connection = Connection::new(Arc::new(Config::default()), NOW);
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
         let mut wire = head.into_bytes();
-        let mut events = connection.receive(NOW, &mut wire).expect("reads");
+        let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
         assert!(matches!(events.next(), Some((_, Event::Request { .. }))));
         drop(events);
         assert!(connection.has_events(), "{more} is still to come");

@@ -1,4 +1,4 @@
-//! Every limit, at it and one past it, however the input is cut.
+//! Every limit, exactly at it and one past it, however the input is cut.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn assert_accepted(config: &Arc<Config>, wire: &str) {
     assert!(matches!(told.seen[..], [Seen::Request(..), .., Seen::End(_)]));
 }
 
-/// Asserts that a request is delivered, and then `before` of its content, and then it is refused.
+/// Asserts that a request is delivered with `before` bytes of its content, and is then refused.
 fn assert_content_refused(config: &Arc<Config>, wire: &str, before: usize, refusal: Refusal) {
     let told = told_under(config, wire);
     let mut expected = vec![Seen::Reset(ResetReason::Refused(refusal))];
@@ -42,7 +42,7 @@ fn assert_content_refused(config: &Arc<Config>, wire: &str, before: usize, refus
 
 // ---- heads ----------------------------------------------------------------------------------------
 
-/// A head of so many bytes, in a few lines.
+/// A head of `bytes` bytes, in a few lines.
 fn head_of(bytes: usize) -> String {
     let filler = bytes - get_with("X: \r\n").len();
     get_with(&format!("X: {}\r\n", "y".repeat(filler)))
@@ -60,7 +60,7 @@ fn head_bytes() {
     for length in [65, 66, 67, 68, 100] {
         assert_refused_under(&small, head_of(length), Refusal::HeadTooLarge);
     }
-    // Blank lines before it and what stands behind it do not count.
+    // Blank lines before the head, and bytes after it, do not count.
     assert_eq!(told_under(&small, format!("\r\n\r\n{}{GET}", head_of(64))).statuses(), [200, 200]);
 }
 
@@ -117,7 +117,7 @@ fn target_bytes() {
     let tiny = shared(&[("request_target_limit", "1")]);
     assert_accepted(&tiny, &line("GET", 1));
     assert_refused_under(&tiny, line("GET", 2), Refusal::TargetTooLong);
-    // In a head that is smaller yet, the head's limit counts.
+    // If the head's limit is smaller, it counts first.
     let small = shared(&[("request_head_limit", "64")]);
     assert_refused_under(&small, line("GET", 64), Refusal::HeadTooLarge);
     assert_refused_under(&small, line("GET", 1000), Refusal::HeadTooLarge);
@@ -152,11 +152,11 @@ fn declared_content() {
 
 #[test]
 fn content_declared_too_large_is_refused_at_once() {
-    // Nobody asks for it, and nothing of it has come.
+    // The application does not ask for the content, and none of it has come.
     let mut script = Script::after(&length_of(100_000_000_000));
     assert_eq!(script.output(), refusal_text(Refusal::ContentTooLarge));
     script.closes_with(CloseReason::Refused(Refusal::ContentTooLarge));
-    // Nor does a client that waits get a 100.
+    // A client that waits for a 100 does not get one.
     let mut script =
         Script::after(&length_of(1 << 40).replace("Host", "Expect: 100-continue\r\nHost"));
     assert_eq!(script.output(), refusal_text(Refusal::ContentTooLarge));
@@ -174,7 +174,7 @@ fn chunked_content() {
     assert_accepted(&config, &chunks(&[60, 40]));
     assert_content_refused(&config, &chunks(&[101]), 0, Refusal::ContentTooLarge);
     assert_content_refused(&config, &chunks(&[1; 101]), 100, Refusal::ContentTooLarge);
-    // A chunk that goes beyond the limit is refused by its size, and none of it is told.
+    // A chunk that exceeds the limit is refused by its size, and none of it is delivered.
     assert_content_refused(&config, &chunks(&[60, 41]), 60, Refusal::ContentTooLarge);
     let none = shared(&[("request_body_limit", "0")]);
     assert_accepted(&none, &chunks(&[]));
@@ -202,7 +202,7 @@ fn chunks_without_end() {
 }
 
 #[test]
-fn a_request_may_have_a_limit_of_its_own() {
+fn a_limit_may_be_set_for_one_request() {
     for (limit, length, accepted) in [
         (Some(5), 5, true),
         (Some(4), 5, false),
@@ -217,7 +217,8 @@ fn a_request_may_have_a_limit_of_its_own() {
             let mut connection = Connection::new(Arc::clone(&config), Tick::ZERO);
             let mut bytes = wire.clone().into_bytes();
             let mut seen = Vec::new();
-            let mut events = connection.receive(Tick::ZERO, &mut bytes).expect("it reads");
+            let mut events =
+                connection.receive(Tick::ZERO, &mut bytes).expect("the connection reads");
             while let Some((connection, event)) = events.next() {
                 if let Event::Request { stream, .. } = event {
                     connection.stream(Tick::ZERO, stream).limit_body(limit).expect("a stream");
@@ -233,10 +234,11 @@ fn a_request_may_have_a_limit_of_its_own() {
 }
 
 #[test]
-fn a_limit_of_its_own_holds_for_one_request() {
+fn a_request_limit_holds_for_one_request() {
     let mut script = Script::under(with(&[("request_body_limit", "4")]));
     let mut wire = format!("{POST_5}hello{POST_5}hello").into_bytes();
-    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    let mut events =
+        script.connection.receive(script.now, &mut wire).expect("the connection reads");
     let Some((connection, Event::Request { stream, .. })) = events.next() else { panic!() };
     connection.stream(Tick::ZERO, stream).limit_body(None).expect("a stream");
     drop(events);
@@ -251,12 +253,13 @@ fn a_limit_of_its_own_holds_for_one_request() {
 }
 
 #[test]
-fn a_limit_may_be_raised_before_it_is_held_against_the_length() {
+fn a_limit_may_be_raised_before_the_length_is_checked() {
     let mut script = Script::under(with(&[("request_body_limit", "4")]));
     let mut wire = POST_5.as_bytes().to_vec();
-    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    let mut events =
+        script.connection.receive(script.now, &mut wire).expect("the connection reads");
     let Some((connection, Event::Request { stream, .. })) = events.next() else { panic!() };
-    // The next call is too late: it was held against what was declared.
+    // The next call is too late: the length was already checked.
     assert_eq!(connection.stream(Tick::ZERO, stream).read(9), Err(Misuse::UnknownStream));
     let late = connection.stream(Tick::ZERO, stream).limit_body(None);
     assert_eq!(late, Err(Misuse::UnknownStream));
@@ -278,7 +281,7 @@ fn extensions_of_a_chunk_and_of_all() {
     assert_accepted(&config, &chunks(&[10, 10, 5]));
     assert_content_refused(&config, &chunks(&[10, 10, 6]), 2, Refusal::ChunkExtensions);
     assert_content_refused(&config, &chunks(&[2; 13]), 12, Refusal::ChunkExtensions);
-    // The last chunk's count as well, and white space does.
+    // Extensions of the last chunk count too, and so does white space.
     let last = |extension: &str| format!("{POST_CHUNKED}0{extension}\r\n\r\n");
     assert_accepted(&config, &last("    ;    e"));
     assert_content_refused(&config, &last("     ;    e"), 0, Refusal::ChunkExtensions);
@@ -330,7 +333,7 @@ fn requests_on_a_connection() {
         assert_eq!(told.output.matches("connection: close").count(), 1);
         assert!(told.output.ends_with("connection: close\r\n\r\nok"), "the last one");
         assert_eq!(told.reason, CloseReason::RequestLimit);
-        // One fewer is not the last.
+        // The last request but one is not answered with a close.
         let told = told_under(&config, GET.repeat(limit - 1));
         assert_eq!(told.output.matches("connection: close").count(), 0);
     }
@@ -361,7 +364,7 @@ fn content_that_is_waited_for_comes_in_larger_reads() {
     assert_eq!(script.connection.receive_limit(), limit);
     let length = large + limit + 100;
     script.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
-    assert_eq!(script.connection.receive_limit(), limit, "none was asked for");
+    assert_eq!(script.connection.receive_limit(), limit, "no content was asked for");
     script.ask(10);
     assert_eq!(script.connection.receive_limit(), limit + 10);
     script.ask(u64::MAX);
@@ -370,8 +373,8 @@ fn content_that_is_waited_for_comes_in_larger_reads() {
     assert_eq!(script.try_send(vec![b'.'; large + 1]), Err(overfed));
     assert_eq!(script.send(vec![b'.'; large]), [data(&".".repeat(large))], "at once");
 
-    // The last of it may have as much behind it as any read.
-    assert_eq!(script.connection.receive_limit(), limit, "that was asked for has come");
+    // As many bytes as in any other read may follow the last content.
+    assert_eq!(script.connection.receive_limit(), limit, "all requested content has come");
     script.ask(u64::MAX);
     assert_eq!(script.send(vec![b'.'; limit]).len(), 1);
     script.ask(u64::MAX);
@@ -389,7 +392,7 @@ fn chunks_that_are_waited_for_come_in_larger_reads() {
     let mut script = Script::after(POST_CHUNKED);
     let limit = script.connection.config().receive_buffer_limit() as usize;
     script.ask(u64::MAX);
-    assert_eq!(script.connection.receive_limit(), limit, "how long the chunk is nobody knows");
+    assert_eq!(script.connection.receive_limit(), limit, "the chunk's size is not known yet");
     script.send("1000\r\n.");
     script.ask(u64::MAX);
     assert_eq!(script.connection.receive_limit(), limit + 0x1000 - 1);
@@ -406,7 +409,7 @@ fn a_large_read_is_not_held() {
         let mut script = Script::after(POST);
         script.ask(u64::MAX);
         let mut wire = vec![b'.'; bytes];
-        drop(script.connection.receive(script.now, &mut wire).expect("it reads"));
+        drop(script.connection.receive(script.now, &mut wire).expect("the connection reads"));
         match held {
             true => assert_eq!(script.resume(), [data(&".".repeat(bytes))]),
             false => assert_eq!(script.status(), Status::Closed(CloseReason::Aborted)),
@@ -415,7 +418,7 @@ fn a_large_read_is_not_held() {
 }
 
 #[test]
-fn ten_thousand_pipelined_requests_whose_answers_nobody_takes() {
+fn ten_thousand_pipelined_requests_whose_answers_are_not_taken() {
     let mut script = Script::under(with(&[("requests_per_connection", "10000")]));
     let wire = GET.repeat(10_000);
     let mut pieces = wire.as_bytes().chunks(64 << 10);
@@ -430,7 +433,7 @@ fn ten_thousand_pipelined_requests_whose_answers_nobody_takes() {
             script.resume()
         };
         assert!(script.connection.memory() <= bound, "{}", script.connection.memory());
-        assert!(seen.len() <= 2, "one in progress");
+        assert!(seen.len() <= 2, "one request at a time");
         if seen.is_empty() && !script.reads() {
             break;
         }
@@ -438,7 +441,7 @@ fn ten_thousand_pipelined_requests_whose_answers_nobody_takes() {
             script.answer(204, "");
         }
     }
-    // Answers fill the cap, one read is held, and the rest stays where it is.
+    // Answers fill the cap, one read is held, and the rest stays in the socket.
     assert!(taken <= 2 * (64 << 10), "{taken} bytes were taken");
     let cap = Config::default().send_buffer_limit() as usize;
     assert!((cap..cap + 1024).contains(&script.waiting().len()));
@@ -448,7 +451,7 @@ fn ten_thousand_pipelined_requests_whose_answers_nobody_takes() {
 }
 
 #[test]
-fn bytes_of_an_answer_that_wait() {
+fn unsent_bytes_of_an_answer() {
     for config in [Config::default(), Config::strict(), with(&[("send_buffer_limit", "1KiB")])] {
         let limit = config.send_buffer_limit() as usize;
         let mut script = Script::under(config);
@@ -468,7 +471,7 @@ fn bytes_of_an_answer_that_wait() {
 }
 
 #[test]
-fn bytes_of_a_head_that_the_application_gives() {
+fn bytes_of_an_answer_head() {
     let long = |bytes: usize| -> &'static str { String::leak("x".repeat(bytes)) };
     let fixed = "HTTP/1.1 200 OK\r\nx: \r\ncontent-length: 0\r\n\r\n".len();
     let limit = 1024;
@@ -502,7 +505,7 @@ fn bytes_of_a_head_that_the_application_gives() {
 }
 
 #[test]
-fn contradicting_limits_are_no_configuration() {
+fn contradicting_limits_are_refused() {
     for (name, value) in [
         ("request_head_limit", "63"),
         ("request_head_limit", "64KiB1"),

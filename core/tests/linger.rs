@@ -1,4 +1,5 @@
-//! How a connection ends: so that the last answer arrives, and no longer than is needed for that.
+//! How a connection ends: the last answer arrives, and the connection lives no longer than that
+//! needs.
 
 mod support;
 
@@ -13,7 +14,7 @@ use support::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const OK_CLOSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
-/// Flushed, shut down, and reading what is discarded.
+/// The state in which all is flushed, writing is shut down, and input is discarded.
 const DISCARDING: Status = Status::Lingering { read: true, write: false, shutdown_write: true };
 
 fn post(length: usize) -> String {
@@ -35,7 +36,7 @@ fn a_small_rest_is_discarded_and_the_connection_kept() {
             assert_eq!(script.output(), OK);
             if !second.is_empty() {
                 assert_eq!(script.connection.phase(), Phase::Lingering);
-                assert_eq!(script.send(second), [], "none of it is told");
+                assert_eq!(script.send(second), [], "discarded content is not delivered");
             }
             assert_eq!(script.connection.phase(), Phase::Idle, "{held} of {}", rest.len());
             assert_eq!(script.send(GET).len(), 2);
@@ -54,7 +55,7 @@ fn a_small_rest_and_the_next_request_in_one_read() {
 }
 
 #[test]
-fn a_small_rest_is_not_waited_for_for_ever() {
+fn the_wait_for_a_small_rest_is_bounded() {
     let mut script = Script::after(&post(5000));
     script.at(secs(100));
     script.answer(200, "ok");
@@ -70,8 +71,8 @@ fn a_small_rest_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn a_known_rest_that_is_too_large_is_not_even_begun() {
-    // Half of the limit is for saving the connection.
+fn a_known_rest_that_is_too_large_is_not_discarded() {
+    // Half of the limit may be spent to keep the connection.
     for (length, kept) in [(512 << 10, true), ((512 << 10) + 1, false)] {
         let mut script = Script::after(&post(length));
         script.answer(401, "no");
@@ -110,7 +111,7 @@ fn an_unknown_rest_is_discarded_up_to_the_limit() {
 fn the_answer_arrives_whole_while_the_client_goes_on_sending() {
     let mut script = Script::after(POST_MUCH);
     script.answer(401, &"x".repeat(10_000));
-    // It reads nothing before it has sent everything: 40 MB.
+    // The client reads nothing before it has sent everything: 40 MB.
     for part in 0..800 {
         script.send(".".repeat(50_000));
         assert!(script.reads(), "part {part}");
@@ -138,7 +139,7 @@ fn a_limit_of_bytes_is_possible() {
         sent += 60_000;
     }
     assert!((1 << 20..(1 << 20) + 60_000).contains(&sent), "{sent}");
-    // The limit is reached, but the answer still waits.
+    // The limit is reached, but the answer is still unsent.
     assert_eq!(
         script.status(),
         Status::Lingering { read: false, write: true, shutdown_write: false }
@@ -158,7 +159,7 @@ fn a_broken_rest_ends_the_connection() {
         script.answer(200, "ok");
         script.output();
         assert_eq!(script.send(format!("{rest}{GET}")), [], "{rest:?}");
-        assert_eq!(script.closes_with(reason), "", "it was answered already");
+        assert_eq!(script.closes_with(reason), "", "the request was answered already");
     }
     let mut script = Script::after(POST_CHUNKED);
     script.answer(200, "ok");
@@ -179,13 +180,13 @@ fn after_connection_close_the_answer_is_flushed_then_fin_then_a_wait() {
         Status::Lingering { read: true, write: true, shutdown_write: false }
     );
     script.take(10);
-    assert!(!script.status().wants_shutdown(), "not before all is written");
+    assert!(!script.status().wants_shutdown(), "no shutdown before all is written");
     assert_eq!(script.output(), OK_CLOSE[10..]);
     assert_eq!(script.status(), DISCARDING);
     assert_eq!(script.deadline(), Some((secs(5), Timer::Linger)), "for silence");
     for second in 1..30 {
         script.at(secs(second));
-        assert_eq!(script.send(GET), [], "it was the last one");
+        assert_eq!(script.send(GET), [], "the last request was answered");
     }
     script.at(secs(30) - NANOSECOND);
     assert_eq!(script.status(), DISCARDING);
@@ -237,7 +238,7 @@ fn a_refused_request_gets_its_answer_and_the_rest_is_discarded() {
 }
 
 #[test]
-fn what_was_discarded_for_one_request_is_not_held_against_the_next() {
+fn the_discard_limit_starts_anew_for_each_request() {
     let mut script = Script::under(with(&[("linger_limit", "1000")]));
     script.send(post(500));
     script.answer(200, "ok");
@@ -261,7 +262,7 @@ fn without_a_limit_to_discard_nothing_is_read() {
 }
 
 #[test]
-fn nothing_is_held_while_it_lingers() {
+fn nothing_is_held_while_lingering() {
     let mut script =
         Script::after(&format!("{}{}", get_with("Connection: close\r\n"), GET.repeat(100)));
     script.answer(200, "ok");
@@ -270,14 +271,14 @@ fn nothing_is_held_while_it_lingers() {
 }
 
 #[test]
-fn a_refusal_of_the_application_is_an_answer_and_a_close() {
+fn refusing_a_request_sends_an_answer_and_a_close() {
     let mut script = Script::after(POST_5);
     let stream = script.stream();
     script.connection.stream(script.now, stream).refuse(Refusal::Unavailable).expect("a stream");
-    assert_eq!(script.resume(), [], "who refuses knows");
+    assert_eq!(script.resume(), [], "no event: the application refused by itself");
     let reason = CloseReason::Refused(Refusal::Unavailable);
     assert_eq!(script.closes_with(reason), refusal_text(Refusal::Unavailable));
-    // To HEAD without content.
+    // An answer to HEAD has no content.
     let mut script = Script::after("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     let stream = script.stream();
     script.connection.stream(script.now, stream).refuse(Refusal::Unavailable).expect("a stream");
@@ -330,13 +331,13 @@ fn the_driver_may_give_up_at_any_time_and_the_first_reason_stays() {
 
 // ---- cut off --------------------------------------------------------------------------------------
 
-/// A request with content by HTTP/1.0: an answer of unknown length ends with the connection.
+/// An HTTP/1.0 request with content: an answer of unknown length ends with the connection.
 const OLD_POST: &str = "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n";
 
-/// A way for a connection to end too early, and what it closes for.
+/// A way for a connection to end too early, and the reason it closes for.
 type End = (fn(&mut Script), CloseReason);
 
-/// Ways to end while content of the request is awaited.
+/// Ways to end while the request's content is awaited.
 const ENDS: [End; 6] = [
     (|script| drop(script.eof()), CloseReason::Peer(PeerClose::Truncated)),
     (|script| script.at(secs(5)), CloseReason::Expired(Timer::RequestBody)),
@@ -367,7 +368,7 @@ const ENDS: [End; 6] = [
 ];
 
 #[test]
-fn an_answer_without_its_end_is_cut_off_even_if_all_of_it_so_far_was_written() {
+fn an_unfinished_answer_is_cut_off_even_if_it_was_flushed() {
     for (wire, length) in [
         (OLD_POST, BodyLength::Unknown),
         (POST_5, BodyLength::Unknown),
@@ -377,7 +378,7 @@ fn an_answer_without_its_end_is_cut_off_even_if_all_of_it_so_far_was_written() {
             for (finish, reason) in ENDS {
                 let mut script = Script::after(wire);
                 let _ = script.respond(200, length);
-                script.content(b"hel").expect("an answer");
+                script.content(b"hel").expect("an answer is in progress");
                 script.ask(9);
                 if written {
                     script.output();
@@ -392,7 +393,7 @@ fn an_answer_without_its_end_is_cut_off_even_if_all_of_it_so_far_was_written() {
 }
 
 #[test]
-fn where_no_answer_has_begun_none_is_cut_off() {
+fn nothing_is_cut_off_before_an_answer_has_begun() {
     for wire in [OLD_POST, POST_5] {
         for (finish, reason) in ENDS {
             let mut script = Script::after(wire);
@@ -405,11 +406,11 @@ fn where_no_answer_has_begun_none_is_cut_off() {
 }
 
 #[test]
-fn an_answer_with_its_end_is_not_cut_off() {
+fn a_finished_answer_is_not_cut_off() {
     let mut script = Script::after("GET / HTTP/1.0\r\n\r\n");
     let _ = script.respond(200, BodyLength::Unknown);
-    script.content(b"hello").expect("an answer");
-    script.finish().expect("it is complete");
+    script.content(b"hello").expect("an answer is in progress");
+    script.finish().expect("the content is complete");
     script.closes_with(CloseReason::Completed);
     assert!(!script.connection.is_cut_off());
 
@@ -470,12 +471,12 @@ fn a_busy_connection_that_drains_finishes_first() {
 }
 
 #[test]
-fn an_answer_that_had_promised_to_keep_the_connection() {
+fn an_answer_without_connection_close_before_a_drain() {
     let mut script = Script::after(GET);
     let _ = script.respond(200, BodyLength::Known(2));
     script.connection.drain(script.now);
-    script.content(b"ok").expect("an answer");
-    script.finish().expect("it is complete");
+    script.content(b"ok").expect("an answer is in progress");
+    script.finish().expect("the content is complete");
     assert_eq!(script.output(), OK);
     assert_eq!(script.closes_at(millis(500), CloseReason::Drained), "");
 }
@@ -492,7 +493,7 @@ fn a_head_that_has_begun_is_still_answered() {
 }
 
 #[test]
-fn drain_does_not_wait_for_ever() {
+fn a_drain_is_bounded() {
     for wire in [GET, POST_5] {
         let mut script = Script::after(wire);
         script.at(secs(10));
@@ -502,7 +503,7 @@ fn drain_does_not_wait_for_ever() {
         assert_eq!(script.deadline(), Some((secs(40), Timer::Drain)));
         assert_eq!(script.closes_at(secs(40), CloseReason::Expired(Timer::Drain)), "");
     }
-    // Nor for a peer that does not take the last answer.
+    // A peer that does not take the last answer cannot delay it either.
     let mut script = Script::under(with(&[("response_grace", "1day")]));
     script.send(GET);
     script.connection.drain(script.now);
@@ -514,14 +515,14 @@ fn drain_does_not_wait_for_ever() {
 }
 
 #[test]
-fn who_does_not_drain_may_take_its_time() {
+fn without_a_drain_a_handler_may_take_its_time() {
     let mut script = Script::after(GET);
     script.at(HOUR);
     assert!(script.is_open());
 }
 
 #[test]
-fn draining_what_has_ended_changes_nothing() {
+fn draining_a_closed_connection_changes_nothing() {
     let mut script = Script::after("GET /\r\n\r\n");
     let before = (script.status(), script.deadline());
     script.connection.drain(script.now);

@@ -1,4 +1,4 @@
-//! What a connection owns, counted by the allocator: nothing while it is idle, and never more
+//! The memory of a connection, counted by the allocator: no heap while it is idle, and never more
 //! than the configuration's bound.
 
 mod play;
@@ -21,22 +21,22 @@ use std::sync::{Arc, LazyLock};
 
 const NOW: Tick = Tick::ZERO;
 
-/// How much heap dropping it frees.
+/// How many bytes of heap dropping the connection frees.
 fn weigh(connection: Connection) -> usize {
     let freed = measure(move || drop(connection)).bytes_current;
     usize::try_from(-freed).expect("dropping frees memory")
 }
 
-/// The connection's figure and the allocator's agree; slack: none, but for `lent` bytes that were
-/// handed over and belong to nobody's heap.
+/// Asserts that the connection and the allocator agree exactly. Only `lent` bytes count that are
+/// not on the heap.
 fn assert_agrees(connection: Connection, lent: usize) -> usize {
     let told = connection.memory() - size_of::<Connection>();
     let freed = weigh(connection);
-    assert_eq!(freed + lent, told, "told and freed");
+    assert_eq!(freed + lent, told, "reported and freed bytes");
     freed
 }
 
-/// A connection, and the worst that it owned after any call.
+/// A connection, with the most memory that it owned after any call.
 struct Watched {
     connection: Connection,
     config: Arc<Config>,
@@ -58,7 +58,8 @@ impl Watched {
         self.worst = self.worst.max(memory);
     }
 
-    /// Feeds `wire` in reads of `step` bytes, as long as reading is wanted; says how much was read.
+    /// Feeds `wire` in reads of `step` bytes, as long as the connection reads. Returns how much was
+    /// read.
     fn feed(&mut self, wire: &[u8], step: usize) -> usize {
         let mut read = 0;
         for piece in wire.chunks(step) {
@@ -66,7 +67,8 @@ impl Watched {
                 break;
             }
             let mut piece = piece.to_vec();
-            let mut events = self.connection.receive(NOW, &mut piece).expect("reads");
+            let mut events =
+                self.connection.receive(NOW, &mut piece).expect("the connection reads");
             while let Some((_, event)) = events.next() {
                 if let Event::Request { stream, .. } = event {
                     self.stream = Some(stream);
@@ -102,16 +104,16 @@ fn an_idle_connection_owns_no_heap_and_fits_in_512_bytes() {
 }
 
 #[test]
-fn nothing_is_left_of_an_exchange() {
+fn an_exchange_leaves_no_memory() {
     let mut watched = default();
     let wire = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
-    // Cut within the head and within the content, and with the next request behind it.
+    // Cut within the head and within the content, with the next request after it.
     for cut in [10, wire.len() - 2, wire.len()] {
         watched.feed(&wire[..cut], usize::MAX);
         watched.feed(&wire[cut..], usize::MAX);
         let stream = watched.stream();
         let connection = &mut watched.connection;
-        connection.stream(NOW, stream).read(u64::MAX).expect("lives");
+        connection.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
         let mut events = connection.resume(NOW);
         while events.next().is_some() {}
         drop(events);
@@ -127,7 +129,7 @@ fn nothing_is_left_of_an_exchange() {
 }
 
 #[test]
-fn held_heads_and_content_are_told_exactly() {
+fn held_heads_and_content_are_reported_exactly() {
     let mut head = default();
     head.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX: ", usize::MAX);
     head.feed(&[b'x'; 5000], 1);
@@ -136,24 +138,24 @@ fn held_heads_and_content_are_told_exactly() {
     let mut content = default();
     content.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n", usize::MAX);
     content.feed(&[b'x'; 9999], usize::MAX);
-    assert!(!content.connection.status().wants_read(), "unread content is not added to");
-    // The content, and 56 bytes for its credit, its limit and its guard.
+    assert!(!content.connection.status().wants_read(), "no more is read while content is unread");
+    // The content, and 56 bytes for its credit, limit and guard.
     assert_eq!(assert_agrees(content.connection, 0), 9999 + 56);
 }
 
 #[test]
-fn unsent_output_is_told_exactly() {
+fn unsent_output_is_reported_exactly() {
     let mut watched = default();
     watched.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", usize::MAX);
     let stream = watched.stream();
     let connection = &mut watched.connection;
     let _ = connection.stream(NOW, stream).respond(StatusCode::OK, [], BodyLength::Unknown);
-    // What is static belongs to nobody's heap, but counts as unsent.
+    // Static bytes are not on the heap, but count as unsent.
     let mut lent = Bytes::from_static(&[1; 2000]);
     connection.stream(NOW, stream).send(&mut lent).expect("room");
     let mut copied = Bytes::from_static(&[2; 900]);
     connection.stream(NOW, stream).send(&mut copied).expect("room");
-    // An own allocation, taken over whole.
+    // An allocation of its own, taken over whole.
     let mut owned = Bytes::from(vec![3; 3000].into_boxed_slice());
     connection.stream(NOW, stream).send(&mut owned).expect("room");
     connection.sent(NOW, 30);
@@ -162,43 +164,45 @@ fn unsent_output_is_told_exactly() {
 
 // ---- websockets ---------------------------------------------------------------------------------
 
-/// A connection that has become a websocket, and the stream of its request.
+/// A websocket, and its stream.
 fn websocket(deflate: Option<DeflateSettings>) -> (Connection, StreamId) {
-    // Shared, as it is in a server.
+    // The configuration is shared, as in a server.
     static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(|| {
         let config = Config::builder().websocket_deflate(true).build();
         Arc::new(config.expect("valid"))
     });
     let mut connection = Connection::new(Arc::clone(&CONFIG), NOW);
     let mut wire = HANDSHAKE.to_vec();
-    let mut events = connection.receive(NOW, &mut wire).expect("reads");
+    let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
     let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
-    let handshake = Handshake::read(&head).expect("a good handshake");
-    let accepted = handshake.accept(None, deflate.as_ref()).expect("nothing was chosen");
+    let handshake = Handshake::read(&head).expect("a valid handshake");
+    let accepted = handshake.accept(None, deflate.as_ref()).expect("no subprotocol was chosen");
     drop(events);
     connection
         .stream(NOW, stream)
         .accept_websocket(&accepted, None, Options::default())
-        .expect("it can be one");
-    connection.stream(NOW, stream).read(u64::MAX).expect("it lives");
+        .expect("the handshake is accepted");
+    connection.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
     connection.sent(NOW, usize::MAX);
     (connection, stream)
 }
 
-/// Feeds `wire` and sends back the messages in it; nobody takes them.
+/// Feeds `wire` and echoes its messages. The peer does not take them.
 fn echo(connection: &mut Connection, wire: &[u8]) {
     let most = connection.config().receive_buffer_limit() as usize;
     let bound = connection.config().websocket_memory_bound();
     for piece in wire.chunks(most) {
         let mut piece = piece.to_vec();
-        let mut events = connection.receive(NOW, &mut piece).expect("reads");
+        let mut events = connection.receive(NOW, &mut piece).expect("the connection reads");
         while let Some((connection, event)) = events.next() {
             let Event::Message { stream, message: Message::Binary(data), .. } = event else {
                 continue;
             };
             let mut data = Bytes::copy_from_slice(data);
-            let _ =
-                connection.stream(NOW, stream).send_message(false, &mut data).expect("it lives");
+            let _ = connection
+                .stream(NOW, stream)
+                .send_message(false, &mut data)
+                .expect("the stream is open");
             assert!(connection.memory() <= bound, "while events are pulled");
         }
         drop(events);
@@ -219,12 +223,12 @@ fn an_idle_websocket_fits_in_1_kib() {
     let (mut connection, _) = websocket(None);
     let at_first = connection.memory();
     echo(&mut connection, &message(BINARY, &[7; 5000]));
-    // Cut, so that it is put together.
+    // Cut, so that the message has to be assembled.
     let long = message(BINARY, &[7; 5000]);
     echo(&mut connection, &long[..3000]);
     echo(&mut connection, &long[3000..]);
     connection.sent(NOW, usize::MAX);
-    assert_eq!(connection.memory(), at_first, "nothing is left of messages");
+    assert_eq!(connection.memory(), at_first, "messages leave no memory");
     let size = size_of::<Connection>() + assert_agrees(connection, 0);
     println!("an idle websocket: {size} bytes");
     assert!(size <= 1024, "{size} bytes");
@@ -240,12 +244,12 @@ fn an_idle_websocket_with_compression_fits_in_1_kib_unless_contexts_are_kept() {
     let at_first = connection.memory();
     echo(&mut connection, &deflated());
     connection.sent(NOW, usize::MAX);
-    assert_eq!(connection.memory(), at_first, "nothing is left of messages");
+    assert_eq!(connection.memory(), at_first, "messages leave no memory");
     let size = size_of::<Connection>() + assert_agrees(connection, 0);
     println!("an idle websocket with compression: {size} bytes");
     assert!(size <= 1024, "{size} bytes");
 
-    // The application asked for what costs memory: 48 KiB for one direction, 380 KiB for the other.
+    // The application asked to keep contexts: 48 KiB for one direction, 380 KiB for the other.
     for (client, server, most) in [(true, false, 50), (false, true, 381), (true, true, 430)] {
         let settings = DeflateSettings {
             client_takeover: client,
@@ -262,7 +266,7 @@ fn an_idle_websocket_with_compression_fits_in_1_kib_unless_contexts_are_kept() {
 }
 
 #[test]
-fn what_is_read_ahead_is_bounded_and_not_copied_for_each_byte() {
+fn read_ahead_bytes_are_bounded_and_not_copied_for_each_byte() {
     let (mut connection, _) = blocked_websocket();
     let limit = connection.config().receive_buffer_limit() as usize;
     let bound = connection.config().memory_bound() + 2 * limit;
@@ -271,40 +275,44 @@ fn what_is_read_ahead_is_bounded_and_not_copied_for_each_byte() {
     let counted = measure(|| {
         while connection.wants_read() {
             let mut byte = [wire[read]];
-            assert!(connection.receive(NOW, &mut byte).expect("reads").next().is_none());
+            assert!(
+                connection.receive(NOW, &mut byte).expect("the connection reads").next().is_none()
+            );
             read += 1;
             assert!(connection.memory() <= bound);
         }
     });
-    assert_eq!(read, limit, "as much as may be held");
+    assert_eq!(read, limit, "reads up to the limit");
     assert!(counted.bytes_total < 6 * limit as u64, "{} bytes", counted.bytes_total);
-    // The last read may bring as much as any.
+    // The last read may be as large as any.
     let (mut connection, stream) = blocked_websocket();
     for place in [limit - 1, 2 * limit - 1] {
         let from = (place + 1).saturating_sub(limit);
         let mut piece = wire[from..place].to_vec();
-        assert!(connection.receive(NOW, &mut piece).expect("reads").next().is_none());
+        assert!(
+            connection.receive(NOW, &mut piece).expect("the connection reads").next().is_none()
+        );
         assert!(connection.memory() <= bound);
     }
     assert!(!connection.wants_read());
-    connection.stream(NOW, stream).read(u64::MAX).expect("it lives");
+    connection.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
     while connection.resume(NOW).next().is_some() {}
     assert!(connection.wants_read() && connection.memory() <= bound + 60_000);
 }
 
-/// A websocket whose application asks for nothing.
+/// A websocket whose application asks for no messages.
 fn blocked_websocket() -> (Connection, StreamId) {
     let mut connection = Connection::new(Arc::default(), NOW);
     let mut wire = HANDSHAKE.to_vec();
-    let mut events = connection.receive(NOW, &mut wire).expect("reads");
+    let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
     let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
-    let handshake = Handshake::read(&head).expect("a good handshake");
-    let accepted = handshake.accept(None, None).expect("nothing was chosen");
+    let handshake = Handshake::read(&head).expect("a valid handshake");
+    let accepted = handshake.accept(None, None).expect("no subprotocol was chosen");
     drop(events);
     connection
         .stream(NOW, stream)
         .accept_websocket(&accepted, None, Options::default())
-        .expect("it can be one");
+        .expect("the handshake is accepted");
     connection.sent(NOW, usize::MAX);
     drop(connection.resume(NOW));
     (connection, stream)
@@ -318,16 +326,16 @@ fn a_context_is_made_once_for_all_messages_of_a_read() {
         let (mut connection, stream) = websocket(Some(DeflateSettings::default()));
         let mut wire = one.repeat(count);
         let counted = measure(|| {
-            let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+            let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
             while let Some((connection, event)) = events.next() {
                 assert!(matches!(event, Event::Message { .. }), "{event:?}");
-                connection.stream(NOW, stream).read(1).expect("alive");
+                connection.stream(NOW, stream).read(1).expect("the stream is open");
             }
         });
         counted.bytes_total
     };
     let (few, many) = (allocations(1), allocations(101));
-    // Each message is put together in memory of its own.
+    // Each message is assembled in its own memory.
     assert!(many - few < 100 * 1024, "{few} bytes for one, {many} for more");
 }
 
@@ -348,26 +356,29 @@ fn a_large_message_owns_twice_what_has_arrived_of_it_at_most() {
 }
 
 #[test]
-fn a_websocket_whose_output_is_full_is_told_exactly() {
+fn a_websocket_with_a_full_output_is_reported_exactly() {
     let (mut connection, stream) = websocket(None);
     let idle = connection.memory();
     let limit = connection.config().send_buffer_limit() as usize;
     for size in [0, 100, 1025, 100_000, 100_000] {
         let mut data = Bytes::from(vec![7; size].into_boxed_slice()).slice(..);
-        let _ = connection.stream(NOW, stream).send_message(false, &mut data).expect("it lives");
+        let _ = connection
+            .stream(NOW, stream)
+            .send_message(false, &mut data)
+            .expect("the stream is open");
     }
     assert_eq!(connection.stream(Tick::ZERO, stream).room(), 0);
-    // The answer to the newest ping has to wait.
+    // The pong for the newest ping has to wait.
     echo(&mut connection, &message(PING, &[b'p'; 125]).repeat(100));
     let (unsent, memory) = (play::unsent(&mut connection), connection.memory());
     assert!(unsent <= limit + 256, "{unsent} bytes unsent");
     assert!(memory - idle <= unsent + 4096, "{memory} bytes for {unsent} unsent ones");
     connection.sent(NOW, usize::MAX);
-    assert!(connection.has_events(), "the pong, and room");
+    assert!(connection.has_events(), "there is room for the pong, and for the application");
     while connection.resume(NOW).next().is_some() {}
     connection.sent(NOW, usize::MAX);
     assert_eq!(connection.memory(), idle);
-    // And of what is lent, only the rest.
+    // Only the rest of a lent message counts.
     let mut data = Bytes::from_static(&[7; 200_000]);
     let sent = connection.stream(NOW, stream).send_message(false, &mut data);
     assert!(sent == Ok(Sent::Part) && data.len() == 200_000 - limit);
@@ -376,7 +387,7 @@ fn a_websocket_whose_output_is_full_is_told_exactly() {
     assert!(assert_agrees(connection, lent) <= lent + 1024);
 }
 
-/// One call of a driver that reads as much as it may, and pulls some of the events, or all.
+/// One call of a driver that reads as much as it may, and pulls some or all events.
 #[derive(Clone, Debug)]
 struct Turn {
     credit: u64,
@@ -390,7 +401,7 @@ fn turn() -> impl Strategy<Value = Turn> {
     (credit, 1..6000_usize, pulls).prop_map(|(credit, read, pulls)| Turn { credit, read, pulls })
 }
 
-/// An upload, in chunks of some length or in one piece, with other requests behind it.
+/// An upload, in one piece or in chunks of one length, with other requests after it.
 fn upload(content: &[u8], chunk: Option<usize>) -> Vec<u8> {
     let mut wire = b"POST / HTTP/1.1\r\nHost: a\r\n".to_vec();
     match chunk {
@@ -414,7 +425,8 @@ fn upload(content: &[u8], chunk: Option<usize>) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Large reads lose nothing and hold no more than small ones; one that is not looked at ends it.
+    /// Large reads lose nothing, and hold no more than small ones. A large read whose events are
+    /// not pulled ends the connection.
     #[test]
     fn large_reads_are_passed_on(
         length in 1..40_000_usize,
@@ -431,7 +443,7 @@ proptest! {
         for Turn { credit, read, pulls } in turns {
             let connection = &mut watched.connection;
             if let Some(stream) = watched.stream && !ended {
-                connection.stream(NOW, stream).read(credit).expect("it lives");
+                connection.stream(NOW, stream).read(credit).expect("the stream is open");
             }
             let most = if connection.wants_read() { connection.receive_limit() } else { 0 };
             let mut piece = wire[at..].iter().copied().take(read.min(most)).collect::<Vec<u8>>();
@@ -456,25 +468,25 @@ proptest! {
             match watched.connection.status() {
                 Status::Closed(reason) => {
                     prop_assert_eq!(reason, CloseReason::Aborted);
-                    prop_assert!(is_large && pulls < usize::MAX, "for nothing");
+                    prop_assert!(is_large && pulls < usize::MAX, "closed although the read was small or pulled");
                     break;
                 }
                 _ => prop_assert!(!is_large || pulls > 0, "a large read was held"),
             }
         }
         prop_assert!(content.starts_with(&got), "{} of {} bytes", got.len(), length);
-        prop_assert!(!ended || got.len() == length, "nothing lost");
+        prop_assert!(!ended || got.len() == length, "content was lost");
         assert_agrees(watched.connection, 0);
     }
 }
 
-// ---- the worst inputs -----------------------------------------------------------------------
+// ---- the worst inputs ---------------------------------------------------------------------------
 
 fn configs() -> [Arc<Config>; 4] {
     [Arc::new(Config::default()), Arc::new(Config::strict()), settings::tiny(), settings::narrow()]
 }
 
-/// Reads of every size that matters.
+/// Reads of the sizes that matter.
 fn steps(config: &Config) -> [usize; 4] {
     let most = config.receive_buffer_limit() as usize;
     [1, 100, most / 2 + 1, most]
@@ -532,7 +544,7 @@ fn a_flood_of_pipelined_requests() {
 }
 
 #[test]
-fn content_that_nobody_reads() {
+fn content_that_is_not_read() {
     worst("unread content", |watched, step| {
         watched.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n", step);
         watched.feed(&vec![b'x'; 200_000], step);
@@ -550,7 +562,7 @@ fn content_that_nobody_reads() {
     });
 }
 
-/// Fields that make a head just as large as it may be.
+/// Fields that make a head exactly as large as allowed.
 fn large_fields(config: &Config) -> HeaderMap {
     let length = config.response_head_limit() as usize - 200;
     let value = HeaderValue::from_bytes(&vec![b'v'; length]).expect("a valid value");
@@ -558,8 +570,8 @@ fn large_fields(config: &Config) -> HeaderMap {
 }
 
 #[test]
-fn an_application_that_sends_all_it_may() {
-    // The peer takes a few bytes now and then, so that the buffer moves under what is unsent.
+fn an_application_that_sends_as_much_as_it_may() {
+    // The peer takes a few bytes now and then, so that the unsent bytes move in the buffer.
     for taken in [0, 1, 500, 3000] {
         for piece in [1, 900, 1025, 100_000] {
             worst("all that is accepted", |watched, step| {
@@ -592,7 +604,8 @@ fn all_that_is_accepted(watched: &mut Watched, step: usize, taken: usize, piece:
         watched.look();
         for _ in 0..2000 {
             let mut data = Bytes::from(vec![b'c'; piece]);
-            let sent = watched.connection.stream(NOW, stream).send(&mut data).expect("lives");
+            let sent =
+                watched.connection.stream(NOW, stream).send(&mut data).expect("the stream is open");
             if sent == Sent::Part && data.len() == piece {
                 break;
             }
@@ -607,12 +620,12 @@ fn all_that_is_accepted(watched: &mut Watched, step: usize, taken: usize, piece:
     }
 }
 
-/// A peer that takes just so much that the buffer is never moved, or always.
+/// A peer that takes so much that the buffer is never moved, or always.
 #[test]
-fn a_buffer_that_is_filled_as_it_empties() {
+fn a_buffer_that_is_refilled_as_it_empties() {
     let settings = [("send_buffer_limit", "64KiB"), ("response_head_limit", "1KiB")];
     for round in 0..40 {
-        // First the same share each time, then another one each time.
+        // First the same share each time, then a different one each time.
         let mut share = [10, 25, 33, 49, 50, 51, 75, 90].get(round).copied().unwrap_or(round);
 
         let config = settings::with(&settings).expect("valid");
@@ -624,7 +637,8 @@ fn a_buffer_that_is_filled_as_it_empties() {
         let mut accepted = 0;
         while accepted < 4 << 20 {
             let mut data = Bytes::from_static(&[b'c'; 1000]);
-            let sent = watched.connection.stream(NOW, stream).send(&mut data).expect("lives");
+            let sent =
+                watched.connection.stream(NOW, stream).send(&mut data).expect("the stream is open");
             accepted += 1000 - data.len();
             watched.look();
             if sent == Sent::Part {
@@ -643,16 +657,16 @@ fn a_buffer_that_is_filled_as_it_empties() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever was played, the connection's figure is the allocator's.
+    /// Whatever was played, the connection reports what the allocator counts.
     #[test]
-    fn any_session_is_told_exactly(bytes in vec(any::<u8>(), 0..300)) {
+    fn any_session_is_reported_exactly(bytes in vec(any::<u8>(), 0..300)) {
         let _watched = watched();
         play::session(&bytes, Some(weigh));
     }
 
-    /// The same, of a websocket.
+    /// The same for a websocket.
     #[test]
-    fn any_session_of_a_websocket_is_told_exactly(bytes in vec(any::<u8>(), 0..300)) {
+    fn any_websocket_session_is_reported_exactly(bytes in vec(any::<u8>(), 0..300)) {
         let _watched = watched();
         play::websocket(&bytes, Some(weigh));
     }

@@ -1,4 +1,5 @@
-//! Every action in every state in which it makes no sense: it says so, and changes nothing.
+//! Every action in every state in which it makes no sense. It returns an error, and changes
+//! nothing.
 
 mod support;
 
@@ -8,7 +9,7 @@ use portcullis::{BodyLength, CloseReason, Misuse, Refusal, Status, StreamId, Tic
 use std::iter::empty;
 use support::{GET, POST_5, Script, data, end, fields, get_with, with};
 
-/// An action of the application, made to succeed wherever its kind may.
+/// An action of the application, with arguments that are valid where possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Inform,
@@ -47,7 +48,7 @@ impl Action {
     }
 }
 
-/// All that can be seen of a connection from outside.
+/// Everything that can be seen of a connection from outside.
 fn visible(script: &mut Script) -> impl PartialEq + std::fmt::Debug + use<> {
     let connection = &mut script.connection;
     (
@@ -57,8 +58,8 @@ fn visible(script: &mut Script) -> impl PartialEq + std::fmt::Debug + use<> {
     )
 }
 
-/// Asserts that in the state that `make` brings about, these actions are misuse of that kind and
-/// change nothing, and that all others succeed.
+/// Asserts that in the state that `make` produces, these actions are refused with this misuse and
+/// change nothing. All other actions must succeed.
 fn assert_misuse(make: impl Fn() -> Script, misuses: &[(Action, Misuse)]) {
     for action in ALL {
         let mut script = make();
@@ -156,7 +157,7 @@ fn after_the_answer() {
 }
 
 #[test]
-fn after_the_end() {
+fn after_the_connection_has_ended() {
     let ends: [fn(&mut Script); 5] = [
         |script| script.connection.abort(Tick::ZERO, CloseReason::Aborted),
         |script| {
@@ -189,7 +190,7 @@ fn after_the_end() {
             });
         }
     }
-    // A refused content ends the stream, not only for who asks for it.
+    // Refused content ends the stream, even for calls that do not ask for content.
     assert_all_unknown(|| Script::after(&POST_5.replace(": 5", ": 1000000000")));
 }
 
@@ -208,12 +209,12 @@ fn streams_that_are_not_the_newest() {
     }
     assert_eq!(visible(&mut script), before);
 
-    // One that is still to come, which only another connection can name.
+    // A stream that is still to come. Only another connection can name it.
     let mut young = Script::after(GET);
     for action in ALL {
         assert_eq!(action.apply(&mut young, second), Err(Misuse::UnknownStream), "{action:?}");
     }
-    // And on a connection without a request.
+    // A connection without a request.
     let mut idle = Script::new();
     for action in ALL {
         assert_eq!(action.apply(&mut idle, first), Err(Misuse::UnknownStream), "{action:?}");
@@ -222,7 +223,7 @@ fn streams_that_are_not_the_newest() {
 }
 
 #[test]
-fn statuses_that_are_not_for_the_call() {
+fn statuses_that_the_call_does_not_allow() {
     for wire in [GET, "GET / HTTP/1.0\r\n\r\n"] {
         let mut script = Script::after(wire);
         let (stream, now) = (script.stream(), script.now);
@@ -248,7 +249,7 @@ fn statuses_that_are_not_for_the_call() {
 }
 
 #[test]
-fn misuse_behind_what_waits_takes_nothing_back() {
+fn misuse_leaves_earlier_output_alone() {
     let mut script = Script::after(&GET.repeat(2));
     script.answer(200, "ok");
     script.resume();
@@ -270,7 +271,7 @@ fn informing_a_peer_that_takes_nothing() {
     let hints = StatusCode::EARLY_HINTS;
     while script.connection.stream(script.now, stream).inform(hints, &lines).is_ok() {
         informed += 1;
-        assert!(informed < 100, "without bound");
+        assert!(informed < 100, "interim answers are accepted without a bound");
     }
     let before = visible(&mut script);
     let again = script.connection.stream(script.now, stream).inform(hints, &lines);
@@ -281,8 +282,9 @@ fn informing_a_peer_that_takes_nothing() {
 }
 
 #[test]
-fn bytes_when_none_are_read() {
-    // Held content that was not asked for, a pipelined request, the end of input, the end.
+fn input_while_the_connection_does_not_read() {
+    // Held content that was not asked for, a pipelined request, the end of input, the closed
+    // connection.
     let held = Script::after(&format!("{POST_5}hello"));
     let pipelined = Script::after(&GET.repeat(2));
     let mut ended = Script::after(GET);
@@ -298,7 +300,7 @@ fn bytes_when_none_are_read() {
 }
 
 #[test]
-fn more_than_there_was_to_send() {
+fn more_bytes_sent_than_there_were() {
     let mut script = Script::after(GET);
     script.connection.sent(script.now, 1000);
     script.answer(200, "ok");
@@ -308,7 +310,7 @@ fn more_than_there_was_to_send() {
 }
 
 #[test]
-fn time_that_runs_backwards_is_no_time() {
+fn time_that_runs_backwards_counts_as_standing_still() {
     let mut script = Script::new();
     script.at(support::secs(4));
     script.send("G");
@@ -317,7 +319,7 @@ fn time_that_runs_backwards_is_no_time() {
     script.connection.sent(early, 0);
     assert_eq!(script.deadline(), Some((support::secs(14), Timer::RequestHead)));
     let mut rest = GET.as_bytes()[1..].to_vec();
-    let mut events = script.connection.receive(early, &mut rest).expect("it reads");
+    let mut events = script.connection.receive(early, &mut rest).expect("the connection reads");
     let Some((_, portcullis::Event::Request { stream, .. })) = events.next() else { panic!() };
     drop(events);
     support::answer(&mut script.connection, early, stream, 200, "ok");

@@ -1,5 +1,5 @@
-//! Several calls in one moment, and calls that bring the time along: what begins in a call begins at its
-//! time, whether or not anybody looks at the deadline in between.
+//! Several calls at one tick, and calls that move the time. A wait begins at the time of the call
+//! that starts it, whether or not the deadline is read in between.
 
 mod support;
 
@@ -12,16 +12,16 @@ use support::{GET, POST_CHUNKED, POST_MUCH, Script, Seen, answer, data, millis, 
 
 /// Half of a head.
 const HALF: &str = "GET / HTTP/1.1\r\n";
-/// What makes it whole.
+/// The rest of the head.
 const REST: &str = "Host: a\r\n\r\n";
 
-/// The time of the next call, which alone tells it.
+/// Sets the time, without telling the connection before the next call.
 fn later(script: &mut Script, moment: Duration) {
     script.now = tick(moment);
 }
 
 #[test]
-fn what_a_call_begins_counts_from_it_and_not_from_the_next_call() {
+fn a_wait_counts_from_the_call_that_starts_it() {
     // The next call is an action,
     let mut script = Script::after(GET);
     let _ = script.respond(200, BodyLength::Unknown);
@@ -55,29 +55,30 @@ fn what_a_call_begins_counts_from_it_and_not_from_the_next_call() {
 }
 
 #[test]
-fn a_wait_for_content_counts_from_when_it_was_asked_for() {
+fn a_wait_for_content_counts_from_the_request_for_it() {
     let mut script = Script::after(POST_MUCH);
     let (now, stream) = (script.now, script.stream());
-    script.connection.stream(now, stream).read(1).expect("it is open");
+    script.connection.stream(now, stream).read(1).expect("the stream is open");
     later(&mut script, secs(3));
     let stream = script.stream();
     script.connection.stream(script.now, stream).limit_body(None).expect("none has come");
     assert_eq!(script.deadline(), Some((secs(5), Timer::RequestBody)));
-    // What the application does with what came is no wait for the peer, whoever looks.
+    // The time in which the application handles content does not count.
     assert_eq!(script.send("x"), [data("x")]);
     later(&mut script, secs(1000));
-    script.connection.stream(script.now, stream).read(1).expect("it is open");
+    script.connection.stream(script.now, stream).read(1).expect("the stream is open");
     later(&mut script, secs(1001));
     script.resume();
     assert_eq!(script.deadline(), Some((secs(1002), Timer::RequestBody)));
 }
 
 #[test]
-fn a_head_behind_one_that_is_answered_within_its_event_has_its_own_time() {
+fn a_head_after_one_that_is_answered_within_its_event_has_its_own_time() {
     let mut script = Script::after(HALF);
     script.at(secs(9));
     let mut wire = [REST, HALF].concat().into_bytes();
-    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    let mut events =
+        script.connection.receive(script.now, &mut wire).expect("the connection reads");
     while let Some((connection, event)) = events.next() {
         if let Event::End { stream, .. } = event {
             answer(connection, script.now, stream, 200, "ok");
@@ -89,10 +90,11 @@ fn a_head_behind_one_that_is_answered_within_its_event_has_its_own_time() {
 }
 
 #[test]
-fn time_that_moves_while_events_are_pulled_is_no_time_of_the_peer() {
+fn time_spent_while_events_are_pulled_does_not_count() {
     let mut script = Script::new();
     let mut wire = [GET, HALF].concat().into_bytes();
-    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    let mut events =
+        script.connection.receive(script.now, &mut wire).expect("the connection reads");
     while let Some((connection, event)) = events.next() {
         if let Event::End { stream, .. } = event {
             // A handler that takes an hour, within the event.
@@ -108,11 +110,11 @@ fn time_that_moves_while_events_are_pulled_is_no_time_of_the_peer() {
 }
 
 #[test]
-fn what_is_taken_at_once_pays_the_same_whether_or_not_somebody_looks() {
+fn output_taken_at_once_pays_the_same_however_often_the_deadline_is_read() {
     for looks in [false, true] {
         let mut script = Script::after(POST_CHUNKED);
         let _ = script.respond(200, BodyLength::Unknown);
-        // Of the first nothing is taken for a while.
+        // At first the peer takes nothing for a while.
         script.at(secs(4));
         script.output();
         assert_eq!(script.content(&[b'x'; 20_000]), Ok(20_000));
@@ -121,16 +123,16 @@ fn what_is_taken_at_once_pays_the_same_whether_or_not_somebody_looks() {
         }
         script.take(1);
         script.take(9_599);
-        let (at, timer) = script.deadline().expect("it waits");
+        let (at, timer) = script.deadline().expect("a deadline is set");
         assert_eq!(timer, Timer::Response);
-        // The answer's new wait has two seconds that nobody pays; the byte before may be one of them.
+        // A new wait has two seconds of slack. The byte before may use up one of them.
         let paid = secs(4 + 2 + 40);
         assert!(at + secs(1) / 100 > paid && at <= paid, "looked at first: {looks}: {at:?}");
     }
 }
 
 #[test]
-fn the_wait_for_the_next_request_does_not_count_what_was_discarded_before() {
+fn discarding_does_not_shorten_the_wait_for_the_next_request() {
     let mut script = Script::after("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
     script.answer(200, "ok");
     script.output();
@@ -139,7 +141,7 @@ fn the_wait_for_the_next_request_does_not_count_what_was_discarded_before() {
     script.at(secs(4));
     script.send("0123456789");
     assert_eq!(script.deadline(), Some((secs(9), Timer::KeepAlive)));
-    // And the other way around: a slow wait for a request is no discarding.
+    // Conversely, a slow wait for a request does not count as discarding.
     script.at(secs(8));
     script.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
     script.answer(200, "ok");
@@ -155,19 +157,19 @@ fn the_wait_for_the_next_request_does_not_count_what_was_discarded_before() {
 }
 
 #[test]
-fn a_drain_counts_from_when_it_was_told() {
-    // Idle, and then a request comes at once: it is answered as the last.
+fn a_drain_counts_from_the_call() {
+    // The connection is idle, and a request comes at once. It is answered as the last one.
     let mut script = Script::new();
     script.at(secs(4));
     script.connection.drain(script.now);
     script.at(secs(4) + millis(400));
     script.send(GET);
-    assert_eq!(script.deadline(), Some((secs(34), Timer::Drain)), "from when it was told to");
+    assert_eq!(script.deadline(), Some((secs(34), Timer::Drain)), "counts from the call of drain");
     script.answer(200, "ok");
     assert!(script.output().contains("connection: close\r\n"));
     script.eof();
     script.closes_with(CloseReason::Drained);
-    // A second drain does not begin the time anew.
+    // A second drain does not restart the time.
     let mut script = Script::after(GET);
     script.connection.drain(script.now);
     script.at(secs(20));
@@ -176,10 +178,10 @@ fn a_drain_counts_from_when_it_was_told() {
 }
 
 #[test]
-fn events_that_are_left_are_work_and_no_wait() {
+fn unpulled_events_are_work_and_not_a_wait() {
     let mut script = Script::new();
     let mut wire = GET.as_bytes().to_vec();
-    drop(script.connection.receive(script.now, &mut wire).expect("it reads"));
+    drop(script.connection.receive(script.now, &mut wire).expect("the connection reads"));
     assert!(script.connection.has_work() && script.connection.has_events());
     assert_eq!(script.deadline(), None, "the application has the turn");
     assert_eq!(script.resume().len(), 2);
@@ -189,19 +191,20 @@ fn events_that_are_left_are_work_and_no_wait() {
     assert!(!script.connection.has_work() && !script.connection.has_events());
 }
 
-/// What is due without new bytes is told of before it is fetched, and not afterwards.
+/// `has_events` is true while an event is pending, and false after it was pulled.
 #[test]
-fn has_events_says_yes_until_they_were_fetched() {
-    // A declared length that is refused, of a request that was delivered and its reset not.
+fn has_events_is_true_until_they_are_pulled() {
+    // The request was delivered and its declared length refused, but its reset was not delivered.
     let mut script = Script::under(with(&[("request_body_limit", "10")]));
     let mut wire = POST_MUCH.as_bytes().to_vec();
-    let mut events = script.connection.receive(script.now, &mut wire).expect("it reads");
+    let mut events =
+        script.connection.receive(script.now, &mut wire).expect("the connection reads");
     assert!(matches!(events.next(), Some((_, Event::Request { .. }))));
     drop(events);
     // The end of input between two requests.
     let mut idle = Script::new();
     drop(idle.connection.receive_eof(idle.now));
-    // Room, and a chunk that is too large.
+    // Room for output, and a chunk that is too large.
     let mut full = Script::under(with(&[("send_buffer_limit", "1KiB")]));
     full.send(GET);
     let _ = full.respond(200, BodyLength::Unknown);
@@ -213,7 +216,7 @@ fn has_events_says_yes_until_they_were_fetched() {
         script.resume();
         assert!(!script.connection.has_events());
     }
-    // A limit that is lowered when all that came was looked at.
+    // The limit is lowered after all input was read.
     let mut script = Script::after(POST_MUCH);
     assert!(!script.connection.has_events());
     let (now, stream) = (script.now, script.stream());
@@ -221,13 +224,13 @@ fn has_events_says_yes_until_they_were_fetched() {
     assert!(script.connection.has_events());
     let refused = ResetReason::Refused(Refusal::ContentTooLarge);
     assert_eq!(script.resume(), [Seen::Reset(refused)]);
-    // An end that was read while there was no room for an answer to what might have come before it.
+    // The end of input was read while there was no room for an answer to bytes before it.
     let mut script = Script::under(with(&[("send_buffer_limit", "1KiB")]));
     script.send(GET);
     let _ = script.respond(200, BodyLength::Known(900));
     let head = script.output().len();
     let _ = script.content(&[b'x'; 900]);
-    script.finish().expect("it is whole");
+    script.finish().expect("the content is complete");
     script.output();
     script.send(GET);
     script.answer(200, &"x".repeat(1024 - head));
@@ -239,9 +242,9 @@ fn has_events_says_yes_until_they_were_fetched() {
     script.closes_with(CloseReason::Peer(PeerClose::Done));
 }
 
-/// Nothing is done for a stream that is over, at whatever moment.
+/// Calls for a closed stream do nothing, whenever they come.
 #[test]
-fn a_call_for_what_is_over_moves_the_time_all_the_same() {
+fn a_call_for_a_closed_stream_still_moves_the_time() {
     let mut script = Script::under(with(&[("keep_alive_timeout", "60s")]));
     script.send(GET);
     script.answer(200, "ok");

@@ -1,4 +1,4 @@
-//! Answers that the connection writes of its own: whole, for people, and of this request alone.
+//! Answers that the connection writes by itself: complete, readable, and about this request only.
 
 mod support;
 
@@ -7,9 +7,9 @@ use std::time::Duration;
 use support::cuts::close_text;
 use support::{GET, Script};
 
-/// Between two requests nobody knows who asks next for what.
+/// Between two requests the next request's method and version are unknown.
 #[test]
-fn a_refusal_does_not_take_after_the_request_before() {
+fn a_refusal_does_not_depend_on_the_previous_request() {
     let late = CloseReason::Expired(Timer::RequestHead);
     let before = [
         GET,
@@ -25,7 +25,7 @@ fn a_refusal_does_not_take_after_the_request_before() {
         };
         let mut script = after();
         script.send("GET /he");
-        let at = script.deadline().expect("a wait for the rest").0;
+        let at = script.deadline().expect("the rest is waited for").0;
         assert_eq!(script.closes_at(at, late), close_text(late), "{before:?}");
         let mut script = after();
         script.send("GET /he");
@@ -44,9 +44,9 @@ fn a_refusal_does_not_take_after_the_request_before() {
     }
 }
 
-/// The core has no clock: a driver that has one tells it once.
+/// The core has no clock, so a driver with a clock sets the date.
 #[test]
-fn refusals_have_a_date_if_the_driver_knows_it() {
+fn refusals_have_a_date_if_the_driver_set_one() {
     for (told_at, refused_at, date) in [
         (0, 0, "Sun, 06 Nov 1994 08:49:37 GMT"),
         (0, 3_400_000_000, "Sun, 06 Nov 1994 08:49:40 GMT"),
@@ -61,14 +61,14 @@ fn refusals_have_a_date_if_the_driver_knows_it() {
         assert!(script.output().contains(&format!("\r\ndate: {date}\r\n")), "{date}");
     }
     let mut script = Script::after("GET /\r\n\r\n");
-    assert!(!script.output().contains("date:"), "nobody knows");
-    // Answers of the application are as it wants them.
+    assert!(!script.output().contains("date:"), "no date was set");
+    // The application's answers are not changed.
     let mut script = Script::new();
     script.connection.set_wall_clock(Tick::ZERO, Duration::from_secs(784_111_777));
     script.send(GET);
     script.answer(200, "ok");
     assert_eq!(script.output(), "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    // Whatever a driver says, nothing breaks.
+    // Any date that a driver sets is harmless.
     for (now, epoch) in [(u64::MAX, Duration::ZERO), (0, Duration::MAX), (1, Duration::MAX)] {
         let mut script = Script::new();
         script.connection.set_wall_clock(Tick::from_nanos(now), epoch);

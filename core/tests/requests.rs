@@ -1,5 +1,5 @@
-//! What a client may ask, and how: methods, targets, persistence, content, `Expect`, pipelining,
-//! half-closed clients. What is refused stands in `strict.rs`.
+//! Valid requests: methods, targets, persistence, content, `Expect`, pipelining, half-closed
+//! clients. Refused requests are in `strict.rs`.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn get() -> Seen {
 // ---- methods and targets --------------------------------------------------------------------------
 
 #[test]
-fn a_request_is_told_as_it_was_sent() {
+fn a_request_is_delivered_as_it_was_sent() {
     let wire = "GET /path?query=1&x HTTP/1.1\r\nHost: a.example:8080\r\nX-Empty:\r\nX-Spaced: \t a  b \t\r\n\
                 X-Twice: 1\r\nx-twice: 2\r\nX-\u{60}!#$%&'*+-.^_|~: token\r\n\r\n";
     let fields = [
@@ -101,9 +101,9 @@ fn targets_have_four_forms() {
     }
 }
 
-/// What real clients ask, as health checks above all.
+/// Requests of real clients, above all health checks.
 #[test]
-fn honest_requests_get_through() {
+fn requests_of_real_clients_are_accepted() {
     for wire in [
         "OPTIONS / HTTP/1.0\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -122,7 +122,7 @@ fn honest_requests_get_through() {
 }
 
 #[test]
-fn wrong_forms_are_refused() {
+fn wrong_forms_of_targets_are_refused() {
     for (method, target) in [
         ("GET", "*"),
         ("HEAD", "*"),
@@ -170,7 +170,7 @@ fn wrong_forms_are_refused() {
         ("CONNECT", "user@a:443"),
         ("CONNECT", "a:443/"),
     ] {
-        // Whatever stands in the other field, it is the target that is wrong.
+        // The target is wrong whatever `Host` says.
         let host = if method == "CONNECT" { target } else { "a" };
         let wire = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_refused(wire, Refusal::Target);
@@ -183,7 +183,7 @@ fn heads_in_the_types_of_the_ecosystem() {
     for lines in ["", "X: 1\r\nX: 2\r\nY: \u{e9}\r\n"] {
         let wire = format!("PUT /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n{lines}\r\n");
         let mut wire: Vec<u8> = wire.chars().map(|it| it as u8).collect();
-        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("the connection reads");
         let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
         let request = head.to_http().expect("valid");
         assert_eq!((request.method().as_str(), request.version()), ("PUT", Version::HTTP_11));
@@ -217,7 +217,7 @@ fn the_path_of_every_form_of_target() {
         let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
         let host = if method == "CONNECT" { target } else { "a" };
         let mut wire = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
-        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("the connection reads");
         let Some((_, Event::Request { head, .. })) = events.next() else { panic!("{target}") };
         assert_eq!(head.path(), path, "{target}");
     }
@@ -309,32 +309,32 @@ fn content_that_the_peer_breaks_off() {
 }
 
 #[test]
-fn content_comes_when_it_is_asked_for_and_no_more_of_it() {
+fn only_as_much_content_comes_as_was_asked_for() {
     let mut script = Script::new();
     assert_eq!(script.send(format!("{POST_5}hello")).len(), 1);
-    assert!(!script.reads(), "what is held is not asked for");
+    assert!(!script.reads(), "held content was not asked for");
     assert_eq!(script.resume(), []);
     assert_eq!(script.ask(2), [data("he")]);
     assert_eq!(script.resume(), []);
     assert_eq!(script.ask(0), []);
     assert_eq!(script.ask(9), [data("llo"), end()]);
     assert!(script.reads());
-    assert_eq!(script.ask(9), [], "there is none left");
+    assert_eq!(script.ask(9), [], "no content is left");
 }
 
 #[test]
-fn credit_lapses_with_the_read_that_it_was_for() {
+fn credit_ends_with_the_event_that_uses_it() {
     let mut script = Script::after(POST_5);
     assert_eq!(script.ask(4), []);
     assert_eq!(script.send("he"), [data("he")]);
-    assert_eq!(script.send("ll"), [], "it has to ask again");
+    assert_eq!(script.send("ll"), [], "the application has to ask again");
     assert_eq!(script.ask(4), [data("ll")]);
     assert_eq!(script.ask(4), []);
     assert_eq!(script.send("o"), [data("o"), end()]);
 }
 
 #[test]
-fn who_stops_early_loses_nothing_and_is_told_to_come_back() {
+fn a_driver_that_stops_early_loses_no_events() {
     let refused = Seen::Reset(ResetReason::Refused(Refusal::ContentTooLarge));
     for (wire, expected) in [
         (format!("{POST_5}hello{GET}"), vec![data("hello"), end(), get(), end()]),
@@ -345,7 +345,7 @@ fn who_stops_early_loses_nothing_and_is_told_to_come_back() {
     ] {
         let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
         let mut bytes = wire.clone().into_bytes();
-        let events = connection.receive(Tick::ZERO, &mut bytes).expect("it reads");
+        let events = connection.receive(Tick::ZERO, &mut bytes).expect("the connection reads");
         let mut seen = Vec::from_iter(pull_one(events));
         while connection.has_events() {
             seen.extend(pull_one(connection.resume(Tick::ZERO)));
@@ -361,7 +361,7 @@ fn pull_one(mut events: Events<'_, '_>) -> Option<Seen> {
     let seen = Seen::of(&event);
     match event {
         Event::Request { stream, .. } => {
-            // It may have failed at once, for a declared length.
+            // The request may already be refused, for its declared length.
             let _ = connection.stream(Tick::ZERO, stream).read(9);
         }
         Event::End { stream, .. } => support::answer(connection, Tick::ZERO, stream, 204, ""),
@@ -373,15 +373,15 @@ fn pull_one(mut events: Events<'_, '_>) -> Option<Seen> {
 // ---- Expect ---------------------------------------------------------------------------------------
 
 #[test]
-fn the_client_is_told_to_go_on_once_the_application_asks() {
+fn a_100_is_sent_once_the_application_asks() {
     let mut script = Script::after(EXPECT_5);
-    assert_eq!(script.waiting(), "", "nobody has asked");
+    assert_eq!(script.waiting(), "", "the application has not asked");
     script.ask(0);
-    assert_eq!(script.waiting(), "", "for nothing");
+    assert_eq!(script.waiting(), "", "the application asked for no bytes");
     script.ask(2);
     assert_eq!(script.output(), CONTINUE);
     script.ask(2);
-    assert_eq!(script.waiting(), "", "once");
+    assert_eq!(script.waiting(), "", "a second 100");
     assert_eq!(script.send("hello"), [data("hell")]);
     assert_eq!(script.ask(9), [data("o"), end()]);
     script.answer(200, "ok");
@@ -390,7 +390,7 @@ fn the_client_is_told_to_go_on_once_the_application_asks() {
 }
 
 #[test]
-fn the_client_is_told_to_go_on_for_chunks_too() {
+fn a_100_is_sent_for_chunks_too() {
     for value in ["100-continue", "100-Continue"] {
         let head = POST_CHUNKED.replace("Host", &format!("Expect: {value}\r\nHost"));
         let mut script = Script::after(&head);
@@ -407,16 +407,16 @@ fn no_100_if_content_is_here_already() {
     assert_eq!(script.waiting(), "");
 }
 
-/// While events are pulled nobody has looked at what comes behind the head: the output must not
-/// depend on whether it lies in the same read.
+/// While events are pulled, the bytes after the head have not been read. Whether they came in the
+/// same read must not change the output.
 #[test]
-fn who_asks_in_the_middle_of_a_read_gets_one_100_however_it_is_cut() {
+fn asking_within_the_event_sends_one_100_however_it_is_cut() {
     let told = told(format!("{EXPECT_5}hello{EXPECT_5}hello{GET}"));
     assert_eq!(told.output, format!("{CONTINUE}{OK}{CONTINUE}{OK}{OK}"));
 }
 
 #[test]
-fn no_100_where_none_is_waited_for() {
+fn no_100_if_the_client_does_not_wait_for_one() {
     for wire in [
         POST_5.to_owned(),
         EXPECT_5.replace("1.1", "1.0"),
@@ -430,14 +430,14 @@ fn no_100_where_none_is_waited_for() {
 }
 
 #[test]
-fn who_refuses_sends_no_100_and_closes() {
+fn an_early_answer_sends_no_100_and_closes() {
     let mut script = Script::after(EXPECT_5);
     script.answer(401, "no");
     assert_eq!(
         script.output(),
         "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
     );
-    // The client may send the content all the same, or the next request: nobody can tell.
+    // The client may send either the content or the next request, so nothing more can be read.
     assert_eq!(script.send("hello"), []);
     assert_eq!(script.send(GET), []);
     script.closes_with(CloseReason::Completed);
@@ -451,10 +451,10 @@ fn an_application_may_say_100_itself() {
         .connection
         .stream(script.now, stream)
         .inform(status, std::iter::empty())
-        .expect("an interim");
+        .expect("an interim answer is allowed");
     assert_eq!(script.output(), CONTINUE);
     script.ask(9);
-    assert_eq!(script.waiting(), "", "not again");
+    assert_eq!(script.waiting(), "", "a second 100");
     assert_eq!(script.send("hello"), [data("hello"), end()]);
     script.answer(200, "ok");
     assert_eq!(script.output(), OK);
@@ -478,8 +478,8 @@ fn pipelined_requests_come_in_order_and_one_at_a_time() {
     let path = |n: u64| request("GET", &format!("/{n}"), &[("Host", "a")]);
     assert_eq!(script.send(wire), [path(1), end()]);
     for n in 1..5 {
-        assert!(!script.reads(), "the rest stays where it is");
-        assert_eq!(script.resume(), [], "one is in progress");
+        assert!(!script.reads(), "the rest is not read yet");
+        assert_eq!(script.resume(), [], "one request at a time");
         assert_eq!(script.stream().as_u64(), n);
         script.answer(200, "ok");
         assert_eq!(script.resume(), [path(n + 1), end()]);
@@ -497,7 +497,7 @@ fn pipelined_requests_with_content() {
 }
 
 #[test]
-fn a_refused_request_is_answered_behind_those_before_it() {
+fn a_refused_request_is_answered_after_earlier_ones() {
     let told = told(format!("{GET}{POST_5}helloGET /\r\n\r\n{GET}"));
     assert_eq!(told.requests(), 2);
     assert_eq!(told.output, format!("{OK}{OK}{}", refusal_text(Refusal::RequestLine)));
@@ -515,7 +515,7 @@ fn some_blank_lines_are_skipped_before_a_request() {
     }
     let after = told(format!("{GET}{}{GET}", "\r\n".repeat(5)));
     assert_eq!(after.output, format!("{OK}{}", refusal_text(Refusal::BlankLines)));
-    // A line with something in it is none.
+    // A line with spaces is not blank.
     assert_refused(format!(" \r\n{GET}"), Refusal::RequestLine);
 }
 
@@ -534,14 +534,14 @@ fn half_closed_clients_are_answered() {
 }
 
 #[test]
-fn half_closed_clients_are_answered_with_what_takes_long() {
+fn half_closed_clients_get_slow_answers() {
     let mut script = Script::after(&format!("{POST_5}hello"));
     assert_eq!(script.eof(), [], "the content was not asked for yet");
     script.at(support::secs(59));
     assert_eq!(script.ask(9), [data("hello"), end()]);
     let _ = script.respond(200, BodyLength::Unknown);
     let head = script.output();
-    // The time for a peer that may be gone begins anew when it has taken something.
+    // Taking output restarts the time for a peer that may be gone.
     script.at(support::secs(59 + 59));
     assert_eq!(script.content(b"x"), Ok(1));
     script.finish().expect("an answer");
@@ -552,7 +552,7 @@ fn half_closed_clients_are_answered_with_what_takes_long() {
 }
 
 #[test]
-fn who_ends_without_a_request_is_let_go() {
+fn a_client_that_ends_without_a_request_is_let_go() {
     for sent in ["", "\r\n", "\r"] {
         let mut script = Script::after(sent);
         script.eof();

@@ -1,5 +1,4 @@
-//! Answers: how they are framed, that they are held to what they declare, and how they are accepted
-//! piece by piece.
+//! Answers: their framing, their declared length, and the acceptance of content piece by piece.
 
 mod support;
 
@@ -21,7 +20,7 @@ const OLD_KEPT: &str = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
 const CONNECT: &str = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
 
-/// What the peer gets for `wire`, if it is answered so, with `hello` where content is owed.
+/// The output for `wire`, answered like this, with `hello` as the content if content is owed.
 fn answered(
     wire: &str,
     status: u16,
@@ -33,7 +32,7 @@ fn answered(
         if length != BodyLength::Known(0) {
             assert_eq!(script.content(b"hello"), Ok(5));
         }
-        script.finish().expect("it is complete");
+        script.finish().expect("the content is complete");
     }
     assert_eq!(script.finish(), Err(Misuse::UnknownStream), "the answer is complete");
     script.output()
@@ -49,7 +48,7 @@ fn a_known_length() {
         answered(GET, 404, &[], BodyLength::Known(0)),
         "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
     );
-    // A status without a name has an empty one.
+    // A status without a name has an empty reason phrase.
     assert_eq!(
         answered(GET, 599, &[], BodyLength::Known(0)),
         "HTTP/1.1 599 \r\ncontent-length: 0\r\n\r\n"
@@ -66,10 +65,10 @@ fn an_unknown_length_is_chunked() {
     let _ = script.respond(200, BodyLength::Unknown);
     script.output();
     assert_eq!(script.content(&[b'x'; 0xabc]), Ok(0xabc));
-    assert_eq!(script.content(b""), Ok(0), "nothing is no chunk: that would be the end");
+    assert_eq!(script.content(b""), Ok(0), "empty content is no chunk: that would be the end");
     assert_eq!(script.content(b"y"), Ok(1));
     assert_eq!(script.output(), format!("abc\r\n{}\r\n1\r\ny\r\n", "x".repeat(0xabc)));
-    script.finish().expect("an answer");
+    script.finish().expect("an answer is in progress");
     assert_eq!(script.output(), "0\r\n\r\n");
     assert_eq!(script.send(GET).len(), 2, "the connection is kept");
 }
@@ -80,7 +79,7 @@ fn an_unknown_length_to_http_1_0_ends_with_the_connection() {
         let mut script = Script::after(wire);
         let _ = script.respond(200, BodyLength::Unknown);
         assert_eq!(script.content(b"hello"), Ok(5));
-        script.finish().expect("an answer");
+        script.finish().expect("an answer is in progress");
         assert_eq!(
             script.closes_with(CloseReason::Completed),
             "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello"
@@ -93,20 +92,20 @@ fn an_unknown_length_to_http_1_0_ends_with_the_connection() {
 }
 
 #[test]
-fn an_end_by_close_that_is_no_end_looks_like_none() {
+fn a_truncated_answer_until_close_does_not_look_complete() {
     let mut script = Script::after(OLD);
     let _ = script.respond(200, BodyLength::Unknown);
-    script.content(b"hel").expect("an answer");
+    script.content(b"hel").expect("an answer is in progress");
     let stream = script.stream();
     script.connection.stream(script.now, stream).reset().expect("a stream");
-    assert_eq!(script.output(), "", "what was unsent is not sent");
+    assert_eq!(script.output(), "", "unsent bytes are dropped");
     script.closes_with(CloseReason::Application);
     assert!(script.connection.is_cut_off());
 
-    // Nor is there an orderly end if the request breaks off.
+    // If the request's content breaks off, the answer does not end orderly either.
     let mut script = Script::after(&POST_5.replace("1.1", "1.0"));
     let _ = script.respond(200, BodyLength::Unknown);
-    script.content(b"hel").expect("an answer");
+    script.content(b"hel").expect("an answer is in progress");
     assert_eq!(script.eof(), [Seen::Reset(ResetReason::Truncated)]);
     assert_eq!(script.status(), Status::Closed(CloseReason::Peer(PeerClose::Truncated)));
     assert!(script.connection.is_cut_off());
@@ -229,7 +228,7 @@ fn fields_that_frame_otherwise_are_misuse_and_leave_no_trace() {
 }
 
 #[test]
-fn fields_of_the_connection_are_the_connections() {
+fn the_connection_decides_its_own_fields() {
     for (lines, sent, kept) in [
         (&[("connection", "close")][..], "connection: close\r\n", false),
         (&[("connection", "x, Close")], "connection: x\r\nconnection: close\r\n", false),
@@ -249,15 +248,15 @@ fn fields_of_the_connection_are_the_connections() {
             assert_eq!(script.closes_with(CloseReason::Completed), expected);
         }
     }
-    // Who asked for it is told so, whatever the application says.
+    // A client that asked for a close gets one, whatever the application says.
     let mut script = Script::after(&get_with("Connection: close\r\n"));
     let _ = script.respond_with(204, &[("connection", "keep-alive")], BodyLength::Known(0));
     assert_eq!(script.output(), "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
 }
 
 #[test]
-fn no_value_ends_its_line() {
-    // The types see to it; what they let pass stays on its line.
+fn no_value_ends_its_field_line() {
+    // The `http` types ensure that. The values they accept stay on their line.
     for bad in ["a\r\nb: c", "a\nb", "a\rb", "a\0b"] {
         assert!(http::HeaderValue::from_str(bad).is_err());
     }
@@ -276,7 +275,7 @@ fn no_value_ends_its_line() {
 // ---- what was declared ----------------------------------------------------------------------------
 
 #[test]
-fn a_declared_length_is_held_to() {
+fn a_declared_length_is_enforced() {
     let mut script = Script::after(GET);
     let _ = script.respond(200, BodyLength::Known(5));
     assert_eq!(script.content(b"hello!"), Err(Misuse::TooLong { left: 5 }));
@@ -292,7 +291,7 @@ fn a_declared_length_is_held_to() {
 }
 
 #[test]
-fn trailers_go_out_behind_chunks_only() {
+fn only_chunked_answers_have_trailers() {
     for (wire, length, rest) in [
         (GET, BodyLength::Unknown, "\r\n\r\n0\r\nx-sum: 1\r\n\r\n"),
         (GET, BodyLength::Known(0), "content-length: 0\r\n\r\n"),
@@ -341,7 +340,7 @@ fn connect_has_no_tunnel_but_is_answered() {
     script.answer(405, "no");
     let head = "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
     assert_eq!(script.output(), head.to_owned() + "no");
-    assert_eq!(script.send(GET), [], "it may be meant for the tunnel");
+    assert_eq!(script.send(GET), [], "later bytes may be meant for the tunnel");
     script.closes_with(CloseReason::Completed);
 }
 
@@ -360,7 +359,7 @@ fn an_answer_may_come_before_the_content() {
         assert_eq!(script.ask(9), []);
         assert_eq!(script.send(rest), [data("llo"), end()]);
         assert_eq!(script.content(b"ld"), Ok(2));
-        script.finish().expect("an answer");
+        script.finish().expect("an answer is in progress");
         assert!(script.output().ends_with("world"));
         assert_eq!(script.send(GET).len(), 2, "the connection is kept");
     }
@@ -369,7 +368,7 @@ fn an_answer_may_come_before_the_content() {
 // ---- acceptance -----------------------------------------------------------------------------------
 
 #[test]
-fn content_is_taken_up_to_the_cap_and_writable_comes_once() {
+fn content_is_accepted_up_to_the_cap_and_writable_comes_once() {
     for (wire, length) in
         [(GET, BodyLength::Known(10_000)), (GET, BodyLength::Unknown), (OLD, BodyLength::Unknown)]
     {
@@ -382,13 +381,13 @@ fn content_is_taken_up_to_the_cap_and_writable_comes_once() {
         let stream = script.stream();
         let mut send = |script: &mut Script| {
             let sent = script.connection.stream(script.now, stream).send(&mut content);
-            (sent.expect("it lives"), content.len())
+            (sent.expect("the stream is open"), content.len())
         };
         assert_eq!(send(&mut script), (Sent::Part, 10_000 - 4096));
         assert_eq!(script.connection.stream(Tick::ZERO, stream).room(), 0);
         assert_eq!(send(&mut script), (Sent::Part, 10_000 - 4096));
         assert_eq!(script.resume(), []);
-        // More than half is still waiting.
+        // More than half of the output is still unsent.
         let waiting = script.waiting().len();
         script.take(waiting - 2049);
         assert_eq!(script.resume(), []);
@@ -397,19 +396,19 @@ fn content_is_taken_up_to_the_cap_and_writable_comes_once() {
         assert_eq!(script.resume(), [Seen::Writable]);
         assert!(!script.connection.has_events());
         script.output();
-        assert_eq!(script.resume(), [], "once");
+        assert_eq!(script.resume(), [], "Writable comes once");
         assert_eq!(send(&mut script), (Sent::Part, 10_000 - 8192));
         script.output();
         assert_eq!(script.resume(), [Seen::Writable]);
         assert_eq!(send(&mut script), (Sent::All, 0));
-        script.finish().expect("it is complete");
+        script.finish().expect("the content is complete");
         script.output();
         assert_eq!(script.resume(), []);
     }
 }
 
 #[test]
-fn what_fits_exactly_was_not_cut_short() {
+fn content_that_fits_exactly_is_not_cut_short() {
     let mut script = Script::under(with(&[("send_buffer_limit", "4096")]));
     script.send(GET);
     let _ = script.respond(200, BodyLength::Unknown);
@@ -421,10 +420,10 @@ fn what_fits_exactly_was_not_cut_short() {
 
 #[test]
 fn no_writable_on_a_stream_that_is_gone() {
-    // The answer breaks off with the content of the request that never comes.
+    // The request's content never comes, so the answer breaks off.
     let mut script = Script::after(POST_5);
     let _ = script.respond(200, BodyLength::Unknown);
-    assert!(script.content(&[b'x'; 100_000]).expect("an answer") < 100_000);
+    assert!(script.content(&[b'x'; 100_000]).expect("an answer is in progress") < 100_000);
     script.ask(9);
     script.at(secs(4));
     script.take(30_000);
@@ -433,10 +432,10 @@ fn no_writable_on_a_stream_that_is_gone() {
     script.output();
     assert_eq!(script.resume(), []);
 
-    // The peer takes nothing, and the connection is closed.
+    // The peer takes nothing, and the connection closes.
     let mut script = Script::after(GET);
     let _ = script.respond(200, BodyLength::Unknown);
-    assert!(script.content(&[b'x'; 100_000]).expect("an answer") < 100_000);
+    assert!(script.content(&[b'x'; 100_000]).expect("an answer is in progress") < 100_000);
     script.at(secs(5));
     assert!(!script.connection.has_events());
     assert_eq!(script.resume(), []);
@@ -447,7 +446,7 @@ fn no_writable_on_a_stream_that_is_gone() {
 fn answers_that_are_ready_together_leave_together() {
     let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
     let mut wire = GET.repeat(20).into_bytes();
-    let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+    let mut events = connection.receive(Tick::ZERO, &mut wire).expect("the connection reads");
     while let Some((connection, event)) = events.next() {
         if let portcullis::Event::End { stream, .. } = event {
             answer(connection, Tick::ZERO, stream, 200, "ok");
@@ -465,7 +464,11 @@ fn large_content_is_lent_and_not_copied() {
     let _ = script.respond(200, BodyLength::Unknown);
     let content = Bytes::from(vec![b'x'; 50_000]);
     let stream = script.stream();
-    script.connection.stream(script.now, stream).send(&mut content.clone()).expect("an answer");
+    script
+        .connection
+        .stream(script.now, stream)
+        .send(&mut content.clone())
+        .expect("an answer is in progress");
     let mut slices = [IoSlice::new(&[]); 4];
     assert_eq!(script.connection.outgoing(&mut slices), 3);
     assert_eq!(slices[1].as_ptr(), content.as_ptr());
@@ -482,7 +485,7 @@ fn an_answer_needs_no_fields() {
 
 // ---- keep_alive_hint --------------------------------------------------------------------------------
 
-/// The fields about the connection in the answer to `wire`.
+/// The fields of the answer to `wire` that concern the connection.
 fn connection_fields(config: Config, wire: &str, given: &[(&'static str, &'static str)]) -> String {
     let mut script = Script::under(config);
     script.send(wire);
@@ -493,7 +496,7 @@ fn connection_fields(config: Config, wire: &str, given: &[(&'static str, &'stati
 }
 
 #[test]
-fn the_hint_is_a_second_less_than_the_connection_lives() {
+fn the_hint_is_a_second_less_than_the_timeout() {
     for (timeout, hint) in [
         ("75s", Some("74")),
         ("5s", Some("4")),
@@ -509,7 +512,7 @@ fn the_hint_is_a_second_less_than_the_connection_lives() {
         });
         assert_eq!(connection_fields(config, GET, &[]), expected, "{timeout}");
     }
-    assert_eq!(connection_fields(Config::default(), GET, &[]), "", "it is off");
+    assert_eq!(connection_fields(Config::default(), GET, &[]), "", "the hint is off by default");
 }
 
 #[test]
@@ -520,7 +523,7 @@ fn only_an_answer_that_keeps_the_connection_has_a_hint() {
     assert_eq!(connection_fields(on(), OLD, &[]), "connection: close");
     assert_eq!(connection_fields(on(), HEAD, &[]), hint);
     assert_eq!(connection_fields(on(), GET, &[("connection", "close")]), "connection: close");
-    // The application's own is not ours to keep.
+    // The connection does not keep the application's own `Keep-Alive`.
     assert_eq!(connection_fields(on(), GET, &[("keep-alive", "timeout=100")]), hint);
     assert_eq!(
         connection_fields(on(), &get_with("Connection: close\r\n"), &[]),

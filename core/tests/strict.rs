@@ -1,6 +1,6 @@
-//! Section 6 of the design: whatever two parsers could read differently is refused with a status
-//! and a close. Each input gets the same answer however it is cut, and what stands behind it is
-//! never looked at as a request.
+//! Section 6 of the design: anything that two parsers could read differently is refused with a
+//! status and a close. Each input gets the same answer however it is cut, and bytes after it are
+//! never read as a request.
 
 mod support;
 
@@ -10,20 +10,20 @@ use std::sync::Arc;
 use support::cuts::{Told, assert_refused, assert_refused_under, refusal_text, told, told_under};
 use support::{Script, Seen, get_with, with};
 
-/// What a smuggler would like to have read as a request.
+/// A request that a smuggler tries to hide.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A POST with these lines, and a request behind it.
+/// A POST with these field lines, and a request after it.
 fn post_with(lines: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n{SMUGGLED}")
 }
 
-/// These bytes as content after a head that says chunked, and a request behind it.
+/// A chunked POST with these bytes as content, and a request after it.
 fn chunked(content: &str) -> String {
     post_with("Transfer-Encoding: chunked\r\n").replace(SMUGGLED, &format!("{content}{SMUGGLED}"))
 }
 
-/// Asserts that `content` is refused after its head was delivered, and `before` of it.
+/// Asserts that content is refused after its head and the content `before` were delivered.
 fn assert_content_refused(content: &str, before: &str, refusal: Refusal) {
     let Told { seen, output, reason } = told(chunked(content));
     assert!(matches!(seen[0], Seen::Request(..)), "{content:?}: {seen:?}");
@@ -36,7 +36,7 @@ fn assert_content_refused(content: &str, before: &str, refusal: Refusal) {
     assert_eq!(reason, CloseReason::Refused(refusal), "{content:?}");
 }
 
-/// Asserts that `wire` is so many requests, all answered.
+/// Asserts that `wire` is this many requests, all of which are answered.
 fn assert_accepted(wire: &str, requests: usize) {
     let told = told(wire);
     assert_eq!(told.requests(), requests, "{wire:?}: {told:?}");
@@ -44,7 +44,7 @@ fn assert_accepted(wire: &str, requests: usize) {
 }
 
 #[test]
-fn each_refusal_tells_its_status_and_closes() {
+fn each_refusal_has_its_status_and_closes() {
     assert_eq!(
         refusal_text(Refusal::ConflictingFraming),
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -82,7 +82,7 @@ fn a_length_and_a_coding_contradict_each_other() {
 }
 
 #[test]
-fn a_length_stands_once_in_digits() {
+fn a_length_occurs_once_and_has_only_digits() {
     for lines in [
         "Content-Length: 5\r\nContent-Length: 5\r\n",
         "Content-Length: 5\r\nContent-Length: 6\r\n",
@@ -117,7 +117,7 @@ fn a_length_stands_once_in_digits() {
 }
 
 #[test]
-fn a_length_beyond_all_numbers_is_no_small_one() {
+fn a_length_that_overflows_is_refused() {
     let unlimited = Arc::new(with(&[("request_body_limit", "none")]));
     for length in [
         "18446744073709551616",
@@ -180,7 +180,7 @@ fn the_only_coding_is_chunked() {
 }
 
 #[test]
-fn http_1_0_knows_no_codings() {
+fn http_1_0_has_no_transfer_codings() {
     for coding in ["chunked", "gzip, chunked", "identity"] {
         let head = format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n");
         assert_refused(format!("{head}0\r\n\r\n{SMUGGLED}"), Refusal::TransferEncoding);
@@ -189,12 +189,12 @@ fn http_1_0_knows_no_codings() {
 
 #[test]
 fn a_name_that_only_looks_like_a_framing_field_frames_nothing() {
-    // These are tokens, so that they are other fields, and there is no content.
+    // These names are tokens, so they are other fields, and there is no content.
     for line in ["Transfer_Encoding: chunked", "X-Transfer-Encoding: chunked", "Content_Length: 5"]
     {
         assert_accepted(&post_with(&format!("{line}\r\n")), 2);
     }
-    // These would be read as framing by someone who repairs them.
+    // A parser that repairs lines would read these as framing.
     for line in [
         "Transfer-Encoding : chunked",
         "Transfer-Encoding\t: chunked",
@@ -256,7 +256,7 @@ fn lines_end_in_cr_and_lf() {
 #[test]
 fn no_control_characters_anywhere() {
     for control in (0..0x20u8).chain([0x7f]) {
-        // CR and LF are looked at above; a tab is white space in values.
+        // CR and LF are tested above. A tab is white space in values.
         if matches!(control, b'\r' | b'\n') {
             continue;
         }
@@ -327,7 +327,7 @@ fn versions_are_1_0_and_1_1() {
     for version in ["1.2", "1.9", "2.0", "3.0", "0.9", "0.0", "0.1", "9.9"] {
         assert_refused(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"), Refusal::Version);
     }
-    // The preface of HTTP/2, with a frame behind it.
+    // The preface of HTTP/2, with a frame after it.
     assert_refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0", Refusal::Version);
     for version in ["1.0", "1.1"] {
         assert_accepted(&format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"), 1);
@@ -379,7 +379,8 @@ fn chunk_sizes_have_one_reading() {
     }
 }
 
-/// The bytes of CVE-2026-33870 among them: an extension that reads on to the next quote would hide a chunk.
+/// With the bytes of CVE-2026-33870: an extension that reads on to the next quote would hide a
+/// chunk.
 #[test]
 fn extensions_of_chunks_follow_the_grammar() {
     for content in [
@@ -426,7 +427,7 @@ fn chunks_end_where_they_say() {
 }
 
 #[test]
-fn trailers_are_fields_that_frame_nothing() {
+fn trailers_must_not_have_framing_fields() {
     for line in [
         "Content-Length: 5",
         "content-length: 0",
@@ -457,11 +458,11 @@ fn trailers_are_fields_that_frame_nothing() {
         );
     }
     assert_content_refused("0\r\nX: y\r\n z\r\n\r\n", "", Refusal::Trailers);
-    // What stands behind the last chunk is the trailer section, and no second request.
+    // The bytes after the last chunk are the trailer section, not a second request.
     assert_content_refused("0\r\n", "", Refusal::Trailers);
 }
 
-/// An answer that comes first makes no difference to what is refused.
+/// Answering first makes no difference to what is refused.
 #[test]
 fn trailers_of_discarded_content_are_checked_too() {
     let head = post_with("Transfer-Encoding: chunked\r\n").replace(SMUGGLED, "");
@@ -495,7 +496,7 @@ fn trailers_of_discarded_content_are_checked_too() {
 }
 
 #[test]
-fn host_stands_once_and_is_a_host() {
+fn host_occurs_once_and_is_a_host() {
     for empty in ["", "Host:\r\n", "Host: \t\r\n"] {
         assert_refused(format!("GET / HTTP/1.1\r\n{empty}\r\n"), Refusal::Host);
         assert_accepted(&format!("GET / HTTP/1.0\r\n{empty}\r\n"), 1);
@@ -616,9 +617,9 @@ fn connect_has_no_content() {
     }
 }
 
-/// What follows it may be meant for the tunnel, so that it is never read as a request.
+/// Bytes after a CONNECT may be meant for the tunnel, so they are never read as a request.
 #[test]
-fn a_tunnel_that_is_refused_ends_the_connection() {
+fn a_refused_tunnel_ends_the_connection() {
     let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
     let told = told(format!("{connect}{SMUGGLED}"));
     assert_eq!((told.requests(), told.statuses()), (1, vec![404]));
@@ -629,9 +630,9 @@ fn a_tunnel_that_is_refused_ends_the_connection() {
     assert_eq!(support::cuts::told(old + SMUGGLED).requests(), 1);
 }
 
-/// A first byte of 22 is a client that speaks TLS. Later it is a mistake like any other.
+/// A first byte of 22 means a client that speaks TLS. Later the byte is an ordinary mistake.
 #[test]
-fn tls_is_looked_for_in_the_first_byte_alone() {
+fn only_the_first_byte_can_mean_tls() {
     let tls = CloseReason::Tls(TlsFailure::OnPlainPort);
     for wire in ["\u{16}", "\u{16}\u{3}\u{1}\0", "\u{16}\r\n"] {
         let told = told(wire);
@@ -647,7 +648,7 @@ fn tls_is_looked_for_in_the_first_byte_alone() {
 }
 
 #[test]
-fn expectations_are_one() {
+fn the_only_expectation_is_100_continue() {
     for value in ["tea", "100-continue, tea", "100-continue;q=1", "100", "", "\"100-continue\""] {
         assert_refused(post_with(&format!("Expect: {value}\r\n")), Refusal::Expectation);
     }

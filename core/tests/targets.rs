@@ -1,5 +1,5 @@
-//! What a target and a host are: the application is told the same by its own view of a head and by the
-//! types of `http`, whatever the client has sent; and what is delivered always fits into those.
+//! Targets and hosts. The application gets the same from its own view of a head and from the types
+//! of `http`, whatever the client sent. Everything that is delivered fits into those types.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use support::cuts::{assert_refused_under, told_under};
 use support::{text, with};
 
-/// What the application is told.
+/// The request as the application gets it.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     method: String,
@@ -18,11 +18,11 @@ struct Told {
     path: String,
 }
 
-/// The head of this request as both see it; `None` if it is refused.
+/// The head of this request in both views; `None` if it is refused.
 fn head(config: &Arc<Config>, wire: &[u8]) -> Option<Told> {
     let mut connection = Connection::new(Arc::clone(config), Tick::ZERO);
     let mut bytes = wire.to_vec();
-    let mut events = connection.receive(Tick::ZERO, &mut bytes).expect("it reads");
+    let mut events = connection.receive(Tick::ZERO, &mut bytes).expect("the connection reads");
     let Some((_, Event::Request { head, .. })) = events.next() else { return None };
     let request = head.to_http().unwrap_or_else(|why| panic!("{why}: {}", text(wire)));
     let uri = request.uri();
@@ -50,14 +50,14 @@ fn target_of(target: &[u8]) -> Option<String> {
     head(&Arc::default(), &get(target, b"a")).map(|told| told.target)
 }
 
-/// One rule for every byte, in paths, queries, and behind an authority.
+/// Each byte has one rule in paths, in queries, and after an authority.
 #[test]
-fn each_byte_is_told_alike_wherever_it_stands() {
+fn each_byte_is_delivered_alike_wherever_it_stands() {
     for byte in 0..=255u8 {
         let encoded = match byte {
-            // These end a target, or something in the eyes of some reader.
+            // These bytes end a target, at least for some readers.
             0..=b' ' | b'#' | 0x7f => None,
-            // Alone these are no UTF-8.
+            // Alone, these bytes are not UTF-8.
             0x80.. => None,
             b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
                 Some(format!("%{byte:02X}"))
@@ -68,14 +68,14 @@ fn each_byte_is_told_alike_wherever_it_stands() {
             for after in ["", "z", "-eight-b"] {
                 let target = [before.as_bytes(), &[byte], after.as_bytes()].concat();
                 let expected = encoded.as_ref().map(|byte| format!("{before}{byte}{after}"));
-                assert_eq!(target_of(&target), expected, "{byte:#x} behind {before}");
+                assert_eq!(target_of(&target), expected, "{byte:#x} after {before}");
             }
         }
     }
 }
 
 #[test]
-fn targets_that_are_told_in_another_form() {
+fn targets_that_are_rewritten() {
     for (target, told) in [
         ("/café", "/caf%C3%A9"),
         ("/日本?語=\"<>\"", "/%E6%97%A5%E6%9C%AC?%E8%AA%9E=%22%3C%3E%22"),
@@ -97,7 +97,7 @@ fn targets_that_are_told_in_another_form() {
 }
 
 #[test]
-fn a_told_target_does_not_depend_on_cuts_nor_on_the_request_before() {
+fn a_rewritten_target_does_not_depend_on_cuts_or_the_previous_request() {
     let wires = [get("/é".as_bytes(), b"a"), get(b"/plain", b"a"), get(b"http://a", b"a")];
     let told = told_under(&Arc::default(), wires.concat());
     let expected = ["/%C3%A9", "/plain", "http://a/"];
@@ -110,9 +110,9 @@ fn a_told_target_does_not_depend_on_cuts_nor_on_the_request_before() {
     assert_eq!(targets, expected);
 }
 
-/// A target counts as it is told, so that the limit also bounds what it is encoded into.
+/// The limit applies to the rewritten target, so it also bounds the encoding.
 #[test]
-fn the_limit_holds_for_what_is_told() {
+fn the_limit_holds_for_the_rewritten_target() {
     let config = Arc::new(with(&[("request_target_limit", "10")]));
     let told =
         |target: &str| head(&config, &get(target.as_bytes(), b"a")).map(|it| it.target.len());
@@ -127,7 +127,7 @@ fn the_limit_holds_for_what_is_told() {
     }
 }
 
-/// The largest heads that any configuration allows.
+/// The largest heads that a configuration can allow.
 #[test]
 fn the_largest_heads_fit_too() {
     let largest = [
@@ -140,7 +140,7 @@ fn the_largest_heads_fit_too() {
     let long =
         |middle: &str| format!("G /{} HTTP/1.0\r\n\r\n", middle.repeat((most - 1) / middle.len()));
     assert!(head(&config, long("x").as_bytes()).is_some());
-    assert!(head(&config, long("\"x").as_bytes()).is_none(), "longer than an Uri may be");
+    assert!(head(&config, long("\"x").as_bytes()).is_none(), "longer than `http::Uri` allows");
     for told in [65533, 65534, 65535] {
         let target = format!("/{}{}", "\"".repeat(told / 3), "x".repeat(told % 3));
         let wire = format!("GET {} HTTP/1.0\r\n\r\n", &target[..target.len() - 1]);
@@ -157,8 +157,8 @@ fn the_largest_heads_fit_too() {
     assert!(head(&config, format!("GET / HTTP/1.1\r\n{fields}\r\n").as_bytes()).is_some());
 }
 
-/// Hosts of short pieces: what is taken is an authority for `http`, unless its name is percent-encoded,
-/// which only the field may be.
+/// Hosts made of short pieces. An accepted host is an authority for `http`, unless its name is
+/// percent-encoded, which only the field may be.
 #[test]
 fn hosts_are_authorities() {
     const PIECES: [&str; 24] = [
@@ -210,9 +210,9 @@ fn hosts_are_authorities() {
     assert!(taken > 300, "{taken}");
 }
 
-/// Targets of any form, made of pieces that mean something.
+/// Targets of any form, made of meaningful pieces.
 #[test]
-fn whatever_is_delivered_is_told_alike() {
+fn all_delivered_targets_agree_in_both_views() {
     const PIECES: [&[u8]; 40] = [
         b"/",
         b"//",

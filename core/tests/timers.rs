@@ -1,5 +1,5 @@
-//! Every timer on both sides of its boundary, one nanosecond before and at it, and the cases in
-//! which it must not fire: whoever the connection waits for is the one who may lose it.
+//! Every timer on both sides of its boundary: one nanosecond before it, and at it. Also the cases
+//! in which a timer must not fire: only the side that the connection waits for may lose.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn expired(timer: Timer) -> CloseReason {
     CloseReason::Expired(timer)
 }
 
-/// Nobody waits for the peer: an hour passes, and nothing happens.
+/// Asserts that nothing happens for an hour: the connection does not wait for the peer.
 fn assert_patient(script: &mut Script) {
     assert_eq!(script.deadline(), None);
     let before = script.status();
@@ -48,14 +48,14 @@ fn early_and_repeated_ticks_do_nothing() {
 // ---- keep_alive -----------------------------------------------------------------------------------
 
 #[test]
-fn silence_after_accept_is_closed_without_words() {
+fn silence_after_accept_is_closed_without_an_answer() {
     assert_eq!(Script::new().closes_at(secs(5), expired(Timer::KeepAlive)), "");
     let mut script = Script::under(with(&[("keep_alive_timeout", "1ms")]));
     assert_eq!(script.closes_at(millis(1), expired(Timer::KeepAlive)), "");
 }
 
 #[test]
-fn silence_after_an_answer_counts_from_when_it_was_taken() {
+fn silence_after_an_answer_counts_from_the_end_of_its_output() {
     let mut script = Script::after(GET);
     script.at(secs(100));
     script.answer(200, "ok");
@@ -73,7 +73,7 @@ fn blank_lines_do_not_extend_keep_alive() {
     }
     assert_eq!(script.closes_at(secs(5), expired(Timer::KeepAlive)), "");
 
-    // Not even the half of one.
+    // Half a blank line does not extend it either.
     let mut script = Script::new();
     script.at(secs(4));
     script.send("\r");
@@ -81,7 +81,7 @@ fn blank_lines_do_not_extend_keep_alive() {
 }
 
 #[test]
-fn each_answer_begins_keep_alive_anew() {
+fn each_answer_restarts_keep_alive() {
     let mut script = Script::new();
     for round in 1..100 {
         script.at(secs(5 * round) - NANOSECOND * round as u32);
@@ -93,7 +93,7 @@ fn each_answer_begins_keep_alive_anew() {
 }
 
 #[test]
-fn what_is_answered_and_taken_in_one_moment_begins_each_wait_anew() {
+fn an_exchange_within_one_tick_restarts_each_wait() {
     let mut script = Script::new();
     for moment in 1..=3 {
         script.at(secs(4 * moment));
@@ -113,11 +113,11 @@ fn what_is_answered_and_taken_in_one_moment_begins_each_wait_anew() {
 }
 
 #[test]
-fn an_answer_that_is_taken_in_one_moment_leaves_the_next_its_grace() {
+fn an_answer_taken_within_one_tick_leaves_the_next_its_grace() {
     let mut script = Script::after(POST_CHUNKED);
     let _ = script.respond(200, BodyLength::Unknown);
     for moment in 1..=3 {
-        // Nothing of it was taken until now; then all of it is, and more follows.
+        // The peer takes all of the output only now, and more output follows.
         script.at(secs(4 * moment));
         script.output();
         assert_eq!(script.content(b"more"), Ok(4));
@@ -190,20 +190,20 @@ fn blank_lines_are_not_the_first_byte_of_a_head() {
 }
 
 #[test]
-fn half_a_head_behind_a_slow_exchange_waits_for_the_application() {
+fn half_a_head_during_a_slow_exchange_waits_for_the_application() {
     let mut script = Script::after(&format!("{GET}GET / HTTP/1.1\r\nHo"));
-    assert!(!script.reads(), "nothing more is read: the peer could not even complete it");
+    assert!(!script.reads(), "the connection does not read, so the peer cannot complete the head");
     assert_patient(&mut script);
     script.answer(200, "ok");
     script.output();
     script.resume();
-    // From now on the rest may come.
+    // From now on the rest can arrive.
     assert!(script.reads());
     assert_eq!(script.closes_at(HOUR + secs(10), expired(Timer::RequestHead)), HEAD_LATE);
 }
 
 #[test]
-fn half_a_head_behind_an_answer_that_is_not_taken() {
+fn half_a_head_during_an_answer_that_is_not_taken() {
     let mut script = Script::after(&format!("{GET}GET / HTTP/1.1\r\nHo"));
     script.answer(200, "ok");
     script.resume();
@@ -216,7 +216,7 @@ fn half_a_head_behind_an_answer_that_is_not_taken() {
 // ---- request_body ---------------------------------------------------------------------------------
 
 #[test]
-fn content_that_is_asked_for_and_never_comes() {
+fn content_that_never_comes() {
     let mut script = Script::after(POST_5);
     script.at(secs(2));
     script.ask(9);
@@ -229,7 +229,7 @@ fn content_that_is_asked_for_and_never_comes() {
 }
 
 #[test]
-fn an_expected_content_that_never_comes() {
+fn content_after_a_100_that_never_comes() {
     let mut script = Script::after(&POST_5.replace("Host", "Expect: 100-continue\r\nHost"));
     assert_patient(&mut script);
     script.ask(9);
@@ -238,7 +238,7 @@ fn an_expected_content_that_never_comes() {
 }
 
 #[test]
-fn content_at_exactly_the_minimum_rate_lives_and_one_byte_below_goes() {
+fn content_at_the_minimum_rate_is_enough_and_a_byte_less_is_not() {
     for (bytes, gone) in [(240, None), (239, Some(242))] {
         let mut script = Script::after(POST_MUCH);
         script.ask(u64::MAX);
@@ -280,13 +280,13 @@ fn a_burst_pays_in_full_and_silence_is_bounded_on_its_own() {
     script.send("x".repeat(60_000));
     script.ask(u64::MAX);
     assert_eq!(script.deadline(), Some((secs(31), Timer::RequestBody)), "30 s of silence");
-    // 60,000 bytes are worth 250 s, and each of these next to nothing.
+    // 60,000 bytes are worth 250 s, and each of the following ones next to nothing.
     for second in (30..252).step_by(29) {
         script.at(secs(second));
         script.send("x");
         script.ask(u64::MAX);
     }
-    let (at, timer) = script.deadline().expect("it waits");
+    let (at, timer) = script.deadline().expect("a deadline is set");
     assert_eq!(timer, Timer::RequestBody);
     assert!(at > secs(252) && at < secs(253), "{at:?}");
     assert_eq!(script.closes_at(at, expired(Timer::RequestBody)), BODY_LATE);
@@ -317,14 +317,18 @@ fn a_body_and_an_answer_may_have_a_deadline_however_they_move() {
 }
 
 #[test]
-fn an_answer_may_pause_for_the_silence_and_for_the_lump_before_it() {
+fn an_answer_may_pause_for_the_silence_and_the_lump_before_it() {
     let mut script = Script::under(with(&[("response_silence", "10s")]));
     script.send(GET);
     let _ = script.respond(200, BodyLength::Unknown);
     assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
     script.at(secs(1));
     script.take(2_400);
-    assert_eq!(script.deadline(), Some((secs(12), Timer::Response)), "as long as it has paid for");
+    assert_eq!(
+        script.deadline(),
+        Some((secs(12), Timer::Response)),
+        "as long as the bytes have paid for"
+    );
     script.take(30_000);
     assert_eq!(script.deadline(), Some((secs(51), Timer::Response)), "five silences");
     assert_eq!(script.closes_at(secs(51), expired(Timer::Response)), "");
@@ -339,8 +343,12 @@ fn bytes_count_as_taken_when_the_driver_says_so() {
     assert_eq!(script.content(&[b'x'; 50_000]), Ok(50_000));
     script.take(30_000);
     assert_eq!(script.connection.unacknowledged(), 30_000);
-    assert_eq!(script.deadline(), Some((secs(5), Timer::Response)), "nothing is known to be taken");
-    // It reads a kilobyte a second, and the system tells of it in lumps.
+    assert_eq!(
+        script.deadline(),
+        Some((secs(5), Timer::Response)),
+        "no bytes are known to be taken"
+    );
+    // The peer reads a kilobyte a second, and the system reports it in lumps.
     for second in 1..600 {
         if second % 20 == 0 {
             script.take(20_000);
@@ -349,7 +357,7 @@ fn bytes_count_as_taken_when_the_driver_says_so() {
         script.at_with(secs(second), 10_000);
         assert!(script.is_open(), "at {second} s");
     }
-    // It stops. The last lump is worth 83 s, and the silence is noticed at most a quarter late.
+    // The peer stops. The last lump is worth 83 s, and silence is noticed at most a quarter late.
     for second in 600..690 {
         script.at_with(secs(second), 10_000);
     }
@@ -361,7 +369,7 @@ fn bytes_count_as_taken_when_the_driver_says_so() {
 }
 
 #[test]
-fn a_reader_of_nothing_is_not_helped_by_what_the_system_accepts() {
+fn bytes_in_the_systems_buffer_do_not_help_a_peer_that_reads_nothing() {
     let mut script = Script::new();
     script.acknowledged(0);
     script.send(GET);
@@ -399,7 +407,7 @@ fn framing_is_not_content_and_buys_no_time() {
 }
 
 #[test]
-fn a_handler_that_thinks_for_an_hour() {
+fn a_handler_may_take_an_hour() {
     for wire in [
         GET.to_owned(),
         POST_5.to_owned(),
@@ -416,8 +424,8 @@ fn a_handler_that_thinks_for_an_hour() {
 }
 
 #[test]
-fn a_handler_in_no_hurry_to_ask() {
-    // With content held, and without: both come as if there had been no pause.
+fn a_handler_may_ask_late() {
+    // Content is held or not. In both cases it comes as if there had been no pause.
     for (held, rest) in [("hello", ""), ("he", "llo"), ("", "hello")] {
         let mut script = Script::after(&format!("{POST_5}{held}"));
         assert_patient(&mut script);
@@ -433,27 +441,27 @@ fn a_handler_in_no_hurry_to_ask() {
 }
 
 #[test]
-fn what_is_held_pays_when_it_is_asked_for() {
+fn held_content_pays_when_it_is_asked_for() {
     let mut script = Script::after(&format!("{POST_MUCH}{}", "x".repeat(1000)));
     assert_patient(&mut script);
     for asked in 0..100 {
         assert_eq!(script.ask(10).len(), 1, "{asked}");
         assert_patient(&mut script);
     }
-    // A thousand bytes at 240 a second have paid for more than the two seconds of slack.
+    // A thousand bytes at 240 B/s have paid for more than the two seconds of slack.
     script.ask(10);
-    let (at, timer) = script.deadline().expect("nothing is held any more");
+    let (at, timer) = script.deadline().expect("a deadline is set after the held bytes");
     assert_eq!(timer, Timer::RequestBody);
     let now = HOUR * 101;
     assert!(at >= now + secs(5), "{:?}", at - now);
 }
 
 #[test]
-fn what_is_held_and_asked_for_is_not_waited_for() {
+fn held_content_that_is_asked_for_is_not_waited_for() {
     let mut script = Script::after(&format!("{POST_5}he"));
     let stream = script.stream();
     script.connection.stream(script.now, stream).read(9).expect("a stream");
-    // Whoever drives it is in no hurry to fetch it.
+    // The driver takes its time to fetch it.
     assert!(script.connection.has_events());
     assert_patient(&mut script);
     assert_eq!(script.resume(), [data("he")]);
@@ -464,7 +472,7 @@ fn pauses_of_the_application_do_not_renew_the_grace() {
     let mut script = Script::after(POST_MUCH);
     let mut waited = Duration::ZERO;
     let mut now = Duration::ZERO;
-    // It asks, waits a second, is given a byte, and thinks for an hour, again and again.
+    // Again and again the application asks, waits a second, gets a byte, and thinks for an hour.
     while script.is_open() && waited < secs(100) {
         script.ask(1);
         now += secs(1);
@@ -491,7 +499,7 @@ fn no_content_is_waited_for_once_it_is_complete() {
 }
 
 #[test]
-fn when_an_answer_has_begun_a_late_content_breaks_it_off() {
+fn late_content_cuts_off_an_answer_in_progress() {
     let mut script = Script::after(POST_5);
     let _ = script.respond(200, BodyLength::Known(10));
     script.output();
@@ -505,7 +513,7 @@ fn when_an_answer_has_begun_a_late_content_breaks_it_off() {
 fn a_wait_that_is_over_does_not_expire_within_events() {
     let mut script = Script::after(POST_MUCH);
     let _ = script.respond(200, BodyLength::Unknown);
-    assert!(script.content(&[b'x'; 100_000]).expect("an answer") < 100_000);
+    assert!(script.content(&[b'x'; 100_000]).expect("an answer is in progress") < 100_000);
     script.ask(5);
     assert!(script.deadline().is_some());
     script.at(secs(4));
@@ -523,7 +531,7 @@ fn a_wait_that_is_over_does_not_expire_within_events() {
 // ---- response -------------------------------------------------------------------------------------
 
 #[test]
-fn an_answer_that_nobody_takes() {
+fn an_answer_that_is_not_taken() {
     let mut script = Script::after(GET);
     script.at(secs(100));
     script.answer(200, "ok");
@@ -535,7 +543,7 @@ fn an_answer_that_nobody_takes() {
 fn an_answer_that_is_taken_too_slowly() {
     let mut script = Script::after(GET);
     let _ = script.respond(200, BodyLength::Unknown);
-    script.content(&[b'x'; 60_000]).expect("an answer");
+    script.content(&[b'x'; 60_000]).expect("an answer is in progress");
     for second in 1..5 {
         script.at(secs(second));
         script.take(100);
@@ -544,7 +552,7 @@ fn an_answer_that_is_taken_too_slowly() {
 }
 
 #[test]
-fn what_is_taken_in_the_moment_in_which_an_answer_begins_counts() {
+fn output_taken_at_the_tick_at_which_an_answer_begins_counts() {
     for looks in [false, true] {
         let mut script = Script::after(POST_CHUNKED);
         let _ = script.respond(200, BodyLength::Unknown);
@@ -554,22 +562,23 @@ fn what_is_taken_in_the_moment_in_which_an_answer_begins_counts() {
         }
         script.take(10_000);
         script.at(secs(4));
-        // The first bytes have paid for 41.7 s beyond the first two, and these for two seconds more.
+        // The first bytes have paid for 41.7 s beyond the slack, and these pay for two seconds
+        // more.
         script.take(480);
         let paid = secs(2) + secs(10_480) / 240;
-        let (at, timer) = script.deadline().expect("it waits");
+        let (at, timer) = script.deadline().expect("a deadline is set");
         assert_eq!(timer, Timer::Response);
         assert!(at <= paid && at + NANOSECOND * 2 > paid, "looked at first: {looks}: {at:?}");
     }
 }
 
 #[test]
-fn an_answer_taken_at_exactly_the_minimum_rate_lives_and_one_byte_below_goes() {
+fn an_answer_taken_at_the_minimum_rate_is_enough_and_a_byte_less_is_not() {
     for (bytes, lives) in [(240, true), (239, false)] {
         let mut script = Script::under(with(&[("send_buffer_limit", "1MiB")]));
         script.send(GET);
         let _ = script.respond(200, BodyLength::Unknown);
-        script.content(&[b'x'; 250_000]).expect("an answer");
+        script.content(&[b'x'; 250_000]).expect("an answer is in progress");
         let mut second = 0;
         while script.is_open() && second < 1000 {
             second += 1;
@@ -589,29 +598,29 @@ fn server_sent_events_with_nothing_to_send() {
     script.output();
     for event in 0..3 {
         assert_patient(&mut script);
-        script.content(b"data: 1\n\n").expect("an answer");
+        script.content(b"data: 1\n\n").expect("an answer is in progress");
         let now = HOUR * (event + 1);
         assert_eq!(script.deadline(), Some((now + secs(5), Timer::Response)), "a new wait");
         script.output();
     }
-    script.content(b"data: 2\n\n").expect("an answer");
+    script.content(b"data: 2\n\n").expect("an answer is in progress");
     assert_eq!(script.closes_at(HOUR * 3 + secs(5), expired(Timer::Response)), "");
 }
 
 #[test]
-fn what_the_application_adds_buys_the_reader_no_time() {
+fn more_output_gives_the_peer_no_more_time() {
     let mut script = Script::after(GET);
     let _ = script.respond(200, BodyLength::Unknown);
     for second in 0..5 {
         script.at(secs(second));
-        script.content(&[b'x'; 1000]).expect("an answer");
+        script.content(&[b'x'; 1000]).expect("an answer is in progress");
         assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
     }
     assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
 }
 
 #[test]
-fn an_interim_answer_that_nobody_takes() {
+fn an_interim_answer_that_is_not_taken() {
     let mut script = Script::after(&POST_5.replace("Host", "Expect: 100-continue\r\nHost"));
     script.ask(9);
     assert_eq!(script.deadline(), Some((secs(5), Timer::RequestBody)));
@@ -620,7 +629,7 @@ fn an_interim_answer_that_nobody_takes() {
 }
 
 #[test]
-fn pipelined_answers_that_nobody_takes() {
+fn pipelined_answers_that_are_not_taken() {
     let mut script = Script::after(&GET.repeat(10));
     for second in 0..5 {
         script.at(secs(second));
@@ -631,7 +640,7 @@ fn pipelined_answers_that_nobody_takes() {
 }
 
 #[test]
-fn a_refusal_that_nobody_takes_closes_for_its_own_reason() {
+fn a_refusal_that_is_not_taken_closes_for_its_own_reason() {
     let mut script = Script::after("GET /\r\n\r\n");
     assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
     script.at(secs(5) - NANOSECOND);
@@ -642,7 +651,7 @@ fn a_refusal_that_nobody_takes_closes_for_its_own_reason() {
 }
 
 #[test]
-fn a_last_answer_that_nobody_takes_is_not_completed() {
+fn a_last_answer_that_is_not_taken_is_not_completed() {
     for wire in [get_with("Connection: close\r\n"), "GET / HTTP/1.0\r\n\r\n".to_owned()] {
         let mut script = Script::after(&wire);
         script.answer(200, &"x".repeat(60_000));
@@ -673,7 +682,7 @@ fn a_handler_may_go_on_for_a_while_after_the_peers_fin() {
 }
 
 #[test]
-fn a_fin_behind_what_is_not_read_yet_counts_as_one() {
+fn a_fin_after_unread_bytes_counts() {
     for wire in [GET.to_owned() + "G", format!("{POST_5}hello"), format!("{POST_5}he")] {
         let mut script = Script::after(&wire);
         script.at(secs(10));
@@ -685,7 +694,7 @@ fn a_fin_behind_what_is_not_read_yet_counts_as_one() {
 }
 
 #[test]
-fn what_lies_before_a_fin_is_served() {
+fn requests_before_a_fin_are_served() {
     let mut script = Script::after(&format!("{GET}{GET}"));
     script.connection.fin_arrived(Tick::ZERO);
     script.at(secs(59));
@@ -716,7 +725,7 @@ fn a_half_closed_peer_that_takes_its_answer_is_not_gone() {
         assert_eq!(script.deadline(), Some((secs(minute * 59 + 60), Timer::PeerGone)));
     }
     assert_eq!(script.closes_at(secs(9 * 59 + 60), expired(Timer::PeerGone)), "");
-    assert!(script.connection.is_cut_off(), "its answer is not whole");
+    assert!(script.connection.is_cut_off(), "the answer is incomplete");
 }
 
 #[test]
@@ -737,7 +746,7 @@ fn an_old_connection_drains() {
     let answer = last.output();
     assert!(answer.contains("connection: close\r\n"), "{answer}");
 
-    // A drain of the server's is not put off by that.
+    // The age limit does not delay a drain of the server's.
     let mut told = aged();
     told.at(secs(60));
     told.connection.drain(support::tick(secs(60)));
@@ -755,16 +764,16 @@ fn an_old_connection_drains() {
 }
 
 #[test]
-fn content_that_nobody_waits_for_any_more_has_no_deadline() {
+fn content_that_is_no_longer_waited_for_has_no_deadline() {
     let mut script = Script::after(POST_MUCH);
     script.ask(u64::MAX);
     script.at(secs(4));
     let (now, stream) = (support::tick(secs(4)), script.stream());
-    script.connection.stream(now, stream).cancel_read().expect("it is open");
-    script.connection.stream(now, stream).cancel_read().expect("twice is once");
+    script.connection.stream(now, stream).cancel_read().expect("the stream is open");
+    script.connection.stream(now, stream).cancel_read().expect("cancelling twice is allowed");
     assert_patient(&mut script);
-    assert_eq!(script.send("hello"), [], "nor is any delivered");
-    // It is waited for anew, with all of its grace.
+    assert_eq!(script.send("hello"), [], "no content is delivered");
+    // A new wait has all of its grace.
     assert_eq!(script.ask(5), [data("hello")]);
     let then = HOUR * 2;
     script.at(then);
@@ -773,11 +782,11 @@ fn content_that_nobody_waits_for_any_more_has_no_deadline() {
 }
 
 #[test]
-fn giving_up_a_wait_that_is_over_voids_nothing() {
+fn cancelling_a_wait_that_is_over_changes_nothing() {
     let mut script = Script::after(POST_MUCH);
     let mut waited = 0;
     let mut now = Duration::ZERO;
-    // A byte a second: each is delivered, and then the application says that it waits no more.
+    // The peer sends a byte a second. Each is delivered, and then the application cancels its wait.
     while script.is_open() && waited < 100 {
         script.ask(1);
         now += secs(1);
@@ -786,7 +795,7 @@ fn giving_up_a_wait_that_is_over_voids_nothing() {
         if script.is_open() {
             assert_eq!(script.send("x"), [data("x")]);
             let stream = script.stream();
-            script.connection.stream(script.now, stream).cancel_read().expect("it is open");
+            script.connection.stream(script.now, stream).cancel_read().expect("the stream is open");
         }
     }
     assert_eq!(waited, 5);
@@ -811,7 +820,7 @@ fn a_refusal_behind_an_old_answer_is_sent() {
 #[test]
 fn each_answer_has_a_deadline_of_its_own() {
     let mut script = Script::under(with(&[("response_deadline", "60s")]));
-    // The first is taken slowly; the second begins ten seconds later.
+    // The first is taken slowly, and the second begins ten seconds later.
     for begins in [0, 66] {
         script.at(secs(begins));
         script.send(GET);
@@ -823,7 +832,7 @@ fn each_answer_has_a_deadline_of_its_own() {
         }
         assert_eq!(script.deadline(), Some((secs(begins + 60), Timer::Response)));
         script.output();
-        script.finish().expect("it is whole");
+        script.finish().expect("the content is complete");
         if begins == 0 {
             script.at(secs(60) + millis(1));
             script.send(GET);
@@ -838,10 +847,10 @@ fn each_answer_has_a_deadline_of_its_own() {
 }
 
 #[test]
-fn events_that_were_not_looked_at_are_no_peer_that_is_gone() {
+fn unpulled_events_do_not_start_the_wait_for_a_gone_peer() {
     let mut script = Script::new();
     let mut wire = GET.as_bytes().to_vec();
-    drop(script.connection.receive(script.now, &mut wire).expect("it reads"));
+    drop(script.connection.receive(script.now, &mut wire).expect("the connection reads"));
     drop(script.connection.receive_eof(script.now));
     assert_patient(&mut script);
     assert_eq!(script.resume().len(), 2);
@@ -849,7 +858,7 @@ fn events_that_were_not_looked_at_are_no_peer_that_is_gone() {
 }
 
 #[test]
-fn what_was_discarded_before_an_end_counts_towards_the_time_after_it() {
+fn discarding_before_the_end_counts_towards_the_linger_timeout() {
     let mut script = Script::after(POST_CHUNKED);
     script.answer(200, "ok");
     script.output();
@@ -857,7 +866,7 @@ fn what_was_discarded_before_an_end_counts_towards_the_time_after_it() {
         script.at(secs(second));
         script.send("1\r\nx\r\n");
     }
-    // It turns out to be broken, and the rest of the connection is discarded.
+    // The content turns out to be malformed, so all further input is discarded.
     script.send("no chunk");
     assert!(!script.is_open());
     for second in [16, 20, 24, 28] {
@@ -865,12 +874,12 @@ fn what_was_discarded_before_an_end_counts_towards_the_time_after_it() {
         script.at(secs(second));
         script.send("more");
     }
-    assert_eq!(script.deadline(), Some((secs(30), Timer::Linger)), "in all");
+    assert_eq!(script.deadline(), Some((secs(30), Timer::Linger)), "the linger timeout in all");
 }
 
-// ---- what the driver tells of the peer's progress ---------------------------------------------------
+// ---- the peer's progress, as the driver reports it ----------------------------------------------
 
-/// 50,000 bytes of an answer, of which the system accepted 30,000.
+/// 50,000 bytes of an answer, of which the system has accepted 30,000.
 fn measured() -> Script {
     let mut script = Script::new();
     script.acknowledged(0);
@@ -884,12 +893,13 @@ fn measured() -> Script {
 #[test]
 fn the_driver_is_asked_four_times_within_a_silence() {
     let mut script = measured();
-    // The first look is the grace's.
+    // The first look is due at the end of the grace.
     assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
     script.at(secs(1));
     script.acknowledged(30_000 - 24_000);
     assert_eq!(script.connection.unacknowledged(), 6_000);
-    // 24,000 bytes pay for 100 s, and the lump may be read for as long: asked it is much earlier.
+    // 24,000 bytes pay for 100 s, and reading the lump may take as long. The driver is asked much
+    // earlier.
     let mut next = secs(1);
     for look in 0..16 {
         next += millis(7_500);
@@ -900,7 +910,7 @@ fn the_driver_is_asked_four_times_within_a_silence() {
             break;
         }
     }
-    // Nothing more was taken: what was paid ends at the very moment.
+    // Nothing more was taken, so the connection ends exactly when the paid time is over.
     let paid = secs(2) + secs(100);
     script.at(next + millis(100));
     assert_eq!(script.closes_at(paid, expired(Timer::Response)), "");
@@ -913,9 +923,9 @@ fn the_deadline_moves_with_what_is_reported() {
     assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
     script.acknowledged(29_000);
     // A thousand bytes pay for a little more than four seconds.
-    let (at, _) = script.deadline().expect("it waits");
+    let (at, _) = script.deadline().expect("a deadline is set");
     assert!(at > secs(6) && at < secs(7), "{at:?}");
-    // A report of nothing new moves nothing.
+    // A report without progress moves nothing.
     script.at(secs(5));
     script.acknowledged(29_000);
     assert_eq!(script.deadline().map(|it| it.0), Some(at));
@@ -929,7 +939,7 @@ fn no_more_is_unacknowledged_than_was_sent() {
     let waiting = script.waiting().len();
     script.connection.sent(script.now, usize::MAX);
     assert_eq!(script.connection.unacknowledged(), waiting as u64);
-    // The system may hold bytes of which the connection knows nothing.
+    // The system may hold bytes that the connection does not know of.
     script.acknowledged(1_000_000);
     assert_eq!(script.connection.unacknowledged(), waiting as u64);
     script.acknowledged(10);
@@ -940,7 +950,7 @@ fn no_more_is_unacknowledged_than_was_sent() {
 
 #[test]
 fn a_peer_that_still_takes_the_last_answer_is_not_silent() {
-    // 1200 bytes within the five seconds of silence are as fast as has to be.
+    // 1200 bytes within the five seconds of silence are exactly the minimum.
     for (taken, until) in [(1200, secs(9)), (1199, secs(5))] {
         let mut script = Script::new();
         script.acknowledged(0);
@@ -951,14 +961,14 @@ fn a_peer_that_still_takes_the_last_answer_is_not_silent() {
         script.at(secs(4));
         script.acknowledged(all - taken);
         assert_eq!(script.deadline(), Some((until, Timer::Linger)), "{taken} bytes");
-        // When it has taken all, it is its turn.
+        // Once the peer has taken everything, the silence counts.
         script.acknowledged(0);
         assert_eq!(script.deadline(), Some((until, Timer::Linger)), "{taken} bytes");
     }
 }
 
 #[test]
-fn an_end_that_was_not_looked_at_ends_the_wait_for_content() {
+fn an_unpulled_end_ends_the_wait_for_content() {
     let mut script = Script::after(POST_MUCH);
     script.ask(5);
     script.at(secs(1));
@@ -968,7 +978,7 @@ fn an_end_that_was_not_looked_at_ends_the_wait_for_content() {
 }
 
 #[test]
-fn what_the_application_does_puts_off_no_look_at_the_peers_progress() {
+fn the_application_cannot_delay_a_look_at_the_peers_progress() {
     let mut script = measured();
     script.at(secs(1));
     script.acknowledged(6_000);
@@ -982,12 +992,12 @@ fn what_the_application_does_puts_off_no_look_at_the_peers_progress() {
 }
 
 #[test]
-fn the_wait_for_a_peer_that_may_be_gone_begins_at_its_fin_though_nobody_looks_before() {
+fn the_wait_for_a_gone_peer_begins_at_its_fin() {
     let at = |seconds| Tick::ZERO.after(secs(seconds));
     for looks in [true, false] {
         let mut connection = Connection::new(Arc::new(Config::default()), Tick::ZERO);
         let mut wire = GET.as_bytes().to_vec();
-        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("it reads");
+        let mut events = connection.receive(Tick::ZERO, &mut wire).expect("the connection reads");
         while events.next().is_some() {}
         drop(events);
         connection.sent(Tick::ZERO, 0);

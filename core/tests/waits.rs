@@ -19,7 +19,7 @@ fn connection() -> Connection {
 fn receive(connection: &mut Connection, bytes: &str) -> Option<StreamId> {
     let mut wire = bytes.as_bytes().to_vec();
     let mut stream = None;
-    let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+    let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
     while let Some((_, event)) = events.next() {
         if let Event::Request { stream: newest, .. } = event {
             stream = Some(newest);
@@ -59,7 +59,7 @@ fn one_request_from_row_to_row() {
     write_all(connection);
     stands_in(connection, Row(Party::Application, None, Phase::Application));
     connection.stream(NOW, stream).send(&mut Bytes::from_static(b"ok")).expect("there is room");
-    connection.stream(NOW, stream).finish(None).expect("it is whole");
+    connection.stream(NOW, stream).finish(None).expect("the content is complete");
     write_all(connection);
     stands_in(connection, Row(Party::Peer, Some(Timer::Linger), Phase::Lingering));
     receive(connection, "..");
@@ -75,11 +75,11 @@ fn a_websocket_waits_for_either() {
     let mut connection = connection();
     let mut wire = *b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let mut events = connection.receive(NOW, &mut wire).expect("it reads");
+    let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
     while let Some((connection, event)) = events.next() {
         let Event::Request { stream, head } = event else { panic!("{event:?}") };
         let accepted = Handshake::read(&head).expect("it asks well");
-        let accepted = accepted.accept(None, None).expect("nothing was chosen");
+        let accepted = accepted.accept(None, None).expect("no subprotocol was chosen");
         connection
             .stream(NOW, stream)
             .accept_websocket(&accepted, [], Options::default())

@@ -19,7 +19,7 @@ fn at(milliseconds: u64) -> Tick {
     Tick::from_nanos(milliseconds * 1_000_000)
 }
 
-/// A frame of a client, masked.
+/// A masked frame of a client.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [0x11, 0x22, 0x33, 0x44];
     let mut bytes = vec![first];
@@ -45,11 +45,11 @@ const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
-/// A connection with an application that echoes, and keeps a log.
+/// A connection whose application echoes messages, and keeps a log.
 struct Echo {
     connection: Connection,
     stream: Option<StreamId>,
-    /// Asks for messages, and answers a close.
+    /// It asks for messages, and answers a close.
     eager: bool,
     options: Options,
     log: Vec<String>,
@@ -69,7 +69,7 @@ impl Echo {
         }
     }
 
-    /// One that has shaken hands, at 0.
+    /// A websocket that was accepted at 0.
     fn open(config: Builder) -> Self {
         let mut echo = Echo::new(config);
         echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
@@ -86,7 +86,7 @@ impl Echo {
 
     fn receive(&mut self, now: Tick, bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
-        let events = self.connection.receive(now, &mut bytes).expect("it reads");
+        let events = self.connection.receive(now, &mut bytes).expect("the connection reads");
         Echo::pull(events, now, &mut self.stream, self.eager, self.options, &mut self.log);
         self.send(now);
     }
@@ -108,14 +108,15 @@ impl Echo {
         while let Some((connection, event)) = events.next() {
             match event {
                 Event::Request { stream, head } => {
-                    let handshake = Handshake::read(&head).expect("a good request");
-                    let accepting = handshake.accept(None, None).expect("nothing was chosen");
+                    let handshake = Handshake::read(&head).expect("a valid handshake");
+                    let accepting =
+                        handshake.accept(None, None).expect("no subprotocol was chosen");
                     connection
                         .stream(now, stream)
                         .accept_websocket(&accepting, None, options)
-                        .expect("it can be one");
+                        .expect("the handshake is accepted");
                     if eager {
-                        connection.stream(now, stream).read(1 << 40).expect("alive");
+                        connection.stream(now, stream).read(1 << 40).expect("the stream is open");
                     }
                     *accepted = Some(stream);
                 }
@@ -125,7 +126,7 @@ impl Echo {
                         Message::Binary(data) => (false, Bytes::copy_from_slice(data)),
                     };
                     log.push(format!("message {text} {}", data.len()));
-                    // An echo to a peer that does not read is lost; others tell.
+                    // An echo to a peer that does not read is lost. Other tests check that.
                     let _ = connection.stream(now, stream).send_message(text, &mut data);
                 }
                 Event::OwnedMessage { text, bytes, .. } => {
@@ -137,7 +138,7 @@ impl Echo {
                 }
                 Event::Closing { stream, code, reason } => {
                     log.push(format!("closing {code:?} {reason}"));
-                    // One that answers ours is answered already.
+                    // A close that replies to ours needs no answer.
                     if eager {
                         let _ = connection.stream(now, stream).close(Some(1000), "");
                     }
@@ -149,7 +150,7 @@ impl Echo {
         }
     }
 
-    /// Takes what there is to send.
+    /// Takes all output.
     fn send(&mut self, now: Tick) {
         loop {
             let mut slices = [IoSlice::new(&[]); 4];
@@ -172,12 +173,12 @@ impl Echo {
         self.resume(now);
     }
 
-    /// The one deadline, in milliseconds.
+    /// The deadline, in milliseconds.
     fn deadline(&mut self) -> Option<(u64, Timer)> {
         self.connection.deadline().map(|(at, timer)| (at.as_nanos() / 1_000_000, timer))
     }
 
-    /// Lets the peer go, and says why the connection closed.
+    /// Lets the peer end, and returns why the connection closed.
     fn reason(&mut self, now: Tick) -> CloseReason {
         if !matches!(self.connection.status(), Status::Closed(_)) {
             drop(self.connection.receive_eof(now));
@@ -194,7 +195,7 @@ fn without_pings() -> Builder {
     Config::builder().websocket_ping_interval(None)
 }
 
-/// An unmasked frame.
+/// A frame of a server, without a mask.
 fn sent(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first, payload.len() as u8];
     bytes.extend(payload);
@@ -226,7 +227,7 @@ fn messages_come_back_and_pings_are_answered() {
 }
 
 #[test]
-fn every_cut_gives_the_same() {
+fn every_cut_gives_the_same_result() {
     let fragments = [frame(0x01, b"frag"), frame(PING, b""), frame(0x80, b"ments")].concat();
     let wire = [
         format!("{UPGRADE}\r\n").into_bytes(),
@@ -256,21 +257,22 @@ fn every_cut_gives_the_same() {
 }
 
 #[test]
-fn without_credit_only_so_much_is_read_ahead() {
+fn without_credit_reading_ahead_is_bounded() {
     let mut echo = Echo::new(without_pings().receive_buffer_limit(1024));
     echo.eager = false;
     echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
     assert!(echo.log.is_empty());
     assert!(echo.connection.wants_read());
-    assert_eq!(echo.deadline(), None, "it waits for the application");
-    // A read may bring as many bytes as at any time, and is the last one when enough are held.
+    assert_eq!(echo.deadline(), None, "the connection waits for the application");
+    // One read may bring as many bytes as at any other time. It is the last one once enough bytes
+    // are held.
     echo.receive(at(0), &frame(BINARY, &[7; 1000]));
     assert!(echo.log.is_empty() && echo.connection.wants_read());
     echo.receive(at(0), &frame(BINARY, &[7; 1000]));
     assert!(echo.log.is_empty() && !echo.connection.wants_read());
     let stream = echo.stream();
     for (count, reads) in [(1, false), (2, true), (3, true)] {
-        echo.connection.stream(at(1), stream).read(1).expect("alive");
+        echo.connection.stream(at(1), stream).read(1).expect("the stream is open");
         assert!(echo.connection.has_events());
         echo.resume(at(1));
         assert_eq!((echo.log.len(), echo.connection.wants_read()), (count, reads));
@@ -279,7 +281,7 @@ fn without_credit_only_so_much_is_read_ahead() {
 }
 
 #[test]
-fn messages_that_were_put_together_are_handed_over_to_who_wants_them() {
+fn assembled_messages_are_handed_over_if_asked_for() {
     let mut echo = Echo::new(without_pings());
     echo.options.owned = true;
     let message = frame(TEXT, &[b'x'; 1000]);
@@ -336,7 +338,7 @@ fn a_message_at_its_limit_and_one_past_it() {
     let mut echo = Echo::open(config());
     echo.receive(at(0), &frame(BINARY, &[0; 1000]));
     assert_eq!(echo.log, ["message false 1000"]);
-    // The header alone is enough.
+    // The header alone is refused.
     let mut echo = Echo::open(config());
     echo.receive(at(0), &frame(BINARY, &[0; 1001])[..8]);
     assert_eq!(echo.take_out(), closing(1009, "message_too_large"));
@@ -346,11 +348,11 @@ fn a_message_at_its_limit_and_one_past_it() {
     let mut echo = Echo::open(config());
     echo.receive(at(0), &[&[BINARY, 0xff][..], &declared, &[0; 4]].concat());
     assert_eq!(echo.take_out(), closing(1009, "message_too_large"));
-    assert!(echo.connection.memory() < 2000, "nothing is allocated for it");
+    assert!(echo.connection.memory() < 2000, "nothing is allocated for the message");
 }
 
 #[test]
-fn violations_are_told_by_their_code() {
+fn violations_have_their_close_codes() {
     for (bytes, code, label) in [
         (vec![TEXT, 0x01, b'a'], 1002, "unmasked_frame"),
         (frame(0xc1, b"a"), 1002, "reserved_bits"),
@@ -385,7 +387,7 @@ fn pongs_wait_for_room_and_only_the_newest_is_sent() {
     let mut data = Bytes::from(vec![5; 1024]);
     assert_eq!(echo.connection.stream(at(0), stream).send_message(false, &mut data), Ok(Sent::All));
     let mut pings = [frame(PING, b"old"), frame(PING, b"new")].concat();
-    drop(echo.connection.receive(at(0), &mut pings).expect("it reads"));
+    drop(echo.connection.receive(at(0), &mut pings).expect("the connection reads"));
     while echo.connection.resume(at(0)).next().is_some() {}
     echo.send(at(0));
     echo.resume(at(0));
@@ -415,7 +417,7 @@ fn the_peers_close_is_echoed_and_the_connection_ends() {
 }
 
 #[test]
-fn what_the_application_was_about_to_say_is_still_sent() {
+fn the_application_may_send_after_the_peers_close() {
     let mut echo = Echo::new(Config::builder());
     echo.eager = false;
     let close = frame(CLOSE, &4000u16.to_be_bytes());
@@ -423,7 +425,7 @@ fn what_the_application_was_about_to_say_is_still_sent() {
     echo.take_out();
     assert_eq!(echo.log, ["closing Some(4000) "]);
     assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketClose)));
-    // Neither what follows a close nor the peer's end changes anything.
+    // Neither bytes after a close nor the peer's end change anything.
     echo.receive(at(1), &frame(TEXT, b"after"));
     drop(echo.connection.receive_eof(at(2)));
     echo.resume(at(2));
@@ -431,11 +433,11 @@ fn what_the_application_was_about_to_say_is_still_sent() {
     let stream = echo.stream();
     let mut last = Bytes::from_static(b"last words");
     assert_eq!(echo.connection.stream(at(3), stream).send_message(true, &mut last), Ok(Sent::All));
-    echo.connection.stream(at(3), stream).close(Some(1000), "not told").expect("it is owed");
+    echo.connection.stream(at(3), stream).close(Some(1000), "not told").expect("a close is owed");
     echo.send(at(3));
     assert_eq!(echo.take_out(), [sent(TEXT, b"last words"), closing(4000, "")].concat());
     assert_eq!(echo.reason(at(3)), CloseReason::Completed);
-    // It has so long for that, and no longer.
+    // The application has this long to answer, and no longer.
     let mut echo = Echo::open(Config::builder());
     echo.eager = false;
     echo.receive(at(0), &frame(CLOSE, b""));
@@ -447,7 +449,7 @@ fn what_the_application_was_about_to_say_is_still_sent() {
 }
 
 #[test]
-fn our_close_waits_for_the_peers_and_messages_go_nowhere() {
+fn our_close_waits_for_the_peers_and_messages_are_discarded() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     assert_eq!(echo.connection.stream(at(0), stream).close(Some(1005), ""), Err(Misuse::CloseCode));
@@ -456,12 +458,12 @@ fn our_close_waits_for_the_peers_and_messages_go_nowhere() {
     assert_eq!(echo.take_out(), closing(1000, "done"));
     echo.receive(at(0), &[frame(TEXT, b"late"), frame(CLOSE, &1000u16.to_be_bytes())].concat());
     assert_eq!(echo.log, ["closing Some(1000) "]);
-    assert!(echo.take_out().is_empty(), "one close is enough");
+    assert!(echo.take_out().is_empty(), "a second close was sent");
     assert_eq!(echo.reason(at(0)), CloseReason::Completed);
 }
 
 #[test]
-fn a_drain_says_going_away() {
+fn a_drain_closes_with_going_away() {
     let mut echo = Echo::open(Config::builder());
     echo.connection.drain(at(0));
     echo.send(at(0));
@@ -471,7 +473,7 @@ fn a_drain_says_going_away() {
 }
 
 #[test]
-fn the_end_of_the_connection_without_a_close_is_told() {
+fn the_end_of_the_connection_without_a_close_is_reported() {
     let mut echo = Echo::open(Config::builder());
     drop(echo.connection.receive_eof(at(0)));
     echo.resume(at(0));
@@ -503,7 +505,7 @@ fn silence_is_pinged_and_then_closed() {
 }
 
 #[test]
-fn a_peer_that_waits_for_the_application_is_pinged_until_enough_is_held() {
+fn a_peer_with_unread_messages_is_pinged_until_enough_is_held() {
     let unread = || {
         let mut echo = Echo::new(Config::builder().receive_buffer_limit(1024));
         echo.eager = false;
@@ -515,38 +517,38 @@ fn a_peer_that_waits_for_the_application_is_pinged_until_enough_is_held() {
         assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)));
         echo
     };
-    // It is gone.
+    // The peer is gone.
     let mut echo = unread();
     echo.tick(at(40_000));
     assert_eq!(echo.take_out(), closing(1011, "websocket_pong"));
     assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Timer::WebSocketPong));
-    // It is there, and what it sends is not read.
+    // The peer is alive, and its messages are not read.
     let mut echo = unread();
     echo.receive(at(39_000), &frame(PONG, b""));
     assert_eq!(echo.deadline(), Some((59_000, Timer::WebSocketPing)));
     let stream = echo.stream();
-    echo.connection.stream(at(50_000), stream).read(1).expect("alive");
+    echo.connection.stream(at(50_000), stream).read(1).expect("the stream is open");
     echo.resume(at(50_000));
     assert_eq!(echo.log, ["message true 1"]);
     assert_eq!(
         echo.deadline(),
         Some((59_000, Timer::WebSocketPing)),
-        "that is not the peer's doing"
+        "the wait was not the peer's fault"
     );
-    // It has sent enough, so that a pong would not be seen.
+    // The held bytes have reached the limit, so a pong would not be seen.
     let mut echo = unread();
     echo.receive(at(39_000), &frame(BINARY, &[7; 1010]));
     assert_eq!((echo.connection.wants_read(), echo.deadline()), (false, None));
     echo.tick(at(3_600_000));
     let stream = echo.stream();
-    echo.connection.stream(at(3_600_000), stream).read(1).expect("alive");
+    echo.connection.stream(at(3_600_000), stream).read(1).expect("the stream is open");
     echo.resume(at(3_600_000));
     assert_eq!(echo.log, ["message true 1"]);
     assert_eq!(echo.deadline(), Some((3_620_000, Timer::WebSocketPing)));
 }
 
 #[test]
-fn a_ping_behind_messages_that_nobody_reads_is_answered_at_once_and_once() {
+fn a_ping_behind_unread_messages_is_answered_at_once_and_only_once() {
     let data = frame(BINARY, &[7; 300]);
     let wire =
         [data.clone(), frame(PING, b"one"), data.clone(), frame(PING, b"two"), data].concat();
@@ -560,34 +562,34 @@ fn a_ping_behind_messages_that_nobody_reads_is_answered_at_once_and_once() {
         assert_eq!((echo.take_out(), echo.log.len()), (answers.clone(), 0), "in steps of {step}");
         let stream = echo.stream();
         for count in 1..=3 {
-            echo.connection.stream(at(1), stream).read(1).expect("alive");
+            echo.connection.stream(at(1), stream).read(1).expect("the stream is open");
             echo.resume(at(1));
             assert_eq!(echo.log.len(), count);
         }
-        assert!(!echo.take_out().contains(&PONG), "they were answered");
+        assert!(!echo.take_out().contains(&PONG), "the pings were already answered");
         echo.receive(at(2), &frame(PING, b"three"));
         assert_eq!(echo.take_out(), sent(PONG, b"three"));
     }
 }
 
 #[test]
-fn a_flood_of_pings_that_is_read_ahead_is_paid_once() {
+fn pings_answered_ahead_are_paid_once() {
     let mut echo = Echo::new(without_pings());
     echo.eager = false;
     echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(BINARY, b"a")].concat());
     echo.take_out();
-    // As many as may be spent at once.
+    // As many pings as the budget pays for at once.
     echo.receive(at(0), &frame(PING, b"").repeat(1000));
     assert_eq!(echo.take_out().len(), 2 * 1000);
     let stream = echo.stream();
-    echo.connection.stream(at(0), stream).read(1).expect("alive");
+    echo.connection.stream(at(0), stream).read(1).expect("the stream is open");
     echo.resume(at(0));
     assert!(matches!(echo.connection.status(), Status::Open { .. }));
-    // More is not answered before its turn, and then it is a flood.
+    // Further pings are not answered ahead, and at their turn they are a flood.
     echo.receive(at(0), &[frame(BINARY, b"b"), frame(PING, b"").repeat(1000)].concat());
     assert!(echo.take_out().len() < 2 * 1000);
     assert!(matches!(echo.connection.status(), Status::Open { .. }));
-    echo.connection.stream(at(0), stream).read(1).expect("alive");
+    echo.connection.stream(at(0), stream).read(1).expect("the stream is open");
     echo.resume(at(0));
     assert_eq!(echo.reason(at(0)).label(), "too_many_useless_frames");
 }
@@ -596,7 +598,7 @@ fn a_flood_of_pings_that_is_read_ahead_is_paid_once() {
 fn a_message_that_dribbles_in_is_closed() {
     let config = without_pings().request_body_grace(Duration::from_secs(5)).request_body_rate(240);
     let mut echo = Echo::open(config);
-    assert_eq!(echo.deadline(), None, "no ping was asked for, and nothing is owed");
+    assert_eq!(echo.deadline(), None, "pings are off, and no message has begun");
     let message = frame(BINARY, &[1; 100]);
     echo.receive(at(0), &message[..1]);
     assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketMessage)));
@@ -607,7 +609,7 @@ fn a_message_that_dribbles_in_is_closed() {
     echo.tick(at(5000));
     assert_eq!(echo.take_out(), closing(1008, "websocket_message"));
     assert_eq!(echo.reason(at(5000)), CloseReason::Expired(Timer::WebSocketMessage));
-    // One that is complete in time is not.
+    // A message that is complete in time is accepted.
     let mut echo = Echo::open(without_pings());
     echo.receive(at(0), &message[..50]);
     echo.receive(at(4999), &message[50..]);
@@ -615,7 +617,7 @@ fn a_message_that_dribbles_in_is_closed() {
 }
 
 #[test]
-fn a_close_that_is_not_answered_ends() {
+fn a_close_that_is_not_answered_times_out() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     echo.connection.stream(at(0), stream).close(None, "").expect("open");
@@ -628,7 +630,7 @@ fn a_close_that_is_not_answered_ends() {
 }
 
 #[test]
-fn idling_is_closed_where_that_is_asked_for() {
+fn idle_websockets_are_closed_if_configured() {
     let idle = Some(Duration::from_secs(60));
     let mut echo = Echo::open(without_pings().websocket_idle_timeout(idle));
     echo.receive(at(10_000), &frame(PING, b""));
@@ -643,7 +645,7 @@ fn idling_is_closed_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_falls_under_the_response_guard() {
+fn a_peer_that_does_not_read_is_guarded_by_response() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     let mut data = Bytes::from(vec![5; 5000]);
@@ -662,29 +664,29 @@ fn keep_alive_does_not_apply() {
     assert_eq!(echo.log, ["message true 10"]);
 }
 
-// ---- what a review found ---------------------------------------------------------------------------
+// ---- regressions --------------------------------------------------------------------------------
 
 #[test]
-fn half_a_control_frame_is_no_sign_of_life_for_ever() {
+fn half_a_control_frame_is_a_sign_of_life_only_once() {
     let second = Duration::from_secs(1);
     let config = Config::builder().websocket_ping_interval(Some(second));
     let mut echo = Echo::open(config.websocket_pong_timeout(Some(second)));
     echo.receive(at(0), &frame(PING, b"half")[..3]);
-    assert!(!echo.connection.has_events(), "nothing to do without more bytes");
+    assert!(!echo.connection.has_events(), "there is nothing to do without more bytes");
     echo.tick(at(1000));
     assert_eq!(echo.take_out(), sent(PING, b""));
     echo.resume(at(1500));
     assert_eq!(echo.deadline(), Some((2000, Timer::WebSocketPong)));
     echo.tick(at(2000));
     assert_eq!(echo.reason(at(2000)), CloseReason::Expired(Timer::WebSocketPong));
-    // And without pings the guard over what has begun ends it.
+    // Without pings, the guard of the begun message ends it.
     let mut echo = Echo::open(without_pings());
     echo.receive(at(0), &frame(PING, b"half")[..3]);
     assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketMessage)));
 }
 
 #[test]
-fn what_is_sent_behind_a_ping_does_not_renew_the_wait_for_its_pong() {
+fn output_after_a_ping_does_not_restart_the_wait_for_its_pong() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     echo.tick(at(20_000));
@@ -712,7 +714,7 @@ fn the_wait_for_a_pong_begins_when_the_ping_is_flushed() {
 }
 
 #[test]
-fn a_message_in_the_moment_in_which_a_ping_is_flushed_does_not_put_off_the_wait_for_its_pong() {
+fn a_message_at_the_tick_of_the_flush_does_not_delay_the_wait_for_a_pong() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     echo.tick(at(20_000));
@@ -727,7 +729,7 @@ fn a_message_in_the_moment_in_which_a_ping_is_flushed_does_not_put_off_the_wait_
 }
 
 #[test]
-fn a_reset_is_told_also_to_who_looks_when_all_is_over() {
+fn a_reset_is_reported_even_after_the_close() {
     let mut echo = Echo::open(without_pings());
     echo.receive(at(0), &frame(TEXT, b"half")[..8]);
     echo.connection.tick(at(5000));
@@ -757,9 +759,9 @@ fn the_wait_for_a_close_begins_when_ours_is_flushed() {
 }
 
 #[test]
-fn what_came_with_the_beginning_of_a_message_pays_for_the_rest() {
+fn bytes_that_came_with_the_beginning_of_a_message_pay_for_the_rest() {
     let mut echo = Echo::open(without_pings());
-    // A whole fragment in one read: 2,400 bytes, which pay for ten seconds.
+    // A complete fragment in one read: 2,400 bytes, which pay for ten seconds.
     echo.receive(at(0), &frame(TEXT & 0x7f, &[b'x'; 2400]));
     assert_eq!(echo.deadline(), Some((12_000, Timer::WebSocketMessage)));
     // The next message has to pay for itself.
@@ -769,11 +771,11 @@ fn what_came_with_the_beginning_of_a_message_pays_for_the_rest() {
 }
 
 #[test]
-fn a_message_that_begins_behind_a_whole_one_has_its_own_grace() {
+fn a_message_that_begins_after_a_complete_one_has_its_own_grace() {
     let mut echo = Echo::open(without_pings());
     let message = frame(TEXT, b"hello");
     echo.receive(at(0), &message[..3]);
-    // Each read ends one message and begins the next.
+    // Each read ends one message and begins the next one.
     for second in (4..60).step_by(4) {
         echo.receive(at(second * 1000), &[&message[3..], &message[..3]].concat());
         assert_eq!(echo.deadline(), Some((second * 1000 + 5000, Timer::WebSocketMessage)));
@@ -785,22 +787,26 @@ fn a_message_that_begins_behind_a_whole_one_has_its_own_grace() {
 }
 
 #[test]
-fn a_message_in_pieces_is_not_hurried_without_credit() {
+fn a_message_in_pieces_has_no_deadline_without_credit() {
     let mut echo = Echo::new(without_pings());
     (echo.eager, echo.options.pieces) = (false, true);
     echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
     let stream = echo.stream();
-    echo.connection.stream(at(0), stream).read(50).expect("alive");
+    echo.connection.stream(at(0), stream).read(50).expect("the stream is open");
     let message = frame(BINARY, &[1; 100]);
     echo.receive(at(0), &message[..56]);
-    assert_eq!((echo.log.len(), echo.deadline()), (1, None), "it waits for the application");
-    assert!(echo.connection.wants_read(), "and sees the end of the connection");
-    echo.connection.stream(at(60_000), stream).read(50).expect("alive");
+    assert_eq!(
+        (echo.log.len(), echo.deadline()),
+        (1, None),
+        "the connection waits for the application"
+    );
+    assert!(echo.connection.wants_read(), "it still reads, to see the end of the connection");
+    echo.connection.stream(at(60_000), stream).read(50).expect("the stream is open");
     assert_eq!(echo.deadline(), Some((65_000, Timer::WebSocketMessage)));
 }
 
 #[test]
-fn bytes_of_a_message_are_use() {
+fn bytes_of_a_message_extend_the_idle_timeout() {
     let idle = Some(Duration::from_secs(6));
     let mut echo = Echo::open(without_pings().websocket_idle_timeout(idle));
     let message = frame(BINARY, &[1; 60_000]);
@@ -825,7 +831,7 @@ fn empty_messages_wait_for_room_as_well() {
 }
 
 #[test]
-fn who_is_told_of_room_finds_some() {
+fn writable_means_that_there_is_room() {
     let mut echo = Echo::open(without_pings().send_buffer_limit(1024));
     let stream = echo.stream();
     let mut first = Bytes::from(vec![5; 1000]);
@@ -846,16 +852,16 @@ fn who_is_told_of_room_finds_some() {
         echo.connection.stream(at(0), stream).send_message(false, &mut next),
         Ok(Sent::Part)
     );
-    assert!(next.len() < 2000, "some of it went");
+    assert!(next.len() < 2000, "a part of the message was sent");
     assert!(!echo.connection.has_events());
 }
 
 #[test]
-fn a_tick_within_the_event_that_closed_sends_nothing_behind_the_close() {
+fn a_tick_within_the_closing_event_sends_nothing_after_the_close() {
     let mut echo = Echo::open(Config::builder());
     let stream = echo.stream();
     let mut bytes = frame(TEXT, b"a");
-    let mut events = echo.connection.receive(at(0), &mut bytes).expect("it reads");
+    let mut events = echo.connection.receive(at(0), &mut bytes).expect("the connection reads");
     let (connection, _) = events.next().expect("a message");
     connection.stream(at(0), stream).close(Some(1000), "").expect("open");
     connection.tick(at(3_600_000));
@@ -865,7 +871,7 @@ fn a_tick_within_the_event_that_closed_sends_nothing_behind_the_close() {
 }
 
 #[test]
-fn what_ends_at_once_frees_half_a_message() {
+fn an_abrupt_end_frees_half_a_message() {
     for drained in [false, true] {
         let mut echo = Echo::open(without_pings());
         echo.receive(at(0), &frame(BINARY, &[1; 60_000])[..50_000]);
@@ -889,23 +895,26 @@ fn the_end_of_input_waits_for_credit_and_not_for_ever() {
     drop(echo.connection.receive_eof(at(0)));
     echo.resume(at(0));
     assert!(echo.log.is_empty());
-    assert!(!echo.connection.has_events(), "it would be asked again and again");
+    assert!(!echo.connection.has_events(), "has_events would stay true for ever");
     let stream = echo.stream();
-    echo.connection.stream(at(1), stream).read(1).expect("alive");
+    echo.connection.stream(at(1), stream).read(1).expect("the stream is open");
     assert!(echo.connection.has_events());
     echo.resume(at(1));
     assert_eq!(echo.log, ["message true 1".to_owned(), "reset Truncated".to_owned()]);
 }
 
 #[test]
-fn what_came_before_a_late_acceptance_is_not_forgotten() {
+fn input_before_a_late_acceptance_is_not_lost() {
     let close = frame(CLOSE, &1000u16.to_be_bytes());
     for (behind, told) in [(&b""[..], "Reset"), (&close[..], "Closing")] {
         let mut connection = Connection::new(Arc::new(Config::default()), at(0));
         let mut wire = [format!("{UPGRADE}\r\n").as_bytes(), behind].concat();
-        let mut events = connection.receive(at(0), &mut wire).expect("it reads");
+        let mut events = connection.receive(at(0), &mut wire).expect("the connection reads");
         let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
-        let accepted = Handshake::read(&head).expect("good").accept(None, None).expect("good");
+        let accepted = Handshake::read(&head)
+            .expect("a valid handshake")
+            .accept(None, None)
+            .expect("a valid handshake");
         while events.next().is_some() {}
         drop(events);
         while connection.receive_eof(at(0)).next().is_some() {}
@@ -913,7 +922,7 @@ fn what_came_before_a_late_acceptance_is_not_forgotten() {
         connection
             .stream(at(1), stream)
             .accept_websocket(&accepted, None, Options::default())
-            .expect("it can be one");
+            .expect("the handshake is accepted");
         assert!(connection.has_events());
         let mut events = connection.resume(at(1));
         let event = events.next().map(|(_, event)| format!("{event:?}")).unwrap_or_default();
@@ -921,14 +930,14 @@ fn what_came_before_a_late_acceptance_is_not_forgotten() {
     }
 }
 
-// ---- a peer that is still taking what was sent ------------------------------------------------------
+// ---- a peer that still takes earlier output -----------------------------------------------------
 
 #[test]
-fn a_pong_is_not_owed_before_the_peer_has_taken_the_ping() {
+fn the_wait_for_a_pong_begins_when_the_peer_has_taken_the_ping() {
     let mut echo = Echo::open(Config::builder());
     echo.connection.acknowledged(at(0), 0);
     echo.tick(at(20_000));
-    // Behind 500 kB that the system took at once, and passes on at 20 kB/s.
+    // The ping is behind 500 kB that the system took at once, and passes on at 20 kB/s.
     let stream = echo.stream();
     let mut held = 0;
     for _ in 0..10 {
@@ -942,7 +951,11 @@ fn a_pong_is_not_owed_before_the_peer_has_taken_the_ping() {
     }
     assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)));
     echo.connection.acknowledged(at(40_000), held - 400_000);
-    assert_eq!(echo.deadline(), Some((60_000, Timer::WebSocketPong)), "it is on its way");
+    assert_eq!(
+        echo.deadline(),
+        Some((60_000, Timer::WebSocketPong)),
+        "the ping is still on its way"
+    );
     // A peer that takes next to nothing more is gone.
     echo.connection.acknowledged(at(60_000), held - 400_100);
     echo.tick(at(60_000));

@@ -1,5 +1,5 @@
-//! Compressed messages through the public calls: what is refused, what leaves in one frame, and that
-//! a small message which inflates to a large one lets others run.
+//! Compressed messages through the public calls: invalid ones, messages that leave in one frame,
+//! and inflating that lets other connections run.
 
 mod play;
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 const NOW: Tick = Tick::ZERO;
 
-/// A connection whose handshake was accepted, and an application that keeps what it is told.
+/// A websocket whose application keeps what it was told.
 struct Side {
     connection: Connection,
     stream: StreamId,
@@ -33,16 +33,16 @@ impl Side {
         let config = Config::builder().websocket_deflate(true).build().expect("valid");
         let mut connection = Connection::new(Arc::new(config), NOW);
         let mut wire = HANDSHAKE.to_vec();
-        let mut events = connection.receive(NOW, &mut wire).expect("reads");
+        let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
         let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
-        let handshake = Handshake::read(&head).expect("a good handshake");
-        let accepted = handshake.accept(None, Some(&deflate)).expect("nothing was chosen");
+        let handshake = Handshake::read(&head).expect("a valid handshake");
+        let accepted = handshake.accept(None, Some(&deflate)).expect("no subprotocol was chosen");
         drop(events);
         connection
             .stream(NOW, stream)
             .accept_websocket(&accepted, None, Options::default())
-            .expect("it can be one");
-        connection.stream(NOW, stream).read(u64::MAX).expect("it lives");
+            .expect("the handshake is accepted");
+        connection.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
         let mut side = Side { connection, stream, told: Vec::new(), out: Vec::new() };
         side.take();
         side
@@ -51,7 +51,7 @@ impl Side {
     fn receive(&mut self, first: u8, payload: &[u8]) {
         let mut wire = Vec::new();
         frames::put(&mut wire, first, [1, 2, 3, 4], payload);
-        self.pull(|connection| connection.receive(NOW, &mut wire).expect("reads"));
+        self.pull(|connection| connection.receive(NOW, &mut wire).expect("the connection reads"));
     }
 
     fn pull<'i>(&mut self, events: impl FnOnce(&mut Connection) -> Events<'_, 'i>) {
@@ -92,7 +92,7 @@ impl Side {
 
 #[test]
 fn a_message_that_ends_within_a_block_is_not_delivered() {
-    // A stored block of which 10 bytes are declared, and 6 are there.
+    // A stored block that declares 10 bytes and has 6.
     let short = [&[0x00, 0x0a, 0x00, 0xf5, 0xff][..], b"abcdef"].concat();
     for takeover in [false, true] {
         let mut whole = Side::new(settings(takeover));
@@ -105,9 +105,9 @@ fn a_message_that_ends_within_a_block_is_not_delivered() {
     }
 }
 
-/// As Safari does it.
+/// As Safari does.
 #[test]
-fn a_client_that_keeps_its_context_although_told_not_to_gets_a_clear_1007() {
+fn a_client_that_wrongly_keeps_its_context_is_closed_with_1007() {
     let mut context = frames::compressor();
     let mut side = Side::new(settings(false));
     let first = frames::deflate(&mut context, b"the same text again and again");
@@ -116,14 +116,14 @@ fn a_client_that_keeps_its_context_although_told_not_to_gets_a_clear_1007() {
     side.told.clear();
     let second = frames::deflate(&mut context, b"the same text again and again");
     side.receive(FIN | COMPRESSED | TEXT, &second);
-    side.assert_broken("refers to the first");
+    side.assert_broken("a reference to the first message");
 }
 
 #[test]
 fn a_compressed_message_that_fits_leaves_in_one_frame() {
     let mut side = Side::new(settings(false));
     let limit = side.connection.config().send_buffer_limit() as usize;
-    // Of 26 letters, without an order: each takes about five bits.
+    // Random letters out of 26: each takes about five bits.
     let mut seed = 1u32;
     let mut text = |length: usize| -> Vec<u8> {
         let letter = |_| {
@@ -132,7 +132,7 @@ fn a_compressed_message_that_fits_leaves_in_one_frame() {
         };
         (0..length).map(letter).collect()
     };
-    // Whatever lies there already.
+    // Whatever is already in the output.
     for before in [0, limit / 2, limit * 7 / 8] {
         let message = text(limit + limit / 4);
         let mut sent = Vec::new();
@@ -159,14 +159,14 @@ fn a_compressed_message_that_fits_leaves_in_one_frame() {
     }
     let said = readback::read(&side.out);
     assert_eq!(said.messages.len(), 5);
-    // One that does not fit goes in parts.
+    // A message that does not fit leaves in fragments.
     let mut data = Bytes::from(text(4 * limit));
     let Side { connection, stream, .. } = &mut side;
     assert_eq!(connection.stream(NOW, *stream).send_message(true, &mut data), Ok(Sent::Part));
 }
 
 #[test]
-fn inflating_lets_others_run_and_loses_nothing() {
+fn inflating_lets_others_run_without_losing_bytes() {
     let mut context = frames::compressor();
     let large = vec![b'x'; 1 << 20];
     let mut wire = Vec::new();
@@ -176,7 +176,7 @@ fn inflating_lets_others_run_and_loses_nothing() {
         frames::put(&mut wire, PING, [0; 4], b"between");
     }
     let mut side = Side::new(settings(true));
-    side.pull(|connection| connection.receive(NOW, &mut wire).expect("reads"));
+    side.pull(|connection| connection.receive(NOW, &mut wire).expect("the connection reads"));
     let mut looks = 0;
     while side.connection.has_work() {
         assert!(side.connection.has_events());
@@ -188,5 +188,5 @@ fn inflating_lets_others_run_and_loses_nothing() {
     assert_eq!(side.told, [&large[..]; 3]);
     side.take();
     assert_eq!(readback::read(&side.out).pongs.len(), 3);
-    assert!(!side.connection.has_events(), "nothing is left");
+    assert!(!side.connection.has_events(), "no events are left");
 }

@@ -64,7 +64,7 @@ struct Valid {
     key: [u8; 4],
     /// Where its payload is cut into fragments.
     fragments: Vec<prop::sample::Index>,
-    /// Goes between its fragments, and behind it.
+    /// A control frame between its fragments, and after it.
     pings: Vec<Vec<u8>>,
 }
 
@@ -110,7 +110,7 @@ fn valid() -> impl Strategy<Value = Valid> {
         })
 }
 
-/// What the client hears of its own messages, which came in reads of these sizes.
+/// The client's view of its own messages, which arrive in reads of these sizes.
 fn play_valid(messages: &[Valid], echo: Echo, sizes: &[usize]) -> (Heard, Said) {
     let mut wire = HANDSHAKE.to_vec();
     let mut context = compressor();
@@ -128,8 +128,8 @@ fn play_valid(messages: &[Valid], echo: Echo, sizes: &[usize]) -> (Heard, Said) 
 proptest! {
     #![proptest_config(bounded(150))]
 
-    /// Each is delivered once, whole and as it was sent; its echo can be read by others, every ping
-    /// is answered, and the close is.
+    /// Each message is delivered once, complete and unchanged. Its echo can be read, and every ping
+    /// and the close are answered.
     #[test]
     fn valid_messages_are_delivered(
         messages in vec(valid(), 0..6),
@@ -192,10 +192,10 @@ proptest! {
         compare_websocket(&settings::tiny_websocket(), &echo, &wire, seed);
     }
 
-    /// Whatever a message is cut within, the rest of it is waited for until a deadline, though this
-    /// configuration leaves the silent alone.
+    /// If a message is cut anywhere, its rest is waited for with a deadline, though this
+    /// configuration sends no pings.
     #[test]
-    fn what_has_begun_is_waited_for_until_a_deadline(
+    fn an_incomplete_message_always_has_a_deadline(
         message in valid().prop_map(|message| Valid { pings: Vec::new(), ..short(message) }),
         pieces: bool,
         place: prop::sample::Index,
@@ -211,7 +211,7 @@ proptest! {
         let config = settings::with(&[("websocket_ping_interval", "none")]).expect("valid");
         let reason = play::left_alone(&config, &echo, &wire);
         prop_assert_eq!(reason, Some(CloseReason::Expired(Timer::WebSocketMessage)));
-        prop_assert_eq!(play::left_alone(&config, &echo, HANDSHAKE), None, "nothing has begun");
+        prop_assert_eq!(play::left_alone(&config, &echo, HANDSHAKE), None, "no message has begun");
     }
 }
 
@@ -224,7 +224,7 @@ fn short(mut message: Valid) -> Valid {
     message
 }
 
-// ---- what the players found ---------------------------------------------------------------------
+// ---- regressions found by the players -----------------------------------------------------------
 
 #[test]
 fn final_blocks_cost_the_same_however_they_are_cut() {

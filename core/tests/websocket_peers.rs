@@ -1,5 +1,6 @@
-//! Websockets whose application does not read, or whose peer has ended, is slow, or is asked for what it
-//! still takes: what is read ahead, what is answered ahead, and who goes when.
+//! Websockets whose application does not read, or whose peer has ended or is slow. These tests
+//! check which bytes are read ahead, which pings are answered ahead, and when each side is given
+//! up.
 
 mod play;
 
@@ -26,20 +27,20 @@ struct Socket {
 }
 
 impl Socket {
-    /// Accepted at 0; nothing is asked for.
+    /// A websocket that was accepted at 0, without credit.
     fn new(config: Builder, options: Options, deflate: Option<DeflateSettings>) -> Socket {
         let now = Tick::ZERO;
         let mut connection = Connection::new(Arc::new(config.build().expect("valid")), now);
         let mut wire = HANDSHAKE.to_vec();
-        let mut events = connection.receive(now, &mut wire).expect("it reads");
+        let mut events = connection.receive(now, &mut wire).expect("the connection reads");
         let Some((_, Event::Request { stream, head })) = events.next() else { panic!("a request") };
-        let handshake = Handshake::read(&head).expect("a good handshake");
-        let accepted = handshake.accept(None, deflate.as_ref()).expect("nothing was chosen");
+        let handshake = Handshake::read(&head).expect("a valid handshake");
+        let accepted = handshake.accept(None, deflate.as_ref()).expect("no subprotocol was chosen");
         drop(events);
         connection
             .stream(now, stream)
             .accept_websocket(&accepted, None, options)
-            .expect("it may be one");
+            .expect("the handshake is accepted");
         let mut socket = Socket { connection, stream, now };
         socket.taken();
         socket.resume();
@@ -50,10 +51,11 @@ impl Socket {
         Socket::new(config, Options::default(), None)
     }
 
-    /// How many events came of it.
+    /// Feeds `wire`, and returns the number of events.
     fn receive(&mut self, wire: &[u8]) -> usize {
         let mut wire = wire.to_vec();
-        let mut events = self.connection.receive(self.now, &mut wire).expect("it reads");
+        let mut events =
+            self.connection.receive(self.now, &mut wire).expect("the connection reads");
         let mut count = 0;
         while events.next().is_some() {
             count += 1;
@@ -71,10 +73,10 @@ impl Socket {
     }
 
     fn ask(&mut self, credit: u64) {
-        self.connection.stream(self.now, self.stream).read(credit).expect("it lives");
+        self.connection.stream(self.now, self.stream).read(credit).expect("the stream is open");
     }
 
-    /// All that there is to send is taken.
+    /// Takes all output.
     fn taken(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while self.connection.wants_write() {
@@ -129,7 +131,7 @@ fn without_pings() -> Builder {
 // ---- a peer that has ended ---------------------------------------------------------------------------
 
 #[test]
-fn messages_that_nobody_reads_wait_for_a_while_after_the_peers_fin() {
+fn unread_messages_wait_for_a_while_after_the_peers_fin() {
     let mut socket = Socket::plain(
         Config::builder().websocket_idle_timeout(Some(secs(30))).request_body_limit(None),
     );
@@ -138,9 +140,9 @@ fn messages_that_nobody_reads_wait_for_a_while_after_the_peers_fin() {
     drop(socket.connection.receive_eof(socket.now));
     socket.resume();
     assert!(socket.connection.is_half_closed() && socket.is_open());
-    // Nothing else is waited for.
+    // No other timer runs.
     assert_eq!(socket.deadline(), Some((secs(70), Timer::PeerGone)));
-    // Nothing that is done here renews it.
+    // Calls of the application do not extend it.
     let mut socket = Socket::plain(Config::builder());
     socket.receive(&data(5));
     drop(socket.connection.receive_eof(socket.now));
@@ -148,7 +150,11 @@ fn messages_that_nobody_reads_wait_for_a_while_after_the_peers_fin() {
     for second in [15, 30, 45] {
         socket.at(secs(second));
         let (now, stream) = (socket.now, socket.stream);
-        socket.connection.stream(now, stream).cancel_read().expect("it does nothing");
+        socket
+            .connection
+            .stream(now, stream)
+            .cancel_read()
+            .expect("cancelling is allowed, and does nothing");
         socket.resume();
         assert_eq!(socket.deadline(), Some((secs(60), Timer::PeerGone)), "at {second} s");
     }
@@ -158,7 +164,7 @@ fn messages_that_nobody_reads_wait_for_a_while_after_the_peers_fin() {
 }
 
 #[test]
-fn a_half_closed_peer_that_takes_what_is_sent_is_not_gone() {
+fn a_half_closed_peer_that_takes_output_is_not_gone() {
     let mut socket = Socket::plain(Config::builder());
     socket.receive(&data(5));
     drop(socket.connection.receive_eof(socket.now));
@@ -169,22 +175,23 @@ fn a_half_closed_peer_that_takes_what_is_sent_is_not_gone() {
     socket.at(secs(54));
     socket.taken();
     assert_eq!(socket.deadline(), Some((secs(114), Timer::PeerGone)));
-    // Its message is still read, and then it is over.
+    // Its message is still read, and then the websocket ends.
     socket.at(secs(113));
     socket.ask(1);
-    assert_eq!(socket.resume(), 2, "the message, and the end");
+    assert_eq!(socket.resume(), 2, "the message and the end");
     assert!(!socket.is_open());
 }
 
 #[test]
-fn no_other_wait_goes_on_when_the_peers_fin_comes_with_what_nobody_reads() {
+fn only_peer_gone_runs_after_a_fin_behind_unread_messages() {
     let config = Config::builder().websocket_idle_timeout(Some(secs(30)));
     let mut socket = Socket::plain(config);
     socket.ask(1);
     assert_eq!(socket.deadline(), Some((secs(20), Timer::WebSocketPing)));
     socket.at(secs(15));
     let mut wire = data(5).repeat(2);
-    let mut events = socket.connection.receive(socket.now, &mut wire).expect("it reads");
+    let mut events =
+        socket.connection.receive(socket.now, &mut wire).expect("the connection reads");
     let (connection, _) = events.next().expect("the first message");
     drop(connection.receive_eof(socket.now));
     assert!(events.next().is_none(), "the second one has to wait");
@@ -195,15 +202,15 @@ fn no_other_wait_goes_on_when_the_peers_fin_comes_with_what_nobody_reads() {
 }
 
 #[test]
-fn a_half_closed_peer_that_has_much_to_read_gets_the_time_for_that() {
+fn a_half_closed_peer_gets_time_to_read_much_output() {
     let mut socket = Socket::plain(Config::builder());
     socket.receive(&data(5));
     drop(socket.connection.receive_eof(socket.now));
     socket.resume();
     socket.send(50_000);
     socket.connection.sent(socket.now, 24_000);
-    // Two seconds nobody pays, and 24,000 bytes pay for a hundred; a few came before.
-    let (until, timer) = socket.deadline().expect("it waits");
+    // Two seconds are slack, and 24,000 bytes pay for a hundred. A few bytes came before.
+    let (until, timer) = socket.deadline().expect("a deadline is set");
     assert!(timer == Timer::Response && until >= secs(102) && until < secs(103), "{until:?}");
     socket.at(secs(101));
     assert!(socket.is_open());
@@ -211,7 +218,7 @@ fn a_half_closed_peer_that_has_much_to_read_gets_the_time_for_that() {
     assert_eq!(socket.deadline(), Some((secs(161), Timer::PeerGone)));
 }
 
-// ---- what is read ahead ------------------------------------------------------------------------------
+// ---- reading ahead ------------------------------------------------------------------------------
 
 #[test]
 fn no_more_is_read_ahead_than_the_limit() {
@@ -221,14 +228,14 @@ fn no_more_is_read_ahead_than_the_limit() {
         socket.receive(&wire[..500]);
         socket.receive(&wire[500..held]);
         assert_eq!(socket.connection.wants_read(), reads, "{held} bytes");
-        // It is pinged as long as a pong would be seen.
+        // The peer is pinged as long as a pong would be seen.
         let ping = reads.then_some((secs(20), Timer::WebSocketPing));
         assert_eq!(socket.deadline(), ping, "{held} bytes");
     }
 }
 
 #[test]
-fn what_is_read_ahead_takes_three_times_the_limit_at_most() {
+fn read_ahead_bytes_take_three_times_the_limit_at_most() {
     const LIMIT: usize = 1024;
     let wire = data(4 * LIMIT);
     for step in [1, 7, 63, 64, 65, 100, 128, 255, 300, 341, 500, 511, 512, 700, 1023] {
@@ -236,23 +243,23 @@ fn what_is_read_ahead_takes_three_times_the_limit_at_most() {
         let idle = socket.connection.memory();
         let mut at = 0;
         while socket.connection.wants_read() {
-            // The last read brings as much as any may.
+            // The last read brings as much as any other.
             let next = if at + step >= LIMIT { LIMIT } else { step };
             socket.receive(&wire[at..at + next]);
             at += next;
             let held = socket.connection.memory() - idle;
-            assert!(held <= 3 * LIMIT, "{held} for {at} in steps of {step}");
+            assert!(held <= 3 * LIMIT, "{held} bytes held for {at} in steps of {step}");
         }
     }
 }
 
 #[test]
-fn events_that_are_not_looked_at_end_reading_ahead() {
+fn unpulled_events_end_reading_ahead() {
     let mut socket = Socket::plain(without_pings());
     socket.receive(&data(5));
     assert!(socket.connection.wants_read());
     let mut more = data(5);
-    drop(socket.connection.receive(socket.now, &mut more).expect("it reads"));
+    drop(socket.connection.receive(socket.now, &mut more).expect("the connection reads"));
     assert!(!socket.connection.wants_read() && socket.connection.has_work());
     socket.resume();
     assert!(socket.connection.wants_read() && !socket.connection.has_work());
@@ -261,7 +268,7 @@ fn events_that_are_not_looked_at_end_reading_ahead() {
 #[test]
 fn pings_are_answered_ahead_within_the_limit() {
     const LIMIT: usize = 1024;
-    // The ping ends with the limit, or one byte behind it.
+    // The ping ends exactly at the limit, or one byte after it.
     for (end, answered) in [(LIMIT - 1, true), (LIMIT, true), (LIMIT + 1, false)] {
         let ping = frame(PING, b"p");
         let message = data(end - ping.len() - 8);
@@ -272,10 +279,10 @@ fn pings_are_answered_ahead_within_the_limit() {
         socket.receive(&wire[LIMIT / 2..]);
         let expected = if answered { pong(b"p") } else { Vec::new() };
         assert_eq!(socket.taken(), expected, "{end} bytes");
-        // Its turn comes in any case.
+        // The ping's turn comes in any case.
         socket.ask(u64::MAX);
         assert_eq!(socket.resume(), 1);
-        assert_eq!([expected, socket.taken()].concat(), pong(b"p"), "once");
+        assert_eq!([expected, socket.taken()].concat(), pong(b"p"), "the ping is answered once");
     }
 }
 
@@ -290,7 +297,7 @@ fn pings_are_answered_ahead_again_after_what_was_read() {
         assert_eq!(socket.resume(), 2);
         assert_eq!(socket.taken(), []);
     }
-    // One message is taken, another one stays, and a ping behind both.
+    // One message is taken. Another one stays, with a ping behind both.
     socket.receive(&[data(100), data(50)].concat());
     socket.ask(1);
     assert_eq!(socket.resume(), 1);
@@ -309,18 +316,18 @@ fn payload_that_waits_for_credit_is_no_ping() {
     let (at, end) = (wire.len() - 50, wire.len());
     wire[at..end].copy_from_slice(&ping.repeat(8)[..50]);
     socket.receive(&wire);
-    assert_eq!(socket.taken(), [], "they are payload");
+    assert_eq!(socket.taken(), [], "payload was answered as pings");
     socket.receive(&frame(PING, b"real"));
     assert_eq!(socket.taken(), pong(b"real"));
 }
 
-// ---- inflating in parts ------------------------------------------------------------------------------
+// ---- inflating in steps -------------------------------------------------------------------------
 
 fn takeover() -> DeflateSettings {
     DeflateSettings { client_takeover: true, least: 0, ..DeflateSettings::default() }
 }
 
-/// A message that inflates to four times as much as is inflated at once.
+/// A message that inflates to four times as much as one pull inflates.
 fn bomb() -> Vec<u8> {
     let large = vec![b'x'; 4 * INFLATED_AT_ONCE];
     frame(FIN | COMPRESSED | BINARY, &frames::deflate(&mut frames::compressor(), &large))
@@ -331,16 +338,16 @@ fn deflating() -> Builder {
 }
 
 #[test]
-fn inflating_that_is_left_off_is_work_until_it_is_over() {
+fn paused_inflating_is_work_until_it_is_done() {
     for pieces in [false, true] {
         let options = Options { pieces, ..Options::default() };
         let mut socket = Socket::new(deflating(), options, Some(takeover()));
         socket.ask(u64::MAX);
-        // Bytes behind it are there, and are not read around.
+        // Bytes have arrived after the message, and are not read before it is inflated.
         socket.receive(&[bomb(), data(10)].concat());
         assert!(socket.connection.has_work() && socket.connection.has_events());
-        assert!(!socket.connection.wants_read(), "first what is there");
-        assert_eq!(socket.deadline(), None, "nobody waits for the peer");
+        assert!(!socket.connection.wants_read(), "the arrived bytes come first");
+        assert_eq!(socket.deadline(), None, "the connection does not wait for the peer");
         let mut looks = 0;
         while socket.connection.has_work() {
             socket.resume();
@@ -359,17 +366,21 @@ fn our_close_ends_inflating_and_frees_its_memory() {
     socket.receive(&[bomb(), data(10)].concat());
     assert!(socket.connection.has_work());
     assert!(socket.connection.memory() > idle + INFLATED_AT_ONCE);
-    socket.connection.stream(socket.now, socket.stream).close(Some(1000), "").expect("it is open");
+    socket
+        .connection
+        .stream(socket.now, socket.stream)
+        .close(Some(1000), "")
+        .expect("the stream is open");
     assert!(!socket.connection.has_work());
     socket.resume();
     socket.taken();
     assert!(!socket.connection.has_work() && !socket.connection.has_events());
     let left = socket.connection.memory();
-    assert!(left < idle, "no window, no message: {left} of {idle}");
+    assert!(left < idle, "window and message are freed: {left} of {idle}");
 }
 
 #[test]
-fn a_piece_that_fills_its_credit_is_no_event_without_more() {
+fn a_piece_that_uses_up_the_credit_leaves_no_event() {
     let options = Options { pieces: true, ..Options::default() };
     let mut socket = Socket::new(deflating(), options, Some(takeover()));
     socket.ask(100);
@@ -381,20 +392,28 @@ fn a_piece_that_fills_its_credit_is_no_event_without_more() {
     assert_eq!(socket.resume(), 1);
     // Our close ends that as well.
     socket.ask(1);
-    socket.connection.stream(socket.now, socket.stream).close(None, "").expect("it is open");
+    socket
+        .connection
+        .stream(socket.now, socket.stream)
+        .close(None, "")
+        .expect("the stream is open");
     socket.resume();
     socket.taken();
     assert!(!socket.connection.has_events() && !socket.connection.has_work());
 }
 
 #[test]
-fn a_pong_that_waits_for_room_goes_with_our_close() {
+fn a_pong_that_waits_for_room_is_dropped_with_our_close() {
     let mut socket = Socket::plain(without_pings().send_buffer_limit(1024));
     socket.send(1024);
     let before = socket.connection.memory();
     socket.receive(&frame(PING, &[b'p'; 100]));
-    assert_eq!(socket.connection.memory(), before + 100, "the pong is told");
-    socket.connection.stream(socket.now, socket.stream).close(None, "").expect("it is open");
+    assert_eq!(socket.connection.memory(), before + 100, "the pong's memory is reported");
+    socket
+        .connection
+        .stream(socket.now, socket.stream)
+        .close(None, "")
+        .expect("the stream is open");
     socket.taken();
     assert!(!socket.connection.has_events());
     assert_eq!(socket.resume(), 0);
@@ -404,23 +423,27 @@ fn a_pong_that_waits_for_room_goes_with_our_close() {
     assert_eq!(idle.taken(), []);
 }
 
-// ---- what the peer has taken -------------------------------------------------------------------------
+// ---- output that the peer has taken -------------------------------------------------------------
 
 #[test]
-fn a_close_may_be_answered_late_by_a_peer_that_still_takes_what_came_before() {
-    // 1200 bytes in five seconds are as fast as has to be.
+fn a_close_may_be_answered_late_by_a_peer_that_still_takes_earlier_output() {
+    // 1200 bytes in five seconds are exactly the minimum.
     for (taken, until) in [(1200, secs(9)), (1199, secs(5))] {
         let mut socket = Socket::plain(Config::builder());
         socket.connection.acknowledged(socket.now, 0);
         socket.send(50_000);
-        socket.connection.stream(socket.now, socket.stream).close(None, "").expect("it is open");
+        socket
+            .connection
+            .stream(socket.now, socket.stream)
+            .close(None, "")
+            .expect("the stream is open");
         let all = socket.taken().len() as u64;
         assert_eq!(socket.connection.unacknowledged(), all);
         assert_eq!(socket.deadline(), Some((secs(5), Timer::WebSocketClose)));
         socket.at(secs(4));
         socket.connection.acknowledged(socket.now, all - taken);
         assert_eq!(socket.deadline(), Some((until, Timer::WebSocketClose)), "{taken} bytes");
-        // At the end nothing hides the answer any more.
+        // Once the peer has taken everything, its answer is due.
         socket.connection.acknowledged(socket.now, 0);
         assert_eq!(socket.deadline(), Some((until, Timer::WebSocketClose)), "{taken} bytes");
     }
@@ -437,14 +460,22 @@ fn a_pong_is_owed_by_a_peer_that_has_taken_all() {
     socket.at(secs(39));
     // 19 s at 240 bytes a second.
     socket.connection.acknowledged(socket.now, 50_006 - 19 * 240);
-    assert_eq!(socket.deadline(), Some((secs(59), Timer::WebSocketPong)), "it is on its way");
+    assert_eq!(
+        socket.deadline(),
+        Some((secs(59), Timer::WebSocketPong)),
+        "the ping is still on its way"
+    );
     socket.at(secs(49));
     socket.connection.acknowledged(socket.now, 0);
-    assert_eq!(socket.deadline(), Some((secs(59), Timer::WebSocketPong)), "it was seen");
+    assert_eq!(
+        socket.deadline(),
+        Some((secs(59), Timer::WebSocketPong)),
+        "the peer has taken the ping"
+    );
 }
 
 #[test]
-fn the_wait_for_a_pong_begins_with_the_last_byte_of_the_ping() {
+fn the_wait_for_a_pong_begins_with_the_pings_last_byte() {
     let mut socket = Socket::plain(Config::builder());
     socket.at(secs(20));
     assert!(socket.connection.wants_write());
@@ -457,14 +488,14 @@ fn the_wait_for_a_pong_begins_with_the_last_byte_of_the_ping() {
 }
 
 #[test]
-fn deadlines_for_the_whole_of_something_are_none_of_a_websockets() {
+fn total_deadlines_do_not_apply_to_websockets() {
     let minute = Some(secs(60));
     let config = without_pings().response_deadline(minute).request_body_deadline(minute);
     let mut socket = Socket::plain(config);
     socket.ask(u64::MAX);
     let message = frame(CONTINUATION, &[7; 1000]);
     socket.receive(&frame(BINARY, &[7; 1000]));
-    // One message without end, and output that is never all taken.
+    // One message without end, and output that is never taken completely.
     socket.send(1000);
     for second in (2..300).step_by(2) {
         socket.at(secs(second));
@@ -477,14 +508,14 @@ fn deadlines_for_the_whole_of_something_are_none_of_a_websockets() {
 }
 
 #[test]
-fn nothing_but_lingering_is_waited_for_after_the_end() {
+fn only_linger_runs_after_the_end() {
     let config = Config::builder().websocket_idle_timeout(Some(secs(4)));
     let mut socket = Socket::plain(config);
     socket.ask(u64::MAX);
     socket.receive(&frame(BINARY, &[7; 100]));
     assert_eq!(socket.deadline(), Some((secs(4), Timer::WebSocketIdle)));
     socket.at(secs(1));
-    // A message within another one.
+    // A new message within a fragmented one.
     assert_eq!(socket.receive(&data(5)), 1, "a reset");
     socket.taken();
     assert!(!socket.is_open());
@@ -495,20 +526,20 @@ fn nothing_but_lingering_is_waited_for_after_the_end() {
 }
 
 #[test]
-fn nobody_is_pinged_behind_what_is_not_taken() {
+fn no_ping_is_sent_behind_untaken_output() {
     let mut socket = Socket::plain(Config::builder());
     socket.ask(u64::MAX);
     socket.send(50_000);
     socket.connection.sent(socket.now, 24_000);
-    let (until, timer) = socket.deadline().expect("it waits");
+    let (until, timer) = socket.deadline().expect("a deadline is set");
     assert!(timer == Timer::Response && until >= secs(102), "{until:?} for {timer:?}");
     socket.at(secs(50));
     socket.taken();
-    assert_eq!(socket.deadline(), Some((secs(20), Timer::WebSocketPing)), "it is overdue");
+    assert_eq!(socket.deadline(), Some((secs(20), Timer::WebSocketPing)), "the ping is overdue");
 }
 
 #[test]
-fn where_no_pong_is_waited_for_one_ping_is_enough() {
+fn without_a_pong_timeout_one_ping_is_enough() {
     let mut socket = Socket::plain(Config::builder().websocket_pong_timeout(None));
     socket.ask(u64::MAX);
     socket.at(secs(20));
@@ -521,12 +552,12 @@ fn where_no_pong_is_waited_for_one_ping_is_enough() {
 }
 
 #[test]
-fn messages_that_nobody_reads_are_no_idling_of_the_peer() {
+fn unread_messages_do_not_count_as_idling() {
     let mut socket = Socket::plain(without_pings().websocket_idle_timeout(Some(secs(30))));
     assert_eq!(socket.deadline(), Some((secs(30), Timer::WebSocketIdle)));
     socket.at(secs(10));
     socket.receive(&data(5));
-    assert_eq!(socket.deadline(), None, "it is the application's turn");
+    assert_eq!(socket.deadline(), None, "the connection waits for the application");
     socket.at(secs(3600));
     socket.ask(1);
     assert_eq!(socket.resume(), 1);
@@ -534,7 +565,7 @@ fn messages_that_nobody_reads_are_no_idling_of_the_peer() {
 }
 
 #[test]
-fn each_part_of_a_message_is_use() {
+fn each_part_of_a_message_extends_the_idle_timeout() {
     let mut socket = Socket::plain(without_pings().websocket_idle_timeout(Some(secs(6))));
     socket.ask(1);
     for (count, part) in data(20_000).chunks(1000).enumerate() {
