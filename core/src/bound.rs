@@ -1,4 +1,4 @@
-//! The most memory that one connection owns: the sum of what its layers say.
+//! The most memory that one connection owns: the sum over its layers.
 
 use crate::config::Config;
 use crate::connection::Connection;

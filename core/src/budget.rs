@@ -34,7 +34,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// All of it.
+    /// A full budget.
     pub(crate) fn new(now: Tick) -> Self {
         Budget { points: MOST, refilled: now }
     }
@@ -86,12 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn time_refills_and_no_more_than_fits() {
+    fn time_refills_up_to_the_maximum() {
         let mut budget = Budget::new(at(0));
-        // Time before anything was spent does not count twice.
+        // The time before the first spending does not count twice.
         assert_eq!(spends(&mut budget, USELESS, at(1000)), 1024 + 64);
         assert_eq!(spends(&mut budget, USELESS, at(1015)), 0);
-        assert_eq!(spends(&mut budget, USELESS, at(1016)), 1, "a 64th of a second");
+        assert_eq!(spends(&mut budget, USELESS, at(1016)), 1, "after a 64th of a second");
         assert_eq!(spends(&mut budget, USELESS, at(2000)), 63);
         assert_eq!(spends(&mut budget, USELESS, at(1000)), 0, "time that runs backwards");
         assert_eq!(spends(&mut budget, USELESS, at(3_600_000)), 1024);

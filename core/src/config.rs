@@ -356,9 +356,9 @@ impl Builder {
     /// connections are plaintext.
     ///
     /// The copy of `config` that is used differs in two things. ALPN (RFC 7301) offers `http/1.1`
-    /// and `http/1.0`: a client that offers only other protocols is refused with
-    /// `no_application_protocol`, and a client that offers none is served. Early data is off, since
-    /// it could be replayed.
+    /// and `http/1.0`. A client that offers only other protocols is refused with
+    /// `no_application_protocol`; a client that offers no protocol is served. Early data is off,
+    /// since it could be replayed.
     ///
     /// Sessions are resumed as `config` says. By default rustls keeps 256 of them, shared between
     /// all copies of `config`; with a `ticketer` it keeps none. With TLS the bytes out differ from

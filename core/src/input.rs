@@ -48,7 +48,7 @@ impl Held {
     }
 }
 
-/// A place in an [`Input`].
+/// A range of bytes in an [`Input`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     held: bool,
@@ -61,24 +61,24 @@ impl Span {
         self.end - self.start
     }
 
-    /// The same place without its first `bytes`.
+    /// The span without its first `bytes`.
     pub(crate) fn skip(self, bytes: usize) -> Span {
         Span { start: (self.start + bytes).min(self.end), ..self }
     }
 
-    /// The first `bytes` of the place.
+    /// The first `bytes` of the span.
     pub(crate) fn first(self, bytes: usize) -> Span {
         Span { end: self.start.saturating_add(bytes).min(self.end), ..self }
     }
 }
 
-/// The working view of the bytes received.
+/// The view of the received bytes that protocols work on.
 #[derive(Debug)]
 pub(crate) struct Input<'i> {
     held: Held,
     fresh: &'i mut [u8],
     fresh_start: usize,
-    /// How many of the held bytes are copies of fresh ones, taken over by `join`.
+    /// How many of the held bytes `join` has copied from the fresh ones.
     joined: usize,
 }
 
@@ -178,8 +178,8 @@ impl<'i> Input<'i> {
             let bytes = if fresh.is_empty() { Vec::new() } else { fresh.to_vec() };
             return Held { bytes, start: 0 };
         }
-        // Moving the rest to the front only when it is the smaller part costs less than a copy for
-        // each byte taken, and bounds what is kept.
+        // Moves the rest to the front only when it is the smaller part. That is cheaper than a copy
+        // for each byte taken, and bounds the memory.
         let moves = match most {
             0 => held.start >= held.len() || !fresh.is_empty(),
             _ => held.start >= held.len() / 2,
@@ -193,7 +193,7 @@ impl<'i> Input<'i> {
             held.bytes.extend_from_slice(fresh);
         }
         if most > 0 {
-            // Room for what TLS appends.
+            // Leaves room for the plaintext that TLS appends.
             let length = held.bytes.len();
             grow(&mut held.bytes, (length / 2).min(most.saturating_sub(length)), most);
         }
@@ -201,10 +201,10 @@ impl<'i> Input<'i> {
     }
 }
 
-/// No less is allocated.
+/// The smallest allocation.
 pub(crate) const LEAST: usize = 64;
 
-/// Makes room for `more` bytes: twice the old capacity, but not more than `limit` unless needed.
+/// Makes room for `more` bytes: doubles the capacity, but goes beyond `limit` only if needed.
 #[inline]
 pub(crate) fn grow(bytes: &mut Vec<u8>, more: usize, limit: usize) {
     let needed = bytes.len().saturating_add(more);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_straddles_is_completed_and_the_rest_stays_fresh() {
+    fn a_cut_unit_is_completed_and_the_rest_stays_fresh() {
         let mut fresh = *b"lo, rest of a large read";
         let mut input = Input::new(held(b"hel"), &mut fresh);
         assert_eq!(input.bytes(), b"hel");
@@ -248,7 +248,7 @@ mod tests {
     fn nothing_left_holds_nothing() {
         let mut fresh = *b"all";
         let mut input = Input::new(Held::default(), &mut fresh);
-        assert!(!input.join(10), "what is fresh needs no joining");
+        assert!(!input.join(10), "fresh bytes need no joining");
         let span = input.take(usize::MAX);
         assert_eq!(input.span(span.skip(1).first(1)), b"l");
         assert!(input.bytes().is_empty());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_comes_before_what_is_fresh() {
+    fn held_bytes_come_before_fresh_ones() {
         let mut fresh = *b"cd";
         let mut input = Input::new(held(b"ab"), &mut fresh);
         input.take(1);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn small_bites_of_what_is_read_ahead_do_not_copy_it_each_time() {
+    fn taking_read_ahead_bytes_in_small_steps_copies_little() {
         let mut rest = held(&[7; 4096]);
         let mut moved = 0;
         while !rest.is_empty() {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_of_what_is_read_ahead_is_given_up() {
+    fn memory_of_taken_read_ahead_bytes_is_freed() {
         let mut rest = held(&[7; 1000]);
         for _ in 0..1000 {
             let mut fresh = [8; 100];
@@ -298,7 +298,7 @@ mod tests {
 
     #[cfg(feature = "tls")]
     #[test]
-    fn what_was_taken_is_given_up_before_more_is_appended() {
+    fn taken_bytes_are_dropped_before_more_are_appended() {
         let mut rest = held(&[7; 4096]);
         for _ in 0..4000 {
             let mut input = Input::new(rest, &mut []);
@@ -311,7 +311,7 @@ mod tests {
 
     #[cfg(feature = "tls")]
     #[test]
-    fn what_is_read_ahead_has_room_for_what_is_appended() {
+    fn read_ahead_bytes_leave_room_for_appended_ones() {
         let mut rest = held(&[7; 100]);
         let mut grown = 0;
         for _ in 0..3000 {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn small_bites_of_a_held_rest_do_not_copy_it_each_time() {
+    fn taking_a_held_rest_in_small_steps_copies_little() {
         let mut rest = held(&[7; 4096]);
         let mut moved = 0;
         while !rest.is_empty() {

@@ -1,5 +1,5 @@
-//! Bytes that wait to be written: one buffer for heads, frames and small pieces, and between its bytes
-//! the application's own `Bytes`, which are never copied.
+//! The bytes that wait to be written. One buffer holds heads, frames and small pieces. The
+//! application's own `Bytes` stand between its bytes, and are never copied.
 //!
 //! In: bytes of the protocols. Out: slices, in order, for a vectored write or to be sealed by TLS. An
 //! empty output owns no memory, except for a buffer that it was lent. Otherwise it owns at most twice the
@@ -25,18 +25,18 @@ pub(crate) const OWN: usize = 512;
 
 /// The most memory that [`Output`] owns under `config`.
 ///
-/// A queue is full, or an interim answer alone fills it; then a head and trailers are added. Of a
-/// buffer a quarter may be sent, and a third unused.
+/// The queue is full, or a single interim answer fills it; then a head and trailers are added. A
+/// quarter of the buffer may already be sent, and a third may be unused.
 pub(crate) fn memory_bound(config: &Config) -> usize {
     let (limit, head) = (config.send_buffer_limit(), config.response_head_limit());
     let unsent = (limit.max(head) + 2 * head) as usize + OWN;
-    // Each but the first, of which some was sent, is longer than what is copied.
+    // Every segment is longer than `COPIED`, except the first, of which a part may be sent.
     let segments = (limit as usize / COPIED + 2).next_power_of_two() * size_of::<Segment>();
     2 * unsent + segments
 }
 
-/// Makes room for `more` bytes: half as much again as there was, or what is needed. All that is
-/// written to the buffer has to ask here first, since a `Vec` by itself doubles.
+/// Makes room for `more` bytes: grows by half, or to what is needed. Every write to the buffer has
+/// to call this first, since a `Vec` by itself doubles.
 #[inline]
 pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) {
     if buffer.capacity() - buffer.len() < more {
@@ -67,9 +67,9 @@ pub(crate) struct Output {
     /// The number of bytes that left the buffer before its first byte.
     dropped: u64,
     segments: VecDeque<Segment>,
-    /// Bytes in `segments`.
+    /// Bytes of the application in `segments`.
     lent: usize,
-    /// The buffer is the driver's, and stays when it is empty.
+    /// The buffer is the driver's: it is kept while it is empty.
     borrowed: bool,
 }
 
@@ -83,12 +83,12 @@ impl Output {
         self.len() == 0
     }
 
-    /// Bytes owned outside of the struct; a `Bytes` counts with its length.
+    /// Bytes owned outside the struct. A `Bytes` counts with its length.
     pub(crate) fn memory(&self) -> usize {
         self.buffer.capacity() + self.segments.capacity() * size_of::<Segment>() + self.lent
     }
 
-    /// The buffer, with room for about `bytes` more, to append to.
+    /// The buffer to append to, with room for about `bytes` more.
     #[inline]
     pub(crate) fn buffer(&mut self, bytes: usize) -> &mut Vec<u8> {
         reserve(&mut self.buffer, bytes);
@@ -103,7 +103,7 @@ impl Output {
         }
     }
 
-    /// A driver attends to the connection.
+    /// Whether a driver attends to the connection.
     #[cfg(feature = "tls")]
     pub(crate) fn is_borrowed(&self) -> bool {
         self.borrowed
@@ -120,12 +120,12 @@ impl Output {
         self.buffer(bytes.len()).extend_from_slice(bytes);
     }
 
-    /// The length of the buffer, to come back to with [`Output::undo`].
+    /// The length of the buffer, to return to with [`Output::undo`].
     pub(crate) fn mark(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Forgets what was written since `mark`; nothing may have been sent or lent in between.
+    /// Removes everything written since `mark`. Nothing may have been sent or pushed in between.
     pub(crate) fn undo(&mut self, mark: usize) {
         self.buffer.truncate(mark);
         if self.is_empty() {
@@ -237,7 +237,7 @@ impl Output {
         }
     }
 
-    /// Where in the buffer the bytes before `segment` end.
+    /// Where in the buffer the bytes before `segment` end, counted from its start.
     fn place(&self, segment: &Segment) -> usize {
         let place = segment.buffered_until - self.dropped;
         (place as usize).clamp(self.start, self.buffer.len())
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_frames_does_not_grow_the_buffer() {
+    fn a_long_series_of_frames_does_not_grow_the_buffer() {
         let mut output = Output::default();
         output.push(large(0));
         for _ in 0..10_000 {
@@ -322,14 +322,14 @@ mod tests {
 
         output.lend(Vec::with_capacity(100));
         output.write(b"answer");
-        assert_eq!(output.hand_back().capacity(), 0, "it holds what is unsent");
+        assert_eq!(output.hand_back().capacity(), 0, "a buffer with unsent bytes is kept");
         assert_eq!(all(&output), b"answer");
         output.sent(6);
-        assert_eq!(output.memory(), 0, "and is dropped then");
+        assert_eq!(output.memory(), 0, "and dropped once it is empty");
     }
 
     #[test]
-    fn a_lent_buffer_that_is_no_gain_is_not_taken() {
+    fn a_lent_buffer_is_not_used_if_it_is_too_large_or_not_needed() {
         let mut output = Output::default();
         output.lend(Vec::with_capacity(BORROWED + 1));
         assert_eq!(output.memory(), 0);
@@ -340,11 +340,11 @@ mod tests {
         output.lend(Vec::with_capacity(100));
         output.write(&[0; BORROWED + 1]);
         output.sent(BORROWED + 1);
-        assert_eq!(output.memory(), 0, "nor kept when it has grown large");
+        assert_eq!(output.memory(), 0, "a lent buffer that has grown large is dropped");
     }
 
     #[test]
-    fn what_is_sent_in_small_steps_is_moved_seldom() {
+    fn sending_in_small_steps_moves_little() {
         for step in [1, 10, 100, 1000] {
             let mut output = Output::default();
             output.write(&[7; 60_000]);
@@ -356,14 +356,14 @@ mod tests {
                     moved += output.buffer.len();
                 }
             }
-            // Of what is left three quarters each time: three times as much as there was.
+            // Three quarters of the rest move each time: three times the whole, in all.
             assert!(moved <= 3 * 60_000, "{moved} bytes moved in steps of {step}");
             assert_eq!(output.memory(), 0);
         }
     }
 
     #[test]
-    fn the_buffer_grows_by_half_and_gives_up_what_was_sent() {
+    fn the_buffer_grows_by_half_and_drops_sent_bytes() {
         let mut output = Output::default();
         let mut grown = 0;
         for length in (10..60_000).step_by(10) {
@@ -374,7 +374,7 @@ mod tests {
             assert!(output.memory() <= most, "{} for {length} bytes", output.memory());
         }
         assert!(grown <= 20, "{grown} times");
-        // As much is written as is sent: no more is owned for all that was.
+        // As much is written as is sent, so the memory must not grow.
         let most = output.memory();
         for _ in 0..10_000 {
             output.sent(100);
@@ -390,6 +390,6 @@ mod tests {
         output.write(b"half a head");
         output.undo(mark);
         assert_eq!(output.memory(), 0);
-        assert_eq!(output.sent(5), 0, "more than there was");
+        assert_eq!(output.sent(5), 0, "no more bytes are sent than there are");
     }
 }

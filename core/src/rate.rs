@@ -16,10 +16,11 @@
 //!
 //! # The worst case
 //!
-//! To hold a body or an answer for a time T, an attacker has to move 240 B for each second of T, at any
-//! time before, and a byte within each silence. At the defaults an hour costs 864 kB and 120 single
-//! bytes. The 16 MiB that a request body may have are worth 19 hours.
-//! `request_body_deadline` and `response_deadline` end that; `strict` sets the former to 10 minutes.
+//! To hold a body or an answer for a time T, an attacker has to move 240 B for each second of T, at
+//! any time before. A byte within each silence has to come as well. At the defaults an hour costs
+//! 864 kB and 120 single bytes. The 16 MiB that a request body may have are worth 19 hours.
+//! `request_body_deadline` and `response_deadline` end that; `strict` sets `request_body_deadline`
+//! to 10 minutes.
 
 use crate::time::{Tick, nanos};
 use core::time::Duration;
@@ -43,7 +44,7 @@ pub(crate) struct MinimumRate {
     pub(crate) total: Option<Duration>,
 }
 
-/// One direction's guard. Time counts only between [`Rate::resume`] and [`Rate::pause`].
+/// The guard of one direction. Time counts only between [`Rate::resume`] and [`Rate::pause`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     grace_until: Tick,
@@ -69,7 +70,7 @@ impl MinimumRate {
 }
 
 impl Rate {
-    /// A guard with all of its grace left, paused.
+    /// A paused guard with all of its grace left.
     pub(crate) fn new(minimum: MinimumRate, now: Tick) -> Self {
         let grace = nanos(minimum.grace);
         Rate {
@@ -81,7 +82,7 @@ impl Rate {
         }
     }
 
-    /// A guard with all of its grace left, over a wait that begins.
+    /// A running guard with all of its grace left.
     pub(crate) fn running(minimum: MinimumRate, now: Tick) -> Self {
         Rate { paused: Tick::NEVER, ..Rate::new(minimum, now) }
     }
@@ -155,7 +156,7 @@ impl Rate {
         };
     }
 
-    /// Whether the peer has moved anything.
+    /// Whether the peer has moved anything yet.
     pub(crate) fn is_heard(&self) -> bool {
         self.silent_until != Tick::NEVER
     }
@@ -198,13 +199,13 @@ mod tests {
     #[test]
     fn a_peer_that_sends_nothing_has_the_grace() {
         assert_eq!(deadline(&waiting()), at(5_000));
-        // Also where the silence is shorter: it counts from the first byte on.
+        // The silence may be shorter than the grace: it counts only from the first byte on.
         let minimum = MinimumRate { silence: Duration::from_secs(1), ..MINIMUM };
         assert_eq!(Rate::running(minimum, at(0)).deadline(minimum, 0), at(5_000));
     }
 
     #[test]
-    fn exactly_the_rate_lives() {
+    fn exactly_the_rate_is_enough() {
         let mut rate = waiting();
         for second in 1..10_000 {
             let now = at(second * 1_000);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_below_goes() {
+    fn one_byte_a_second_too_few_is_cut() {
         let mut rate = waiting();
         let gone = (1..1_000).find(|second| {
             let now = at(second * 1_000);
@@ -222,15 +223,11 @@ mod tests {
             rate.progress(MINIMUM, 239, now);
             gone
         });
-        assert_eq!(
-            gone,
-            Some(241),
-            "a second more than needed lasts for 240 seconds at 1/240 short"
-        );
+        assert_eq!(gone, Some(241), "a spare second lasts for 240 seconds at 1/240 too slow");
     }
 
     #[test]
-    fn half_the_rate_goes_at_the_end_of_the_grace() {
+    fn half_the_rate_is_cut_at_the_end_of_the_grace() {
         let mut rate = waiting();
         for second in 1..5 {
             rate.progress(MINIMUM, 120, at(second * 1_000));
@@ -250,21 +247,29 @@ mod tests {
             assert!(deadline(&rate) > now, "second {second}");
             rate.progress(MINIMUM, 0, now);
         }
-        assert!(deadline(&rate) <= at(3_602_050), "and no longer than was paid for");
+        assert!(deadline(&rate) <= at(3_602_050), "no longer than the burst has paid for");
         rate.progress(MINIMUM, usize::MAX, at(3_600_000));
         assert_eq!(deadline(&rate), at(3_630_000));
     }
 
     #[test]
-    fn a_lump_may_be_read_before_the_silence_counts() {
+    fn a_lump_adds_the_time_to_read_it_to_the_silence() {
         let minimum = MinimumRate { lump: Duration::from_secs(120), ..MINIMUM };
         let mut rate = Rate::running(minimum, at(0));
         rate.progress(minimum, 240 * 600, at(1_000));
-        assert_eq!(rate.deadline(minimum, 0), at(151_000), "four silences, and one");
+        assert_eq!(
+            rate.deadline(minimum, 0),
+            at(151_000),
+            "four silences for the lump, and the silence itself"
+        );
         rate.progress(minimum, 2_400, at(100_000));
-        assert_eq!(rate.deadline(minimum, 0), at(151_000), "a small lump shortens nothing");
+        assert_eq!(
+            rate.deadline(minimum, 0),
+            at(151_000),
+            "a small lump does not shorten the time"
+        );
         rate.progress(minimum, 2_400, at(150_000));
-        assert_eq!(rate.deadline(minimum, 0), at(190_000), "and is read soon");
+        assert_eq!(rate.deadline(minimum, 0), at(190_000), "a small lump adds little time");
     }
 
     #[test]
@@ -275,7 +280,7 @@ mod tests {
         assert_eq!(rate.deadline(minimum, 0), at(60_000));
         rate.pause(at(50_000));
         rate.resume(at(90_000));
-        assert_eq!(rate.deadline(minimum, 0), at(100_000), "a pause of ours does not count");
+        assert_eq!(rate.deadline(minimum, 0), at(100_000), "our own pause does not count");
     }
 
     #[test]
@@ -283,7 +288,11 @@ mod tests {
         let mut rate = waiting();
         assert_eq!(rate.deadline(MINIMUM, 2400), at(12_000));
         rate.hear(MINIMUM, at(1_000));
-        assert_eq!(rate.deadline(MINIMUM, 240_000), at(31_000), "they are no proof for ever");
+        assert_eq!(
+            rate.deadline(MINIMUM, 240_000),
+            at(31_000),
+            "bytes ahead do not extend the silence"
+        );
         assert_eq!(rate.deadline(MINIMUM, 0), at(5_000));
     }
 
@@ -298,7 +307,7 @@ mod tests {
         rate.pause(at(3_601_000));
         rate.progress(MINIMUM, 1, at(3_605_000));
         rate.resume(at(3_611_000));
-        assert_eq!(deadline(&rate), at(3_641_000), "all of the silence");
+        assert_eq!(deadline(&rate), at(3_641_000), "the whole silence after a pause");
     }
 
     #[test]
@@ -317,14 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_wait_begins_with_all_of_the_silence_and_of_the_slack() {
+    fn a_new_wait_renews_the_silence_and_the_slack() {
         // The last byte came long before the wait ended.
         let mut rate = waiting();
         rate.progress(MINIMUM, 240_000, at(10_000));
         rate.pause(at(39_000));
         rate.resume_anew(MINIMUM, at(100_000));
         assert_eq!(deadline(&rate), at(130_000));
-        // Nothing was paid while the peer was waited for: it starts afresh, and what it moves pays.
+        // The peer has paid nothing before this wait, so it starts afresh, and new bytes pay.
         let mut rate = waiting();
         rate.pause(at(4_000));
         rate.resume_anew(MINIMUM, at(10_000));
@@ -333,14 +342,14 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_for_the_whole_that_begins_in_a_pause_counts_from_the_next_wait() {
+    fn a_total_that_begins_in_a_pause_counts_from_the_next_wait() {
         let minimum = MinimumRate { total: Some(Duration::from_secs(60)), ..MINIMUM };
         let mut rate = Rate::new(minimum, at(0));
         rate.restart_total(minimum, at(10_000));
         rate.resume(at(20_000));
         rate.progress(minimum, 240_000, at(70_000));
         assert_eq!(rate.deadline(minimum, 0), at(80_000));
-        // Begun anew within a wait, it counts from then on; and it can be given up.
+        // Restarted within a wait, it counts from that moment. It can also be dropped.
         rate.restart_total(minimum, at(30_000));
         assert_eq!(rate.deadline(minimum, 0), at(90_000));
         assert_eq!(rate.without_total().deadline(minimum, 0), at(100_000), "the silence");

@@ -59,7 +59,7 @@ enum At {
     /// The CR and the LF after the data.
     DataCr,
     DataLf,
-    /// The last chunk's size line was read: trailers come next.
+    /// After the last chunk's size line: trailers come next.
     Trailers,
 }
 
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_asked_for_but_all_of_the_framing() {
+    fn no_more_content_than_asked_for_but_all_framing() {
         let mut wire = *b"4\r\nabcd\r\n0\r\n\r\n";
         let mut content = Content::new(ContentFraming::Chunked);
         let config = Config::default();
@@ -617,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn content_before_a_mistake_is_given_first() {
+    fn content_before_a_mistake_is_returned_first() {
         let config = Config::default();
         let mut wire = *b"3\r\nabc\r\nx";
         let mut content = Content::new(ContentFraming::Chunked);

@@ -398,7 +398,7 @@ mod tests {
     use crate::output::OWN;
 
     #[test]
-    fn a_refusal_is_a_sentence_and_fits_into_what_is_kept_for_it() {
+    fn a_refusal_is_a_sentence_and_fits_into_its_reserve() {
         let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
         for reason in CloseReason::all() {
             let Some(status) = reason.status() else { continue };

@@ -2,7 +2,7 @@
 
 /// Content type, version, length.
 pub(super) const HEADER: usize = 5;
-/// The most plaintext in a record.
+/// The most bytes of plaintext in a record.
 pub(super) const PLAINTEXT: usize = 1 << 14;
 /// The largest record of TLS 1.2 (RFC 5246 6.2.3): header, plaintext and 2 KiB. TLS 1.3 allows less
 /// (RFC 8446 5.2), but rustls refuses a longer record only once it has the whole of it.
@@ -10,9 +10,9 @@ pub(super) const LARGEST: usize = HEADER + PLAINTEXT + 2048;
 
 /// The length of the record at the start of `bytes`, with its header; `None` until it is known.
 ///
-/// A header of another protocol, or one that announces too much, counts as the whole record: we wait
-/// for no more, and rustls refuses it. rustls refuses a heartbeat (RFC 6520) only with its content, so
-/// we wait for that.
+/// A header of another protocol, or one that announces too much, counts as the whole record. Then
+/// we wait for no more, and rustls refuses it. A heartbeat (RFC 6520) is kept whole, because rustls
+/// refuses it only with its content.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let header = bytes.first_chunk::<HEADER>()?;
     let length = HEADER + usize::from(u16::from_be_bytes([header[3], header[4]]));
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_waited_for() {
+    fn a_record_that_is_too_long_is_not_waited_for() {
         let header = |length: usize| [23, 3, 3, (length >> 8) as u8, length as u8];
         let most = PLAINTEXT + 2048;
         assert_eq!(length(&header(most)), Some(HEADER + most));

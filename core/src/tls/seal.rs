@@ -16,7 +16,7 @@ use std::io::IoSlice;
 
 /// The most plaintext that is sealed at once.
 pub(super) const AHEAD: usize = 64 * 1024;
-/// Pieces below this size are gathered, up to this size.
+/// Pieces below this size are gathered into records of up to this size.
 const GATHERED: usize = 4 * 1024;
 /// The most pieces that are gathered into one record.
 const PIECES: usize = 16;

@@ -82,7 +82,7 @@ impl Sealed {
     }
 }
 
-/// An error that may mean that the buffer is too small.
+/// An error that may say that the buffer is too small.
 pub(super) trait NeedsRoom {
     fn needed(&self) -> Option<usize>;
 }

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_moves_the_place() {
+    fn taken_bytes_move_the_place() {
         let (data, ping) = (frame(0x82, b"data"), frame(0x89, b"p"));
         let mut ahead = Ahead::default();
         let both = [data.clone(), ping.clone()].concat();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_looked_for_behind_a_mistake_a_close_or_what_is_not_paid() {
+    fn nothing_is_answered_after_a_violation_a_close_or_an_unpaid_ping() {
         let ping = frame(0x89, b"p");
         for bad in [frame(0x83, b""), frame(0x88, b""), vec![0x82, 0x01]] {
             let mut ahead = Ahead::default();

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read() {
+    fn written_closes_can_be_read() {
         let long = "é".repeat(100);
         let reasons = ["", "bye", &"x".repeat(123), &"x".repeat(124), &long];
         for reason in reasons {

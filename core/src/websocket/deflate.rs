@@ -31,19 +31,19 @@ const fn long_tail() -> [u8; TAIL.len() + 5 * EMPTY_BLOCKS] {
 
 /// The most bytes that one call inflates, so that a small input never causes much work.
 const AT_ONCE: usize = 16 * 1024;
-/// The most bytes that a compressed byte inflates to (a match of 258 bytes takes two bits).
+/// The most bytes that a compressed byte can inflate to (a match of 258 bytes takes two bits).
 const FACTOR: usize = 1032;
-/// Bytes of an inflating context; zlib-rs always has the largest window.
+/// Heap of an inflating context. zlib-rs always uses the largest window.
 pub(crate) const INFLATER_MEMORY: usize = 47_552 + size_of::<Decompress>();
 
-/// Bytes of a deflating context.
+/// Heap of a deflating context.
 pub(crate) const fn deflater_memory(window_bits: u8) -> usize {
     // The window, and the table of matches in it, take twice the window's size each. The rest does
     // not depend on the window.
     248_960 + (4 << window_bits) + size_of::<Compress>()
 }
 
-/// The most memory that compressing in both directions takes.
+/// The most memory of compression in both directions.
 pub(crate) const fn memory_bound(window_bits: u8) -> usize {
     size_of::<Inflater>() + INFLATER_MEMORY + size_of::<Deflater>() + deflater_memory(window_bits)
 }
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn contexts_are_given_up_unless_they_are_referred_to() {
+    fn contexts_are_freed_unless_they_are_taken_over() {
         for takeover in [false, true] {
             let settings =
                 DeflateSettings { server_takeover: takeover, client_takeover: takeover, ..all() };
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_or_does_not_shrink_is_sent_as_it_is() {
+    fn messages_that_are_small_or_do_not_shrink_stay_uncompressed() {
         let mut deflater = Deflater::new(agreed(DeflateSettings { least: 20, ..all() }));
         let mut out = b"before".to_vec();
         assert!(!deflater.deflate(&[b'x'; 19], &mut out));
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_referred_to_is_sent_even_if_it_grew() {
+    fn with_takeover_a_message_is_compressed_even_if_it_grows() {
         let mut deflater =
             Deflater::new(agreed(DeflateSettings { server_takeover: true, ..all() }));
         let mut inflater =
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_ends_within_a_block_is_refused_wherever_that_is() {
+    fn a_message_that_ends_within_a_block_is_refused() {
         for (place, payload) in payloads().iter().enumerate() {
             for takeover in [false, true] {
                 let settings = DeflateSettings { client_takeover: takeover, ..all() };
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn little_room_at_a_time() {
+    fn output_with_room_for_one_byte_at_a_time() {
         let settings = DeflateSettings { server_takeover: true, ..all() };
         let message: Vec<u8> = (0..5000u32).map(|it| (it / 7) as u8).collect();
         let mut payload = Vec::new();

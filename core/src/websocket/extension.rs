@@ -134,7 +134,7 @@ fn skip(rest: &mut &[u8], byte: u8) -> bool {
     }
 }
 
-/// RFC 9110 5.6.2.
+/// The bytes of a token (RFC 9110 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(

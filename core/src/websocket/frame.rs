@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_minimal_and_can_be_read() {
+    fn written_headers_are_minimal_and_can_be_read() {
         for length in [0, 1, 125, 126, 127, 65_535, 65_536, i64::MAX as u64] {
             for opcode in [Opcode::Continuation, Opcode::Text, Opcode::Binary] {
                 for (fin, compressed) in [(true, false), (false, false), (true, true)] {

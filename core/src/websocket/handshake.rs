@@ -41,7 +41,7 @@ pub enum BadHandshake {
     Method,
     /// The request has content, which could be read as frames.
     Content,
-    /// `Connection` does not name the upgrade.
+    /// `Connection` does not list `upgrade`.
     Connection,
     /// `Sec-WebSocket-Version` is not 13 (RFC 6455 4.4).
     Version,
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_others_are_told_from_those_of_this_server_and_from_programs() {
+    fn pages_of_other_sites_are_refused() {
         let list = ["https://one.example", "http://localhost:3000"];
         for (origin, same, allowed) in [
             ("", true, true),
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_that_are_good() {
+    fn valid_spellings() {
         for other in [
             [("Upgrade", "WebSocket"), ("Connection", "keep-alive, Upgrade")],
             [("Upgrade", "h2c, websocket"), ("Connection", "UPGRADE")],
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_ask() {
+    fn requests_that_do_not_ask() {
         use BadHandshake::NotAsked;
         assert_eq!(refused("GET /chat HTTP/1.0", &[]), Some(NotAsked));
         for upgrade in ["", "h2c", "websockets", "web socket", "websocket/13", "\"websocket\""] {
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn invalid_handshakes() {
         use BadHandshake::*;
         assert_eq!(refused("POST /chat HTTP/1.1", &[]), Some(Method));
         assert_eq!(refused("HEAD /chat HTTP/1.1", &[]), Some(Method));
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_would_be_accepted() {
+    fn refusals_name_what_would_be_accepted() {
         for (place, bad) in BadHandshake::ALL.into_iter().enumerate() {
             assert_eq!(bad as usize, place, "{bad}");
             let fields: HeaderMap = bad.fields().collect();
@@ -588,7 +588,7 @@ mod tests {
         assert_eq!(
             BadHandshake::ForeignOrigin as usize + 1,
             BadHandshake::ALL.len(),
-            "the last one"
+            "`ALL` has every reason"
         );
         let version: HeaderMap = BadHandshake::Version.fields().collect();
         assert_eq!(version["sec-websocket-version"], "13");

@@ -40,7 +40,7 @@ pub(crate) fn lend(text: bool, bytes: &mut [u8]) -> Result<Message<'_>, Violatio
 pub(crate) struct Limits {
     /// The most bytes of a message; a compressed message counts with its inflated length.
     pub(crate) message: u64,
-    /// Messages are lent in pieces, as they arrive.
+    /// Messages are lent in pieces as they arrive.
     pub(crate) pieces: bool,
 }
 
@@ -74,7 +74,7 @@ pub(crate) enum Arrival {
     },
 }
 
-/// What [`Receiver::step`] is to do next.
+/// How [`Receiver::step`] goes on.
 enum Next {
     Step(Arrival),
     Again,

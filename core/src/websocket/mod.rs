@@ -16,8 +16,8 @@
 //! | situation | socket is read | pings, and the wait for the pong | `websocket_message` | `websocket_idle` |
 //! |---|---|---|---|---|
 //! | the application waits for a message | yes | run | runs once a message has begun | runs |
-//! | it does not, and fewer than `receive_buffer_limit` bytes are unread | yes | run | off | off |
-//! | it does not, and that many bytes or more are unread | no | off | off | off |
+//! | it does not wait, and fewer than `receive_buffer_limit` bytes are unread | yes | run | off | off |
+//! | it does not wait, and that many bytes or more are unread | no | off | off | off |
 //! | bytes are unsent | as above | a ping waits until they are sent; `response` runs | as above | as above |
 //!
 //! An application that only sends, and reads no message, still notices a dead peer. Any byte that
@@ -72,7 +72,7 @@ use crate::config::Config;
 pub struct Options {
     /// The most bytes of a message, instead of `websocket_message_limit`.
     pub message_limit: Option<u64>,
-    /// Messages are lent in pieces, as they arrive, instead of whole.
+    /// Lends messages in pieces as they arrive, instead of whole.
     pub pieces: bool,
     /// Assembled messages are handed over ([`Event::OwnedMessage`](crate::Event::OwnedMessage)) instead
     /// of lent, so that an application that keeps them need not copy them.
@@ -86,7 +86,8 @@ impl Options {
     }
 }
 
-/// The most memory that a websocket adds to its connection, if it was accepted without options.
+/// The most memory that a websocket adds to its connection, if it was accepted with default
+/// options.
 pub(crate) fn memory_bound(config: &Config) -> usize {
     let limits = Options::default().limits(config);
     let bits = config.websocket_deflate().then_some(negotiation::MOST_BITS);

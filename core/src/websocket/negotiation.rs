@@ -16,7 +16,8 @@ pub(crate) const MOST_BITS: u8 = 15;
 pub(crate) const LEAST_SERVER_BITS: u8 = 9;
 
 /// The server's settings for compression. A context that is kept takes memory as long as the
-/// websocket lasts: about 48 KiB to receive, and 251 KiB to 380 KiB to send, depending on the window.
+/// websocket lasts. Receiving takes about 48 KiB, and sending 251 KiB to 380 KiB, depending on the
+/// window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateSettings {
     /// The server keeps its context, so that messages it sends may refer to earlier ones.
@@ -213,7 +214,7 @@ mod tests {
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
     #[test]
-    fn no_context_is_kept_unless_asked_for() {
+    fn no_context_is_kept_by_default() {
         assert_eq!(by_default("permessage-deflate").as_deref(), Some(NONE_KEPT));
         assert_eq!(
             by_default("Permessage-Deflate; client_max_window_bits").as_deref(),
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_good_offer_wins_over_all_lines() {
+    fn the_first_good_offer_of_all_lines_wins() {
         let settings = with_takeover();
         let first = "foo; server_max_window_bits=9, permessage-deflate; bad";
         let second = "permessage-deflate; server_max_window_bits=10, permessage-deflate";

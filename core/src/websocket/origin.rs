@@ -64,7 +64,7 @@ fn default_port(scheme: &[u8]) -> Option<u16> {
     }
 }
 
-/// The host and the port of an authority without user information.
+/// The host and the port of an authority without userinfo.
 fn authority_parts(authority: &[u8], default: Option<u16>) -> Option<(&[u8], Option<u16>)> {
     let is_part = |byte: &u8| byte.is_ascii_graphic() && !b"/?#@\\".contains(byte);
     if !authority.iter().all(is_part) {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_has_the_same_scheme_host_and_port() {
+    fn an_allowed_origin_has_the_same_scheme_host_and_port() {
         for (origin, allowed) in [
             ("https://a", "https://a"),
             ("https://a", "https://A:443/"),

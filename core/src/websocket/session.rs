@@ -96,7 +96,7 @@ pub(crate) struct Session {
     upload: Rate,
     /// When bytes last arrived from the peer.
     heard: Tick,
-    /// When a message last passed, in either direction.
+    /// When the last message passed, in either direction.
     used: Tick,
     /// A ping was queued, and no bytes have arrived since.
     pinged: bool,
@@ -326,7 +326,7 @@ impl Session {
         self.reset = None;
     }
 
-    /// Whether [`Session::step`] has something to do without new bytes.
+    /// Whether [`Session::step`] can do something without new bytes.
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let is_ending = matches!(self.state, State::Answering(_));
         // After the peer's end of stream, held bytes go first: they wait for credit.

@@ -114,7 +114,7 @@ mod tests {
     ];
 
     #[test]
-    fn valid_text_is_valid_in_any_pieces() {
+    fn valid_text_is_accepted_in_any_pieces() {
         for text in VALID {
             for step in 1..=text.len().max(1) {
                 assert_eq!(run(text.as_bytes(), step), Ok(()), "{text:?} in steps of {step}");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_at_the_first_byte_that_cannot_be() {
+    fn refused_at_the_first_invalid_byte() {
         // Invalid bytes, and how many of them it takes to see that.
         let cases: &[(&[u8], usize)] = &[
             (b"\x80", 1),

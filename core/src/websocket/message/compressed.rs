@@ -100,7 +100,7 @@ impl Receiver {
         if is_too_large { Err(Violation::TooLarge) } else { Ok(()) }
     }
 
-    /// Gives the assembled message more capacity if it is full; `more` compressed bytes are at hand.
+    /// Grows the assembled message if it is full. `more` compressed bytes are at hand.
     fn make_room(&mut self, more: usize) {
         if self.assembled.len() == self.assembled.capacity() {
             // One byte past the limit shows that the message exceeds it.

@@ -41,12 +41,12 @@ fn declared(first: u8, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// What came of it, for the application.
+/// An event as the application sees it.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Text(String),
     Binary(Vec<u8>),
-    /// All pieces of a message; true if the last one came.
+    /// All pieces of a message; true if the last one has come.
     Pieces(bool, Vec<u8>, bool),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -58,13 +58,13 @@ fn text(text: &str) -> Seen {
     Seen::Text(text.into())
 }
 
-/// Counts what is paid.
+/// Records what is paid and earned.
 #[derive(Debug, Default)]
 struct Purse {
     paid: Vec<Cost>,
     earned: u64,
     most: Option<usize>,
-    /// Bytes that may still be inflated in this look, if that is bounded.
+    /// Bytes that may still be inflated in this call, if that is bounded.
     inflatable: Option<usize>,
 }
 
@@ -87,15 +87,15 @@ impl Payer for Purse {
     }
 }
 
-/// A receiver and what a connection keeps beside it.
+/// A receiver with the state that a connection keeps beside it.
 struct Side {
     receiver: Receiver,
     held: Held,
     purse: Purse,
     seen: Vec<Seen>,
-    /// Messages, or pieces, that did not lie in the driver's buffer.
+    /// Messages or pieces that were not lent from the driver's buffer.
     copied: usize,
-    /// The largest memory there was between two reads.
+    /// The most memory of the receiver between two reads.
     memory: usize,
     /// The largest piece.
     piece: usize,
@@ -205,7 +205,8 @@ impl Side {
     }
 }
 
-/// Plays a wire whole, cut in two at every place, and byte by byte: what is seen is the same.
+/// Plays a wire whole, cut in two at every place, byte by byte and in threes. The result must be
+/// the same.
 fn play(side: impl Fn() -> Side, wire: &[u8]) -> Vec<Seen> {
     let run = |pieces: &[&[u8]]| {
         let mut side = side();
@@ -255,7 +256,7 @@ fn messages_in_one_frame_of_every_length_encoding() {
     let payload = vec![b'x'; 70_000];
     side.feed(&frame(FIN | TEXT, &payload));
     assert_eq!(side.seen, [Seen::Text("x".repeat(70_000))]);
-    assert_eq!((side.copied, side.memory, side.purse.earned), (0, 0, 70_000), "lent as it lies");
+    assert_eq!((side.copied, side.memory, side.purse.earned), (0, 0, 70_000), "lent where it lies");
 }
 
 #[test]
@@ -286,14 +287,14 @@ fn fragments_with_control_frames_between_them() {
 }
 
 #[test]
-fn a_message_behind_a_partial_one_is_lent_where_it_lies() {
+fn a_message_after_a_partial_one_is_lent_where_it_lies() {
     let wire = [frame(FIN | TEXT, "one"), frame(FIN | TEXT, "two")].concat();
     for cut in 0..wire.len() {
         let mut side = Side::whole(100);
         side.feed(&wire[..cut]);
         side.feed(&wire[cut..]);
         assert_eq!(side.seen, [text("one"), text("two")]);
-        // Within a payload it has to be assembled; a cut header costs nothing.
+        // A message that is cut within its payload has to be assembled. A cut header costs nothing.
         let within = |start: usize| cut > start + 6 && cut < start + 9;
         assert_eq!(side.copied, usize::from(within(0) || within(9)), "{cut}");
     }
@@ -339,7 +340,7 @@ fn rules_of_section_5() {
 }
 
 #[test]
-fn a_close_ends_it_with_its_code() {
+fn a_close_ends_the_websocket_with_its_code() {
     for code in [1000, 1003, 1007, 1014, 3000, 4999u16] {
         let expected = [Seen::Close(Some(code), String::new())];
         assert_eq!(plain(&frame(CLOSE, code.to_be_bytes())), expected);
@@ -353,7 +354,7 @@ fn a_close_ends_it_with_its_code() {
     let long = [b"\x03\xe9".as_slice(), &[b'r'; 123]].concat();
     assert_eq!(plain(&frame(CLOSE, long)), [Seen::Close(Some(1001), "r".repeat(123))]);
     let within = [frame(BINARY, "begun"), frame(CLOSE, "")].concat();
-    assert_eq!(plain(&within), nothing, "a message may stay unfinished");
+    assert_eq!(plain(&within), nothing, "a close may interrupt a message");
 }
 
 // ---- text ---------------------------------------------------------------------------------------
@@ -394,7 +395,7 @@ fn invalid_text_is_refused_at_once() {
             assert_eq!(side.seen.last(), invalid.last(), "{bytes:x?} in steps of {step}");
         }
     }
-    // Neither the frame nor the message is over.
+    // The mistake is found before the frame or the message is over.
     for pieces in [false, true] {
         let mut side = Side::new(1 << 20, pieces, None).credit(ENDLESS);
         let mut wire = frame(TEXT, [&b"good"[..], b"\xed\xa0", &[b'x'; 500]].concat());
@@ -402,7 +403,7 @@ fn invalid_text_is_refused_at_once() {
         side.feed(&wire[..8 + 5]);
         assert!(!side.seen.iter().any(|seen| matches!(seen, Seen::Ended(_))));
         side.feed(&wire[8 + 5..]);
-        assert_eq!(side.seen.last(), invalid.last(), "at its first bad byte");
+        assert_eq!(side.seen.last(), invalid.last(), "refused at the first bad byte");
     }
 }
 
@@ -430,7 +431,7 @@ fn the_limit_and_one_past_it() {
 }
 
 #[test]
-fn a_declared_length_is_refused_by_itself_and_allocates_nothing() {
+fn a_declared_length_alone_is_refused_and_allocates_nothing() {
     for length in [1025, 17 << 20, i64::MAX as u64] {
         let mut side = Side::whole(1024);
         side.feed(&declared(FIN | TEXT, length));
@@ -443,13 +444,13 @@ fn a_declared_length_is_refused_by_itself_and_allocates_nothing() {
             let mut side =
                 Side::new(ENDLESS, pieces, Some(DeflateSettings::default())).credit(ENDLESS);
             side.feed(&declared(first, i64::MAX as u64));
-            assert_eq!((side.seen.len(), side.memory), (0, idle), "within a limit of none");
+            assert_eq!((side.seen.len(), side.memory), (0, idle), "nothing is allocated");
         }
     }
 }
 
 #[test]
-fn memory_grows_with_what_came_and_is_given_back() {
+fn memory_grows_with_the_bytes_that_came_and_is_freed() {
     let length = 1 << 20;
     let mut side = Side::whole(16 << 20);
     side.feed(&declared(FIN | BINARY, length as u64));
@@ -463,7 +464,11 @@ fn memory_grows_with_what_came_and_is_given_back() {
         assert!(sent == length || side.receiver.memory() <= most, "{sent}");
     }
     assert_eq!(side.seen.len(), 1);
-    assert_eq!((side.receiver.memory(), side.held.memory()), (0, 0), "nothing while idle");
+    assert_eq!(
+        (side.receiver.memory(), side.held.memory()),
+        (0, 0),
+        "an idle websocket owns nothing"
+    );
 }
 
 #[test]
@@ -475,7 +480,7 @@ fn an_idle_websocket_is_small() {
 // ---- credit -------------------------------------------------------------------------------------
 
 #[test]
-fn without_credit_nothing_of_data_frames_is_read() {
+fn without_credit_no_data_frame_is_read() {
     let wire =
         [frame(PING, "1"), frame(FIN | TEXT, "one"), frame(PING, "2"), frame(FIN | TEXT, "two")]
             .concat();
@@ -502,7 +507,7 @@ fn one_credit_is_one_message_of_any_number_of_frames() {
 }
 
 #[test]
-fn pieces_keep_to_the_credit() {
+fn pieces_stay_within_the_credit() {
     let wire = [frame(BINARY, "abcdef"), frame(0, ""), frame(FIN, "ghi")].concat();
     let mut side = Side::new(100, true, None);
     side.feed(&wire);
@@ -519,7 +524,7 @@ fn pieces_keep_to_the_credit() {
 }
 
 #[test]
-fn who_discards_still_sees_the_close() {
+fn a_discarding_receiver_still_sees_the_close() {
     let before = [frame(TEXT, "begun"), declared(0, 1000)].concat();
     let after =
         [vec![0; 1000], frame(PING, ""), frame(FIN, "x"), frame(FIN | BINARY, vec![1; 5000])];
@@ -533,13 +538,13 @@ fn who_discards_still_sees_the_close() {
     let mut side = Side::whole(2000);
     side.receiver.discard();
     side.feed(&frame(FIN | COMPRESSED | TEXT, ""));
-    assert_eq!(side.seen, [Seen::Ended(Violation::ReservedBits)], "rules hold");
+    assert_eq!(side.seen, [Seen::Ended(Violation::ReservedBits)], "violations are still found");
 }
 
 // ---- budget -------------------------------------------------------------------------------------
 
 #[test]
-fn what_costs_and_brings_nothing_is_paid() {
+fn useless_frames_are_paid() {
     use Cost::*;
     let wire = [
         frame(PING, ""),
@@ -560,7 +565,7 @@ fn what_costs_and_brings_nothing_is_paid() {
 }
 
 #[test]
-fn floods_end_when_the_budget_does() {
+fn floods_end_with_the_budget() {
     let floods: Vec<Vec<u8>> = vec![
         frame(PING, "x").repeat(20),
         frame(PONG, "").repeat(20),
@@ -624,9 +629,9 @@ fn context_takeover_across_messages() {
     assert_eq!(seen, [text("Hello"), text("not compressed, not referred to"), text("Hello")]);
     let mut side = takeover();
     side.feed(&wire);
-    assert!(side.receiver.memory() > 40_000, "what is referred to is kept");
+    assert!(side.receiver.memory() > 40_000, "the context is kept");
     let seen = with_deflate(&wire);
-    assert_eq!(seen.last(), Some(&Seen::Ended(Violation::Deflated)), "nothing to refer to");
+    assert_eq!(seen.last(), Some(&Seen::Ended(Violation::Deflated)), "no context to refer to");
 }
 
 #[test]
@@ -647,7 +652,11 @@ fn compressed_messages_in_any_fragments_and_pieces() {
             let mut whole = Side::new(1 << 20, false, settings).credit(ENDLESS);
             wire.chunks(step).for_each(|piece| whole.feed(piece));
             assert_eq!(whole.seen, [Seen::Text(message.clone())], "{size} {step}");
-            assert_eq!(whole.receiver.memory(), size_of::<Inflater>(), "freed when idle");
+            assert_eq!(
+                whole.receiver.memory(),
+                size_of::<Inflater>(),
+                "the context is freed when idle"
+            );
             for credit in [1, 100, 4096, 1 << 20] {
                 let mut pieces = Side::new(1 << 20, true, settings).credit(credit);
                 wire.chunks(step).for_each(|piece| pieces.feed(piece));
@@ -658,7 +667,7 @@ fn compressed_messages_in_any_fragments_and_pieces() {
                 let all = Seen::Pieces(true, message.clone().into_bytes(), true);
                 assert_eq!(pieces.seen, [all], "{size} {step} {credit}");
                 assert!(pieces.piece <= (credit as usize).min(compressed::PIECE));
-                assert_eq!(pieces.purse.earned, payload.len() as u64, "each byte once");
+                assert_eq!(pieces.purse.earned, payload.len() as u64, "each byte earns once");
             }
         }
     }
@@ -697,7 +706,7 @@ fn bombs_end_at_the_limit() {
 }
 
 #[test]
-fn inflating_pauses_and_loses_nothing() {
+fn inflating_pauses_without_losing_bytes() {
     let text: Vec<u8> = (0..300_000u32).map(|it| b'a' + (it / 1000 % 26) as u8).collect();
     let compressed = deflated(&text);
     let (begin, end) = compressed.split_at(compressed.len() / 2);
@@ -738,14 +747,18 @@ fn inflating_pauses_and_loses_nothing() {
 }
 
 #[test]
-fn compressed_bytes_without_end_that_inflate_to_nothing() {
-    // Empty blocks: neither a length nor what comes of it would end them.
+fn endless_compressed_bytes_that_inflate_to_nothing() {
+    // Empty blocks would never exceed the limit of inflated bytes.
     let blocks = [0x00, 0x00, 0x00, 0xff, 0xff].repeat(300);
     let mut side = Side::new(1000, false, Some(DeflateSettings::default())).credit(ENDLESS);
     side.feed(&frame(FIN | COMPRESSED | BINARY, &blocks[..1186]));
-    assert_eq!(side.seen, [Seen::Binary(vec![])], "an eighth and a little more is let pass");
+    assert_eq!(
+        side.seen,
+        [Seen::Binary(vec![])],
+        "an eighth and 64 bytes beyond the limit are allowed"
+    );
     side.feed(&declared(FIN | COMPRESSED | BINARY, 1190));
-    assert_eq!(side.seen[1..], [Seen::Ended(Violation::TooLarge)], "told by the length alone");
+    assert_eq!(side.seen[1..], [Seen::Ended(Violation::TooLarge)], "refused by the length alone");
 }
 
 #[test]
@@ -786,7 +799,7 @@ fn compressed_data_that_is_broken_or_ends_early() {
         [Seen::Binary(b"abcdefghij".into())]
     );
     for good in [good, stored] {
-        // A zero alone is a message of nothing.
+        // A single zero byte is an empty message.
         for length in usize::from(good[0] == 0) + 1..good.len() {
             let cut = &good[..length];
             let fragments =
@@ -808,18 +821,22 @@ fn compressed_data_that_is_broken_or_ends_early() {
     }
     let invalid = with_deflate(&frame(FIN | COMPRESSED | TEXT, deflated(b"good, then \xff bad")));
     assert_eq!(invalid, [Seen::Ended(Violation::Utf8)]);
-    // One mistake behind another: the first one counts, wherever the bytes are cut.
+    // Of two mistakes the first one counts, wherever the bytes are cut.
     let two = [&[0x00, 0x01, 0x00, 0xfe, 0xff, 0xff][..], &[0x07]].concat();
     let seen = with_deflate(&frame(FIN | COMPRESSED | TEXT, &two));
     assert_eq!(seen, [Seen::Ended(Violation::Utf8)]);
     let wire = [frame(COMPRESSED | TEXT, "x"), frame(FIN | COMPRESSED, "x")].concat();
     let seen = with_deflate(&wire);
-    assert_eq!(seen, [Seen::Ended(Violation::ReservedBits)], "in the first frame only");
+    assert_eq!(
+        seen,
+        [Seen::Ended(Violation::ReservedBits)],
+        "only the first frame may have the bit"
+    );
 }
 
 // ---- anything -----------------------------------------------------------------------------------
 
-/// Frames that are often valid, so that much is reached.
+/// Frames that are often valid, so that much of the code is reached.
 fn some_frame() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         8 => prop::sample::select(vec![TEXT, BINARY, 0, FIN, FIN | TEXT, FIN | BINARY]),
@@ -863,7 +880,7 @@ proptest! {
                 break;
             }
         }
-        // What of a message in pieces comes before a mistake depends on where its bytes are cut.
+        // How many pieces come before a mistake depends on the cuts.
         let ended = |side: &Side| matches!(side.seen.last(), Some(Seen::Ended(_)));
         prop_assert_eq!(at_once.seen.last().filter(|_| ended(&at_once)),
                         cut.seen.last().filter(|_| ended(&cut)));
