@@ -1,13 +1,13 @@
-//! The rooms of the crate lie in layers: a room imports only from lower layers, or from itself.
+//! The modules of the crate lie in layers: a module imports only from lower layers, or from itself.
 //!
-//! The table below is the structure. The test reads the `use` lines and the paths of the sources, and fails
-//! for a room that imports upward, or sideways, and for a room that has no place in the table.
+//! The table below is the structure. The test reads the `use` lines and the paths of the sources.
+//! It fails for a module that imports upward or sideways, and for one that is not in the table.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms, from the lowest layer up. A room is a file of `src`, with the folder of its name.
+/// The modules, from the lowest layer up. A module is a file of `src`, with the folder of its name.
 const LAYERS: [&[&str]; 11] = [
     &["stream", "time", "input"],
     &["budget", "close", "rate"],
@@ -33,7 +33,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The room of a file, and what it names of other rooms: `crate::room`, or `crate::{a, b}`.
+/// The other modules that a file names: `crate::module`, or `crate::{a, b}`.
 fn imports(text: &str) -> Vec<String> {
     // Tests at the end of a file may use the public API; comments link to anything.
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();

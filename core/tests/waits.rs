@@ -1,4 +1,5 @@
-//! The rows of the table of waits, one after the other: which party has to act, which timer runs.
+//! The rows of the table of waits, one after the other: which party has to act, and which timer
+//! runs.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -15,7 +16,7 @@ fn connection() -> Connection {
     Connection::new(Arc::new(Config::default()), NOW)
 }
 
-/// Passes in bytes; the stream of the request that was among them.
+/// Passes in bytes. Returns the stream of the request in them.
 fn receive(connection: &mut Connection, bytes: &str) -> Option<StreamId> {
     let mut wire = bytes.as_bytes().to_vec();
     let mut stream = None;
@@ -78,7 +79,7 @@ fn a_websocket_waits_for_either() {
     let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
     while let Some((connection, event)) = events.next() {
         let Event::Request { stream, head } = event else { panic!("{event:?}") };
-        let accepted = Handshake::read(&head).expect("it asks well");
+        let accepted = Handshake::read(&head).expect("a valid handshake");
         let accepted = accepted.accept(None, None).expect("no subprotocol was chosen");
         connection
             .stream(NOW, stream)
@@ -90,8 +91,8 @@ fn a_websocket_waits_for_either() {
     stands_in(&mut connection, Row(Party::Either, Some(Timer::WebSocketPing), Phase::WebSocket));
 }
 
-/// The deadline for the rest of an answer of which a part was taken at the tick at which it was written,
-/// after a peer that let another answer wait.
+/// The deadline for the rest of an answer after another one. The peer let the first answer wait,
+/// and took a part of the second one at the tick at which it was written.
 fn deadline_of_the_rest(looks: bool) -> Option<(Tick, Timer)> {
     let connection = &mut connection();
     let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -14,14 +14,14 @@
 //! | [`same`] | cuts, between plaintext and TLS |
 //! | [`alive()`] | alive: requests and websockets, with and without TLS |
 //!
-//! | files | what they hold |
+//! | files | contents |
 //! |---|---|
-//! | `http_input`, `websocket_frames` | what the peer sends |
-//! | `http_actions`, `websocket_actions` | what the application does |
-//! | `http_answers`, `websocket_output` | what has to come out |
+//! | `http_input`, `websocket_frames` | the peer's input |
+//! | `http_actions`, `websocket_actions` | the application's actions |
+//! | `http_answers`, `websocket_output` | the expected output |
 //! | `model`, `websocket_model` | what has to hold after every call |
-//! | `http_eager`, `websocket_echo` | an application that answers at once, for the comparison of cuts |
-//! | `player`, `settings`, `source` | a session in the order that the bytes say |
+//! | `http_eager`, `websocket_echo` | an application that answers at once, to compare cuts |
+//! | `player`, `settings`, `source` | a session in the order that the bytes describe |
 //! | `alive`, `peer`, `chance`, `link` | a live peer behind a random network |
 
 // Each program that includes this module uses only a part of it.

@@ -227,8 +227,8 @@ pub(crate) fn profile(source: &mut Source<'_>) -> Arc<Config> {
     Arc::clone(&PROFILES[source.below(PROFILES.len())])
 }
 
-/// The largest message of a session that is repeated with many cuts: inflating 16 MiB each time would take
-/// seconds.
+/// The largest message of a session that is repeated with many cuts. Inflating 16 MiB each time
+/// would take seconds.
 const CUT_MESSAGE: u64 = 1 << 20;
 
 /// Chooses one of the profiles for websockets.

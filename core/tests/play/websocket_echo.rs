@@ -53,7 +53,7 @@ pub(crate) enum Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Heard {
     pub(crate) told: Vec<Told>,
-    /// What the peer took.
+    /// The bytes that the peer took.
     pub(crate) out: Vec<u8>,
     pub(crate) reason: CloseReason,
 }

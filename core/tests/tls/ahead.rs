@@ -262,8 +262,8 @@ fn incomplete_messages_after_the_handshake_count_towards_the_limit() {
     assert_eq!(is_open_at.last(), Some(&LIMIT), "both together are exactly as long as the limit");
 }
 
-/// A read of as much as the connection allows keeps it open, although the application has credit for some
-/// of it only, and a part of a record came before.
+/// After a part of a record, a read of as many bytes as the connection allows keeps it open, even
+/// if the application has credit for only some of them.
 #[test]
 fn a_read_up_to_the_limit_behind_a_part_of_a_record() {
     for part in [0, 1, 5, 6, 100, 8000, 16_000] {
