@@ -85,13 +85,14 @@
 //! | `aborted` | | | `cut` | the driver gave up on the connection |
 
 pub(crate) mod code;
+mod expiry;
 mod misuse;
 mod refusal;
 mod tls;
 mod violation;
 
-use crate::time::Timer;
 use core::fmt;
+pub use expiry::Expiry;
 use http::StatusCode;
 pub use misuse::Misuse;
 pub use refusal::Refusal;
@@ -117,7 +118,7 @@ pub enum CloseReason {
     /// The peer ended it.
     Peer(PeerClose),
     /// The peer let a deadline pass.
-    Expired(Timer),
+    Expired(Expiry),
     /// The peer's request was refused.
     Refused(Refusal),
     /// The peer broke a rule of websockets.
@@ -148,12 +149,6 @@ impl CloseReason {
     pub fn all() -> impl Iterator<Item = CloseReason> {
         let peer =
             [PeerClose::Done, PeerClose::Unannounced, PeerClose::Truncated, PeerClose::Reset];
-        // The linger timer ends a connection whose reason is known already. A ping ends none, nor does
-        // age: it has the connection drained.
-        let ends = |timer: &Timer| {
-            !matches!(timer, Timer::Linger | Timer::ConnectionAge | Timer::WebSocketPing)
-        };
-        let timers = Timer::ALL.into_iter().filter(ends);
         let rest = [
             CloseReason::Completed,
             CloseReason::RequestLimit,
@@ -164,7 +159,7 @@ impl CloseReason {
             CloseReason::Aborted,
         ];
         (peer.into_iter().map(CloseReason::Peer))
-            .chain(timers.map(CloseReason::Expired))
+            .chain(Expiry::ALL.into_iter().map(CloseReason::Expired))
             .chain(Refusal::ALL.into_iter().map(CloseReason::Refused))
             .chain(Violation::ALL.into_iter().map(CloseReason::Violation))
             .chain(TlsFailure::ALL.into_iter().map(CloseReason::Tls))
@@ -178,7 +173,7 @@ impl CloseReason {
             CloseReason::Peer(PeerClose::Unannounced) => "peer_unannounced",
             CloseReason::Peer(PeerClose::Truncated) => "peer_truncated",
             CloseReason::Peer(PeerClose::Reset) => "peer_reset",
-            CloseReason::Expired(timer) => timer.label(),
+            CloseReason::Expired(expiry) => expiry.timer().label(),
             CloseReason::Refused(refusal) => refusal.label(),
             CloseReason::Violation(violation) => violation.label(),
             CloseReason::Tls(failure) => failure.label(),
@@ -201,10 +196,10 @@ impl CloseReason {
             CloseReason::Tls(TlsFailure::PlainHttp) => {
                 "this port expects TLS, and the client sent plain HTTP: use https"
             }
-            CloseReason::Expired(Timer::RequestHead) => {
+            CloseReason::Expired(Expiry::RequestHead) => {
                 "the head of the request was not complete in time"
             }
-            CloseReason::Expired(Timer::RequestBody) => {
+            CloseReason::Expired(Expiry::RequestBody) => {
                 "the content of the request arrived too slowly"
             }
             CloseReason::Refused(refusal) => refusal.explanation(),
@@ -218,7 +213,7 @@ impl CloseReason {
             CloseReason::Peer(PeerClose::Truncated) | CloseReason::Tls(TlsFailure::PlainHttp) => {
                 Some(StatusCode::BAD_REQUEST)
             }
-            CloseReason::Expired(Timer::RequestHead | Timer::RequestBody) => {
+            CloseReason::Expired(Expiry::RequestHead | Expiry::RequestBody) => {
                 Some(StatusCode::REQUEST_TIMEOUT)
             }
             CloseReason::Refused(refusal) => Some(refusal.status()),
@@ -230,9 +225,9 @@ impl CloseReason {
     /// without a close frame, and where the side that closed has chosen the code.
     pub const fn close_code(self) -> Option<u16> {
         match self {
-            CloseReason::Expired(Timer::WebSocketPong) => Some(code::INTERNAL_ERROR),
-            CloseReason::Expired(Timer::WebSocketMessage) => Some(code::POLICY),
-            CloseReason::Expired(Timer::WebSocketIdle) | CloseReason::Drained => {
+            CloseReason::Expired(Expiry::WebSocketPong) => Some(code::INTERNAL_ERROR),
+            CloseReason::Expired(Expiry::WebSocketMessage) => Some(code::POLICY),
+            CloseReason::Expired(Expiry::WebSocketIdle) | CloseReason::Drained => {
                 Some(code::GOING_AWAY)
             }
             CloseReason::Violation(violation) => Some(violation.close_code()),

@@ -3,7 +3,7 @@
 
 mod stream;
 
-use crate::close::{CloseReason, Misuse, TlsFailure};
+use crate::close::{CloseReason, Expiry, Misuse, TlsFailure};
 use crate::config::Config;
 use crate::event::Event;
 use crate::h1::Http1;
@@ -379,10 +379,14 @@ impl Connection {
     #[cold]
     fn expire(&mut self) {
         while let Some(timer) = self.transport.timers.expired(self.transport.now) {
-            match timer {
-                Timer::ConnectionAge => age(&mut self.protocol, &mut self.transport),
-                Timer::Response if self.transport.goes_on_taking() => {}
-                _ => self.protocol.expire(&mut self.transport, timer),
+            let Connection { transport, protocol, .. } = self;
+            match (timer, Expiry::of(timer)) {
+                (Timer::Response, _) if transport.goes_on_taking() => {}
+                (_, Some(expiry)) => protocol.expire(transport, expiry),
+                (Timer::ConnectionAge, None) => age(protocol, transport),
+                (Timer::WebSocketPing, None) => protocol.ping_silent(transport),
+                // The peer still sends content that we discard, or stopped in the middle of it.
+                (_, None) => protocol.cut(transport, CloseReason::UnreadContent),
             }
         }
         self.settle();

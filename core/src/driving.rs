@@ -124,7 +124,7 @@
 //! # };
 //! # let until = driven.attend(now, &mut [0; 1024], &mut take).expect("it is open").expect("a deadline");
 //! # assert_eq!(until, now.after(Duration::from_secs(5)));
-//! # assert_eq!(driven.attend(until, &mut [0; 1024], &mut take), Err(CloseReason::Expired(Timer::KeepAlive)));
+//! # assert_eq!(driven.attend(until, &mut [0; 1024], &mut take), Err(CloseReason::Expired(Expiry::KeepAlive)));
 //! # assert!(driven.socket.1.starts_with(b"HTTP/1.1 200 OK\r\n") && driven.socket.1.ends_with(b"\r\n\r\n!"));
 //! # assert_eq!(seen, 3);
 //! ```

@@ -3,8 +3,7 @@
 //! In: the reason. Out: one of four endings. The protocol in use carries it out; the documentation of
 //! [`close`](crate::close) shows the ending of each reason, and a test holds the two against each other.
 
-use crate::close::{CloseReason, PeerClose, TlsFailure};
-use crate::time::Timer;
+use crate::close::{CloseReason, Expiry, PeerClose, TlsFailure};
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +26,15 @@ impl Ending {
             | CloseReason::RequestLimit
             | CloseReason::UnreadContent
             | CloseReason::Drained
-            | CloseReason::Expired(Timer::WebSocketIdle) => Ending::Finish,
+            | CloseReason::Expired(Expiry::WebSocketIdle) => Ending::Finish,
             CloseReason::Refused(_)
             | CloseReason::Violation(_)
             | CloseReason::Peer(PeerClose::Truncated)
             | CloseReason::Expired(
-                Timer::RequestHead
-                | Timer::RequestBody
-                | Timer::WebSocketPong
-                | Timer::WebSocketMessage,
+                Expiry::RequestHead
+                | Expiry::RequestBody
+                | Expiry::WebSocketPong
+                | Expiry::WebSocketMessage,
             ) => Ending::Refuse,
             CloseReason::Tls(failure) => match failure {
                 TlsFailure::Unavailable | TlsFailure::Abandoned | TlsFailure::OnPlainPort => {
@@ -44,7 +43,7 @@ impl Ending {
                 _ => Ending::Refuse,
             },
             CloseReason::Peer(PeerClose::Done | PeerClose::Unannounced)
-            | CloseReason::Expired(Timer::KeepAlive)
+            | CloseReason::Expired(Expiry::KeepAlive)
             | CloseReason::MadeRoom => Ending::Leave,
             CloseReason::Peer(PeerClose::Reset)
             | CloseReason::Expired(_)

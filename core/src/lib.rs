@@ -72,7 +72,7 @@
 //! let (deadline, timer) = connection.deadline().expect("it waits for the peer");
 //! assert_eq!((deadline, timer), (now.after(Duration::from_secs(5)), Timer::KeepAlive));
 //! connection.tick(deadline);
-//! assert_eq!(connection.status(), Status::Closed(CloseReason::Expired(Timer::KeepAlive)));
+//! assert_eq!(connection.status(), Status::Closed(CloseReason::Expired(Expiry::KeepAlive)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -152,7 +152,7 @@ mod transport;
 mod waits;
 pub mod websocket;
 
-pub use close::{CloseReason, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
+pub use close::{CloseReason, Expiry, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
 pub use config::{Builder, Config, ConfigError, ConnectionLimit, Setting};
 pub use connection::{Connection, Events, Stream};
 pub use event::{Begun, BodyLength, Event, Sent};

@@ -5,7 +5,7 @@
 //! target to begin a stream, content, and an end; the server answers with the first digit of the status,
 //! content, and an end. Either side may reset a stream.
 
-use crate::close::{CloseReason, Misuse, ResetReason};
+use crate::close::{CloseReason, Expiry, Misuse, ResetReason};
 use crate::endings::Ending;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::head::{ContentFraming, Head};
@@ -302,9 +302,9 @@ impl Many {
         }
     }
 
-    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
-        if timer != Timer::RequestBody {
-            return self.end(transport, CloseReason::Expired(timer));
+    pub(crate) fn expire(&mut self, transport: &mut Transport, expiry: Expiry) {
+        if expiry != Expiry::RequestBody {
+            return self.end(transport, CloseReason::Expired(expiry));
         }
         let minimum = transport.config.request_body_minimum();
         let late = |it: &Exchange| it.awaited && it.guard.deadline(minimum, 0) <= transport.now;

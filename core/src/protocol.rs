@@ -4,14 +4,13 @@
 //! answer of the protocol in use. No other room knows which protocols there are: a new one is added to the
 //! enumeration and to the three macros below.
 
-use crate::close::{CloseReason, Misuse, ResetReason, Violation};
+use crate::close::{CloseReason, Expiry, Misuse, ResetReason, Violation};
 use crate::config::Config;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::h1::Http1;
 use crate::input::Input;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
-use crate::time::Timer;
 use crate::transport::Transport;
 use crate::websocket::session::{Session, Terms};
 use crate::websocket::{Accepted, Options};
@@ -144,10 +143,16 @@ impl Protocol {
         each!(self, it => it.settle(transport))
     }
 
-    /// A timer has expired.
+    /// A deadline has passed that ends the connection, or a stream.
     #[cold]
-    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
-        each!(self, it => it.expire(transport, timer))
+    pub(crate) fn expire(&mut self, transport: &mut Transport, expiry: Expiry) {
+        each!(self, it => it.expire(transport, expiry))
+    }
+
+    /// The peer of a websocket has been silent for the interval of pings.
+    #[cold]
+    pub(crate) fn ping_silent(&mut self, transport: &mut Transport) {
+        if_websocket!(self, it => it.ping_silent(transport))
     }
 
     /// Finishes what is in progress, and begins nothing new.

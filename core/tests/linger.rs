@@ -4,7 +4,7 @@
 mod support;
 
 use portcullis::{
-    BodyLength, CloseReason, Misuse, PeerClose, Phase, Refusal, ResetReason, Status, Timer,
+    BodyLength, CloseReason, Expiry, Misuse, PeerClose, Phase, Refusal, ResetReason, Status, Timer,
 };
 use support::cuts::refusal_text;
 use support::{
@@ -340,7 +340,7 @@ type End = (fn(&mut Script), CloseReason);
 /// Ways to end while the request's content is awaited.
 const ENDS: [End; 6] = [
     (|script| drop(script.eof()), CloseReason::Peer(PeerClose::Truncated)),
-    (|script| script.at(secs(5)), CloseReason::Expired(Timer::RequestBody)),
+    (|script| script.at(secs(5)), CloseReason::Expired(Expiry::RequestBody)),
     (
         |script| {
             let (now, stream) = (script.now, script.stream());
@@ -363,7 +363,7 @@ const ENDS: [End; 6] = [
             script.send("12345");
             script.at(secs(30));
         },
-        CloseReason::Expired(Timer::Drain),
+        CloseReason::Expired(Expiry::Drain),
     ),
 ];
 
@@ -417,7 +417,7 @@ fn a_finished_answer_is_not_cut_off() {
     let mut script = Script::after(GET);
     script.answer(200, "ok");
     script.output();
-    script.closes_at(secs(5), CloseReason::Expired(Timer::KeepAlive));
+    script.closes_at(secs(5), CloseReason::Expired(Expiry::KeepAlive));
     assert!(!script.connection.is_cut_off());
 
     let mut script = Script::after("GET /\r\n\r\n");
@@ -501,7 +501,7 @@ fn a_drain_is_bounded() {
         script.at(secs(20));
         script.connection.drain(script.now);
         assert_eq!(script.deadline(), Some((secs(40), Timer::Drain)));
-        assert_eq!(script.closes_at(secs(40), CloseReason::Expired(Timer::Drain)), "");
+        assert_eq!(script.closes_at(secs(40), CloseReason::Expired(Expiry::Drain)), "");
     }
     // A peer that does not take the last answer cannot delay it either.
     let mut script = Script::under(with(&[("response_grace", "1day")]));
@@ -511,7 +511,7 @@ fn a_drain_is_bounded() {
     script.at(secs(30) - NANOSECOND);
     assert!(matches!(script.status(), Status::Lingering { .. }));
     script.at(secs(30));
-    assert_eq!(script.status(), Status::Closed(CloseReason::Expired(Timer::Drain)));
+    assert_eq!(script.status(), Status::Closed(CloseReason::Expired(Expiry::Drain)));
 }
 
 #[test]

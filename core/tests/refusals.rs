@@ -2,7 +2,7 @@
 
 mod support;
 
-use portcullis::{CloseReason, PeerClose, Status, Tick, Timer};
+use portcullis::{CloseReason, Expiry, PeerClose, Status, Tick};
 use std::time::Duration;
 use support::cuts::close_text;
 use support::{GET, Script};
@@ -10,7 +10,7 @@ use support::{GET, Script};
 /// Between two requests the next request's method and version are unknown.
 #[test]
 fn a_refusal_does_not_depend_on_the_previous_request() {
-    let late = CloseReason::Expired(Timer::RequestHead);
+    let late = CloseReason::Expired(Expiry::RequestHead);
     let before = [
         GET,
         "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",

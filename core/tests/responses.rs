@@ -5,8 +5,8 @@ mod support;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use portcullis::{
-    Begun, BodyLength, CloseReason, Config, Connection, Misuse, PeerClose, ResetReason, Sent,
-    Status, Tick, Timer,
+    Begun, BodyLength, CloseReason, Config, Connection, Expiry, Misuse, PeerClose, ResetReason,
+    Sent, Status, Tick,
 };
 use std::io::IoSlice;
 use std::iter::empty;
@@ -439,7 +439,7 @@ fn no_writable_on_a_stream_that_is_gone() {
     script.at(secs(5));
     assert!(!script.connection.has_events());
     assert_eq!(script.resume(), []);
-    script.closes_with(CloseReason::Expired(Timer::Response));
+    script.closes_with(CloseReason::Expired(Expiry::Response));
 }
 
 #[test]

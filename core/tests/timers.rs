@@ -4,7 +4,7 @@
 mod support;
 
 use portcullis::{
-    BodyLength, CloseReason, Config, Connection, Event, ResetReason, Status, Tick, Timer,
+    BodyLength, CloseReason, Config, Connection, Event, Expiry, ResetReason, Status, Tick, Timer,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const BODY_LATE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plai
                          content-length: 82\r\nconnection: close\r\n\r\n\
                          408 Request Timeout: the content of the request arrived too slowly (request_body)\n";
 
-fn expired(timer: Timer) -> CloseReason {
-    CloseReason::Expired(timer)
+fn expired(expiry: Expiry) -> CloseReason {
+    CloseReason::Expired(expiry)
 }
 
 /// Asserts that nothing happens for an hour: the connection does not wait for the peer.
@@ -40,18 +40,18 @@ fn early_and_repeated_ticks_do_nothing() {
         assert_eq!(script.deadline(), Some((secs(5), Timer::KeepAlive)));
     }
     script.at(secs(5));
-    assert_eq!(script.status(), Status::Closed(expired(Timer::KeepAlive)));
+    assert_eq!(script.status(), Status::Closed(expired(Expiry::KeepAlive)));
     script.at(HOUR);
-    assert_eq!(script.status(), Status::Closed(expired(Timer::KeepAlive)));
+    assert_eq!(script.status(), Status::Closed(expired(Expiry::KeepAlive)));
 }
 
 // ---- keep_alive -----------------------------------------------------------------------------------
 
 #[test]
 fn silence_after_accept_is_closed_without_an_answer() {
-    assert_eq!(Script::new().closes_at(secs(5), expired(Timer::KeepAlive)), "");
+    assert_eq!(Script::new().closes_at(secs(5), expired(Expiry::KeepAlive)), "");
     let mut script = Script::under(with(&[("keep_alive_timeout", "1ms")]));
-    assert_eq!(script.closes_at(millis(1), expired(Timer::KeepAlive)), "");
+    assert_eq!(script.closes_at(millis(1), expired(Expiry::KeepAlive)), "");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn silence_after_an_answer_counts_from_the_end_of_its_output() {
     script.answer(200, "ok");
     script.at(secs(103));
     script.output();
-    assert_eq!(script.closes_at(secs(108), expired(Timer::KeepAlive)), "");
+    assert_eq!(script.closes_at(secs(108), expired(Expiry::KeepAlive)), "");
 }
 
 #[test]
@@ -71,13 +71,13 @@ fn blank_lines_do_not_extend_keep_alive() {
         script.at(secs(second));
         assert_eq!(script.send("\r\n"), []);
     }
-    assert_eq!(script.closes_at(secs(5), expired(Timer::KeepAlive)), "");
+    assert_eq!(script.closes_at(secs(5), expired(Expiry::KeepAlive)), "");
 
     // Half a blank line does not extend it either.
     let mut script = Script::new();
     script.at(secs(4));
     script.send("\r");
-    assert_eq!(script.closes_at(secs(5), expired(Timer::KeepAlive)), "");
+    assert_eq!(script.closes_at(secs(5), expired(Expiry::KeepAlive)), "");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_slow_head_counts_from_its_first_byte() {
         script.send(format!("X-{second}: y\r\n"));
     }
     assert_eq!(script.deadline(), Some((secs(14), Timer::RequestHead)));
-    assert_eq!(script.closes_at(secs(14), expired(Timer::RequestHead)), HEAD_LATE);
+    assert_eq!(script.closes_at(secs(14), expired(Expiry::RequestHead)), HEAD_LATE);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_slow_head_byte_by_byte() {
         script.at(millis(1000 + 250 * step as u64));
         assert_eq!(script.send([byte]), []);
     }
-    assert_eq!(script.closes_at(secs(11), expired(Timer::RequestHead)), HEAD_LATE);
+    assert_eq!(script.closes_at(secs(11), expired(Expiry::RequestHead)), HEAD_LATE);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_slow_second_head_counts_from_its_own_first_byte() {
     script.send("\r\n");
     script.at(secs(4));
     script.send("G");
-    assert_eq!(script.closes_at(secs(14), expired(Timer::RequestHead)), HEAD_LATE);
+    assert_eq!(script.closes_at(secs(14), expired(Expiry::RequestHead)), HEAD_LATE);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn blank_lines_are_not_the_first_byte_of_a_head() {
     assert_eq!(script.deadline(), Some((secs(5), Timer::KeepAlive)));
     script.at(secs(1));
     script.send("\r\nG");
-    assert_eq!(script.closes_at(secs(11), expired(Timer::RequestHead)), HEAD_LATE);
+    assert_eq!(script.closes_at(secs(11), expired(Expiry::RequestHead)), HEAD_LATE);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn half_a_head_during_a_slow_exchange_waits_for_the_application() {
     script.resume();
     // From now on the rest can arrive.
     assert!(script.reads());
-    assert_eq!(script.closes_at(HOUR + secs(10), expired(Timer::RequestHead)), HEAD_LATE);
+    assert_eq!(script.closes_at(HOUR + secs(10), expired(Expiry::RequestHead)), HEAD_LATE);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn content_that_never_comes() {
     assert!(script.is_open());
     script.at(secs(7));
     assert_eq!(script.resume(), [Seen::Reset(ResetReason::Timeout)]);
-    assert_eq!(script.closes_with(expired(Timer::RequestBody)), BODY_LATE);
+    assert_eq!(script.closes_with(expired(Expiry::RequestBody)), BODY_LATE);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn content_after_a_100_that_never_comes() {
     assert_patient(&mut script);
     script.ask(9);
     script.output();
-    assert_eq!(script.closes_at(HOUR + secs(5), expired(Timer::RequestBody)), BODY_LATE);
+    assert_eq!(script.closes_at(HOUR + secs(5), expired(Expiry::RequestBody)), BODY_LATE);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_burst_pays_in_full_and_silence_is_bounded_on_its_own() {
     let (at, timer) = script.deadline().expect("a deadline is set");
     assert_eq!(timer, Timer::RequestBody);
     assert!(at > secs(252) && at < secs(253), "{at:?}");
-    assert_eq!(script.closes_at(at, expired(Timer::RequestBody)), BODY_LATE);
+    assert_eq!(script.closes_at(at, expired(Expiry::RequestBody)), BODY_LATE);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_body_and_an_answer_may_have_a_deadline_however_they_move() {
         script.send("x".repeat(10_000));
         script.ask(u64::MAX);
     }
-    assert_eq!(script.closes_at(secs(60), expired(Timer::RequestBody)), BODY_LATE);
+    assert_eq!(script.closes_at(secs(60), expired(Expiry::RequestBody)), BODY_LATE);
 
     let mut script = Script::under(with(&settings));
     script.send(GET);
@@ -313,7 +313,7 @@ fn a_body_and_an_answer_may_have_a_deadline_however_they_move() {
         let _ = script.content(&[b'x'; 10_000]);
         script.take(10_000);
     }
-    assert_eq!(script.closes_at(secs(40), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(secs(40), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn an_answer_may_pause_for_the_silence_and_the_lump_before_it() {
     );
     script.take(30_000);
     assert_eq!(script.deadline(), Some((secs(51), Timer::Response)), "five silences");
-    assert_eq!(script.closes_at(secs(51), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(secs(51), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn bytes_count_as_taken_when_the_driver_says_so() {
     for second in 690..715 {
         script.at_with(secs(second), 10_000);
     }
-    assert_eq!(script.closes_with(expired(Timer::Response)).len(), 0);
+    assert_eq!(script.closes_with(expired(Expiry::Response)).len(), 0);
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn bytes_in_the_systems_buffer_do_not_help_a_peer_that_reads_nothing() {
     script.at(secs(4));
     script.take(30_000);
     script.at_with(secs(5), 30_000);
-    assert_eq!(script.closes_with(expired(Timer::Response)), "");
+    assert_eq!(script.closes_with(expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn a_trailer_section_is_waited_for_like_content() {
     script.ask(9);
     script.at(HOUR + secs(4));
     script.send("X: y\r\n");
-    assert_eq!(script.closes_at(HOUR + secs(5), expired(Timer::RequestBody)), BODY_LATE);
+    assert_eq!(script.closes_at(HOUR + secs(5), expired(Expiry::RequestBody)), BODY_LATE);
 }
 
 #[test]
@@ -485,7 +485,7 @@ fn pauses_of_the_application_do_not_renew_the_grace() {
         }
     }
     assert_eq!(waited, secs(5));
-    script.closes_with(expired(Timer::RequestBody));
+    script.closes_with(expired(Expiry::RequestBody));
 }
 
 #[test]
@@ -506,7 +506,7 @@ fn late_content_cuts_off_an_answer_in_progress() {
     script.ask(9);
     script.at(secs(5));
     assert_eq!(script.resume(), [Seen::Reset(ResetReason::Timeout)]);
-    assert_eq!(script.closes_with(expired(Timer::RequestBody)), "", "no second head");
+    assert_eq!(script.closes_with(expired(Expiry::RequestBody)), "", "no second head");
 }
 
 #[test]
@@ -536,7 +536,7 @@ fn an_answer_that_is_not_taken() {
     script.at(secs(100));
     script.answer(200, "ok");
     assert_eq!(script.deadline(), Some((secs(105), Timer::Response)));
-    assert_eq!(script.closes_at(secs(105), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(secs(105), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -548,7 +548,7 @@ fn an_answer_that_is_taken_too_slowly() {
         script.at(secs(second));
         script.take(100);
     }
-    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(secs(5), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -604,7 +604,7 @@ fn server_sent_events_with_nothing_to_send() {
         script.output();
     }
     script.content(b"data: 2\n\n").expect("an answer is in progress");
-    assert_eq!(script.closes_at(HOUR * 3 + secs(5), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(HOUR * 3 + secs(5), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -616,7 +616,7 @@ fn more_output_gives_the_peer_no_more_time() {
         script.content(&[b'x'; 1000]).expect("an answer is in progress");
         assert_eq!(script.deadline(), Some((secs(5), Timer::Response)));
     }
-    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(secs(5), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -625,7 +625,7 @@ fn an_interim_answer_that_is_not_taken() {
     script.ask(9);
     assert_eq!(script.deadline(), Some((secs(5), Timer::RequestBody)));
     script.send("hello");
-    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(secs(5), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -636,7 +636,7 @@ fn pipelined_answers_that_are_not_taken() {
         script.answer(200, "ok");
         script.resume();
     }
-    assert_eq!(script.closes_at(secs(5), expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(secs(5), expired(Expiry::Response)), "");
 }
 
 #[test]
@@ -661,7 +661,7 @@ fn a_last_answer_that_is_not_taken_is_not_completed() {
         script.at(at - NANOSECOND);
         assert!(matches!(script.status(), Status::Lingering { .. }));
         script.at(at);
-        assert_eq!(script.status(), Status::Closed(expired(Timer::Response)), "{wire:?}");
+        assert_eq!(script.status(), Status::Closed(expired(Expiry::Response)), "{wire:?}");
     }
 }
 
@@ -676,7 +676,7 @@ fn a_handler_may_go_on_for_a_while_after_the_peers_fin() {
         script.eof();
         assert!(script.connection.is_half_closed());
         assert_eq!(script.deadline(), Some((secs(70), Timer::PeerGone)), "{wire:?}");
-        assert_eq!(script.closes_at(secs(70), expired(Timer::PeerGone)), "");
+        assert_eq!(script.closes_at(secs(70), expired(Expiry::PeerGone)), "");
         assert!(!script.connection.is_cut_off(), "no answer had begun");
     }
 }
@@ -689,7 +689,7 @@ fn a_fin_after_unread_bytes_counts() {
         script.connection.fin_arrived(Tick::ZERO.after(secs(10)));
         assert!(script.connection.is_half_closed());
         assert_eq!(script.deadline(), Some((secs(70), Timer::PeerGone)), "{wire:?}");
-        assert_eq!(script.closes_at(secs(70), expired(Timer::PeerGone)), "");
+        assert_eq!(script.closes_at(secs(70), expired(Expiry::PeerGone)), "");
     }
 }
 
@@ -724,7 +724,7 @@ fn a_half_closed_peer_that_takes_its_answer_is_not_gone() {
         script.output();
         assert_eq!(script.deadline(), Some((secs(minute * 59 + 60), Timer::PeerGone)));
     }
-    assert_eq!(script.closes_at(secs(9 * 59 + 60), expired(Timer::PeerGone)), "");
+    assert_eq!(script.closes_at(secs(9 * 59 + 60), expired(Expiry::PeerGone)), "");
     assert!(script.connection.is_cut_off(), "the answer is incomplete");
 }
 
@@ -778,7 +778,7 @@ fn content_that_is_no_longer_waited_for_has_no_deadline() {
     let then = HOUR * 2;
     script.at(then);
     script.ask(u64::MAX);
-    assert_eq!(script.closes_at(then + secs(5), expired(Timer::RequestBody)), BODY_LATE);
+    assert_eq!(script.closes_at(then + secs(5), expired(Expiry::RequestBody)), BODY_LATE);
 }
 
 #[test]
@@ -799,7 +799,7 @@ fn cancelling_a_wait_that_is_over_changes_nothing() {
         }
     }
     assert_eq!(waited, 5);
-    script.closes_with(expired(Timer::RequestBody));
+    script.closes_with(expired(Expiry::RequestBody));
 }
 
 /// A refusal that answers no request has a deadline of its own, too.
@@ -913,7 +913,7 @@ fn the_driver_is_asked_four_times_within_a_silence() {
     // Nothing more was taken, so the connection ends exactly when the paid time is over.
     let paid = secs(2) + secs(100);
     script.at(next + millis(100));
-    assert_eq!(script.closes_at(paid, expired(Timer::Response)), "");
+    assert_eq!(script.closes_at(paid, expired(Expiry::Response)), "");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use core::time::Duration;
 use portcullis::websocket::{Handshake, Message, Options};
 use portcullis::{
-    Builder, CloseReason, Config, Connection, Event, Misuse, ResetReason, Sent, Status, StreamId,
-    Tick, Timer,
+    Builder, CloseReason, Config, Connection, Event, Expiry, Misuse, ResetReason, Sent, Status,
+    StreamId, Tick, Timer,
 };
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -501,7 +501,7 @@ fn silence_is_pinged_and_then_closed() {
     echo.tick(at(79_999));
     assert_eq!(echo.take_out(), closing(1011, "websocket_pong"));
     assert_eq!(echo.log, [format!("reset {:?}", ResetReason::Timeout)]);
-    assert_eq!(echo.reason(at(79_999)), CloseReason::Expired(Timer::WebSocketPong));
+    assert_eq!(echo.reason(at(79_999)), CloseReason::Expired(Expiry::WebSocketPong));
 }
 
 #[test]
@@ -521,7 +521,7 @@ fn a_peer_with_unread_messages_is_pinged_until_enough_is_held() {
     let mut echo = unread();
     echo.tick(at(40_000));
     assert_eq!(echo.take_out(), closing(1011, "websocket_pong"));
-    assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Timer::WebSocketPong));
+    assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Expiry::WebSocketPong));
     // The peer is alive, and its messages are not read.
     let mut echo = unread();
     echo.receive(at(39_000), &frame(PONG, b""));
@@ -608,7 +608,7 @@ fn a_message_that_dribbles_in_is_closed() {
     assert!(echo.log.is_empty());
     echo.tick(at(5000));
     assert_eq!(echo.take_out(), closing(1008, "websocket_message"));
-    assert_eq!(echo.reason(at(5000)), CloseReason::Expired(Timer::WebSocketMessage));
+    assert_eq!(echo.reason(at(5000)), CloseReason::Expired(Expiry::WebSocketMessage));
     // A message that is complete in time is accepted.
     let mut echo = Echo::open(without_pings());
     echo.receive(at(0), &message[..50]);
@@ -626,7 +626,7 @@ fn a_close_that_is_not_answered_times_out() {
     echo.receive(at(4999), &frame(TEXT, b"not a close"));
     assert_eq!(echo.deadline(), Some((5000, Timer::WebSocketClose)), "nothing extends it");
     echo.tick(at(5000));
-    assert_eq!(echo.reason(at(5000)), CloseReason::Expired(Timer::WebSocketClose));
+    assert_eq!(echo.reason(at(5000)), CloseReason::Expired(Expiry::WebSocketClose));
 }
 
 #[test]
@@ -641,7 +641,7 @@ fn idle_websockets_are_closed_if_configured() {
     echo.tick(at(90_000));
     assert_eq!(echo.take_out(), closing(1001, "idle"));
     echo.receive(at(90_001), &frame(CLOSE, &1001u16.to_be_bytes()));
-    assert_eq!(echo.reason(at(90_001)), CloseReason::Expired(Timer::WebSocketIdle));
+    assert_eq!(echo.reason(at(90_001)), CloseReason::Expired(Expiry::WebSocketIdle));
 }
 
 #[test]
@@ -652,7 +652,7 @@ fn a_peer_that_does_not_read_is_guarded_by_response() {
     assert_eq!(echo.connection.stream(at(0), stream).send_message(false, &mut data), Ok(Sent::All));
     assert_eq!(echo.deadline(), Some((5000, Timer::Response)));
     echo.connection.tick(at(5000));
-    assert_eq!(echo.connection.status(), Status::Closed(CloseReason::Expired(Timer::Response)));
+    assert_eq!(echo.connection.status(), Status::Closed(CloseReason::Expired(Expiry::Response)));
     assert!(echo.connection.is_cut_off());
 }
 
@@ -678,7 +678,7 @@ fn half_a_control_frame_is_a_sign_of_life_only_once() {
     echo.resume(at(1500));
     assert_eq!(echo.deadline(), Some((2000, Timer::WebSocketPong)));
     echo.tick(at(2000));
-    assert_eq!(echo.reason(at(2000)), CloseReason::Expired(Timer::WebSocketPong));
+    assert_eq!(echo.reason(at(2000)), CloseReason::Expired(Expiry::WebSocketPong));
     // Without pings, the guard of the begun message ends it.
     let mut echo = Echo::open(without_pings());
     echo.receive(at(0), &frame(PING, b"half")[..3]);
@@ -701,7 +701,7 @@ fn output_after_a_ping_does_not_restart_the_wait_for_its_pong() {
         assert_eq!(echo.deadline(), Some((40_000, Timer::WebSocketPong)), "at {second} s");
     }
     echo.tick(at(40_000));
-    assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Timer::WebSocketPong));
+    assert_eq!(echo.reason(at(40_000)), CloseReason::Expired(Expiry::WebSocketPong));
 }
 
 #[test]
@@ -735,7 +735,7 @@ fn a_reset_is_reported_even_after_the_close() {
     echo.connection.tick(at(5000));
     echo.send(at(5000));
     echo.connection.tick(at(10_000));
-    let late = CloseReason::Expired(Timer::WebSocketMessage);
+    let late = CloseReason::Expired(Expiry::WebSocketMessage);
     assert_eq!(echo.connection.status(), Status::Closed(late));
     assert!(echo.connection.has_events());
     echo.resume(at(10_000));

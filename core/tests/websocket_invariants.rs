@@ -12,7 +12,7 @@ use play::{
     websocket_pure,
 };
 use portcullis::websocket::DeflateSettings;
-use portcullis::{CloseReason, Config, Timer};
+use portcullis::{CloseReason, Config, Expiry};
 use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -210,7 +210,7 @@ proptest! {
         echo.terms.deflate = Some(DeflateSettings::default());
         let config = settings::with(&[("websocket_ping_interval", "none")]).expect("valid");
         let reason = play::left_alone(&config, &echo, &wire);
-        prop_assert_eq!(reason, Some(CloseReason::Expired(Timer::WebSocketMessage)));
+        prop_assert_eq!(reason, Some(CloseReason::Expired(Expiry::WebSocketMessage)));
         prop_assert_eq!(play::left_alone(&config, &echo, HANDSHAKE), None, "no message has begun");
     }
 }

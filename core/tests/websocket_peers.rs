@@ -10,7 +10,7 @@ use play::websocket_frames::{
 };
 use portcullis::websocket::{DeflateSettings, Handshake, INFLATED_AT_ONCE, Options};
 use portcullis::{
-    Builder, CloseReason, Config, Connection, Event, Sent, Status, StreamId, Tick, Timer,
+    Builder, CloseReason, Config, Connection, Event, Expiry, Sent, Status, StreamId, Tick, Timer,
 };
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ fn unread_messages_wait_for_a_while_after_the_peers_fin() {
         assert_eq!(socket.deadline(), Some((secs(60), Timer::PeerGone)), "at {second} s");
     }
     socket.at(secs(60));
-    let gone = CloseReason::Expired(Timer::PeerGone);
+    let gone = CloseReason::Expired(Expiry::PeerGone);
     assert_eq!(socket.connection.status(), Status::Closed(gone));
 }
 

@@ -25,7 +25,7 @@ use crate::socket::Socket;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
 use portcullis::websocket::Message;
-use portcullis::{CloseReason, Config, Connection, Event, PeerClose, Status, Tick, Timer};
+use portcullis::{CloseReason, Config, Connection, Event, Expiry, PeerClose, Status, Tick, Timer};
 use std::future::Future;
 use std::io::IoSlice;
 use std::mem::replace;
@@ -510,7 +510,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         let requests = self.connection.requests();
         tracing::debug!(peer = %self.peer, %reason, requests, "closed");
         self.share.close(&self.shared.stats, reason, requests);
-        self.membership.leave(&self.shared, reason == CloseReason::Expired(Timer::Drain));
+        self.membership.leave(&self.shared, reason == CloseReason::Expired(Expiry::Drain));
     }
 }
 

@@ -140,7 +140,7 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis::Timer;
+    use portcullis::Expiry;
 
     #[test]
     fn a_connection_leaves_only_its_close_behind() {
@@ -152,7 +152,7 @@ mod tests {
         assert!(during.phases.contains(&("response", 1)), "{during:?}");
         share.update(&stats, Phase::Idle, 300, 3);
         assert_eq!(stats.snapshot().bytes_held, 300);
-        share.close(&stats, CloseReason::Expired(Timer::KeepAlive), 4);
+        share.close(&stats, CloseReason::Expired(Expiry::KeepAlive), 4);
         let after = stats.snapshot();
         assert_eq!((after.open, after.bytes_held, after.requests, after.accepted), (0, 0, 4, 1));
         assert_eq!(after.closes, [("keep_alive", 1)]);

@@ -18,7 +18,7 @@ pub(crate) mod target;
 mod trailers;
 mod upload;
 
-use crate::close::{CloseReason, ResetReason};
+use crate::close::{CloseReason, Expiry, ResetReason};
 use crate::endings::Ending;
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
@@ -144,12 +144,10 @@ impl Http1 {
 
     /// Acts on a timer that expired.
     #[cold]
-    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
-        match timer {
-            Timer::KeepAlive if transport.draining => self.leave(transport, CloseReason::Drained),
-            // The peer still sends content that we discard, or stopped in the middle of it.
-            Timer::Linger => self.cut(transport, CloseReason::UnreadContent),
-            _ => self.end(transport, CloseReason::Expired(timer)),
+    pub(crate) fn expire(&mut self, transport: &mut Transport, expiry: Expiry) {
+        match expiry {
+            Expiry::KeepAlive if transport.draining => self.leave(transport, CloseReason::Drained),
+            _ => self.end(transport, CloseReason::Expired(expiry)),
         }
     }
 

@@ -19,7 +19,7 @@ use super::negotiation::Agreed;
 use super::{Cost, Violation, close};
 use crate::budget::{Budget, USELESS};
 use crate::close::code::may_be_sent;
-use crate::close::{CloseReason, Misuse, PeerClose, ResetReason};
+use crate::close::{CloseReason, Expiry, Misuse, PeerClose, ResetReason};
 use crate::config::Config;
 use crate::endings::Ending;
 use crate::event::Sent;
@@ -575,21 +575,20 @@ impl Session {
         }
     }
 
-    /// Acts on a timer that expired.
+    /// Acts on a deadline that has passed.
     #[cold]
-    pub(crate) fn expire(&mut self, transport: &mut Transport, timer: Timer) {
-        let reason = CloseReason::Expired(timer);
-        match timer {
-            Timer::WebSocketClose => match self.state {
-                State::Answering(code) => self.answer_close(transport, code),
-                _ => self.end(transport, reason),
-            },
-            Timer::WebSocketPing => {
-                frame::write_control(transport.output.buffer(2), Opcode::Ping, &[]);
-                self.pinged = true;
-            }
-            _ => self.end(transport, reason),
+    pub(crate) fn expire(&mut self, transport: &mut Transport, expiry: Expiry) {
+        match (expiry, self.state) {
+            (Expiry::WebSocketClose, State::Answering(code)) => self.answer_close(transport, code),
+            _ => self.end(transport, CloseReason::Expired(expiry)),
         }
+    }
+
+    /// Pings the peer, from which nothing has come for `websocket_ping_interval`.
+    #[cold]
+    pub(crate) fn ping_silent(&mut self, transport: &mut Transport) {
+        frame::write_control(transport.output.buffer(2), Opcode::Ping, &[]);
+        self.pinged = true;
     }
 
     // ---- closing --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ use super::http_answers::Answer;
 use super::websocket_model::{Socket, Terms};
 use portcullis::websocket::{Accepted, Handshake, Message};
 use portcullis::{
-    CloseReason, Config, Connection, Event, PeerClose, Phase, Status, StreamId, Tick, Timer,
+    CloseReason, Config, Connection, Event, Expiry, PeerClose, Phase, Status, StreamId, Tick, Timer,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
@@ -348,7 +348,7 @@ impl Model {
         let told = match self.reason(connection) {
             Some(
                 CloseReason::Refused(_)
-                | CloseReason::Expired(Timer::RequestBody)
+                | CloseReason::Expired(Expiry::RequestBody)
                 | CloseReason::Peer(PeerClose::Truncated),
             ) => !self.gave_up,
             _ => false,
@@ -359,7 +359,7 @@ impl Model {
             self.reason(connection),
             Some(
                 CloseReason::Violation(_)
-                    | CloseReason::Expired(Timer::WebSocketPong | Timer::WebSocketMessage)
+                    | CloseReason::Expired(Expiry::WebSocketPong | Expiry::WebSocketMessage)
                     | CloseReason::Peer(PeerClose::Truncated)
             )
         );

@@ -7,7 +7,7 @@
 use super::websocket_frames::{CLOSE, COMPRESSED, FIN, PING, PONG};
 use super::websocket_model::{Sent, Socket};
 use flate2::{Decompress, FlushDecompress};
-use portcullis::{CloseReason, Timer};
+use portcullis::{CloseReason, Expiry, Timer};
 
 /// A frame of a server.
 #[derive(Debug)]
@@ -215,7 +215,7 @@ fn check_close(said: &Said, socket: &Socket, dropped: bool, reason: CloseReason)
         return;
     }
     let text = match reason {
-        CloseReason::Expired(Timer::WebSocketIdle) => "idle",
+        CloseReason::Expired(Expiry::WebSocketIdle) => "idle",
         CloseReason::Drained => "",
         other => other.label(),
     };

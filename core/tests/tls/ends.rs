@@ -6,8 +6,8 @@ use crate::support::{GET, POST_5, Script, Seen, secs};
 use http::StatusCode;
 use portcullis::rustls::{AlertDescription, version};
 use portcullis::{
-    BodyLength, CloseReason, Config, Connection, PeerClose, ResetReason, Status, Tick, Timer,
-    TlsFailure,
+    BodyLength, CloseReason, Config, Connection, Expiry, PeerClose, ResetReason, Status, Tick,
+    Timer, TlsFailure,
 };
 
 fn tls(failure: TlsFailure) -> CloseReason {
@@ -113,13 +113,13 @@ fn answers_to_faults_come_over_tls() {
     let last = pair.taken();
     assert_ends_well(&mut pair, &last);
     assert!(pair.answers.starts_with(b"HTTP/1.1 408"));
-    pair.closes_with(CloseReason::Expired(Timer::RequestHead));
+    pair.closes_with(CloseReason::Expired(Expiry::RequestHead));
 }
 
 #[test]
 fn an_idle_connection_is_left_with_a_close_notify_and_without_lingering() {
     for (draining, reason) in
-        [(false, CloseReason::Expired(Timer::KeepAlive)), (true, CloseReason::Drained)]
+        [(false, CloseReason::Expired(Expiry::KeepAlive)), (true, CloseReason::Drained)]
     {
         for version in VERSIONS {
             let mut pair = Pair::shaken(version);

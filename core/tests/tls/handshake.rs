@@ -4,7 +4,7 @@ use crate::pair::{Pair, VERSIONS, client, client_settings, over_tls, server_sett
 use crate::support::{GET, NANOSECOND, Seen, secs};
 use portcullis::rustls::client::Resumption;
 use portcullis::rustls::{AlertDescription, Error, HandshakeKind, version};
-use portcullis::{CloseReason, Config, Connection, Phase, Status, Tick, Timer, TlsFailure};
+use portcullis::{CloseReason, Config, Connection, Expiry, Phase, Status, Tick, Timer, TlsFailure};
 use std::sync::Arc;
 
 fn failed() -> CloseReason {
@@ -157,7 +157,7 @@ fn the_deadline_is_not_extended() {
             pair.at(Tick::ZERO.after(timeout - NANOSECOND));
             assert!(matches!(pair.server.status(), Status::Open { .. }));
             pair.at(at);
-            let expired = CloseReason::Expired(Timer::TlsHandshake);
+            let expired = CloseReason::Expired(Expiry::TlsHandshake);
             assert_eq!(pair.server.status(), Status::Closed(expired));
             assert_eq!(pair.server.memory(), size_of::<Connection>());
         }
@@ -172,7 +172,7 @@ fn keep_alive_begins_with_the_end_of_the_handshake() {
     let expected = pair.now.after(Config::default().keep_alive_timeout());
     assert_eq!(pair.server.deadline(), Some((expected, Timer::KeepAlive)));
     pair.at(expected);
-    pair.closes_with(CloseReason::Expired(Timer::KeepAlive));
+    pair.closes_with(CloseReason::Expired(Expiry::KeepAlive));
 }
 
 #[test]

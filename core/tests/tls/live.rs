@@ -6,7 +6,7 @@ use crate::support::{POST_CHUNKED, POST_MUCH, secs};
 use http::{HeaderMap, Request};
 use portcullis::rustls::{ContentType, version};
 use portcullis::websocket::{Handshake, Options};
-use portcullis::{CloseReason, Config, Event, Status, Tick, Timer};
+use portcullis::{CloseReason, Config, Event, Expiry, Status, Tick, Timer};
 use std::time::Duration;
 
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -172,7 +172,7 @@ fn only_content_pays_once_a_record_is_complete() {
     // The first record pays as content does until it is complete.
     let one = secs(16_022 / 260);
     assert!(end.is_err_and(|end| one <= end && end <= one + secs(3)), "{end:?}");
-    let late = CloseReason::Expired(Timer::RequestBody);
+    let late = CloseReason::Expired(Expiry::RequestBody);
     assert!(matches!(pair.server.status(), Status::Lingering { .. }));
     pair.closes_with(late);
 }
