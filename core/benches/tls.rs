@@ -111,14 +111,14 @@ fn records_in() -> u128 {
     pair.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n");
     let stream = pair.stream();
     best(3, || {
-        pair.server.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
+        pair.server.stream(NOW, stream).read_to(u64::MAX).expect("the stream is open");
         let mut records = three(&mut pair);
         let start = Instant::now();
         let mut events = pair.server.receive(NOW, &mut records).expect("the connection reads");
         while let Some((server, event)) = events.next() {
             if let Event::Data { stream, data, .. } = event {
                 black_box(data);
-                server.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
+                server.stream(NOW, stream).read_to(u64::MAX).expect("the stream is open");
             }
         }
         drop(events);
@@ -152,7 +152,7 @@ fn records_out() -> u128 {
     best(3, || {
         let start = Instant::now();
         pair.server.stream(NOW, stream).send(&mut content.clone()).expect("open");
-        while pair.server.wants_write() {
+        while pair.server.status().write {
             let mut slices = [IoSlice::new(&[]); 16];
             let count = pair.server.outgoing(&mut slices);
             let length = slices[..count].iter().map(|slice| slice.len()).sum();

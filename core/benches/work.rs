@@ -73,7 +73,7 @@ impl Case {
         let mut connection = Connection::new(Arc::clone(config), NOW);
         let most = self.step.min(config.receive_buffer_limit() as usize);
         for piece in wire.chunks_mut(most) {
-            if !connection.status().wants_read() {
+            if !connection.status().read {
                 break;
             }
             let events = connection.receive(NOW, piece).expect("the connection reads");
@@ -90,11 +90,11 @@ fn answer(mut events: Events<'_, '_>) {
         match event {
             Event::Request { stream, head } => {
                 black_box(head.method());
-                let _ = connection.stream(NOW, stream).read(u64::MAX);
+                let _ = connection.stream(NOW, stream).read_to(u64::MAX);
             }
             Event::Data { stream, data, .. } => {
                 black_box(data);
-                let _ = connection.stream(NOW, stream).read(u64::MAX);
+                let _ = connection.stream(NOW, stream).read_to(u64::MAX);
             }
             Event::End { stream, .. } => hello(connection, stream, &kind),
             _ => {}

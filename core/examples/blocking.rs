@@ -10,7 +10,7 @@
 
 mod support;
 
-use portcullis::{CloseReason, Config, Connection, PeerClose, Status, Tick};
+use portcullis::{CloseReason, Config, Connection, PeerClose, Tick};
 use socket2::SockRef;
 use std::error::Error;
 use std::io::{ErrorKind, IoSlice, Read, Write};
@@ -75,7 +75,7 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
     loop {
         // 1. Events that need no new bytes: `sent` may have made room, or a deadline may have
         //    passed.
-        if connection.has_events() {
+        if connection.status().resume {
             app.take(clock(), connection.resume(clock()));
         }
         // 2. Ask for the status now, since everything above may have changed it.
@@ -84,8 +84,8 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
             // The kernel may return a little early, so wait for at least a millisecond.
             at.since(clock()).max(Duration::from_millis(1))
         });
-        if let Status::Closed(reason) = status {
-            if connection.is_cut_off() {
+        if let Some(reason) = status.closed() {
+            if connection.status().is_cut_off() {
                 // A truncated answer must not look complete, so close with a reset.
                 let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
             }
@@ -93,7 +93,7 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
         }
         // 3. Write first: that frees memory, and the client waits for it.
         let mut moved = false;
-        if status.wants_write() {
+        if status.write {
             let most = patience.map_or(LONGEST_WRITE, |patience| patience.min(LONGEST_WRITE));
             let _ = socket.set_write_timeout(Some(most));
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -114,15 +114,15 @@ fn serve(mut socket: &TcpStream, config: Arc<Config>) -> CloseReason {
             if socket.shutdown(Shutdown::Write).is_err() {
                 connection.abort(clock(), gone);
             }
-        } else if !status.wants_read() && !connection.has_work() {
+        } else if !status.read && !connection.status().has_work {
             // The connection waits only for the application, but this application answers at once.
             // An application with threads of its own would have to wake this one, for example
             // through a channel.
             connection.abort(clock(), CloseReason::Aborted);
         }
         // 4. Read. A client that takes nothing may still send something.
-        if !moved && status.wants_read() {
-            let patience = match status.wants_write() {
+        if !moved && status.read {
+            let patience = match status.write {
                 true => Some(Duration::from_millis(1)),
                 false => patience,
             };

@@ -10,7 +10,7 @@ mod support;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use portcullis::{CloseReason, Config, Connection, PeerClose, Status, Tick};
+use portcullis::{CloseReason, Config, Connection, PeerClose, Tick};
 use slab::Slab;
 use socket2::SockRef;
 use std::collections::{BTreeSet, VecDeque};
@@ -190,8 +190,8 @@ impl Server {
         let has_more = client.attend(now, &mut self.scratch.read);
         self.scratch.write = client.connection.return_buffer();
 
-        if let Status::Closed(_) = client.connection.status() {
-            if client.connection.is_cut_off() {
+        if client.connection.status().closed().is_some() {
+            if client.connection.status().is_cut_off() {
                 let _ = SockRef::from(&client.socket).set_linger(Some(Duration::ZERO));
             }
             if let Some(alarm) = client.alarm {
@@ -224,11 +224,11 @@ impl Client {
         let Client { socket, connection, app, .. } = self;
         let gone = CloseReason::Peer(PeerClose::Reset);
         for _ in 0..FAIR {
-            if connection.has_events() {
+            if connection.status().resume {
                 app.take(now, connection.resume(now));
             }
             let status = connection.status();
-            if status.wants_write() && self.writable {
+            if status.write && self.writable {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let count = connection.outgoing(&mut slices);
                 match socket.write_vectored(&slices[..count]) {
@@ -241,7 +241,7 @@ impl Client {
                 if socket.shutdown(Shutdown::Write).is_err() {
                     connection.abort(now, gone);
                 }
-            } else if status.wants_read() && self.readable {
+            } else if status.read && self.readable {
                 match socket.read(buffer) {
                     Ok(0) => app.take(now, connection.receive_eof(now)),
                     Ok(bytes) => match connection.receive(now, &mut buffer[..bytes]) {
@@ -257,7 +257,7 @@ impl Client {
             } else if replace(&mut self.is_reset, false) {
                 // Backpressure stopped reading, so no read has reported the reset.
                 connection.abort(now, gone);
-            } else if connection.has_work() {
+            } else if connection.status().has_work {
                 // The next round goes on with it.
             } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
                 // Let time pass last: all input was read, and all output that fits was sent.

@@ -12,7 +12,7 @@
 mod support;
 
 use fastrand::Rng;
-use portcullis::{CloseReason, Config, Connection, PeerClose, Status, Tick};
+use portcullis::{CloseReason, Config, Connection, PeerClose, Tick};
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt::Write;
@@ -204,12 +204,12 @@ impl World {
         let Some(mut served) = self.clients[id].server.take() else { return };
         let Served { connection, app, inbox, eof, shut_down, .. } = &mut served;
         loop {
-            if connection.has_events() {
+            if connection.status().resume {
                 app.take(now, connection.resume(now));
             }
             let status = connection.status();
             let room = WINDOW - self.clients[id].unread;
-            if status.wants_write() && room > 0 {
+            if status.write && room > 0 {
                 let mut slices = [IoSlice::new(&[]); 4];
                 let count = connection.outgoing(&mut slices);
                 let mut bytes: Vec<u8> =
@@ -220,16 +220,16 @@ impl World {
                 self.send_bytes(id, true, &bytes);
             } else if status.wants_shutdown() && !replace(shut_down, true) {
                 self.send(id, true, Packet::End);
-            } else if status.wants_read() && !inbox.is_empty() {
+            } else if status.read && !inbox.is_empty() {
                 match connection.receive(now, &mut take(inbox)) {
                     Ok(events) => app.take(now, events),
                     Err(misuse) => {
                         unreachable!("the connection wants to read, but refused: {misuse}")
                     }
                 }
-            } else if status.wants_read() && *eof {
+            } else if status.read && *eof {
                 app.take(now, connection.receive_eof(now));
-            } else if connection.has_work() {
+            } else if connection.status().has_work {
                 // The next round goes on with it.
             } else if connection.deadline().is_some_and(|(at, _)| at <= now) {
                 // Let time pass last.
@@ -238,8 +238,8 @@ impl World {
                 break;
             }
         }
-        if let Status::Closed(reason) = connection.status() {
-            let cut_off = connection.is_cut_off();
+        if let Some(reason) = connection.status().closed() {
+            let cut_off = connection.status().is_cut_off();
             let (plan, lasted) = (self.clients[id].plan, now.since(served.since).as_secs_f64());
             let _ = writeln!(
                 self.log,

@@ -1,12 +1,14 @@
 //! Points that pay for input that costs us work and brings nothing: empty records, key updates, records of
-//! a single byte, pings.
+//! a single byte, pings. A connection has one budget, from which TLS and the protocol above it both pay.
 //!
 //! In: the cost of the input, the number of useful bytes, and the time. Out: whether the peer may go on.
 //! Points come back with time, so a slow trickle is never refused. They also come back with useful bytes,
 //! so a long transfer is never refused. A flood of useless input gets neither.
 //!
-//! Two bytes of content in a record of their own cost as many points as they earn. So a chat of a
-//! thousand tiny messages a second can go on for ever, over TLS as in plaintext.
+//! Which bytes are useful is for the protocol to say: heads and content of requests, messages of
+//! websockets. TLS only pays, since it can't tell a message from a ping. Two bytes of content in a record
+//! of their own cost as many points as they earn. So a chat of a thousand tiny messages a second can go on
+//! for ever, over TLS as in plaintext.
 
 use crate::time::Tick;
 

@@ -121,7 +121,7 @@ impl Connection {
         if fresh.len() as u64 > self.transport.config.receive_buffer_limit() {
             self.check_large(fresh.len())?;
         }
-        if self.pulling || !self.wants_read() {
+        if self.pulling || !self.transport.wants_read() {
             return Err(Misuse::NotReading);
         }
         // The timers decide which guard counts incomplete bytes.
@@ -177,10 +177,11 @@ impl Connection {
             self.transport.discard(fresh.len());
             return 0;
         }
-        let Transport { tls: Some(tls), config, held, now, .. } = &mut self.transport else {
+        let Transport { tls: Some(tls), config, budget, held, now, .. } = &mut self.transport
+        else {
             return 0;
         };
-        let received = tls.receive(config, *now, fresh, held);
+        let received = tls.receive(config, budget, *now, fresh, held);
         self.transport.eof |= tls.is_closed_by_peer();
         if received.is_partial {
             self.protocol.trickle(&mut self.transport);
@@ -207,21 +208,6 @@ impl Connection {
     /// or a tick. While other events are pulled, `resume` brings no events.
     pub fn resume(&mut self, now: Tick) -> Events<'_, 'static> {
         self.events(now, &mut [])
-    }
-
-    /// Whether [`resume`](Self::resume) may bring events. False is definite. If `resume` brings no event
-    /// after true, the answer is false until something else happens.
-    pub fn has_events(&self) -> bool {
-        self.unfinished
-            || self.protocol.may_go_on(&self.transport)
-            || self.protocol.has_events(&self.transport)
-    }
-
-    /// Whether work is left that waits for neither party: events were dropped before their end, or a
-    /// websocket has inflated [`as much as it may at once`](crate::websocket::INFLATED_AT_ONCE). Call
-    /// [`resume`](Self::resume) again as soon as the thread's other connections have had their turn.
-    pub fn has_work(&self) -> bool {
-        self.unfinished || self.protocol.is_paused()
     }
 
     /// The driver read the peer's FIN. It ends the input only: bytes that were received before are still
@@ -394,17 +380,19 @@ impl Connection {
 
     // ---- what is the case -----------------------------------------------------------------------
 
-    /// What the driver should do next.
+    /// What the driver has to do next.
     #[inline]
     pub fn status(&self) -> Status {
-        self.transport.status()
-    }
-
-    /// Whether the connection closed before all of an answer was handed out. The driver then resets the
-    /// socket (`SO_LINGER` of zero) instead of closing it. After a plain close the peer would take a part
-    /// of the answer for the whole, and the bytes that the kernel holds would be sent in vain.
-    pub fn is_cut_off(&self) -> bool {
-        self.transport.cut_off
+        let Connection { transport, protocol, .. } = self;
+        Status {
+            read: transport.wants_read(),
+            write: !transport.is_flushed(),
+            resume: self.unfinished
+                || protocol.may_go_on(transport)
+                || protocol.has_events(transport),
+            has_work: self.unfinished || protocol.is_paused(),
+            life: transport.life(),
+        }
     }
 
     /// Whether the peer has said that it sends no more: by its FIN, or by a close_notify over TLS.
@@ -417,17 +405,6 @@ impl Connection {
     /// [`drain`](Self::drain), or has become older than `connection_age_limit`.
     pub fn is_draining(&self) -> bool {
         self.transport.draining
-    }
-
-    /// [`Status::wants_read`] of the status.
-    #[inline]
-    pub fn wants_read(&self) -> bool {
-        self.transport.wants_read()
-    }
-
-    /// [`Status::wants_write`] of the status.
-    pub fn wants_write(&self) -> bool {
-        !self.transport.is_flushed()
     }
 
     /// What the connection is at, for metrics.

@@ -1,15 +1,16 @@
-//! How to write a driver of one's own: what moves bytes between a socket, a clock and a [`Connection`].
+//! How to write a driver of your own: the code that moves bytes between a socket, a clock and a
+//! [`Connection`].
 //!
-//! There is nothing to call in this module; it is a chapter. Four drivers to start from lie in the
-//! folder `examples`: `blocking` (threads), `epoll` (readiness), `uring` (completions) and
-//! `simulation` (no sockets at all). All have the same application on top, `support/app.rs`.
+//! This module is a chapter and has nothing to call. The folder `examples` has four drivers to start
+//! from: `blocking` (threads), `epoll` (readiness), `uring` (completions) and `simulation` (no sockets
+//! at all). All four run the same application, `support/app.rs`.
 //!
 //! # The loop
 //!
-//! A driver keeps little for each connection, and goes round as long as something moves:
+//! A driver keeps little state for each connection. Its loop repeats as long as something moves:
 //!
 //! ```
-//! use portcullis::{CloseReason, Connection, Events, PeerClose, Status, Tick};
+//! use portcullis::{CloseReason, Connection, Events, PeerClose, Tick};
 //! use std::io::{ErrorKind, IoSlice, Read, Write};
 //! use std::mem::replace;
 //!
@@ -20,8 +21,8 @@
 //! }
 //!
 //! impl<S: Read + Write> Driven<S> {
-//!     /// Does all that can be done without waiting. Says until when to wait, at the longest, for
-//!     /// the socket or the application; or why it has ended.
+//!     /// Does all that can be done without waiting. Returns the time until which to wait for the
+//!     /// socket or the application, or the reason if the connection has ended.
 //!     fn attend(
 //!         &mut self,
 //!         now: Tick,
@@ -31,13 +32,13 @@
 //!         let Driven { socket, connection, shut_down } = self;
 //!         let gone = CloseReason::Peer(PeerClose::Reset);
 //!         loop {
-//!             // 1. Events that need no new bytes: after credit, an answer, room in the output, a tick.
-//!             if connection.has_events() {
+//!             // 1. Pull the events that need no new bytes: after credit, an answer, a write, a tick.
+//!             if connection.status().resume {
 //!                 take(connection.resume(now));
 //!             }
 //!             let status = connection.status();
-//!             // 2. What goes out. It frees memory, and the peer waits for it.
-//!             if status.wants_write() {
+//!             // 2. Write. Writing frees memory, and the peer waits for these bytes.
+//!             if status.write {
 //!                 let mut slices = [IoSlice::new(&[]); 16];
 //!                 let count = connection.outgoing(&mut slices);
 //!                 match socket.write_vectored(&slices[..count]) {
@@ -49,13 +50,13 @@
 //!                     Ok(_) | Err(_) => connection.abort(now, gone),
 //!                 }
 //!             }
-//!             // 3. The last answer is out: the peer is told that no more comes, once.
+//!             // 3. After the last answer, shut down writing once: the peer then sees the end.
 //!             if status.wants_shutdown() && !replace(shut_down, true) {
 //!                 // For example `socket.shutdown(Shutdown::Write)`.
 //!                 continue;
 //!             }
-//!             // 4. What comes in, and only when it is wanted: that is how a peer is held back.
-//!             if connection.wants_read() {
+//!             // 4. Read, but only when the status says so: this is the backpressure on the peer.
+//!             if connection.status().read {
 //!                 match socket.read(scratch) {
 //!                     Ok(0) => {
 //!                         take(connection.receive_eof(now));
@@ -70,8 +71,8 @@
 //!                     Err(_) => connection.abort(now, gone),
 //!                 }
 //!             }
-//!             // 5. Time comes last: all that has arrived was looked at, and all that fits is sent.
-//!             if connection.has_work() {
+//!             // 5. Time comes last: everything that arrived was read, everything that fits is sent.
+//!             if connection.status().has_work {
 //!                 continue;
 //!             }
 //!             if connection.deadline().is_none_or(|(at, _)| at > now) {
@@ -79,12 +80,13 @@
 //!             }
 //!             connection.tick(now);
 //!         }
-//!         // 6. Is it over? If an answer was cut off the socket is reset instead of closed.
-//!         if let Status::Closed(reason) = connection.status() {
-//!             let _reset = connection.is_cut_off();
+//!         // 6. Check for the end. If an answer was cut off, reset the socket instead of closing it.
+//!         let status = connection.status();
+//!         if let Some(reason) = status.closed() {
+//!             let _reset = status.is_cut_off();
 //!             return Err(reason);
 //!         }
-//!         // 7. The deadline comes last: everything above may have moved it.
+//!         // 7. Read the deadline last: everything above may have moved it.
 //!         Ok(connection.deadline().map(|(at, _)| at))
 //!     }
 //! }
@@ -101,7 +103,7 @@
 //! #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
 //! # }
 //! #
-//! # use portcullis::{Config, Event, Timer};
+//! # use portcullis::{Config, Event, Expiry};
 //! # use std::{sync::Arc, time::Duration};
 //! # let config = Arc::new(Config::default());
 //! # let socket = Wire(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", Vec::new());
@@ -112,7 +114,7 @@
 //! # let mut take = |mut events: Events<'_, '_>| {
 //! #     while let Some((connection, event)) = events.next() {
 //! #         match event {
-//! #             Event::Request { stream, .. } => connection.stream(now, stream).read(64).unwrap(),
+//! #             Event::Request { stream, .. } => connection.stream(now, stream).read_to(64).unwrap(),
 //! #             Event::Data { data, .. } => seen += data.len(),
 //! #             Event::End { stream, .. } => {
 //! #                 let (ok, mut content) = (http::StatusCode::OK, bytes::Bytes::from_static(b"!"));
@@ -129,42 +131,45 @@
 //! # assert_eq!(seen, 3);
 //! ```
 //!
-//! Then the driver waits for the first of three: the socket can be read or written as the status wants,
-//! the deadline has come, or the application has something to say.
+//! Then the driver waits for the first of three things. The socket can be read or written as the status
+//! says, the deadline has come, or the application has an action.
 //!
 //! # Events, actions and credit
 //!
 //! Events are pulled. Each comes with the connection, so that the application can act while it reads the
 //! event. The bytes that an event lends are gone with the next event.
 //!
-//! - **Credit.** No content is delivered, and none is waited for, without
-//!   [`read`](crate::Stream::read). A credit is for one wait, as the read of a socket is: an application
-//!   that wants more asks again, at the latest when it has dealt with an [`Event::Data`]. A credit may bring
-//!   several of these events if enough bytes are at hand. On a websocket credit is a number of messages, and
-//!   lasts. Without credit, `receive_buffer_limit` bytes are read ahead, so that the peer shows that it is
-//!   there.
+//! - **Credit.** Without credit, the connection delivers no content and does not wait for any.
+//!   [`read_to`](crate::Stream::read_to) gives credit up to a byte of the content. Credit is never taken
+//!   back. While some is left, the application waits for the peer, and `request_body` runs. To take a
+//!   piece at a time, ask for [`received`](crate::Stream::received) bytes and some more. If the
+//!   application stops waiting, call [`cancel_read`](crate::Stream::cancel_read). On a websocket credit is
+//!   a number of messages. Without it the connection still reads `receive_buffer_limit` bytes ahead, so
+//!   that it sees whether the peer is alive.
 //! - **Room.** [`send`](crate::Stream::send) takes the bytes that fit. The application keeps the rest until
-//!   [`Event::Writable`] says to go on. That event comes once, and only after [`Sent::Part`](crate::Sent).
-//! - **The end of a request.** [`Misuse::UnknownStream`] is routine: the peer has reset, or the
-//!   request was refused meanwhile. Other kinds of [`Misuse`] are mistakes in the application.
-//! - **Stopping early** is fine: the connection keeps the bytes that were not looked at, and `has_events` is
-//!   true. But it reads nothing more until they were, so come back without waiting for the socket.
+//!   [`Event::Writable`] comes. That event comes once, and only after [`Sent::Part`](crate::Sent).
+//! - **The end of a request.** [`Misuse::UnknownStream`] is routine: the peer has reset the stream, or the
+//!   connection has refused the request meanwhile. Every other [`Misuse`] is a bug in the application.
+//! - **Stopping early** is fine. The connection keeps the bytes that were not looked at, and
+//!   [`Status::resume`] is true. It reads nothing more until they are pulled, so come back without waiting
+//!   for the socket.
 //! - **Work that is left.** A compressed message of a few kilobytes may inflate to megabytes. The
 //!   connection stops after [`INFLATED_AT_ONCE`](crate::websocket::INFLATED_AT_ONCE) bytes, and
-//!   [`has_work`](Connection::has_work) is true: resume it after the other connections of the thread,
-//!   without waiting for the socket. Meanwhile nothing is read, and no deadline of the peer's runs.
+//!   [`Status::has_work`] is true. Resume it after the other connections of the thread, without waiting
+//!   for the socket. Until then the connection reads nothing, and no deadline of the peer's runs.
 //!
 //! # Buffers
 //!
-//! The buffer for reading is the driver's, and one serves all connections of a thread: nothing is left
-//! in it when the events are dropped. Its bytes may be changed (TLS opens records and websockets are
-//! unmasked in place). One call may bring
-//! [`receive_buffer_limit`](crate::Config::receive_buffer_limit) of them at any time. Who has a larger
-//! buffer may ask for [`receive_limit`](Connection::receive_limit) before each read: an upload from a
-//! fast peer costs less in large reads, and then all events have to be pulled.
+//! The driver owns the buffer for reading. One buffer serves all connections of a thread, because nothing
+//! is left in it when the events are dropped. The connection may change its bytes: TLS opens records and
+//! websockets unmask frames in place. Each read may bring
+//! [`receive_buffer_limit`](crate::Config::receive_buffer_limit) bytes at any time. A driver with a larger
+//! buffer may ask for [`receive_limit`](Connection::receive_limit) before each read. Large reads make an
+//! upload from a fast peer cheaper, but all their events have to be pulled.
 //!
-//! For writing, [`lend_buffer`](Connection::lend_buffer) before a connection is attended to, and
-//! [`return_buffer`](Connection::return_buffer) after, spare it an allocation for each answer:
+//! For writing, lend the connection a buffer before you attend to it
+//! ([`lend_buffer`](Connection::lend_buffer)), and ask for it back afterwards
+//! ([`return_buffer`](Connection::return_buffer)). This saves an allocation for each answer:
 //!
 //! ```
 //! # use portcullis::{Config, Connection, Tick};
@@ -178,22 +183,22 @@
 //! # assert_eq!((connection.memory(), spare.capacity()), (idle, 1024));
 //! ```
 //!
-//! With completions instead of readiness an operation in flight owns its buffer: a write owns a copy
-//! of what is [`outgoing`](Connection::outgoing), which stays the same until it is
-//! [`sent`](Connection::sent), and a read that completes when nothing is wanted is kept until
-//! [`wants_read`](Connection::wants_read).
+//! With completions instead of readiness, an operation in flight owns its buffer. A write owns a copy of
+//! the [`outgoing`](Connection::outgoing) bytes, which stay the same until they are
+//! [`sent`](Connection::sent). If a read completes while [`Status::read`] is false, keep its bytes until it
+//! is true.
 //!
 //! # Timers
 //!
-//! A connection has one deadline, which moves with nearly every call, and most often to later. So
-//! leave the earlier alarm armed, come back for nothing, and arm again then: a busy connection costs
-//! one alarm in a few seconds. For many connections one ordered set is enough:
+//! A connection has one deadline. Nearly every call moves it, most often to a later time. So leave the
+//! earlier alarm armed, let it come for nothing, and arm it again then: a busy connection costs one alarm
+//! in a few seconds. For many connections one ordered set is enough:
 //!
 //! ```
 //! # use portcullis::{Config, Connection, Tick};
 //! # use std::collections::BTreeSet;
-//! /// Called last, whenever connection `id` was attended to. `alarm` is its entry in `alarms`, which
-//! /// is taken out when it comes, and when the connection is closed.
+//! /// Call this last, whenever you have attended to connection `id`. `alarm` is its entry in `alarms`.
+//! /// Remove the entry when the alarm comes, and when the connection is closed.
 //! fn arm(
 //!     alarms: &mut BTreeSet<(Tick, usize)>,
 //!     alarm: &mut Option<Tick>,
@@ -216,24 +221,24 @@
 //! # assert_eq!(alarms.into_iter().collect::<Vec<_>>(), [(connection.deadline().unwrap().0, 7)]);
 //! ```
 //!
-//! The thread then waits until the first of `alarms`, or for ever if there is none. A wait that the
-//! platform rounds down ends too early; that does no harm if it is not repeated at once, so round up.
+//! The thread then waits until the first of `alarms`, or for ever if there is none. If the platform rounds
+//! a wait down, it ends too early and has to be repeated, so round up.
 //!
 //! # Look before you close
 //!
-//! A deadline that has come says that the peer was silent for too long. Whether it was, only the
-//! socket knows: a process that stood still (a handler that blocked its thread, a stopped machine)
-//! has not looked at it. So do I/O first, and [`tick`](Connection::tick) only when the socket itself
-//! had nothing. Readiness that a runtime has cached may be older than the deadline.
+//! A deadline says that the peer was silent for too long. Only the socket knows whether that is true: a
+//! process that stood still (a handler that blocked its thread, a stopped machine) has not looked at it. So
+//! do I/O first, and [`tick`](Connection::tick) only when the socket itself has nothing. Readiness that a
+//! runtime has cached may be older than the deadline.
 //!
-//! The same holds for what the peer takes. The system accepts bytes that the peer has not taken,
-//! and tells of room in lumps of up to several 100 KiB, so that a steady reader looks silent in
-//! between. Where the system can be asked (`SIOCOUTQ` on Linux), tell the connection so at the
-//! beginning with [`acknowledged`](Connection::acknowledged), and ask whenever a deadline has come:
+//! The same holds for writing. The system accepts bytes that the peer has not taken, and reports room in
+//! lumps of up to several 100 KiB, so a steady reader looks silent in between. If the system can be asked
+//! (`SIOCOUTQ` on Linux), call [`acknowledged`](Connection::acknowledged) once at the beginning, and again
+//! whenever a deadline has come:
 //!
 //! ```
 //! # use portcullis::{Connection, Tick};
-//! /// Called in the place of `tick` in step 5. `held` asks the system.
+//! /// Replaces `tick` in step 5. `held` asks the system.
 //! fn expire(connection: &mut Connection, now: Tick, held: impl FnOnce() -> u64) {
 //!     if connection.unacknowledged() > 0 {
 //!         connection.acknowledged(now, held());
@@ -246,21 +251,21 @@
 //! # expire(&mut connection, Tick::ZERO, || 0);
 //! ```
 //!
-//! Without that, tell [`sent`](Connection::sent) as soon as the write returns, and before the next
-//! tick: bytes then count as taken when they are told.
+//! If the system can't be asked, call [`sent`](Connection::sent) as soon as the write returns, before the
+//! next tick. Bytes then count as taken at that call.
 //!
 //! While the application has the turn and backpressure holds (`read` is false), the driver does not read the
-//! socket, and no read notices a reset. Check for a reset from time to time (`SO_ERROR`), or watch for
-//! `EPOLLERR`, and [`abort`](Connection::abort). Check for a FIN as well (`POLLRDHUP`), and call
+//! socket, so no read notices a reset. Check for a reset from time to time (`SO_ERROR`), or watch for
+//! `EPOLLERR`, and call [`abort`](Connection::abort). Check for a FIN as well (`POLLRDHUP`), and call
 //! [`fin_arrived`](Connection::fin_arrived). After the peer's FIN
 //! [`is_half_closed`](Connection::is_half_closed) is true. Tell the handler, which may stop; the connection
 //! closes after `peer_gone_timeout`.
 //!
 //! # Fairness, and bounds
 //!
-//! A fast peer keeps the loop going for ever. After some rounds (16 in the examples) put the connection at
-//! the end of a queue, and don't wait for sockets until the queue is empty. Bound the number of connections:
-//! no connection can put off its end, so a place becomes free. One connection owns at most
+//! A fast peer keeps the loop running for ever. After some rounds (16 in the examples) put the connection
+//! at the end of a queue, and don't wait for sockets until the queue is empty. Bound the number of
+//! connections: no connection can put off its end, so a place becomes free. One connection owns at most
 //! [`memory_bound`](crate::Config::memory_bound) bytes.
 //!
 //! # An application on other threads
@@ -277,14 +282,14 @@
 //! | call | events to pull | outgoing | status | deadline |
 //! |---|---|---|---|---|
 //! | `receive`, `resume`, `receive_eof`, until the events are dropped | brings them | yes | yes | yes |
-//! | actions on a stream: `respond`, `send`, `finish`, `read`, … | yes | yes | yes | yes |
+//! | actions on a stream: `respond`, `send`, `finish`, `read_to`, … | yes | yes | yes | yes |
 //! | `sent` | yes: `Writable`, the next request | less | yes | yes |
 //! | `tick` | yes: `Reset` | yes: a 408, a ping | yes | yes |
 //! | `outgoing` | no | makes TLS records | if TLS fails | if TLS fails |
 //! | `acknowledged` | no | no | no | yes |
 //! | `drain`, `abort` | yes | yes | yes | yes |
 //! | `lend_buffer`, `return_buffer`, `set_wall_clock` | no | no | no | no |
-//! | `status`, `deadline`, `has_events`, `has_work`, `room`, `memory`, … | no | no | no | no |
+//! | `status`, `deadline`, `room`, `received`, `memory`, … | no | no | no | no |
 //!
 //! So a driver remembers nothing from round to round. It asks again, and each answer costs next to nothing.
 //!
@@ -292,37 +297,36 @@
 //!
 //! | mistake | what it does |
 //! |---|---|
-//! | `has_events` is not asked after `sent`, or after an action from elsewhere | `Writable`, or the next pipelined request, never comes; and where that looks like a wait for the application, no deadline ends it |
-//! | the driver waits for the socket while `has_work` is true | a compressed message stays half inflated until something else wakes the driver; nothing is read meanwhile |
-//! | `outgoing` is asked after answers only | over TLS, a handshake, a key update or an alert is never sent; a ping, a 408 or the 100 (Continue) is not either |
-//! | the deadline is read before the last call | it was moved; the connection lives too long, or the loop spins |
-//! | the socket is read though `read` is false | [`Misuse::NotReading`]: nothing holds the peer back, and the bytes are yours to keep |
-//! | the socket is not read though `read` is true, since a handler computes | a peer that is gone is not seen |
-//! | reading goes on after its end | it returns 0 for ever: after `receive_eof`, `read` is false |
-//! | readiness that is told once is forgotten while `read` or `write` is false | the connection stalls: keep a flag until a call would block |
-//! | the socket is closed when the last answer is written | what the peer still sends is answered with a reset, which may overtake the answer: shut down writing, and go on reading until `Closed` |
-//! | a socket that [`is_cut_off`](Connection::is_cut_off) is closed in good order | the peer may take what it has for all of an answer that ends with the connection |
-//! | time passes before the socket is read | what arrived while the process stood still is answered with a 408, or a close |
-//! | a blocking write without a short timeout | what the peer took is told when the call returns, and so counts as taken then |
-//! | `Instant::now()` is asked for each call | it works, and costs: once in each round is enough |
+//! | the driver does not look at `Status::resume` after `sent`, or after an action from elsewhere | `Writable`, or the next pipelined request, never comes; where this looks like a wait for the application, no deadline ends it |
+//! | the driver waits for the socket while `Status::has_work` is true | a compressed message stays half inflated until something else wakes the driver; nothing is read meanwhile |
+//! | the driver asks for `outgoing` after answers only | over TLS, a handshake, a key update or an alert is never sent; a ping, a 408 or a 100 (Continue) is not sent either |
+//! | the driver reads the deadline before its last call | the deadline has moved: the connection lives too long, or the loop spins |
+//! | the driver reads the socket although `read` is false | [`Misuse::NotReading`]: there is no backpressure, and the driver has to keep the bytes |
+//! | the driver does not read the socket although `read` is true, because a handler computes | it does not see that the peer is gone |
+//! | the driver goes on reading after the end of input | the read returns 0 for ever: after `receive_eof`, `read` is false |
+//! | the driver forgets edge-triggered readiness while `read` or `write` is false | the connection stalls: keep a flag until a call would block |
+//! | the driver closes the socket when the last answer is written | the system answers later bytes of the peer with a reset, which may overtake the answer: shut down writing, and go on reading until the connection is closed |
+//! | the driver closes a socket in good order although the status is cut off | the peer may take the part that it has for the whole answer |
+//! | the driver passes time before it reads the socket | bytes that arrived while the process stood still are answered with a 408, or a close |
+//! | the driver blocks in a write without a short timeout | the call returns late, and the peer's progress counts from then on |
+//! | the driver asks for `Instant::now()` before each call | it works, but costs time: once in each round is enough |
 //!
 //! # A checklist
 //!
-//! 1. A client that sends nothing is gone after `keep_alive_timeout`, and one that sends a byte a
-//!    second after `request_head_timeout`, with a 408.
-//! 2. One that asks for much and reads nothing is reset after `response_grace`; the memory of the
-//!    process does not grow with the answer.
-//! 3. An upload larger than all buffers comes back whole from an echo, in one go and in bytes.
-//! 4. Several requests in one packet are answered, in order, and also if the client has shut down its
-//!    writing.
-//! 5. A client that sends 40 MB to a path that does not want it, and reads nothing before it has sent
-//!    all, reads the answer, not a reset (`linger_timeout` says for how long it may send).
-//! 6. With a thousand idle connections the processor is idle, and wakes as often as deadlines expire.
-//! 7. With all descriptors in use, accepting pauses and goes on.
-//! 8. A process that is stopped for longer than every timer, and continued, answers what arrived.
-//! 9. Over TLS: a handshake in bytes, a renewed key, and an end without a close_notify.
+//! 1. A client that sends nothing is gone after `keep_alive_timeout`. A client that sends a byte a second
+//!    gets a 408 after `request_head_timeout`.
+//! 2. A client that asks for a large answer and reads nothing is reset after `response_grace`. The memory
+//!    of the process does not grow with the answer.
+//! 3. An echo returns an upload that is larger than all buffers, sent at once and byte by byte.
+//! 4. Several requests in one packet are answered in order, also if the client has shut down its writing.
+//! 5. A client sends 40 MB to a path that refuses it, and reads only after it has sent everything. It gets
+//!    the answer, not a reset (`linger_timeout` is the time that it may take).
+//! 6. With a thousand idle connections the processor is idle, and wakes only when deadlines expire.
+//! 7. With all descriptors in use, accepting pauses, and goes on later.
+//! 8. A process that is stopped for longer than every timer answers what has arrived when it continues.
+//! 9. Over TLS: a handshake byte by byte, a key update, and an end without a close_notify.
 //!
-//! The end-to-end tests of this project play most of these on the examples.
+//! The end-to-end tests of this project check most of these on the examples.
 
 #[cfg(doc)]
-use crate::{Connection, Event, Misuse};
+use crate::{Connection, Event, Misuse, Status};

@@ -38,7 +38,7 @@
 //! ```
 //! use bytes::Bytes;
 //! use core::time::Duration;
-//! use portcullis::{CloseReason, Config, Connection, Event, Status, Tick, Timer};
+//! use portcullis::{CloseReason, Config, Connection, Event, Expiry, Tick, Timer};
 //! use std::io::IoSlice;
 //! use std::sync::Arc;
 //!
@@ -72,7 +72,7 @@
 //! let (deadline, timer) = connection.deadline().expect("it waits for the peer");
 //! assert_eq!((deadline, timer), (now.after(Duration::from_secs(5)), Timer::KeepAlive));
 //! connection.tick(deadline);
-//! assert_eq!(connection.status(), Status::Closed(CloseReason::Expired(Expiry::KeepAlive)));
+//! assert_eq!(connection.status().closed(), Some(CloseReason::Expired(Expiry::KeepAlive)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -160,6 +160,6 @@ pub use head::{FieldLines, RequestHead, Trailers};
 /// The version that [`Builder::tls`] takes.
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use status::{Party, Phase, Status};
+pub use status::{Life, Party, Phase, Status};
 pub use stream::StreamId;
 pub use time::{Tick, Timer};

@@ -266,13 +266,18 @@ impl Protocol {
     }
 
     #[inline]
-    pub(crate) fn read(
+    pub(crate) fn read_to(
         &mut self,
         transport: &mut Transport,
         id: StreamId,
-        credit: u64,
+        end: u64,
     ) -> Result<(), Misuse> {
-        each!(self, it => it.read(transport, id, credit))
+        each!(self, it => it.read_to(transport, id, end))
+    }
+
+    /// How much of a request's content, or how many messages, were delivered.
+    pub(crate) fn received(&self, id: StreamId) -> u64 {
+        each!(self, it => it.received(id))
     }
 
     pub(crate) fn cancel_read(

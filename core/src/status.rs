@@ -1,45 +1,76 @@
-//! The driver's next step ([`Status`]), and the state of a connection for metrics ([`Phase`]).
+//! The driver's next steps ([`Status`]), and the state of a connection for metrics ([`Phase`]).
 
 use crate::close::CloseReason;
 
-/// The driver's next step. Ask again after any call.
+/// What the driver has to do next. Ask again after any call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub struct Status {
+    /// Read from the socket, and pass it to [`receive`](crate::Connection::receive). False when
+    /// bytes are held that the application has not asked for.
+    pub read: bool,
+    /// There is something to write: [`outgoing`](crate::Connection::outgoing).
+    pub write: bool,
+    /// [`resume`](crate::Connection::resume) may bring events. False is definite. If `resume` brings
+    /// no event after true, the answer is false until something else happens.
+    pub resume: bool,
+    /// Work is left that waits for neither party: events were dropped before their end, or a
+    /// websocket has inflated [as much as it may at once](crate::websocket::INFLATED_AT_ONCE). Call
+    /// [`resume`](crate::Connection::resume) again as soon as the thread's other connections have
+    /// had their turn.
+    pub has_work: bool,
+    /// How far the connection has come in ending.
+    pub life: Life,
+}
+
+/// How far a connection has come in ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
     /// In use.
-    Open {
-        /// Read from the socket, and pass it to [`receive`](crate::Connection::receive). False when
-        /// bytes are held that the application has not asked for.
-        read: bool,
-        /// There is something to write: [`outgoing`](crate::Connection::outgoing).
-        write: bool,
-    },
+    Open,
     /// The last answer is on its way; what the peer still sends is discarded (RFC 9112 9.6).
     Lingering {
-        /// As in [`Status::Open`].
-        read: bool,
-        /// As in [`Status::Open`].
-        write: bool,
         /// Everything is written: shut the socket down for writing, once.
         shutdown_write: bool,
     },
     /// Nothing is left to do but to close the socket.
-    Closed(CloseReason),
+    Closed {
+        /// Why.
+        reason: CloseReason,
+        /// The connection closed before all of an answer was handed out. The driver then resets the
+        /// socket (`SO_LINGER` of zero) instead of closing it. After a plain close the peer would
+        /// take a part of the answer for the whole, and the bytes that the kernel holds would be
+        /// sent in vain.
+        cut_off: bool,
+    },
 }
 
 impl Status {
-    /// Whether to read.
-    pub const fn wants_read(self) -> bool {
-        matches!(self, Status::Open { read: true, .. } | Status::Lingering { read: true, .. })
+    /// Whether the connection is in use: it is neither lingering nor closed.
+    pub const fn is_open(self) -> bool {
+        matches!(self.life, Life::Open)
     }
 
-    /// Whether to write.
-    pub const fn wants_write(self) -> bool {
-        matches!(self, Status::Open { write: true, .. } | Status::Lingering { write: true, .. })
+    /// Whether the last answer is on its way, and the peer's input is discarded.
+    pub const fn is_lingering(self) -> bool {
+        matches!(self.life, Life::Lingering { .. })
     }
 
     /// Whether to shut down the socket's writing side, if that has not been done.
     pub const fn wants_shutdown(self) -> bool {
-        matches!(self, Status::Lingering { shutdown_write: true, .. })
+        matches!(self.life, Life::Lingering { shutdown_write: true })
+    }
+
+    /// Why the connection is closed, if it is.
+    pub const fn closed(self) -> Option<CloseReason> {
+        match self.life {
+            Life::Closed { reason, .. } => Some(reason),
+            Life::Open | Life::Lingering { .. } => None,
+        }
+    }
+
+    /// Whether the connection is closed, and the socket has to be reset.
+    pub const fn is_cut_off(self) -> bool {
+        matches!(self.life, Life::Closed { cut_off: true, .. })
     }
 }
 

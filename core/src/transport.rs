@@ -4,12 +4,13 @@
 //! A protocol gets `&mut Transport` in each call. The guard over the peer's reading lives here, because
 //! it is the same for every protocol: it runs while bytes are unsent.
 
+use crate::budget::Budget;
 use crate::close::{CloseReason, PeerClose, TlsFailure};
 use crate::config::Config;
 use crate::input::Held;
 use crate::output::Output;
 use crate::rate::Rate;
-use crate::status::{Party, Phase, Status};
+use crate::status::{Life, Party, Phase};
 use crate::time::{Tick, Timer, Timers, nanos};
 use crate::tls::Tls;
 use crate::waits::{Row, Start, Wait};
@@ -24,8 +25,8 @@ const LOOKS: u32 = 4;
 
 /// How far a connection has come in ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Open,
+enum End {
+    None,
     /// The output is flushed, writing is shut down, and at most `discard` bytes of input are discarded.
     Lingering {
         reason: CloseReason,
@@ -41,9 +42,11 @@ pub(crate) struct Transport {
     pub(crate) timers: Timers,
     pub(crate) output: Output,
     pub(crate) held: Held,
+    /// Pays for input that brings nothing, in TLS and in the protocol alike.
+    pub(crate) budget: Budget,
     /// TLS beneath the protocol. Without it the bytes are plaintext.
     pub(crate) tls: Option<Box<Tls>>,
-    life: Life,
+    end: End,
     /// The guard over unsent bytes.
     response: Rate,
     /// Sent bytes that the driver has not reported as taken by the peer; always 0 if it reports nothing.
@@ -81,8 +84,9 @@ impl Transport {
             timers: Timers::new(),
             output: Output::default(),
             held: Held::default(),
+            budget: Budget::new(now),
             tls: None,
-            life: Life::Open,
+            end: End::None,
             response,
             untaken: 0,
             since: Tick::NEVER,
@@ -96,7 +100,7 @@ impl Transport {
             origin: None,
             reads_ahead: false,
         };
-        if let Some(tls) = Tls::begin(&transport.config, now) {
+        if let Some(tls) = Tls::begin(&transport.config) {
             transport.begin_tls(tls);
         }
         if let Some(most) = transport.config.connection_age_limit() {
@@ -133,7 +137,7 @@ impl Transport {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.life, Life::Open)
+        matches!(self.end, End::None)
     }
 
     /// The TLS handshake is not complete, so no byte of a request can be here.
@@ -189,23 +193,23 @@ impl Transport {
         if self.is_open() {
             let most = self.config.linger_limit().unwrap_or(u64::MAX);
             let discard = most.saturating_sub(discarded);
-            self.life = Life::Lingering { reason, discard };
+            self.end = End::Lingering { reason, discard };
         }
     }
 
     /// Closes the connection at once. The reason of a connection that lingers stays, unless this close
     /// cuts off an answer.
     pub(crate) fn close(&mut self, reason: CloseReason) {
-        let reason = match self.life {
-            Life::Lingering { reason: first, .. }
+        let reason = match self.end {
+            End::Lingering { reason: first, .. }
                 if self.is_flushed() || first.status().is_some() =>
             {
                 first
             }
-            Life::Open | Life::Lingering { .. } => reason,
-            Life::Closed(first) => first,
+            End::None | End::Lingering { .. } => reason,
+            End::Closed(first) => first,
         };
-        self.life = Life::Closed(reason);
+        self.end = End::Closed(reason);
         self.cut_off |= !self.is_flushed();
         self.output.release();
         self.tls = None;
@@ -229,7 +233,7 @@ impl Transport {
 
     /// Counts `bytes` that the peer sent while the connection lingers.
     pub(crate) fn discard(&mut self, bytes: usize) {
-        if let Life::Lingering { discard, .. } = &mut self.life
+        if let End::Lingering { discard, .. } = &mut self.end
             && bytes > 0
         {
             *discard = discard.saturating_sub(bytes as u64);
@@ -298,7 +302,7 @@ impl Transport {
     pub(crate) fn seal(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.seal(&mut self.output);
-            if let Life::Lingering { .. } = self.life {
+            if let End::Lingering { .. } = self.end {
                 tls.end(&self.output);
             }
         }
@@ -442,7 +446,7 @@ impl Transport {
             // One deadline covers the whole handshake.
             return;
         }
-        if let (Some(tls), Life::Lingering { .. }) = (&mut self.tls, self.life) {
+        if let (Some(tls), End::Lingering { .. }) = (&mut self.tls, self.end) {
             tls.end(&self.output);
         }
         if self.is_flushed() {
@@ -453,7 +457,7 @@ impl Transport {
                 self.set_response();
             }
         }
-        if let Life::Lingering { reason, discard } = self.life {
+        if let End::Lingering { reason, discard } = self.end {
             self.settle_end(reason, discard);
         }
     }
@@ -472,13 +476,13 @@ impl Transport {
         }
     }
 
+    /// How far the connection has come in ending, as the driver is told.
     #[inline]
-    pub(crate) fn status(&self) -> Status {
-        let (read, write) = (self.wants_read(), !self.is_flushed());
-        match self.life {
-            Life::Open => Status::Open { read, write },
-            Life::Lingering { .. } => Status::Lingering { read, write, shutdown_write: !write },
-            Life::Closed(reason) => Status::Closed(reason),
+    pub(crate) fn life(&self) -> Life {
+        match self.end {
+            End::None => Life::Open,
+            End::Lingering { .. } => Life::Lingering { shutdown_write: self.is_flushed() },
+            End::Closed(reason) => Life::Closed { reason, cut_off: self.cut_off },
         }
     }
 
@@ -501,28 +505,28 @@ impl Transport {
 
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
-        let room = match self.life {
-            Life::Open => !self.is_held_back(),
-            Life::Lingering { discard, .. } => discard > 0,
-            Life::Closed(_) => false,
+        let room = match self.end {
+            End::None => !self.is_held_back(),
+            End::Lingering { discard, .. } => discard > 0,
+            End::Closed(_) => false,
         };
         room && !self.eof
     }
 
     /// The party that has to act next.
     pub(crate) fn party(&self) -> Party {
-        match self.life {
-            Life::Open if !self.timers.is_set(Timer::Response) => self.wait.row().party,
-            Life::Open | Life::Lingering { .. } | Life::Closed(_) => Party::Peer,
+        match self.end {
+            End::None if !self.timers.is_set(Timer::Response) => self.wait.row().party,
+            End::None | End::Lingering { .. } | End::Closed(_) => Party::Peer,
         }
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.life {
-            Life::Closed(_) => Phase::Closed,
-            Life::Lingering { .. } => Phase::Lingering,
-            Life::Open if self.timers.is_set(Timer::Response) => Phase::Response,
-            Life::Open => self.wait.row().phase,
+        match self.end {
+            End::Closed(_) => Phase::Closed,
+            End::Lingering { .. } => Phase::Lingering,
+            End::None if self.timers.is_set(Timer::Response) => Phase::Response,
+            End::None => self.wait.row().phase,
         }
     }
 }

@@ -151,7 +151,7 @@ fn hold(hoard: &mut Hoard, begun: &[u8], limit: usize) {
     let begun = [begun, &vec![b'x'; limit]].concat();
     hoard.feed(&begun[..limit - 1], &mut None);
     let read = vec![b'x'; hoard.config.receive_buffer_limit() as usize];
-    assert!(hoard.connection().wants_read());
+    assert!(hoard.connection().status().read);
     hoard.read(read, 0, |_, _| 0);
 }
 
@@ -273,7 +273,7 @@ fn accept(hoard: &mut Hoard, options: Options, deflate: Option<DeflateSettings>)
     hoard.read(HANDSHAKE.to_vec(), usize::MAX, accept);
     let stream = stream.expect("a handshake");
     hoard.act(|connection| {
-        connection.stream(NOW, stream).read(u64::MAX).expect("the stream is open")
+        connection.stream(NOW, stream).read_to(u64::MAX).expect("the stream is open")
     });
     stream
 }
@@ -323,7 +323,7 @@ fn exchange_messages(hoard: &mut Hoard, options: Options, deflate: Option<Deflat
     for piece in wire[..cut].chunks(step).chain(wire[cut..].chunks(step)) {
         hoard.read(piece.to_vec(), usize::MAX, |_, _| 0);
         // Inflating takes several calls.
-        while hoard.connection().has_work() {
+        while hoard.connection().status().has_work {
             hoard.read(Vec::new(), usize::MAX, |_, _| 0);
         }
         assert!(hoard.is_open());
@@ -394,7 +394,7 @@ fn pieces_are_within_the_bound_of_small_messages() {
 fn calm(hoard: &mut Hoard, stream: StreamId) {
     for _ in 0..3 {
         hoard.act(|connection| {
-            let _ = connection.stream(NOW, stream).read(u64::MAX);
+            let _ = connection.stream(NOW, stream).read_to(u64::MAX);
         });
         hoard.read(Vec::new(), usize::MAX, |_, _| 0);
         hoard.take_share(100);

@@ -10,7 +10,7 @@ use play::websocket_frames::{
     self as frames, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG,
 };
 use portcullis::websocket::{DeflateSettings, Handshake, Options, Violation};
-use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, Status, StreamId, Tick};
+use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, StreamId, Tick};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Socket {
         socket
             .connection
             .stream(socket.now, socket.stream)
-            .read(u64::MAX)
+            .read_to(u64::MAX)
             .expect("the stream is open");
         socket
     }
@@ -73,17 +73,17 @@ impl Socket {
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.connection.status(), Status::Open { .. })
+        self.connection.status().is_open()
     }
 
     fn receive(&mut self, wire: &[u8]) {
         for piece in wire.chunks(60_000) {
-            if self.connection.wants_read() {
+            if self.connection.status().read {
                 let mut piece = piece.to_vec();
                 let events =
                     self.connection.receive(self.now, &mut piece).expect("the connection reads");
                 self.messages += pull(events);
-                while self.connection.has_work() {
+                while self.connection.status().has_work {
                     self.messages += pull(self.connection.resume(self.now));
                 }
                 self.sent();
@@ -94,7 +94,7 @@ impl Socket {
     /// Takes all output, and returns it.
     fn sent(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        while self.connection.wants_write() {
+        while self.connection.status().write {
             let mut slices = [IoSlice::new(&[]); 64];
             let count = self.connection.outgoing(&mut slices);
             let before = out.len();
@@ -113,7 +113,7 @@ impl Socket {
         });
         drop(self.connection.receive_eof(self.now));
         let reason = CloseReason::Violation(Violation::Costly);
-        assert_eq!(self.connection.status(), Status::Closed(reason));
+        assert_eq!(self.connection.status().closed(), Some(reason));
         count.expect("the budget runs out")
     }
 }
@@ -284,7 +284,8 @@ fn pings_answered_ahead_are_paid_once_and_in_full() {
     );
     assert!(socket.is_open());
     // The message pays for two of the pings whose turn comes now.
-    socket.connection.stream(socket.now, socket.stream).read(1).expect("the stream is open");
+    play::read_more(socket.connection.stream(socket.now, socket.stream), 1)
+        .expect("the stream is open");
     socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!(socket.messages, 1);
     let out = socket.sent();
@@ -294,7 +295,11 @@ fn pings_answered_ahead_are_paid_once_and_in_full() {
     let mut socket = Socket::new(Tick::ZERO, WHOLE, false);
     socket.receive(&message);
     socket.receive(&control(PING).repeat(PINGS));
-    socket.connection.stream(socket.now, socket.stream).read(u64::MAX).expect("the stream is open");
+    socket
+        .connection
+        .stream(socket.now, socket.stream)
+        .read_to(u64::MAX)
+        .expect("the stream is open");
     socket.messages += pull(socket.connection.resume(socket.now));
     assert_eq!((socket.messages, socket.is_open(), socket.sent().len()), (1, true, 0));
     assert_eq!(socket.until_costly(&control(PING)), 32 / PING_COSTS);

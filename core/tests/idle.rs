@@ -24,7 +24,7 @@ fn an_idle_connection_makes_room_at_once() {
     script.output();
     assert!(makes_room(&mut script));
     assert_eq!(script.closes_with(CloseReason::MadeRoom), "");
-    assert!(!script.connection.is_cut_off());
+    assert!(!script.connection.status().is_cut_off());
     assert!(!makes_room(&mut script), "only once");
 }
 
@@ -64,14 +64,14 @@ fn unpulled_events_keep_a_connection_busy() {
     let mut connection = Connection::new(Default::default(), portcullis::Tick::ZERO);
     let mut wire = GET.as_bytes().to_vec();
     drop(connection.receive(portcullis::Tick::ZERO, &mut wire).expect("the connection reads"));
-    assert!(connection.has_events() && !connection.is_idle());
+    assert!(connection.status().resume && !connection.is_idle());
 }
 
 #[test]
 fn an_unpulled_end_keeps_a_connection_busy() {
     let mut script = Script::new();
     drop(script.connection.receive_eof(script.now));
-    assert!(script.connection.has_events() && !makes_room(&mut script));
+    assert!(script.connection.status().resume && !makes_room(&mut script));
     script.resume();
     script.closes_with(CloseReason::Peer(PeerClose::Done));
 }

@@ -5,9 +5,7 @@
 mod support;
 
 use portcullis::websocket::{DeflateSettings, Handshake, Options, Violation};
-use portcullis::{
-    CloseReason, Config, Connection, Event, PeerClose, Refusal, ResetReason, Status, Tick,
-};
+use portcullis::{CloseReason, Config, Connection, Event, PeerClose, Refusal, ResetReason, Tick};
 use std::sync::Arc;
 use support::cuts::refusal_text;
 use support::{POST_CHUNKED, Script, Seen, with};
@@ -237,7 +235,7 @@ fn websocket() -> Connection {
         .stream(Tick::ZERO, stream)
         .accept_websocket(&accepted, None, options)
         .expect("the handshake is accepted");
-    connection.stream(Tick::ZERO, stream).read(u64::MAX).expect("the stream is open");
+    connection.stream(Tick::ZERO, stream).read_to(u64::MAX).expect("the stream is open");
     connection.sent(Tick::ZERO, usize::MAX);
     while connection.resume(Tick::ZERO).next().is_some() {}
     connection
@@ -286,7 +284,7 @@ fn messages_that_never_end() {
         for step in STEPS {
             let mut connection = websocket();
             for piece in wire.chunks(step.min(wire.len())) {
-                if connection.status().wants_read() {
+                if connection.status().read {
                     let mut piece = piece.to_vec();
                     let now = Tick::ZERO;
                     let mut events =
@@ -299,9 +297,13 @@ fn messages_that_never_end() {
             while connection.resume(Tick::ZERO).next().is_some() {}
             let truncated = CloseReason::Peer(PeerClose::Truncated);
             let reason = violation.map_or(truncated, CloseReason::Violation);
-            let status = connection.status();
-            let closed = Status::Closed(reason);
-            assert_eq!(status, closed, "{:?}, in steps of {step}", &wire[..wire.len().min(20)]);
+            let closed = connection.status().closed();
+            assert_eq!(
+                closed,
+                Some(reason),
+                "{:?}, in steps of {step}",
+                &wire[..wire.len().min(20)]
+            );
         }
     }
 }

@@ -211,12 +211,12 @@ fn nested_events_lose_no_events() {
     assert!(matches!(events.next(), Some((_, Event::End { .. }))), "the end of the request");
     assert!(events.next().is_none());
     drop(events);
-    assert!(!connection.has_events(), "the next request waits for the answer");
+    assert!(!connection.status().resume, "the next request waits for the answer");
     let stream = stream.expect("a request came");
     let content = &mut Bytes::new();
     let begun = connection.stream(NOW, stream).answer(StatusCode::OK, [], content);
     assert!(begun.is_ok(), "an answer is owed");
-    assert!(connection.has_events(), "the next request is held");
+    assert!(connection.status().resume, "the next request is held");
     let mut events = connection.resume(NOW);
     let Some((_, Event::Request { head, .. })) = events.next() else { panic!("no request") };
     assert_eq!(head.target(), "/next");
@@ -231,7 +231,7 @@ fn a_driver_that_stops_at_a_head_is_told_that_there_are_more_events() {
         let mut events = connection.receive(NOW, &mut wire).expect("the connection reads");
         assert!(matches!(events.next(), Some((_, Event::Request { .. }))));
         drop(events);
-        assert!(connection.has_events(), "{more} is still to come");
+        assert!(connection.status().resume, "{more} is still to come");
         let mut events = connection.resume(NOW);
         let told = events.next().map(|(_, event)| format!("{event:?}"));
         assert!(told.as_ref().is_some_and(|told| told.starts_with(more)), "{told:?}");

@@ -4,7 +4,7 @@
 mod support;
 
 use portcullis::{
-    BodyLength, CloseReason, Expiry, Misuse, PeerClose, Phase, Refusal, ResetReason, Status, Timer,
+    BodyLength, CloseReason, Expiry, Life, Misuse, PeerClose, Phase, Refusal, ResetReason, Timer,
 };
 use support::cuts::refusal_text;
 use support::{
@@ -15,7 +15,7 @@ use support::{
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const OK_CLOSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 /// The state in which all is flushed, writing is shut down, and input is discarded.
-const DISCARDING: Status = Status::Lingering { read: true, write: false, shutdown_write: true };
+const DISCARDING: (bool, bool, Life) = (true, false, Life::Lingering { shutdown_write: true });
 
 fn post(length: usize) -> String {
     POST_5.replace(": 5", &format!(": {length}"))
@@ -79,7 +79,7 @@ fn a_known_rest_that_is_too_large_is_not_discarded() {
         assert_eq!(script.is_open(), kept, "{length}");
         assert!(script.output().starts_with("HTTP/1.1 401 "));
         if !kept {
-            assert_eq!(script.status(), DISCARDING);
+            assert_eq!(script.socket(), DISCARDING);
             script.closes_with(CloseReason::UnreadContent);
         }
     }
@@ -99,12 +99,12 @@ fn an_unknown_rest_is_discarded_up_to_the_limit() {
     }
     assert!(sent > 10_000 && sent <= 10_000 + chunk.len(), "half of the limit: {sent}");
     while script.reads() {
-        assert_eq!(script.status(), DISCARDING);
+        assert_eq!(script.socket(), DISCARDING);
         script.send(&chunk);
         sent += chunk.len();
     }
     assert!((20_000..20_000 + chunk.len()).contains(&sent), "all of the limit: {sent}");
-    assert_eq!(script.status(), Status::Closed(CloseReason::UnreadContent));
+    assert_eq!(script.status().closed(), Some(CloseReason::UnreadContent));
 }
 
 #[test]
@@ -119,13 +119,10 @@ fn the_answer_arrives_whole_while_the_client_goes_on_sending() {
             script.pass(secs(1) / 4);
         }
     }
-    assert_eq!(
-        script.status(),
-        Status::Lingering { read: true, write: true, shutdown_write: false }
-    );
+    assert_eq!(script.socket(), (true, true, Life::Lingering { shutdown_write: false }));
     assert!(script.output().ends_with("x"));
     script.eof();
-    assert_eq!(script.status(), Status::Closed(CloseReason::UnreadContent));
+    assert_eq!(script.status().closed(), Some(CloseReason::UnreadContent));
 }
 
 #[test]
@@ -140,12 +137,9 @@ fn a_limit_of_bytes_is_possible() {
     }
     assert!((1 << 20..(1 << 20) + 60_000).contains(&sent), "{sent}");
     // The limit is reached, but the answer is still unsent.
-    assert_eq!(
-        script.status(),
-        Status::Lingering { read: false, write: true, shutdown_write: false }
-    );
+    assert_eq!(script.socket(), (false, true, Life::Lingering { shutdown_write: false }));
     assert!(script.output().ends_with("x"));
-    assert_eq!(script.status(), Status::Closed(CloseReason::UnreadContent));
+    assert_eq!(script.status().closed(), Some(CloseReason::UnreadContent));
 }
 
 #[test]
@@ -175,23 +169,20 @@ fn a_broken_rest_ends_the_connection() {
 fn after_connection_close_the_answer_is_flushed_then_fin_then_a_wait() {
     let mut script = Script::after(&get_with("Connection: close\r\n"));
     script.answer(200, "ok");
-    assert_eq!(
-        script.status(),
-        Status::Lingering { read: true, write: true, shutdown_write: false }
-    );
+    assert_eq!(script.socket(), (true, true, Life::Lingering { shutdown_write: false }));
     script.take(10);
     assert!(!script.status().wants_shutdown(), "no shutdown before all is written");
     assert_eq!(script.output(), OK_CLOSE[10..]);
-    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.socket(), DISCARDING);
     assert_eq!(script.deadline(), Some((secs(5), Timer::Linger)), "for silence");
     for second in 1..30 {
         script.at(secs(second));
         assert_eq!(script.send(GET), [], "the last request was answered");
     }
     script.at(secs(30) - NANOSECOND);
-    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.socket(), DISCARDING);
     script.at(secs(30));
-    assert_eq!(script.status(), Status::Closed(CloseReason::Completed), "30 s in all");
+    assert_eq!(script.status().closed(), Some(CloseReason::Completed), "30 s in all");
 }
 
 #[test]
@@ -209,19 +200,16 @@ fn the_peers_end_ends_the_wait() {
     let mut script = Script::after(&get_with("Connection: close\r\n"));
     script.answer(200, "ok");
     script.eof();
-    assert_eq!(
-        script.status(),
-        Status::Lingering { read: false, write: true, shutdown_write: false }
-    );
+    assert_eq!(script.socket(), (false, true, Life::Lingering { shutdown_write: false }));
     script.output();
-    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+    assert_eq!(script.status().closed(), Some(CloseReason::Completed));
 
     let mut script = Script::after(&get_with("Connection: close\r\n"));
     script.answer(200, "ok");
     script.output();
-    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.socket(), DISCARDING);
     script.eof();
-    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+    assert_eq!(script.status().closed(), Some(CloseReason::Completed));
 }
 
 #[test]
@@ -230,11 +218,11 @@ fn a_refused_request_gets_its_answer_and_the_rest_is_discarded() {
     script.send(format!("GET /\r\n\r\n{GET}"));
     assert!(script.reads());
     assert_eq!(script.output(), refusal_text(Refusal::RequestLine));
-    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.socket(), DISCARDING);
     assert_eq!(script.send(".".repeat(500)), []);
-    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.socket(), DISCARDING);
     assert_eq!(script.send(".".repeat(500)), []);
-    assert_eq!(script.status(), Status::Closed(CloseReason::Refused(Refusal::RequestLine)));
+    assert_eq!(script.status().closed(), Some(CloseReason::Refused(Refusal::RequestLine)));
 }
 
 #[test]
@@ -246,9 +234,9 @@ fn the_discard_limit_starts_anew_for_each_request() {
     script.send("GET /\r\n\r\n");
     script.output();
     script.send(".".repeat(999));
-    assert_eq!(script.status(), DISCARDING);
+    assert_eq!(script.socket(), DISCARDING);
     script.send(".");
-    assert_eq!(script.status(), Status::Closed(CloseReason::Refused(Refusal::RequestLine)));
+    assert_eq!(script.status().closed(), Some(CloseReason::Refused(Refusal::RequestLine)));
 }
 
 #[test]
@@ -258,7 +246,7 @@ fn without_a_limit_to_discard_nothing_is_read() {
     script.answer(200, "ok");
     assert!(!script.reads());
     assert_eq!(script.output(), OK_CLOSE);
-    assert_eq!(script.status(), Status::Closed(CloseReason::Completed));
+    assert_eq!(script.status().closed(), Some(CloseReason::Completed));
 }
 
 #[test]
@@ -288,7 +276,7 @@ fn refusing_a_request_sends_an_answer_and_a_close() {
     let _ = script.respond(200, BodyLength::Known(5));
     let stream = script.stream();
     script.connection.stream(script.now, stream).refuse(Refusal::Unavailable).expect("a stream");
-    assert_eq!(script.status(), Status::Closed(reason));
+    assert_eq!(script.status().closed(), Some(reason));
     assert_eq!(script.waiting(), "");
 }
 
@@ -302,7 +290,7 @@ fn giving_up_closes_at_once() {
             }
             let stream = script.stream();
             assert_eq!(script.connection.stream(script.now, stream).reset(), Ok(()));
-            assert_eq!(script.status(), Status::Closed(CloseReason::Application));
+            assert_eq!(script.status().closed(), Some(CloseReason::Application));
             assert_eq!(script.resume(), []);
             assert_eq!(
                 script.connection.stream(script.now, stream).reset(),
@@ -318,15 +306,15 @@ fn the_driver_may_give_up_at_any_time_and_the_first_reason_stays() {
     for wire in ["", "G", GET, POST_5] {
         let mut script = Script::after(wire);
         script.connection.abort(script.now, gone);
-        assert_eq!(script.status(), Status::Closed(gone));
+        assert_eq!(script.status().closed(), Some(gone));
         script.connection.abort(script.now, CloseReason::Aborted);
-        assert_eq!(script.status(), Status::Closed(gone));
+        assert_eq!(script.status().closed(), Some(gone));
         assert_eq!(script.try_send(GET), Err(Misuse::NotReading));
         assert_eq!(script.eof(), []);
     }
     let mut script = Script::after("GET /\r\n\r\n");
     script.connection.abort(script.now, gone);
-    assert_eq!(script.status(), Status::Closed(CloseReason::Refused(Refusal::RequestLine)));
+    assert_eq!(script.status().closed(), Some(CloseReason::Refused(Refusal::RequestLine)));
 }
 
 // ---- cut off --------------------------------------------------------------------------------------
@@ -383,10 +371,10 @@ fn an_unfinished_answer_is_cut_off_even_if_it_was_flushed() {
                 if written {
                     script.output();
                 }
-                assert!(!script.connection.is_cut_off());
+                assert!(!script.connection.status().is_cut_off());
                 finish(&mut script);
                 script.closes_with(reason);
-                assert!(script.connection.is_cut_off(), "{reason:?}, {length:?}");
+                assert!(script.connection.status().is_cut_off(), "{reason:?}, {length:?}");
             }
         }
     }
@@ -400,7 +388,7 @@ fn nothing_is_cut_off_before_an_answer_has_begun() {
             script.ask(9);
             finish(&mut script);
             script.closes_with(reason);
-            assert!(!script.connection.is_cut_off(), "{reason:?}");
+            assert!(!script.connection.status().is_cut_off(), "{reason:?}");
         }
     }
 }
@@ -412,17 +400,17 @@ fn a_finished_answer_is_not_cut_off() {
     script.content(b"hello").expect("an answer is in progress");
     script.finish().expect("the content is complete");
     script.closes_with(CloseReason::Completed);
-    assert!(!script.connection.is_cut_off());
+    assert!(!script.connection.status().is_cut_off());
 
     let mut script = Script::after(GET);
     script.answer(200, "ok");
     script.output();
     script.closes_at(secs(5), CloseReason::Expired(Expiry::KeepAlive));
-    assert!(!script.connection.is_cut_off());
+    assert!(!script.connection.status().is_cut_off());
 
     let mut script = Script::after("GET /\r\n\r\n");
     script.closes_with(CloseReason::Refused(Refusal::RequestLine));
-    assert!(!script.connection.is_cut_off());
+    assert!(!script.connection.status().is_cut_off());
 }
 
 #[test]
@@ -434,8 +422,8 @@ fn an_answer_that_is_not_taken_is_cut_off() {
         }
         script.take(10);
         script.at(secs(5));
-        assert!(matches!(script.status(), Status::Closed(_)), "{:?}", script.status());
-        assert!(script.connection.is_cut_off(), "{last:?}");
+        assert!(script.status().closed().is_some(), "{:?}", script.status());
+        assert!(script.connection.status().is_cut_off(), "{last:?}");
     }
 }
 
@@ -509,9 +497,9 @@ fn a_drain_is_bounded() {
     script.connection.drain(script.now);
     script.answer(200, "ok");
     script.at(secs(30) - NANOSECOND);
-    assert!(matches!(script.status(), Status::Lingering { .. }));
+    assert!(script.status().is_lingering());
     script.at(secs(30));
-    assert_eq!(script.status(), Status::Closed(CloseReason::Expired(Expiry::Drain)));
+    assert_eq!(script.status().closed(), Some(CloseReason::Expired(Expiry::Drain)));
 }
 
 #[test]
@@ -537,7 +525,7 @@ fn the_peer_may_end_a_draining_connection() {
     let mut script = Script::new();
     script.connection.drain(script.now);
     script.eof();
-    assert_eq!(script.status(), Status::Closed(CloseReason::Peer(PeerClose::Done)));
+    assert_eq!(script.status().closed(), Some(CloseReason::Peer(PeerClose::Done)));
     let mut script = Script::after(POST_5);
     script.connection.drain(script.now);
     assert_eq!(script.eof(), [Seen::Reset(ResetReason::Truncated)]);

@@ -5,7 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use http::StatusCode;
-use portcullis::{BodyLength, CloseReason, Misuse, Refusal, Status, StreamId, Tick, Timer};
+use portcullis::{BodyLength, CloseReason, Life, Misuse, Refusal, StreamId, Tick, Timer};
 use std::iter::empty;
 use support::{GET, POST_5, Script, data, end, fields, get_with, with};
 
@@ -40,7 +40,7 @@ impl Action {
                 connection.stream(now, stream).send(&mut content).map(|_| ())
             }
             Finish => connection.stream(now, stream).finish(None),
-            RequestData => connection.stream(now, stream).read(1),
+            RequestData => support::read_more(connection.stream(now, stream), 1),
             LimitBody => connection.stream(now, stream).limit_body(Some(100)),
             Refuse => connection.stream(now, stream).refuse(Refusal::Unavailable),
             Reset => connection.stream(now, stream).reset(),
@@ -53,7 +53,7 @@ fn visible(script: &mut Script) -> impl PartialEq + std::fmt::Debug + use<> {
     let connection = &mut script.connection;
     (
         (connection.status(), connection.deadline(), connection.phase()),
-        (connection.memory(), connection.requests(), connection.has_events()),
+        (connection.memory(), connection.requests(), connection.status().resume),
         script.waiting(),
     )
 }
@@ -306,7 +306,7 @@ fn more_bytes_sent_than_there_were() {
     script.answer(200, "ok");
     script.connection.sent(script.now, usize::MAX);
     assert_eq!(script.waiting(), "");
-    assert_eq!(script.status(), Status::Open { read: true, write: false });
+    assert_eq!(script.socket(), (true, false, Life::Open));
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn a_wait_counts_from_the_call_that_starts_it() {
 fn a_wait_for_content_counts_from_the_request_for_it() {
     let mut script = Script::after(POST_MUCH);
     let (now, stream) = (script.now, script.stream());
-    script.connection.stream(now, stream).read(1).expect("the stream is open");
+    support::read_more(script.connection.stream(now, stream), 1).expect("the stream is open");
     later(&mut script, secs(3));
     let stream = script.stream();
     script.connection.stream(script.now, stream).limit_body(None).expect("none has come");
@@ -66,7 +66,8 @@ fn a_wait_for_content_counts_from_the_request_for_it() {
     // The time in which the application handles content does not count.
     assert_eq!(script.send("x"), [data("x")]);
     later(&mut script, secs(1000));
-    script.connection.stream(script.now, stream).read(1).expect("the stream is open");
+    support::read_more(script.connection.stream(script.now, stream), 1)
+        .expect("the stream is open");
     later(&mut script, secs(1001));
     script.resume();
     assert_eq!(script.deadline(), Some((secs(1002), Timer::RequestBody)));
@@ -182,13 +183,13 @@ fn unpulled_events_are_work_and_not_a_wait() {
     let mut script = Script::new();
     let mut wire = GET.as_bytes().to_vec();
     drop(script.connection.receive(script.now, &mut wire).expect("the connection reads"));
-    assert!(script.connection.has_work() && script.connection.has_events());
+    assert!(script.connection.status().has_work && script.connection.status().resume);
     assert_eq!(script.deadline(), None, "the application has the turn");
     assert_eq!(script.resume().len(), 2);
-    assert!(!script.connection.has_work() && !script.connection.has_events());
+    assert!(!script.connection.status().has_work && !script.connection.status().resume);
     script.answer(200, "ok");
     script.output();
-    assert!(!script.connection.has_work() && !script.connection.has_events());
+    assert!(!script.connection.status().has_work && !script.connection.status().resume);
 }
 
 /// `has_events` is true while an event is pending, and false after it was pulled.
@@ -209,19 +210,19 @@ fn has_events_is_true_until_they_are_pulled() {
     full.send(GET);
     let _ = full.respond(200, BodyLength::Unknown);
     assert!(full.content(&[b'x'; 2000]).expect("some fits") < 2000);
-    assert!(!full.connection.has_events(), "not before there is room");
+    assert!(!full.connection.status().resume, "not before there is room");
     full.output();
     for script in [&mut script, &mut idle, &mut full] {
-        assert!(script.connection.has_events());
+        assert!(script.connection.status().resume);
         script.resume();
-        assert!(!script.connection.has_events());
+        assert!(!script.connection.status().resume);
     }
     // The limit is lowered after all input was read.
     let mut script = Script::after(POST_MUCH);
-    assert!(!script.connection.has_events());
+    assert!(!script.connection.status().resume);
     let (now, stream) = (script.now, script.stream());
     script.connection.stream(now, stream).limit_body(Some(1)).expect("none was delivered");
-    assert!(script.connection.has_events());
+    assert!(script.connection.status().resume);
     let refused = ResetReason::Refused(Refusal::ContentTooLarge);
     assert_eq!(script.resume(), [Seen::Reset(refused)]);
     // The end of input was read while there was no room for an answer to bytes before it.
@@ -237,7 +238,7 @@ fn has_events_is_true_until_they_are_pulled() {
     assert_eq!(script.waiting().len(), 1024);
     script.eof();
     script.output();
-    assert!(script.is_open() && script.connection.has_events());
+    assert!(script.is_open() && script.connection.status().resume);
     script.resume();
     script.closes_with(CloseReason::Peer(PeerClose::Done));
 }

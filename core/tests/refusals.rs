@@ -2,7 +2,7 @@
 
 mod support;
 
-use portcullis::{CloseReason, Expiry, PeerClose, Status, Tick};
+use portcullis::{CloseReason, Expiry, PeerClose, Tick};
 use std::time::Duration;
 use support::cuts::close_text;
 use support::{GET, Script};
@@ -35,7 +35,7 @@ fn a_refusal_does_not_depend_on_the_previous_request() {
         for wire in ["GET /\r\n\r\n", "\n", "\r\n\r\n\r\n\r\n\r\n"] {
             let mut script = after();
             script.send(wire);
-            let Status::Lingering { .. } = script.status() else { panic!("{wire:?}") };
+            assert!(script.status().is_lingering(), "{wire:?}");
             let answer = script.output();
             let (head, content) = answer.split_once("\r\n\r\n").expect("a head");
             let length = format!("\r\ncontent-length: {}\r\n", content.len());

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use portcullis::{
     Begun, BodyLength, CloseReason, Config, Connection, Expiry, Misuse, PeerClose, ResetReason,
-    Sent, Status, Tick,
+    Sent, Tick,
 };
 use std::io::IoSlice;
 use std::iter::empty;
@@ -100,15 +100,15 @@ fn a_truncated_answer_until_close_does_not_look_complete() {
     script.connection.stream(script.now, stream).reset().expect("a stream");
     assert_eq!(script.output(), "", "unsent bytes are dropped");
     script.closes_with(CloseReason::Application);
-    assert!(script.connection.is_cut_off());
+    assert!(script.connection.status().is_cut_off());
 
     // If the request's content breaks off, the answer does not end orderly either.
     let mut script = Script::after(&POST_5.replace("1.1", "1.0"));
     let _ = script.respond(200, BodyLength::Unknown);
     script.content(b"hel").expect("an answer is in progress");
     assert_eq!(script.eof(), [Seen::Reset(ResetReason::Truncated)]);
-    assert_eq!(script.status(), Status::Closed(CloseReason::Peer(PeerClose::Truncated)));
-    assert!(script.connection.is_cut_off());
+    assert_eq!(script.status().closed(), Some(CloseReason::Peer(PeerClose::Truncated)));
+    assert!(script.connection.status().is_cut_off());
 }
 
 #[test]
@@ -392,9 +392,9 @@ fn content_is_accepted_up_to_the_cap_and_writable_comes_once() {
         script.take(waiting - 2049);
         assert_eq!(script.resume(), []);
         script.take(1);
-        assert!(script.connection.has_events());
+        assert!(script.connection.status().resume);
         assert_eq!(script.resume(), [Seen::Writable]);
-        assert!(!script.connection.has_events());
+        assert!(!script.connection.status().resume);
         script.output();
         assert_eq!(script.resume(), [], "Writable comes once");
         assert_eq!(send(&mut script), (Sent::Part, 10_000 - 8192));
@@ -437,7 +437,7 @@ fn no_writable_on_a_stream_that_is_gone() {
     let _ = script.respond(200, BodyLength::Unknown);
     assert!(script.content(&[b'x'; 100_000]).expect("an answer is in progress") < 100_000);
     script.at(secs(5));
-    assert!(!script.connection.has_events());
+    assert!(!script.connection.status().resume);
     assert_eq!(script.resume(), []);
     script.closes_with(CloseReason::Expired(Expiry::Response));
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use core::time::Duration;
 use portcullis::websocket::{Handshake, Message, Options};
 use portcullis::{
-    Builder, CloseReason, Config, Connection, Event, Expiry, Misuse, ResetReason, Sent, Status,
-    StreamId, Tick, Timer,
+    Builder, CloseReason, Config, Connection, Event, Expiry, Misuse, ResetReason, Sent, StreamId,
+    Tick, Timer,
 };
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -116,7 +116,8 @@ impl Echo {
                         .accept_websocket(&accepting, None, options)
                         .expect("the handshake is accepted");
                     if eager {
-                        connection.stream(now, stream).read(1 << 40).expect("the stream is open");
+                        support::read_more(connection.stream(now, stream), 1 << 40)
+                            .expect("the stream is open");
                     }
                     *accepted = Some(stream);
                 }
@@ -180,14 +181,12 @@ impl Echo {
 
     /// Lets the peer end, and returns why the connection closed.
     fn reason(&mut self, now: Tick) -> CloseReason {
-        if !matches!(self.connection.status(), Status::Closed(_)) {
+        if self.connection.status().closed().is_none() {
             drop(self.connection.receive_eof(now));
             self.resume(now);
         }
-        match self.connection.status() {
-            Status::Closed(reason) => reason,
-            status => panic!("{status:?}"),
-        }
+        let status = self.connection.status();
+        status.closed().unwrap_or_else(|| panic!("{status:?}"))
     }
 }
 
@@ -262,20 +261,20 @@ fn without_credit_reading_ahead_is_bounded() {
     echo.eager = false;
     echo.receive(at(0), &[format!("{UPGRADE}\r\n").into_bytes(), frame(TEXT, b"a")].concat());
     assert!(echo.log.is_empty());
-    assert!(echo.connection.wants_read());
+    assert!(echo.connection.status().read);
     assert_eq!(echo.deadline(), None, "the connection waits for the application");
     // One read may bring as many bytes as at any other time. It is the last one once enough bytes
     // are held.
     echo.receive(at(0), &frame(BINARY, &[7; 1000]));
-    assert!(echo.log.is_empty() && echo.connection.wants_read());
+    assert!(echo.log.is_empty() && echo.connection.status().read);
     echo.receive(at(0), &frame(BINARY, &[7; 1000]));
-    assert!(echo.log.is_empty() && !echo.connection.wants_read());
+    assert!(echo.log.is_empty() && !echo.connection.status().read);
     let stream = echo.stream();
     for (count, reads) in [(1, false), (2, true), (3, true)] {
-        echo.connection.stream(at(1), stream).read(1).expect("the stream is open");
-        assert!(echo.connection.has_events());
+        support::read_more(echo.connection.stream(at(1), stream), 1).expect("the stream is open");
+        assert!(echo.connection.status().resume);
         echo.resume(at(1));
-        assert_eq!((echo.log.len(), echo.connection.wants_read()), (count, reads));
+        assert_eq!((echo.log.len(), echo.connection.status().read), (count, reads));
     }
     assert_eq!(echo.log, ["message true 1", "message false 1000", "message false 1000"]);
 }
@@ -429,7 +428,7 @@ fn the_application_may_send_after_the_peers_close() {
     echo.receive(at(1), &frame(TEXT, b"after"));
     drop(echo.connection.receive_eof(at(2)));
     echo.resume(at(2));
-    assert!(!echo.connection.has_events());
+    assert!(!echo.connection.status().resume);
     let stream = echo.stream();
     let mut last = Bytes::from_static(b"last words");
     assert_eq!(echo.connection.stream(at(3), stream).send_message(true, &mut last), Ok(Sent::All));
@@ -497,7 +496,7 @@ fn silence_is_pinged_and_then_closed() {
     echo.tick(at(59_999));
     assert_eq!(echo.take_out(), sent(PING, b""));
     echo.tick(Tick::from_nanos(79_999_000_000 - 1));
-    assert!(matches!(echo.connection.status(), Status::Open { .. }));
+    assert!(echo.connection.status().is_open());
     echo.tick(at(79_999));
     assert_eq!(echo.take_out(), closing(1011, "websocket_pong"));
     assert_eq!(echo.log, [format!("reset {:?}", ResetReason::Timeout)]);
@@ -527,7 +526,7 @@ fn a_peer_with_unread_messages_is_pinged_until_enough_is_held() {
     echo.receive(at(39_000), &frame(PONG, b""));
     assert_eq!(echo.deadline(), Some((59_000, Timer::WebSocketPing)));
     let stream = echo.stream();
-    echo.connection.stream(at(50_000), stream).read(1).expect("the stream is open");
+    support::read_more(echo.connection.stream(at(50_000), stream), 1).expect("the stream is open");
     echo.resume(at(50_000));
     assert_eq!(echo.log, ["message true 1"]);
     assert_eq!(
@@ -538,10 +537,11 @@ fn a_peer_with_unread_messages_is_pinged_until_enough_is_held() {
     // The held bytes have reached the limit, so a pong would not be seen.
     let mut echo = unread();
     echo.receive(at(39_000), &frame(BINARY, &[7; 1010]));
-    assert_eq!((echo.connection.wants_read(), echo.deadline()), (false, None));
+    assert_eq!((echo.connection.status().read, echo.deadline()), (false, None));
     echo.tick(at(3_600_000));
     let stream = echo.stream();
-    echo.connection.stream(at(3_600_000), stream).read(1).expect("the stream is open");
+    support::read_more(echo.connection.stream(at(3_600_000), stream), 1)
+        .expect("the stream is open");
     echo.resume(at(3_600_000));
     assert_eq!(echo.log, ["message true 1"]);
     assert_eq!(echo.deadline(), Some((3_620_000, Timer::WebSocketPing)));
@@ -562,7 +562,8 @@ fn a_ping_behind_unread_messages_is_answered_at_once_and_only_once() {
         assert_eq!((echo.take_out(), echo.log.len()), (answers.clone(), 0), "in steps of {step}");
         let stream = echo.stream();
         for count in 1..=3 {
-            echo.connection.stream(at(1), stream).read(1).expect("the stream is open");
+            support::read_more(echo.connection.stream(at(1), stream), 1)
+                .expect("the stream is open");
             echo.resume(at(1));
             assert_eq!(echo.log.len(), count);
         }
@@ -582,14 +583,14 @@ fn pings_answered_ahead_are_paid_once() {
     echo.receive(at(0), &frame(PING, b"").repeat(1000));
     assert_eq!(echo.take_out().len(), 2 * 1000);
     let stream = echo.stream();
-    echo.connection.stream(at(0), stream).read(1).expect("the stream is open");
+    support::read_more(echo.connection.stream(at(0), stream), 1).expect("the stream is open");
     echo.resume(at(0));
-    assert!(matches!(echo.connection.status(), Status::Open { .. }));
+    assert!(echo.connection.status().is_open());
     // Further pings are not answered ahead, and at their turn they are a flood.
     echo.receive(at(0), &[frame(BINARY, b"b"), frame(PING, b"").repeat(1000)].concat());
     assert!(echo.take_out().len() < 2 * 1000);
-    assert!(matches!(echo.connection.status(), Status::Open { .. }));
-    echo.connection.stream(at(0), stream).read(1).expect("the stream is open");
+    assert!(echo.connection.status().is_open());
+    support::read_more(echo.connection.stream(at(0), stream), 1).expect("the stream is open");
     echo.resume(at(0));
     assert_eq!(echo.reason(at(0)).label(), "too_many_useless_frames");
 }
@@ -652,8 +653,8 @@ fn a_peer_that_does_not_read_is_guarded_by_response() {
     assert_eq!(echo.connection.stream(at(0), stream).send_message(false, &mut data), Ok(Sent::All));
     assert_eq!(echo.deadline(), Some((5000, Timer::Response)));
     echo.connection.tick(at(5000));
-    assert_eq!(echo.connection.status(), Status::Closed(CloseReason::Expired(Expiry::Response)));
-    assert!(echo.connection.is_cut_off());
+    assert_eq!(echo.connection.status().closed(), Some(CloseReason::Expired(Expiry::Response)));
+    assert!(echo.connection.status().is_cut_off());
 }
 
 #[test]
@@ -672,7 +673,7 @@ fn half_a_control_frame_is_a_sign_of_life_only_once() {
     let config = Config::builder().websocket_ping_interval(Some(second));
     let mut echo = Echo::open(config.websocket_pong_timeout(Some(second)));
     echo.receive(at(0), &frame(PING, b"half")[..3]);
-    assert!(!echo.connection.has_events(), "there is nothing to do without more bytes");
+    assert!(!echo.connection.status().resume, "there is nothing to do without more bytes");
     echo.tick(at(1000));
     assert_eq!(echo.take_out(), sent(PING, b""));
     echo.resume(at(1500));
@@ -736,8 +737,8 @@ fn a_reset_is_reported_even_after_the_close() {
     echo.send(at(5000));
     echo.connection.tick(at(10_000));
     let late = CloseReason::Expired(Expiry::WebSocketMessage);
-    assert_eq!(echo.connection.status(), Status::Closed(late));
-    assert!(echo.connection.has_events());
+    assert_eq!(echo.connection.status().closed(), Some(late));
+    assert!(echo.connection.status().resume);
     echo.resume(at(10_000));
     assert_eq!(echo.log, ["reset Timeout"]);
 }
@@ -792,7 +793,7 @@ fn a_message_in_pieces_has_no_deadline_without_credit() {
     (echo.eager, echo.options.pieces) = (false, true);
     echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
     let stream = echo.stream();
-    echo.connection.stream(at(0), stream).read(50).expect("the stream is open");
+    support::read_more(echo.connection.stream(at(0), stream), 50).expect("the stream is open");
     let message = frame(BINARY, &[1; 100]);
     echo.receive(at(0), &message[..56]);
     assert_eq!(
@@ -800,8 +801,8 @@ fn a_message_in_pieces_has_no_deadline_without_credit() {
         (1, None),
         "the connection waits for the application"
     );
-    assert!(echo.connection.wants_read(), "it still reads, to see the end of the connection");
-    echo.connection.stream(at(60_000), stream).read(50).expect("the stream is open");
+    assert!(echo.connection.status().read, "it still reads, to see the end of the connection");
+    support::read_more(echo.connection.stream(at(60_000), stream), 50).expect("the stream is open");
     assert_eq!(echo.deadline(), Some((65_000, Timer::WebSocketMessage)));
 }
 
@@ -846,14 +847,14 @@ fn writable_means_that_there_is_room() {
     );
     echo.connection.sent(at(0), 504);
     echo.connection.sent(at(0), 1);
-    assert!(echo.connection.has_events());
+    assert!(echo.connection.status().resume);
     while echo.connection.resume(at(0)).next().is_some() {}
     assert_eq!(
         echo.connection.stream(at(0), stream).send_message(false, &mut next),
         Ok(Sent::Part)
     );
     assert!(next.len() < 2000, "a part of the message was sent");
-    assert!(!echo.connection.has_events());
+    assert!(!echo.connection.status().resume);
 }
 
 #[test]
@@ -882,7 +883,7 @@ fn an_abrupt_end_frees_half_a_message() {
         } else {
             echo.connection.abort(at(0), CloseReason::Aborted);
         }
-        assert!(matches!(echo.connection.status(), Status::Closed(_)));
+        assert!(echo.connection.status().closed().is_some());
         assert!(echo.connection.memory() < 1200, "{}", echo.connection.memory());
     }
 }
@@ -895,10 +896,10 @@ fn the_end_of_input_waits_for_credit_and_not_for_ever() {
     drop(echo.connection.receive_eof(at(0)));
     echo.resume(at(0));
     assert!(echo.log.is_empty());
-    assert!(!echo.connection.has_events(), "has_events would stay true for ever");
+    assert!(!echo.connection.status().resume, "`resume` would stay true for ever");
     let stream = echo.stream();
-    echo.connection.stream(at(1), stream).read(1).expect("the stream is open");
-    assert!(echo.connection.has_events());
+    support::read_more(echo.connection.stream(at(1), stream), 1).expect("the stream is open");
+    assert!(echo.connection.status().resume);
     echo.resume(at(1));
     assert_eq!(echo.log, ["message true 1".to_owned(), "reset Truncated".to_owned()]);
 }
@@ -918,12 +919,12 @@ fn input_before_a_late_acceptance_is_not_lost() {
         while events.next().is_some() {}
         drop(events);
         while connection.receive_eof(at(0)).next().is_some() {}
-        while connection.has_events() && connection.resume(at(0)).next().is_some() {}
+        while connection.status().resume && connection.resume(at(0)).next().is_some() {}
         connection
             .stream(at(1), stream)
             .accept_websocket(&accepted, None, Options::default())
             .expect("the handshake is accepted");
-        assert!(connection.has_events());
+        assert!(connection.status().resume);
         let mut events = connection.resume(at(1));
         let event = events.next().map(|(_, event)| format!("{event:?}")).unwrap_or_default();
         assert!(event.starts_with(told), "{event} instead of {told}");

@@ -11,7 +11,7 @@ use play::websocket_output as readback;
 use portcullis::websocket::{
     DeflateSettings, Handshake, INFLATED_AT_ONCE, Message, Options, Violation,
 };
-use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, Status, StreamId, Tick};
+use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, StreamId, Tick};
 use std::sync::Arc;
 
 const NOW: Tick = Tick::ZERO;
@@ -42,7 +42,7 @@ impl Side {
             .stream(NOW, stream)
             .accept_websocket(&accepted, None, Options::default())
             .expect("the handshake is accepted");
-        connection.stream(NOW, stream).read(u64::MAX).expect("the stream is open");
+        connection.stream(NOW, stream).read_to(u64::MAX).expect("the stream is open");
         let mut side = Side { connection, stream, told: Vec::new(), out: Vec::new() };
         side.take();
         side
@@ -68,7 +68,7 @@ impl Side {
 
     fn take(&mut self) {
         let mut slices = [std::io::IoSlice::new(&[]); 64];
-        while self.connection.wants_write() {
+        while self.connection.status().write {
             let count = self.connection.outgoing(&mut slices);
             let before = self.out.len();
             slices[..count].iter().for_each(|slice| self.out.extend_from_slice(slice));
@@ -86,7 +86,7 @@ impl Side {
         assert_eq!(said.close, Some(close), "{what}");
         let _ = self.connection.receive_eof(NOW);
         let reason = CloseReason::Violation(Violation::Deflated);
-        assert_eq!(self.connection.status(), Status::Closed(reason), "{what}");
+        assert_eq!(self.connection.status().closed(), Some(reason), "{what}");
     }
 }
 
@@ -178,8 +178,8 @@ fn inflating_lets_others_run_without_losing_bytes() {
     let mut side = Side::new(settings(true));
     side.pull(|connection| connection.receive(NOW, &mut wire).expect("the connection reads"));
     let mut looks = 0;
-    while side.connection.has_work() {
-        assert!(side.connection.has_events());
+    while side.connection.status().has_work {
+        assert!(side.connection.status().resume);
         side.pull(|connection| connection.resume(NOW));
         looks += 1;
     }
@@ -188,5 +188,5 @@ fn inflating_lets_others_run_without_losing_bytes() {
     assert_eq!(side.told, [&large[..]; 3]);
     side.take();
     assert_eq!(readback::read(&side.out).pongs.len(), 3);
-    assert!(!side.connection.has_events(), "no events are left");
+    assert!(!side.connection.status().resume, "no events are left");
 }

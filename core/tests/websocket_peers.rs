@@ -10,7 +10,7 @@ use play::websocket_frames::{
 };
 use portcullis::websocket::{DeflateSettings, Handshake, INFLATED_AT_ONCE, Options};
 use portcullis::{
-    Builder, CloseReason, Config, Connection, Event, Expiry, Sent, Status, StreamId, Tick, Timer,
+    Builder, CloseReason, Config, Connection, Event, Expiry, Sent, StreamId, Tick, Timer,
 };
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -73,13 +73,14 @@ impl Socket {
     }
 
     fn ask(&mut self, credit: u64) {
-        self.connection.stream(self.now, self.stream).read(credit).expect("the stream is open");
+        play::read_more(self.connection.stream(self.now, self.stream), credit)
+            .expect("the stream is open");
     }
 
     /// Takes all output.
     fn taken(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        while self.connection.wants_write() {
+        while self.connection.status().write {
             let mut slices = [IoSlice::new(&[]); 64];
             let count = self.connection.outgoing(&mut slices);
             let before = out.len();
@@ -106,7 +107,7 @@ impl Socket {
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.connection.status(), Status::Open { .. })
+        self.connection.status().is_open()
     }
 }
 
@@ -160,7 +161,7 @@ fn unread_messages_wait_for_a_while_after_the_peers_fin() {
     }
     socket.at(secs(60));
     let gone = CloseReason::Expired(Expiry::PeerGone);
-    assert_eq!(socket.connection.status(), Status::Closed(gone));
+    assert_eq!(socket.connection.status().closed(), Some(gone));
 }
 
 #[test]
@@ -227,7 +228,7 @@ fn no_more_is_read_ahead_than_the_limit() {
         let wire = data(2000);
         socket.receive(&wire[..500]);
         socket.receive(&wire[500..held]);
-        assert_eq!(socket.connection.wants_read(), reads, "{held} bytes");
+        assert_eq!(socket.connection.status().read, reads, "{held} bytes");
         // The peer is pinged as long as a pong would be seen.
         let ping = reads.then_some((secs(20), Timer::WebSocketPing));
         assert_eq!(socket.deadline(), ping, "{held} bytes");
@@ -242,7 +243,7 @@ fn read_ahead_bytes_take_three_times_the_limit_at_most() {
         let mut socket = Socket::plain(without_pings().receive_buffer_limit(LIMIT as u64));
         let idle = socket.connection.memory();
         let mut at = 0;
-        while socket.connection.wants_read() {
+        while socket.connection.status().read {
             // The last read brings as much as any other.
             let next = if at + step >= LIMIT { LIMIT } else { step };
             socket.receive(&wire[at..at + next]);
@@ -257,12 +258,12 @@ fn read_ahead_bytes_take_three_times_the_limit_at_most() {
 fn unpulled_events_end_reading_ahead() {
     let mut socket = Socket::plain(without_pings());
     socket.receive(&data(5));
-    assert!(socket.connection.wants_read());
+    assert!(socket.connection.status().read);
     let mut more = data(5);
     drop(socket.connection.receive(socket.now, &mut more).expect("the connection reads"));
-    assert!(!socket.connection.wants_read() && socket.connection.has_work());
+    assert!(!socket.connection.status().read && socket.connection.status().has_work);
     socket.resume();
-    assert!(socket.connection.wants_read() && !socket.connection.has_work());
+    assert!(socket.connection.status().read && !socket.connection.status().has_work);
 }
 
 #[test]
@@ -345,16 +346,16 @@ fn paused_inflating_is_work_until_it_is_done() {
         socket.ask(u64::MAX);
         // Bytes have arrived after the message, and are not read before it is inflated.
         socket.receive(&[bomb(), data(10)].concat());
-        assert!(socket.connection.has_work() && socket.connection.has_events());
-        assert!(!socket.connection.wants_read(), "the arrived bytes come first");
+        assert!(socket.connection.status().has_work && socket.connection.status().resume);
+        assert!(!socket.connection.status().read, "the arrived bytes come first");
         assert_eq!(socket.deadline(), None, "the connection does not wait for the peer");
         let mut looks = 0;
-        while socket.connection.has_work() {
+        while socket.connection.status().has_work {
             socket.resume();
             looks += 1;
         }
         assert!((3..=5).contains(&looks), "{looks} looks");
-        assert!(socket.connection.wants_read() && !socket.connection.has_events());
+        assert!(socket.connection.status().read && !socket.connection.status().resume);
     }
 }
 
@@ -364,17 +365,17 @@ fn our_close_ends_inflating_and_frees_its_memory() {
     let idle = socket.connection.memory();
     socket.ask(u64::MAX);
     socket.receive(&[bomb(), data(10)].concat());
-    assert!(socket.connection.has_work());
+    assert!(socket.connection.status().has_work);
     assert!(socket.connection.memory() > idle + INFLATED_AT_ONCE);
     socket
         .connection
         .stream(socket.now, socket.stream)
         .close(Some(1000), "")
         .expect("the stream is open");
-    assert!(!socket.connection.has_work());
+    assert!(!socket.connection.status().has_work);
     socket.resume();
     socket.taken();
-    assert!(!socket.connection.has_work() && !socket.connection.has_events());
+    assert!(!socket.connection.status().has_work && !socket.connection.status().resume);
     let left = socket.connection.memory();
     assert!(left < idle, "window and message are freed: {left} of {idle}");
 }
@@ -385,10 +386,10 @@ fn a_piece_that_uses_up_the_credit_leaves_no_event() {
     let mut socket = Socket::new(deflating(), options, Some(takeover()));
     socket.ask(100);
     assert_eq!(socket.receive(&bomb()), 1);
-    assert!(!socket.connection.has_events() && !socket.connection.has_work());
+    assert!(!socket.connection.status().resume && !socket.connection.status().has_work);
     assert_eq!(socket.resume(), 0);
     socket.ask(100);
-    assert!(socket.connection.has_events());
+    assert!(socket.connection.status().resume);
     assert_eq!(socket.resume(), 1);
     // Our close ends that as well.
     socket.ask(1);
@@ -399,7 +400,7 @@ fn a_piece_that_uses_up_the_credit_leaves_no_event() {
         .expect("the stream is open");
     socket.resume();
     socket.taken();
-    assert!(!socket.connection.has_events() && !socket.connection.has_work());
+    assert!(!socket.connection.status().resume && !socket.connection.status().has_work);
 }
 
 #[test]
@@ -415,7 +416,7 @@ fn a_pong_that_waits_for_room_is_dropped_with_our_close() {
         .close(None, "")
         .expect("the stream is open");
     socket.taken();
-    assert!(!socket.connection.has_events());
+    assert!(!socket.connection.status().resume);
     assert_eq!(socket.resume(), 0);
     assert_eq!(socket.taken(), []);
     let mut idle = Socket::plain(without_pings().send_buffer_limit(1024));
@@ -478,7 +479,7 @@ fn a_pong_is_owed_by_a_peer_that_has_taken_all() {
 fn the_wait_for_a_pong_begins_with_the_pings_last_byte() {
     let mut socket = Socket::plain(Config::builder());
     socket.at(secs(20));
-    assert!(socket.connection.wants_write());
+    assert!(socket.connection.status().write);
     socket.at(secs(22));
     socket.connection.sent(socket.now, 1);
     assert!(matches!(socket.deadline(), Some((_, Timer::Response))));
@@ -503,7 +504,7 @@ fn total_deadlines_do_not_apply_to_websockets() {
         socket.receive(&message);
         socket.send(900);
         socket.connection.sent(socket.now, 904);
-        assert!(socket.connection.wants_write());
+        assert!(socket.connection.status().write);
     }
 }
 
@@ -521,8 +522,8 @@ fn only_linger_runs_after_the_end() {
     assert!(!socket.is_open());
     assert_eq!(socket.deadline(), Some((secs(6), Timer::Linger)));
     socket.at(secs(6) - Duration::from_nanos(1));
-    assert!(!socket.connection.has_events());
-    assert!(matches!(socket.connection.status(), Status::Lingering { .. }));
+    assert!(!socket.connection.status().resume);
+    assert!(socket.connection.status().is_lingering());
 }
 
 #[test]
@@ -546,7 +547,7 @@ fn without_a_pong_timeout_one_ping_is_enough() {
     assert_eq!(socket.taken(), [PING, 0]);
     assert_eq!(socket.deadline(), None);
     socket.at(secs(3600));
-    assert!(!socket.connection.wants_write());
+    assert!(!socket.connection.status().write);
     socket.receive(&frame(PONG, b""));
     assert_eq!(socket.deadline(), Some((secs(3620), Timer::WebSocketPing)));
 }

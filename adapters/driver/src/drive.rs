@@ -149,7 +149,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// Writes until the socket takes no more. Returns whether any byte was written.
     fn write(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
         let mut moved = false;
-        while self.connection.wants_write() {
+        while self.connection.status().write {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.connection.outgoing(&mut slices);
             match self.socket.poll_write(cx, slices.get(..count).unwrap_or_default()) {
@@ -283,13 +283,13 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// Does one round. Returns whether there may be more to do.
     fn round(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
-        let mut moved = self.connection.has_events() && self.resume(cx, now);
-        let reads = self.connection.wants_read();
+        let mut moved = self.connection.status().resume && self.resume(cx, now);
+        let reads = self.connection.status().read;
         if reads && self.read(cx, now, scratch) {
             // A handler that is due may ask for more content, so it comes first. Without a handler, one more
             // read lets the answers of pipelined requests leave together.
             moved |= self.exchange.is_due()
-                || (self.connection.wants_read() && self.read(cx, now, scratch));
+                || (self.connection.status().read && self.read(cx, now, scratch));
         }
         let due = self.exchange.is_due();
         if due {
@@ -300,10 +300,10 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             // The write made room for more output.
             self.exchange.written();
         }
-        let reads_now = !reads && self.connection.wants_read();
+        let reads_now = !reads && self.connection.status().read;
         // Only a poll or a write of this round can have made new events due.
-        let resumes = (due || wrote) && self.connection.has_events();
-        moved || reads_now || resumes || self.exchange.is_due() || self.connection.has_work()
+        let resumes = (due || wrote) && self.connection.status().resume;
+        moved || reads_now || resumes || self.exchange.is_due() || self.connection.status().has_work
     }
 
     /// Goes round until there is nothing left to do.
@@ -332,7 +332,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 }
                 continue;
             }
-            if let Status::Closed(reason) = status {
+            if let Some(reason) = status.closed() {
                 if self.unflushed && self.waits_for_flush(cx, now, reason) {
                     return Poll::Pending;
                 }
@@ -360,7 +360,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     fn waits_for_flush(&mut self, cx: &mut Context<'_>, now: Tick, reason: CloseReason) -> bool {
         use CloseReason::{Aborted, MadeRoom, Peer};
         if matches!(reason, Aborted | MadeRoom | Peer(PeerClose::Reset))
-            || self.connection.is_cut_off()
+            || self.connection.status().is_cut_off()
         {
             return false;
         }
@@ -435,7 +435,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// questions are asked. Have bytes arrived that the runtime has not reported? Has the peer taken bytes
     /// that only the system knows of? Has the reader of the content given up? Ready if there is more to do.
     fn expire(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick, timer: Timer) -> Poll<()> {
-        if self.connection.wants_read() && self.socket.has_arrived() {
+        if self.connection.status().read && self.socket.has_arrived() {
             T::yield_now(cx);
             return Poll::Pending;
         }
@@ -504,7 +504,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if replace(&mut self.over, true) {
             return;
         }
-        if self.connection.is_cut_off() {
+        if self.connection.status().is_cut_off() {
             self.socket.reset_on_close();
         }
         let requests = self.connection.requests();
@@ -516,7 +516,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
 /// Whether the socket is not read though the connection is in use.
 fn is_unwatched(status: Status) -> bool {
-    matches!(status, Status::Open { read: false, .. })
+    status.is_open() && !status.read
 }
 
 impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K> {

@@ -221,7 +221,9 @@ impl<S: Service<K>, K> Exchange<S, K> {
             && meeting.receive(message, kept)
         {
             // The stream is alive: a message came just now.
-            let _ = connection.stream(now, stream).read(1);
+            let mut stream = connection.stream(now, stream);
+            let end = stream.received() + 1;
+            let _ = stream.read_to(end);
         }
     }
 

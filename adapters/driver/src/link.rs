@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::error::{BodyError, BoxError};
-use crate::upload::{Pace, Upload, Wishes};
+use crate::upload::{LARGE, Pace, Upload, Wishes};
 use crate::websocket::Closed;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -148,10 +148,12 @@ impl Link<'_> {
         if let Some(pace) = wanted {
             let most = match pace {
                 Pace::Slow => self.connection.config().receive_buffer_limit(),
-                Pace::Fast => u64::MAX,
+                Pace::Fast => LARGE * self.connection.config().receive_buffer_limit(),
             };
             // A stream that is gone gets its end by an event.
-            let _ = self.connection.stream(self.now, self.stream).read(most);
+            let mut stream = self.connection.stream(self.now, self.stream);
+            let end = stream.received().saturating_add(most);
+            let _ = stream.read_to(end);
         }
     }
 }

@@ -16,11 +16,11 @@ use std::task::{Context, Poll};
 /// Small pieces are put together up to this length: each by itself costs as much as many bytes.
 const GATHERED: usize = 4 << 10;
 /// How many times `receive_buffer_limit` a connection takes in at once.
-const LARGE: usize = 4;
+pub(crate) const LARGE: u64 = 4;
 
 /// The most memory that waiting content takes.
 pub(crate) fn memory_bound(config: &Config) -> usize {
-    let bytes = LARGE.saturating_mul(config.receive_buffer_limit() as usize);
+    let bytes = LARGE.saturating_mul(config.receive_buffer_limit()) as usize;
     // A queue has room for twice as much as it has had to hold.
     let pieces = 2 * (bytes / GATHERED + 2) * size_of::<Piece>();
     bytes.saturating_add(pieces + GATHERED)

@@ -17,7 +17,7 @@ use http::StatusCode;
 use http::header::HeaderMap;
 use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
 use portcullis::{
-    Begun, BodyLength, Connection, Event, Events, Misuse, RequestHead, Sent, StreamId, Tick,
+    Begun, BodyLength, Connection, Event, Events, Misuse, RequestHead, Sent, Stream, StreamId, Tick,
 };
 
 const BIG: u64 = 64 << 20;
@@ -71,8 +71,7 @@ impl App {
             Event::Data { stream, data, .. } => match &mut self.doing {
                 Doing::Counting(length) => {
                     *length += data.len() as u64;
-                    // Credit ends with each event, so ask again to get more.
-                    connection.stream(now, stream).read(u64::MAX)
+                    Ok(())
                 }
                 Doing::Passing(rest, _) => {
                     // Lent bytes are gone after the event, so copy those that cannot be sent yet.
@@ -128,11 +127,11 @@ impl App {
             }
             ("POST", "/sink") => {
                 self.doing = Doing::Counting(0);
-                connection.stream(now, stream).read(u64::MAX)
+                connection.stream(now, stream).read_to(u64::MAX)
             }
             ("POST", "/echo") => {
                 // Ask before the answer begins, since the client may wait for a 100 (Continue).
-                connection.stream(now, stream).read(CREDIT)?;
+                connection.stream(now, stream).read_to(CREDIT)?;
                 let length = head.content_length().map_or(BodyLength::Unknown, BodyLength::Known);
                 if connection.stream(now, stream).respond(StatusCode::OK, None, length)?
                     == Begun::Open
@@ -181,7 +180,7 @@ impl App {
         let accepted = handshake.accept(None, deflate);
         let accepted = accepted.expect("no subprotocol was chosen");
         connection.stream(now, stream).accept_websocket(&accepted, None, Options::default())?;
-        connection.stream(now, stream).read(1)
+        connection.stream(now, stream).read_to(1)
     }
 
     /// Answers with all of `content`, at once or as room comes.
@@ -217,7 +216,7 @@ impl App {
                 *rest = piece.into();
                 return match (rest.is_empty(), *whole) {
                     (false, _) => Ok(()),
-                    (true, false) => connection.stream(now, stream).read(CREDIT),
+                    (true, false) => read_more(connection.stream(now, stream), CREDIT),
                     (true, true) => connection.stream(now, stream).finish(None),
                 };
             }
@@ -237,10 +236,16 @@ impl App {
                 if connection.stream(now, stream).send_message(*text, rest)? == Sent::Part {
                     return Ok(());
                 }
-                connection.stream(now, stream).read(1)?;
+                read_more(connection.stream(now, stream), 1)?;
             }
         }
         self.doing = Doing::Nothing;
         Ok(())
     }
+}
+
+/// Asks for `more` bytes, or messages, than have come.
+fn read_more(mut stream: Stream<'_>, more: u64) -> Result<(), Misuse> {
+    let end = stream.received() + more;
+    stream.read_to(end)
 }

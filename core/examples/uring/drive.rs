@@ -19,7 +19,7 @@ use compio::io::{AsyncReadManaged, AsyncWrite};
 use compio::net::{TcpSocket, TcpStream};
 use compio::runtime::{RuntimeBuilder, spawn};
 use compio::time::{sleep, sleep_until};
-use portcullis::{CloseReason, Config, Connection, PeerClose, Status, Tick};
+use portcullis::{CloseReason, Config, Connection, PeerClose, Tick};
 use socket2::SockRef;
 use std::error::Error;
 use std::future::poll_fn;
@@ -111,10 +111,10 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
     loop {
         // 1. Events that need no new bytes, and bytes that were read while the connection did not
         //    want any.
-        if connection.has_events() {
+        if connection.status().resume {
             app.take(clock(), connection.resume(clock()));
         }
-        if let Some(mut bytes) = received.take_if(|_| connection.wants_read()) {
+        if let Some(mut bytes) = received.take_if(|_| connection.status().read) {
             match connection.receive(clock(), &mut bytes) {
                 Ok(events) => app.take(clock(), events),
                 Err(misuse) => unreachable!("the connection wants to read, but refused: {misuse}"),
@@ -122,10 +122,10 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
         }
         // 2. Begin the operations that are wanted and not in flight.
         let status = connection.status();
-        if let Status::Closed(_) = status {
+        if status.closed().is_some() {
             break;
         }
-        if status.wants_write() && writing.is_none() {
+        if status.write && writing.is_none() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = connection.outgoing(&mut slices);
             let mut bytes = Vec::new();
@@ -139,7 +139,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             connection.abort(clock(), gone);
             continue;
         }
-        if status.wants_read() && reading.is_none() {
+        if status.read && reading.is_none() {
             reading = Some(begin(read(socket, size)));
         }
         // 3. Arm the timer again if the deadline is earlier, or if the timer has fired.
@@ -159,7 +159,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
             if let Poll::Ready(read) = land(&mut reading, cx) {
                 return Poll::Ready(Done::Read(read));
             }
-            if connection.has_work() {
+            if connection.status().has_work {
                 // Yield to other connections, then go on without waiting for anything.
                 if replace(&mut yielded, true) {
                     return Poll::Ready(Done::Yielded);
@@ -185,7 +185,7 @@ async fn serve(socket: &TcpStream, config: Arc<Config>) {
     // shut the direction down and wait for the read to end.
     drop((writing, received));
     let socket_options = SockRef::from(socket);
-    if connection.is_cut_off() {
+    if connection.status().is_cut_off() {
         let _ = socket_options.set_linger(Some(Duration::ZERO));
     }
     if let Some(reading) = reading

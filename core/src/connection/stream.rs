@@ -126,24 +126,31 @@ impl<'c> Stream<'c> {
 
     // ---- the content of the request -------------------------------------------------------------
 
-    /// Asks for some of the request's content: at least one byte, at most `bytes`. Without a call,
-    /// no content is delivered and no deadline of the peer's runs. As with a read of a socket, the
-    /// wait ends with the first delivery, and the rest of the credit lapses when nothing more is at
-    /// hand. The first call also sends the 100 (Continue) that a client may wait for.
+    /// Gives credit: the application takes the request's content up to byte `end`, counted from the
+    /// beginning of the content. Credit is never taken back, so a smaller `end` changes nothing.
     ///
-    /// On a websocket it asks for so many messages, or for so many bytes if messages come in pieces.
-    /// That credit lasts.
+    /// Without credit no content is delivered. While there is credit left, the application waits for
+    /// the peer, and `request_body` runs; [`cancel_read`](Self::cancel_read) ends that wait. To take
+    /// a piece at a time, ask for [`received`](Self::received) bytes and some more. The first call
+    /// also sends the 100 (Continue) that a client may wait for.
+    ///
+    /// On a websocket the credit is a number of messages, or of bytes if messages come in pieces.
     ///
     /// # Errors
     /// [`Misuse::UnknownStream`].
-    pub fn read(&mut self, bytes: u64) -> Result<(), Misuse> {
-        self.act(|id, protocol, transport| protocol.read(transport, id, bytes))
+    pub fn read_to(&mut self, end: u64) -> Result<(), Misuse> {
+        self.act(|id, protocol, transport| protocol.read_to(transport, id, end))
     }
 
-    /// The application no longer waits for the content that it asked for. Content that has not been
-    /// delivered stays where it is, and no deadline of the peer's runs. A later
-    /// [`read`](Self::read) begins a wait of its own. On a websocket the call does nothing, since
-    /// credit for messages lasts.
+    /// How many bytes of content were delivered; on a websocket how many messages, or bytes if
+    /// messages come in pieces. 0 for a stream that does not exist, or has ended.
+    pub fn received(&self) -> u64 {
+        self.connection.protocol.received(self.id)
+    }
+
+    /// The application no longer waits for content: no deadline of the peer's runs until the next
+    /// [`read_to`](Self::read_to), which begins a wait of its own. The credit stays, so content that
+    /// the peer sends meanwhile is delivered. On a websocket the call does nothing.
     ///
     /// # Errors
     /// [`Misuse::UnknownStream`].

@@ -152,11 +152,11 @@ impl Http1 {
         Ok(())
     }
 
-    pub(crate) fn read(
+    pub(crate) fn read_to(
         &mut self,
         transport: &mut Transport,
         stream: StreamId,
-        bytes: u64,
+        end: u64,
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
         if self.receiving != Receiving::Body {
@@ -164,11 +164,8 @@ impl Http1 {
             return Ok(());
         }
         self.check_declared_length(transport)?;
-        if let Some(upload) = &mut self.exchange.upload {
-            upload.credit = upload.credit.saturating_add(bytes);
-        }
-        self.exchange.awaited |= bytes > 0;
-        if self.exchange.continue_owed && bytes > 0 && self.sending == Sending::Owed {
+        let waits = self.exchange.upload.as_mut().is_some_and(|upload| upload.grant(end));
+        if self.exchange.continue_owed && waits && self.sending == Sending::Owed {
             // If content has arrived already, the client needs no 100 (RFC 9110 10.1.1).
             if transport.held.is_empty() {
                 transport.output.write(CONTINUE);
@@ -185,11 +182,16 @@ impl Http1 {
         stream: StreamId,
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
-        if let Some(upload) = self.exchange.upload.as_mut().filter(|_| self.exchange.awaited) {
+        if let Some(upload) = &mut self.exchange.upload {
             upload.cancel(transport);
-            self.exchange.awaited = false;
         }
         Ok(())
+    }
+
+    /// Bytes of content that were delivered.
+    pub(crate) fn received(&self, stream: StreamId) -> u64 {
+        let upload = self.exchange.upload.as_ref().filter(|_| stream == self.stream());
+        upload.map_or(0, |upload| upload.delivered())
     }
 
     pub(crate) fn limit_body(

@@ -13,8 +13,6 @@ pub(super) struct Exchange {
     pub(super) asked: Asked,
     /// The decoder of the request's content.
     pub(super) content: Content,
-    /// The application waits for content: it has asked for some, and got none since.
-    pub(super) awaited: bool,
     /// Content was delivered, so that its limit can no longer change.
     pub(super) content_begun: bool,
     /// Bytes of content that were discarded after an early answer.
@@ -30,12 +28,16 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// Whether the application waits for content.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.is_awaited())
+    }
+
     /// The state while there is no request. A refusal is then written as if to an HTTP/1.1 GET.
     pub(super) fn none() -> Self {
         Exchange {
             asked: Asked::default(),
             content: Content::Length(0),
-            awaited: false,
             content_begun: false,
             discarded: 0,
             upload: None,

@@ -78,7 +78,7 @@ impl Http1 {
                 .exchange
                 .upload
                 .as_ref()
-                .map_or(0, |upload| upload.credit.min(self.exchange.content.next())),
+                .map_or(0, |upload| upload.credit().min(self.exchange.content.next())),
             _ => 0,
         }
     }
@@ -109,7 +109,7 @@ impl Http1 {
             Receiving::Head => Wait::RequestHead,
             // If held bytes wait for credit, we wait for the application and not for the peer.
             Receiving::Body
-                if self.exchange.awaited
+                if self.exchange.is_awaited()
                     && (nothing_held || !transport.blocked)
                     && !transport.eof =>
             {
@@ -134,7 +134,7 @@ impl Http1 {
     /// Bytes of an incomplete TLS record arrived: the peer is not silent.
     #[cold]
     pub(crate) fn trickle(&mut self, transport: &mut Transport) {
-        if let Some(upload) = self.exchange.upload.as_mut().filter(|_| self.exchange.awaited) {
+        if let Some(upload) = self.exchange.upload.as_mut().filter(|it| it.is_awaited()) {
             upload.hear(transport);
         }
         if self.receiving == Receiving::Discard {

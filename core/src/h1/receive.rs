@@ -85,7 +85,7 @@ impl Http1 {
                 Receiving::Idle => !transport.is_full(),
                 Receiving::Body => {
                     !self.exchange.content.is_complete()
-                        && self.exchange.upload.as_ref().is_some_and(|upload| upload.credit > 0)
+                        && self.exchange.upload.as_ref().is_some_and(|upload| upload.credit() > 0)
                 }
                 Receiving::Discard => !self.exchange.content.is_complete(),
                 Receiving::Head | Receiving::Done | Receiving::Closed => false,
@@ -134,6 +134,7 @@ impl Http1 {
         });
         match read {
             Ok(Some(span)) => {
+                transport.budget.earn(span.len());
                 self.begin_exchange(transport, head);
                 Next::Step(Step::Request(span))
             }
@@ -227,15 +228,12 @@ impl Http1 {
                 self.end(transport, CloseReason::Peer(PeerClose::Truncated));
                 return Next::Again;
             }
-            if let Some(upload) = self.exchange.upload.as_mut().filter(|_| !self.exchange.awaited) {
-                upload.credit = 0;
-            }
             return Next::Wait;
         }
         let Some(upload) = &mut self.exchange.upload else { return Next::Wait };
         let decoded = match self.exchange.content.decode(
             bytes,
-            upload.credit,
+            upload.credit(),
             upload.limit,
             &transport.config,
         ) {
@@ -252,8 +250,8 @@ impl Http1 {
         }
         self.exchange.content_begun = true;
         self.exchange.continue_owed = false;
-        self.exchange.awaited = false;
         upload.deliver(transport, decoded.length);
+        transport.budget.earn(decoded.length);
         Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
     }
 
@@ -272,6 +270,7 @@ impl Http1 {
             Ok(decoded) => {
                 input.take(decoded.taken);
                 self.exchange.discarded += decoded.taken as u64;
+                transport.budget.earn(decoded.length);
                 transport.renew_linger();
                 if self.exchange.discarded > most_discarded(transport) {
                     self.end(transport, CloseReason::UnreadContent);

@@ -4,12 +4,17 @@
 use crate::rate::Rate;
 use crate::time::Tick;
 use crate::transport::Transport;
+use core::mem::replace;
 
 #[derive(Debug)]
 pub(super) struct Upload {
     guard: Rate,
-    /// Bytes of content that the application has asked for.
-    pub(super) credit: u64,
+    /// Bytes of content that were delivered.
+    delivered: u64,
+    /// Bytes of content that may be delivered in all. Credit is given, and never taken back.
+    granted: u64,
+    /// The application waits for content: it has given credit, and has not cancelled the wait.
+    awaited: bool,
     /// Bytes of content that the request may still have.
     pub(super) limit: u64,
 }
@@ -18,7 +23,9 @@ impl Upload {
     pub(super) fn new(transport: &Transport) -> Box<Self> {
         Box::new(Upload {
             guard: Rate::new(transport.config.request_body_minimum(), transport.now),
-            credit: 0,
+            delivered: 0,
+            granted: 0,
+            awaited: false,
             limit: transport.config.request_body_limit().unwrap_or(u64::MAX),
         })
     }
@@ -34,15 +41,41 @@ impl Upload {
         self.guard.pause(now);
     }
 
-    /// The application no longer waits for content. The time charged to the peer is void.
-    pub(super) fn cancel(&mut self, transport: &Transport) {
-        self.credit = 0;
-        self.guard = Rate::new(transport.config.request_body_minimum(), transport.now);
+    /// Bytes of content that were delivered.
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered
     }
 
-    /// Content was delivered: uses up credit and limit, and counts as progress of the peer.
+    /// Bytes of content that the application has given credit for, and that were not delivered.
+    pub(super) fn credit(&self) -> u64 {
+        self.granted.saturating_sub(self.delivered)
+    }
+
+    /// Whether the application waits for content.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// The application takes content up to byte `end`. Returns whether it waits for some.
+    pub(super) fn grant(&mut self, end: u64) -> bool {
+        self.granted = self.granted.max(end);
+        let waits = end > self.delivered;
+        self.awaited |= waits;
+        waits
+    }
+
+    /// The application no longer waits for content. The time charged to the peer is void.
+    pub(super) fn cancel(&mut self, transport: &Transport) {
+        if replace(&mut self.awaited, false) {
+            self.guard = Rate::new(transport.config.request_body_minimum(), transport.now);
+        }
+    }
+
+    /// Content was delivered: uses up credit and limit, and counts as progress of the peer. The wait
+    /// is over once the credit is used up.
     pub(super) fn deliver(&mut self, transport: &Transport, bytes: usize) {
-        self.credit = self.credit.saturating_sub(bytes as u64);
+        self.delivered = self.delivered.saturating_add(bytes as u64);
+        self.awaited &= self.delivered < self.granted;
         self.limit = self.limit.saturating_sub(bytes as u64);
         self.guard.progress(transport.config.request_body_minimum(), bytes, transport.now);
     }

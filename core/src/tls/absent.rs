@@ -1,6 +1,7 @@
 //! Stands in for TLS in a build without it: there are no settings, and no connection uses TLS.
 
 use super::{MemoryBound, Received};
+use crate::budget::Budget;
 use crate::close::TlsFailure;
 use crate::config::Config;
 use crate::input::Held;
@@ -17,7 +18,7 @@ pub(crate) fn memory_bound(_: &Config) -> MemoryBound {
 pub(crate) enum Tls {}
 
 impl Tls {
-    pub(crate) fn begin(_: &Config, _: Tick) -> Option<Result<Box<Self>, TlsFailure>> {
+    pub(crate) fn begin(_: &Config) -> Option<Result<Box<Self>, TlsFailure>> {
         None
     }
 
@@ -41,7 +42,14 @@ impl Tls {
         match *self {}
     }
 
-    pub(crate) fn receive(&mut self, _: &Config, _: Tick, _: &mut [u8], _: &mut Held) -> Received {
+    pub(crate) fn receive(
+        &mut self,
+        _: &Config,
+        _: &mut Budget,
+        _: Tick,
+        _: &mut [u8],
+        _: &mut Held,
+    ) -> Received {
         match *self {}
     }
 

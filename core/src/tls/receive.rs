@@ -10,7 +10,7 @@ use super::Received;
 use super::estimate::most_certificates;
 use super::record;
 use super::session::{Tls, Transit, failure};
-use crate::budget::{TINY_RECORD, USELESS};
+use crate::budget::{Budget, TINY_RECORD, USELESS};
 use crate::close::TlsFailure;
 use crate::config::Config;
 use crate::input::{Held, grow};
@@ -28,6 +28,10 @@ struct Opened {
     plaintext: usize,
     /// The place from which on rustls still needs the buffer's bytes.
     done: usize,
+    /// rustls still needs some of the bytes: a message is incomplete.
+    is_open: bool,
+    /// What the record costs.
+    cost: u32,
 }
 
 impl Tls {
@@ -39,6 +43,7 @@ impl Tls {
     pub(crate) fn receive(
         &mut self,
         config: &Config,
+        budget: &mut Budget,
         now: Tick,
         fresh: &mut [u8],
         held: &mut Held,
@@ -47,7 +52,7 @@ impl Tls {
         let (mut at, mut plaintext) = (0, 0);
         while at < fresh.len() && self.failure.is_none() && !self.peer_closed {
             if self.transit.as_ref().is_some_and(|transit| !transit.pending.is_empty()) {
-                at += self.complete(limit, now, fresh.get(at..).unwrap_or_default(), held);
+                at += self.complete(limit, budget, now, fresh.get(at..).unwrap_or_default(), held);
                 continue;
             }
             let rest = fresh.get_mut(at..).unwrap_or_default();
@@ -59,7 +64,8 @@ impl Tls {
                 self.keep(rest, length);
                 break;
             };
-            let opened = self.open(whole, 0, limit, now);
+            let opened = self.open(whole, 0, limit);
+            self.pay(&opened, budget, now);
             let length = whole.len();
             if opened.done < length && self.failure.is_none() {
                 // There is no plaintext here: no data may come between the parts of a message.
@@ -76,7 +82,14 @@ impl Tls {
 
     /// Completes the pending record with bytes of `rest`, and opens it. Returns the number of bytes
     /// taken.
-    fn complete(&mut self, limit: usize, now: Tick, rest: &[u8], held: &mut Held) -> usize {
+    fn complete(
+        &mut self,
+        limit: usize,
+        budget: &mut Budget,
+        now: Tick,
+        rest: &[u8],
+        held: &mut Held,
+    ) -> usize {
         let (have, length) = self.pending_record();
         let missing = length.unwrap_or(record::HEADER).saturating_sub(have);
         let more = rest.get(..missing.min(rest.len())).unwrap_or_default();
@@ -95,7 +108,8 @@ impl Tls {
             self.transit.get_or_insert_default().pending = bytes;
             return more.len();
         }
-        let opened = self.open(&mut bytes, before, limit, now);
+        let opened = self.open(&mut bytes, before, limit);
+        self.pay(&opened, budget, now);
         let transit = self.transit.get_or_insert_default();
         if opened.done < bytes.len() && self.failure.is_none() {
             transit.pending = bytes.split_off(opened.done);
@@ -153,7 +167,7 @@ impl Tls {
 
     /// Opens one record in `bytes`. rustls still needs the `before` bytes in front of it, which are parts
     /// of earlier records.
-    fn open(&mut self, bytes: &mut [u8], before: usize, limit: usize, now: Tick) -> Opened {
+    fn open(&mut self, bytes: &mut [u8], before: usize, limit: usize) -> Opened {
         let was_handshaking = self.handshaking;
         let length = bytes.len() - before;
         if was_handshaking && self.is_padded(bytes.get(before..).unwrap_or_default()) {
@@ -161,7 +175,7 @@ impl Tls {
         } else if was_handshaking {
             self.handshake += length as u32;
         }
-        let opened = self.process(bytes);
+        let mut opened = self.process(bytes);
         if was_handshaking && self.certificates() > most_certificates(limit) {
             self.failure = self.failure.or(Some(TlsFailure::HandshakeTooLarge));
         }
@@ -172,18 +186,22 @@ impl Tls {
         if self.handshaking && !self.session.is_handshaking() {
             self.handshaking = false;
         }
-        let cost = match opened.plaintext {
+        opened.cost = match opened.plaintext {
             0 if was_handshaking => USELESS,
             0 => BARREN,
             _ => TINY_RECORD,
         };
-        if !self.budget.spend(cost, now) {
+        opened.is_open = opened.done < bytes.len();
+        opened
+    }
+
+    /// Pays for a record that was opened. The plaintext earns when the protocol takes it.
+    fn pay(&mut self, opened: &Opened, budget: &mut Budget, now: Tick) {
+        if !budget.spend(opened.cost, now) {
             self.failure = self.failure.or(Some(TlsFailure::Flood));
         }
         // A failure drops the bytes that rustls still needs, so rustls must not seal after it.
-        self.ended |= self.failure.is_some() && opened.done < bytes.len();
-        self.budget.earn(opened.plaintext);
-        opened
+        self.ended |= self.failure.is_some() && opened.is_open;
     }
 
     /// Lets rustls process `bytes` until it needs more.

@@ -2,11 +2,9 @@
 
 use super::estimate::{CERTIFICATE, Messages, RUSTLS, RUSTLS_HANDSHAKE};
 use super::sealed::Sealed;
-use crate::budget::Budget;
 use crate::close::TlsFailure;
 use crate::config::Config;
 use crate::output::Output;
-use crate::time::Tick;
 use core::fmt;
 use core::mem::{size_of, take};
 use rustls::server::UnbufferedServerConnection;
@@ -36,7 +34,6 @@ pub(crate) struct Tls {
     pub(super) protected: u32,
     /// Bytes of the records that rustls itself sent.
     pub(super) flight: u32,
-    pub(super) budget: Budget,
     pub(super) handshaking: bool,
     /// The peer has sent its close_notify.
     pub(super) peer_closed: bool,
@@ -48,7 +45,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// Begins a handshake, if `config` has settings for TLS.
-    pub(crate) fn begin(config: &Config, now: Tick) -> Option<Result<Box<Self>, TlsFailure>> {
+    pub(crate) fn begin(config: &Config) -> Option<Result<Box<Self>, TlsFailure>> {
         let session = UnbufferedServerConnection::new(config.tls.0.clone()?);
         let begin = |session| {
             Box::new(Tls {
@@ -57,7 +54,6 @@ impl Tls {
                 handshake: 0,
                 protected: 0,
                 flight: 0,
-                budget: Budget::new(now),
                 handshaking: true,
                 peer_closed: false,
                 ended: false,

@@ -92,8 +92,10 @@ struct Begun {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     limits: Limits,
-    /// The number of messages that may begin; or of bytes, if messages are lent in pieces.
-    credit: u64,
+    /// The number of messages that may begin in all; or of bytes, if messages are lent in pieces.
+    granted: u64,
+    /// The number of messages that have begun, or of bytes that were lent.
+    taken: u64,
     /// Payload bytes of the current data frame that are still to be taken.
     left: u64,
     /// Payload bytes that the message's frame headers declared so far, the current frame included.
@@ -130,7 +132,8 @@ impl Receiver {
     pub(crate) fn new(limits: Limits, deflate: Option<Agreed>) -> Self {
         Receiver {
             limits,
-            credit: 0,
+            granted: 0,
+            taken: 0,
             left: 0,
             declared: 0,
             lent: 0,
@@ -150,9 +153,20 @@ impl Receiver {
         }
     }
 
-    /// Adds credit: a number of messages, or of bytes if messages are lent in pieces.
-    pub(crate) fn add_credit(&mut self, credit: u64) {
-        self.credit = self.credit.saturating_add(credit);
+    /// Gives credit up to a number of messages, or of bytes if messages are lent in pieces.
+    pub(crate) fn grant(&mut self, end: u64) {
+        self.granted = self.granted.max(end);
+    }
+
+    /// The number of messages, or of bytes of pieces, that were delivered.
+    pub(crate) fn delivered(&self) -> u64 {
+        let in_progress = self.message.is_some() && !self.limits.pieces;
+        self.taken - u64::from(in_progress).min(self.taken)
+    }
+
+    /// The credit that is left.
+    fn credit(&self) -> u64 {
+        self.granted.saturating_sub(self.taken)
     }
 
     /// Discards messages from now on, without credit: only the peer's close frame still matters. Frees
@@ -206,7 +220,7 @@ impl Receiver {
 
     /// Whether [`Receiver::step`] can go on inflating without new bytes.
     pub(crate) fn has_more(&self) -> bool {
-        self.paused || (self.full && self.credit > 0)
+        self.paused || (self.full && self.credit() > 0)
     }
 
     /// Frees memory that is not needed until more bytes arrive.
@@ -302,14 +316,14 @@ impl Receiver {
         input.part();
         Mask::new(header.key).apply(input.span(span));
         payer.earn(header.length);
-        self.credit = self.credit.saturating_sub(1);
+        self.taken = self.taken.saturating_add(1);
         Some(Arrival::Message { text: header.opcode == Opcode::Text, at: Place::Input(span) })
     }
 
     #[inline]
     fn may_begin_frame(&self) -> bool {
         let is_paid = self.message.is_some() && !self.limits.pieces;
-        self.credit > 0 || is_paid || self.discards
+        self.credit() > 0 || is_paid || self.discards
     }
 
     /// Checks a data frame's header against the message in progress and the limits.
@@ -352,7 +366,7 @@ impl Receiver {
             self.declared = 0;
             self.lent = 0;
             if !self.limits.pieces {
-                self.credit = self.credit.saturating_sub(1);
+                self.taken = self.taken.saturating_add(1);
             }
         }
         self.in_frame = true;

@@ -38,7 +38,7 @@
 //! websocket is closed with 1007 too.
 //!
 //! A few kilobytes may inflate to megabytes. So one pull of events inflates [`INFLATED_AT_ONCE`] bytes,
-//! and the next one goes on: see [`Connection::has_work`](crate::Connection::has_work).
+//! and the next one goes on: see [`Status::has_work`](crate::Status::has_work).
 //!
 //! # Pages of other sites
 //!

@@ -88,7 +88,6 @@ pub(crate) struct Session {
     receiver: Receiver,
     ahead: Ahead,
     deflater: Option<Box<Deflater>>,
-    budget: Budget,
     /// The pong for the newest ping, while the output is full. Older pings may go unanswered
     /// (RFC 6455 5.5.3).
     pong: Option<Box<[u8]>>,
@@ -119,7 +118,6 @@ impl Session {
             receiver: Receiver::new(terms.limits, terms.deflate),
             ahead: Ahead::default(),
             deflater: terms.deflate.map(|agreed| Box::new(Deflater::new(agreed))),
-            budget: Budget::new(transport.now),
             pong: None,
             upload: message_guard(transport),
             heard: transport.now,
@@ -202,7 +200,7 @@ impl Session {
                 return None;
             }
             let mut purse = Purse {
-                budget: &mut self.budget,
+                budget: &mut transport.budget,
                 now: transport.now,
                 earned: 0,
                 inflatable: desk.inflatable,
@@ -287,11 +285,11 @@ impl Session {
     pub(crate) fn look_ahead(&mut self, transport: &mut Transport) {
         let most = transport.config.receive_buffer_limit() as usize;
         while self.state == State::Open {
-            let held = transport.held.bytes();
+            let Transport { held, budget, now, .. } = &mut *transport;
+            let held = held.bytes();
             let held = held.get(..most).unwrap_or(held);
             let (begun, deflates) = (self.receiver.left_of_frame(), self.receiver.deflates());
-            let (budget, now) = (&mut self.budget, transport.now);
-            let pays = || budget.spend(USELESS, now);
+            let pays = || budget.spend(USELESS, *now);
             let Some(payload) = self.ahead.ping(held, begun, deflates, pays) else { return };
             self.pong = Some(payload);
             self.flush_pong(transport);
@@ -350,19 +348,24 @@ impl Session {
 
     // ---- actions --------------------------------------------------------------------------------
 
-    /// Adds credit: a number of messages, or of bytes if the application takes messages in pieces.
-    pub(crate) fn read(
+    /// Gives credit up to a number of messages, or of bytes if the application takes messages in pieces.
+    pub(crate) fn read_to(
         &mut self,
         _: &Transport,
         stream: StreamId,
-        credit: u64,
+        end: u64,
     ) -> Result<(), Misuse> {
         self.check_stream(stream)?;
-        self.receiver.add_credit(credit);
+        self.receiver.grant(end);
         Ok(())
     }
 
-    /// Does nothing: credit for messages is never taken back.
+    /// The number of messages, or of bytes of pieces, that were delivered.
+    pub(crate) fn received(&self, stream: StreamId) -> u64 {
+        if stream == self.stream { self.receiver.delivered() } else { 0 }
+    }
+
+    /// Does nothing: the timers of a websocket run whether its application waits or not.
     pub(crate) fn cancel_read(&mut self, _: &Transport, stream: StreamId) -> Result<(), Misuse> {
         self.check_stream(stream)
     }
@@ -698,7 +701,7 @@ impl Session {
 /// The longest control frame that a server sends, with its header.
 const LONGEST_CLOSE: usize = 2 + frame::LONGEST_CONTROL;
 
-/// Pays for costly frames from the session's budget.
+/// Pays for costly frames from the connection's budget.
 struct Purse<'b> {
     budget: &'b mut Budget,
     now: Tick,

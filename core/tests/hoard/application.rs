@@ -124,13 +124,13 @@ impl Application {
             (1, 1) => draw.u64(1..20_000),
             _ => return,
         };
-        let _ = connection.stream(NOW, stream).read(credit);
+        let _ = crate::play::read_more(connection.stream(NOW, stream), credit);
     }
 
     /// Acts, and returns how many bytes may be pinned beyond those that the connection reports.
     pub(super) fn act(&mut self, connection: &mut Connection, draw: &mut Rng) -> usize {
         let Some(stream) = self.stream else { return 0 };
-        if self.rest.is_none() && !connection.wants_write() {
+        if self.rest.is_none() && !connection.status().write {
             self.pinned = 0;
         }
         if draw.u8(0..8) == 0 {

@@ -106,7 +106,7 @@ impl Hoard {
     }
 
     pub(crate) fn is_open(&mut self) -> bool {
-        matches!(self.connection().status(), Status::Open { .. })
+        self.connection().status().is_open()
     }
 
     /// Calls the connection. Nothing of the call is kept outside of it.
@@ -180,7 +180,7 @@ impl Hoard {
     pub(crate) fn feed(&mut self, wire: &[u8], stream: &mut Option<StreamId>) {
         let step = self.config.receive_buffer_limit() as usize;
         for piece in wire.chunks(step) {
-            if !self.connection().wants_read() {
+            if !self.connection().status().read {
                 break;
             }
             self.read(piece.to_vec(), usize::MAX, |_, event| {
@@ -292,7 +292,7 @@ pub(crate) fn play(hoard: &mut Hoard, kind: Kind, peer: &mut impl Peer, draw: &m
                     let plaintext = script.unit(draw);
                     wire.extend(peer.wrap(&plaintext, draw));
                 }
-                let reads = hoard.connection().wants_read();
+                let reads = hoard.connection().status().read;
                 let rest = wire.split_off(if reads { length } else { 0 });
                 let fresh = std::mem::replace(&mut wire, rest);
                 let pulls = [0, 1, usize::MAX, usize::MAX, usize::MAX][draw.usize(0..5)];

@@ -255,14 +255,14 @@ impl<L: Link> World<'_, L> {
                 self.server.acknowledged(now, self.outbox.len() as u64);
             }
             self.server.tick(now);
-            let open = matches!(self.server.status(), Status::Open { .. });
+            let open = self.server.status().is_open();
             self.over |= timer == Timer::KeepAlive && !open && self.peer.is_idle();
             self.exchange_bytes();
         }
         drop(self.server.return_buffer());
         let status = self.server.status();
         let reset = self.service.as_ref().is_some_and(|service| service.reset);
-        let open = matches!(status, Status::Open { .. }) && !reset;
+        let open = status.is_open() && !reset;
         assert!(open || self.over, "alive: closed: {self:?}");
         let due = self.server.deadline().filter(|(at, _)| *at <= now && self.put_off <= self.now);
         assert!(due.is_none() || self.over, "deadline: {due:?} is still set at {now:?}");
@@ -289,7 +289,7 @@ impl<L: Link> World<'_, L> {
 
     fn read(&mut self) -> bool {
         let most = self.server.receive_limit().min(self.inbox.len());
-        if most == 0 || !self.server.wants_read() {
+        if most == 0 || !self.server.status().read {
             return false;
         }
         let count = (1 + self.chance.below(self.read)).min(most as u64) as usize;
@@ -301,7 +301,7 @@ impl<L: Link> World<'_, L> {
     }
 
     fn resume(&mut self) -> bool {
-        if !self.server.has_events() {
+        if !self.server.status().resume {
             return false;
         }
         let events = self.server.resume(Tick::from_nanos(self.now));
@@ -310,7 +310,7 @@ impl<L: Link> World<'_, L> {
 
     fn write(&mut self) -> bool {
         let room = self.capacity - self.outbox.len();
-        if !self.server.wants_write() || room < self.lump {
+        if !self.server.status().write || room < self.lump {
             return false;
         }
         let bytes = next_bytes(&mut self.server, room);
@@ -353,7 +353,7 @@ impl Service {
     fn serve(&mut self, server: &mut Connection, now: Tick, chance: &mut Chance<'_>) -> bool {
         if self.is_websocket {
             if self.wanted == 0 {
-                server.stream(now, self.stream).read(1).expect("the stream is open");
+                super::read_more(server.stream(now, self.stream), 1).expect("the stream is open");
                 self.wanted = 1;
             }
             if let Some(message) = self.echoes.front_mut() {
@@ -367,7 +367,7 @@ impl Service {
         }
         if !self.ended && self.wanted == 0 {
             let bytes = 1 + chance.size(100_000);
-            server.stream(now, self.stream).read(bytes).expect("the stream is open");
+            super::read_more(server.stream(now, self.stream), bytes).expect("the stream is open");
             self.wanted = bytes;
         }
         let Exchange { download, is_declared, is_early, .. } = self.exchange;

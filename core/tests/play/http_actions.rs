@@ -100,9 +100,9 @@ pub(super) fn check_misuse(
     before: (Status, usize),
 ) {
     let alive = model.live.as_ref().is_some_and(|live| live.id == stream);
-    let open = matches!(before.0, Status::Open { .. });
+    let open = before.0.is_open();
     if misuse == Misuse::UnknownStream && alive && open {
-        let over = !matches!(connection.status(), Status::Open { .. });
+        let over = !connection.status().is_open();
         assert!(over, "the stream is open, but the connection does not know it");
     } else {
         assert_eq!(seen(connection), before, "{misuse:?} changed something");
@@ -116,7 +116,7 @@ pub(super) fn whole(
     model: &mut Model,
     now: Tick,
 ) {
-    let open = matches!(connection.status(), Status::Open { .. });
+    let open = connection.status().is_open();
     match source.below(8) {
         0 => {
             let reasons = [CloseReason::Aborted, CloseReason::Peer(PeerClose::Reset)];
@@ -221,15 +221,15 @@ pub(super) fn request(
     stream: StreamId,
 ) -> Result<(), Misuse> {
     let bytes = source.size();
-    connection.stream(now, stream).read(bytes)?;
+    super::read_more(connection.stream(now, stream), bytes)?;
     if let Some(socket) = model.socket.as_mut().filter(|socket| socket.id == stream) {
-        socket.credit = socket.credit.saturating_add(bytes);
+        socket.credit = socket.credit.max(bytes);
         return Ok(());
     }
     let live = model.live.as_mut().expect("a dead stream is asked for content");
     assert_eq!(live.id, stream);
     if !live.ended {
-        live.credit = live.credit.saturating_add(bytes);
+        live.credit = live.credit.max(bytes);
         live.awaited |= bytes > 0;
     }
     Ok(())

@@ -139,7 +139,7 @@ pub(crate) fn run(
     for sealed in [eager.link.seal(wire), eager.link.close()] {
         eager.feed(&mut connection, sealed, next);
     }
-    if connection.status().wants_read() {
+    if connection.status().read {
         eager.react(connection.receive_eof(now));
         eager.settle(&mut connection);
     }
@@ -158,7 +158,7 @@ impl Eager<'_> {
         next: &mut dyn FnMut(usize) -> usize,
     ) {
         let mut rest = wire.as_mut_slice();
-        while !rest.is_empty() && connection.status().wants_read() {
+        while !rest.is_empty() && connection.status().read {
             let most = rest.len().min(connection.receive_limit());
             let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
             rest = behind;
@@ -178,7 +178,8 @@ impl Eager<'_> {
                         fields: head.fields().map(|(n, v)| (n.to_owned(), v.to_vec())).collect(),
                     });
                     if self.manner.bite > 0 {
-                        let asked = connection.stream(self.now, stream).read(self.manner.bite);
+                        let asked =
+                            super::read_more(connection.stream(self.now, stream), self.manner.bite);
                         if asked.is_err() {
                             continue;
                         }
@@ -192,7 +193,8 @@ impl Eager<'_> {
                         Some(Told::Content(before)) => before.extend_from_slice(data),
                         _ => self.told.push(Told::Content(data.to_vec())),
                     }
-                    let asked = connection.stream(self.now, stream).read(self.manner.bite);
+                    let asked =
+                        super::read_more(connection.stream(self.now, stream), self.manner.bite);
                     assert_eq!(asked, Ok(()));
                 }
                 Event::End { stream, trailers } => {
@@ -254,7 +256,7 @@ impl Eager<'_> {
             let (told, was) = (self.told.len(), connection.status());
             self.react(connection.resume(self.now));
             let stuck = told == self.told.len() && was == connection.status();
-            if stuck && !connection.status().wants_write() {
+            if stuck && !connection.status().write {
                 return;
             }
         }
@@ -264,7 +266,7 @@ impl Eager<'_> {
     /// still owes.
     fn close(mut self, mut connection: Connection) -> Seen {
         for _ in 0..16 {
-            if let Status::Closed(reason) = connection.status() {
+            if let Some(reason) = connection.status().closed() {
                 return Seen { told: self.told, out: without_continue(&self.out), reason };
             }
             match connection.deadline() {

@@ -54,11 +54,17 @@ pub(crate) use websocket_echo::{
 
 pub(crate) use source::Source;
 
-use portcullis::{Builder, Config, Connection};
+use portcullis::{Builder, Config, Connection, Misuse, Stream};
 use std::sync::Arc;
 
 /// Drops a connection, and returns how many bytes of heap that freed.
 pub(crate) type Weigh = fn(Connection) -> usize;
+
+/// Gives credit for `bytes` more than were delivered.
+pub(crate) fn read_more(mut stream: Stream<'_>, bytes: u64) -> Result<(), Misuse> {
+    let end = stream.received().saturating_add(bytes);
+    stream.read_to(end)
+}
 
 /// Plays `bytes` as a session: input, time and actions of the application in any order, sensible or
 /// not. At the end only time passes until the connection has closed. Or the connection is weighed,

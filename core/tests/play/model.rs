@@ -8,7 +8,8 @@ use super::http_answers::Answer;
 use super::websocket_model::{Socket, Terms};
 use portcullis::websocket::{Accepted, Handshake, Message};
 use portcullis::{
-    CloseReason, Config, Connection, Event, Expiry, PeerClose, Phase, Status, StreamId, Tick, Timer,
+    CloseReason, Config, Connection, Event, Expiry, Life, PeerClose, Phase, Status, StreamId, Tick,
+    Timer,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
@@ -180,7 +181,7 @@ impl Model {
             let next = self.known.last().map_or(1, |last| last.as_u64() + 1);
             assert_eq!(stream.as_u64(), next, "requests are numbered in order");
             assert!(next <= self.config.requests_per_connection(), "too many requests");
-            assert!(matches!(self.last, Status::Open { .. }), "a request after the end");
+            assert!(self.last.is_open(), "a request after the end");
             self.known.push(*stream);
             self.accepted = self.terms.and_then(|terms| {
                 let handshake = Handshake::read(head).ok()?;
@@ -209,7 +210,7 @@ impl Model {
                 assert!(!data.is_empty(), "an empty piece of content");
                 let left = live.credit.checked_sub(data.len() as u64);
                 live.credit = left.expect("no more content than was asked for");
-                live.awaited = false;
+                live.awaited &= live.credit > 0;
             }
             Event::End { stream, .. } => {
                 assert_eq!(*stream, live.id);
@@ -220,7 +221,7 @@ impl Model {
             Event::Writable { stream } => {
                 assert_eq!(*stream, live.id);
                 assert!(live.cut, "Writable, but nothing was cut short");
-                assert!(matches!(self.last, Status::Open { .. }), "Writable after the end");
+                assert!(self.last.is_open(), "Writable after the end");
                 live.cut = false;
             }
             Event::Reset { stream, .. } => {
@@ -244,16 +245,16 @@ impl Model {
         assert!(memory <= bound, "memory: {memory} of at most {bound} bytes");
         let status = connection.status();
         let unsent = unsent(connection);
-        assert_eq!(status.wants_write(), unsent > 0, "{status:?}, but {unsent} bytes are unsent");
-        match (self.last, status) {
-            (Status::Closed(before), _) => assert_eq!(status, Status::Closed(before), "reason"),
-            (Status::Lingering { .. }, Status::Open { .. }) => panic!("open again"),
-            (_, Status::Closed(_)) => self.dropped |= self.wrote,
+        assert_eq!(status.write, unsent > 0, "{status:?}, but {unsent} bytes are unsent");
+        match (self.last.life, status.life) {
+            (Life::Closed { .. }, _) => assert_eq!(status.life, self.last.life, "reason"),
+            (Life::Lingering { .. }, Life::Open) => panic!("open again"),
+            (_, Life::Closed { .. }) => self.dropped |= self.wrote,
             _ => {}
         }
-        assert!(!(self.eof && status.wants_read()), "reading goes on after the end of input");
-        match status {
-            Status::Closed(reason) => {
+        assert!(!(self.eof && status.read), "reading goes on after the end of input");
+        match status.life {
+            Life::Closed { reason, .. } => {
                 let heap = memory - size_of::<Connection>();
                 let least = if self.socket.is_some() { SOCKET } else { 0 };
                 let least = least + if self.lent { LENT } else { 0 };
@@ -264,32 +265,32 @@ impl Model {
                     "{reason:?} is not in `CloseReason::all`"
                 );
             }
-            Status::Lingering { write, shutdown_write, .. } => {
+            Life::Lingering { shutdown_write } => {
                 assert_ne!(
-                    write, shutdown_write,
+                    status.write, shutdown_write,
                     "shutdown and writing must not be wanted together"
                 );
             }
-            Status::Open { .. } => {}
+            Life::Open => {}
         }
         if self.looks {
-            let closed = matches!(status, Status::Closed(_));
+            let closed = status.closed().is_some();
             assert_eq!(connection.phase() == Phase::Closed, closed);
             connection.deadline();
         }
         if let Some(live) = &self.live {
             let room = connection.stream(Tick::ZERO, live.id).room();
-            assert!(room == 0 || live.begun && matches!(status, Status::Open { .. }));
+            assert!(room == 0 || live.begun && status.is_open());
             assert!(room as u64 <= self.config.send_buffer_limit());
         }
         if let Some(socket) = &self.socket {
             let room = connection.stream(Tick::ZERO, socket.id).room();
-            let open = matches!(status, Status::Open { .. });
+            let open = status.is_open();
             assert!(room == 0 || open && socket.close.is_none() && !socket.drained);
             assert!(room as u64 <= self.config.send_buffer_limit());
         }
         self.last = status;
-        self.wrote = status.wants_write();
+        self.wrote = status.write;
         self.note((memory, unsent, format!("{status:?}")));
     }
 
@@ -301,7 +302,8 @@ impl Model {
         let status = connection.status();
         let deadline = connection.deadline().map(|(_, timer)| timer);
         let live = self.live.as_ref();
-        if let (Some(socket), Status::Open { read, write }) = (&self.socket, status) {
+        let Status { read, write, .. } = status;
+        if let (Some(socket), Life::Open) = (&self.socket, status.life) {
             let config = &self.config;
             socket.check_waits(config, (read, write), deadline, self.draining, self.eof);
             // If the connection closed the websocket and the application does not know yet, `room`
@@ -312,7 +314,7 @@ impl Model {
             return;
         }
         let awaits = live.is_some_and(|live| live.awaited && !live.ended);
-        if let Status::Open { read, write } = status {
+        if status.is_open() {
             let for_peer = write || live.is_none() || awaits;
             let allowed = match deadline {
                 None => !for_peer && !self.eof,
@@ -342,7 +344,7 @@ impl Model {
             }
             return;
         }
-        if matches!(status, Status::Lingering { .. }) {
+        if status.is_lingering() {
             assert!(deadline.is_some(), "deadline: lingers for ever");
         }
         let told = match self.reason(connection) {
@@ -368,10 +370,7 @@ impl Model {
     }
 
     fn reason(&self, connection: &Connection) -> Option<CloseReason> {
-        match connection.status() {
-            Status::Closed(reason) => Some(reason),
-            _ => None,
-        }
+        connection.status().closed()
     }
 
     /// Checks the deadline after a tick.

@@ -235,7 +235,7 @@ impl<'b> Player<'b> {
             assert_eq!(before, (self.connection.status(), self.connection.memory()));
             match misuse {
                 Misuse::NotReading => {
-                    assert!(!before.0.wants_read(), "refused input that it wanted")
+                    assert!(!before.0.read, "refused input that it wanted")
                 }
                 Misuse::Overfed { .. } => assert!(self.scratch.len() > limit),
                 other => panic!("input was refused with {other:?}"),
@@ -256,21 +256,21 @@ impl<'b> Player<'b> {
         // A pause for other connections ends by itself.
         for look in 0.. {
             assert!(look < PAUSES, "has_work: it stays true for ever");
-            let expected = self.connection.has_events();
-            assert!(expected || !self.connection.has_work(), "has_work without has_events");
+            let expected = self.connection.status().resume;
+            assert!(expected || !self.connection.status().has_work, "has_work without has_events");
             let events = self.connection.resume(self.now);
             let (source, model) = (&mut self.source, &mut self.model);
             let pulled = run(events, source, model, &mut self.now, 0, usize::MAX);
             assert!(expected || pulled == 0, "events, though has_events was false");
             self.model.check(&mut self.connection);
             all += pulled;
-            if !self.connection.has_work() {
+            if !self.connection.status().has_work {
                 break;
             }
         }
         // `has_events` may be wrong once more without a call in between, but not for ever.
         for look in 0.. {
-            if !self.connection.has_events() {
+            if !self.connection.status().resume {
                 break;
             }
             assert!(look < IN_VAIN, "has_events: it stays true, and no event comes");
@@ -347,7 +347,7 @@ impl<'b> Player<'b> {
         // The last bytes are gone before the close that may follow.
         self.model.wrote &= next.len() < before;
         self.connection.sent(now, count);
-        if !matches!(self.connection.status(), Status::Closed(_)) {
+        if self.connection.status().closed().is_none() {
             assert_eq!(unsent(&mut self.connection), before - next.len(), "nothing lost");
         }
         self.model.check(&mut self.connection);
@@ -369,7 +369,7 @@ impl<'b> Player<'b> {
                 self.take_some(usize::MAX, self.now);
                 self.pull();
             }
-            if let Status::Closed(reason) = self.connection.status() {
+            if let Some(reason) = self.connection.status().closed() {
                 return self.closed(reason);
             }
             let speaks = self.model.socket.as_ref().is_some_and(|socket| socket.speaks());

@@ -92,7 +92,7 @@ fn check_misuse(model: &Model, stream: StreamId, misuse: Misuse, status: Status)
         return;
     };
     assert_ne!(misuse, Misuse::NotWebSocket, "the stream is a websocket");
-    let open = matches!(status, Status::Open { .. });
+    let open = status.is_open();
     if misuse == Misuse::UnknownStream && stream == socket.id && open && socket.speaks() {
         assert!(
             socket.idles,

@@ -145,7 +145,7 @@ pub(crate) fn heard_over(
     for sealed in [eager.link.seal(wire), eager.link.close()] {
         left += eager.feed(&mut connection, &sealed, next);
     }
-    if connection.status().wants_read() {
+    if connection.status().read {
         assert_eq!(left, 0);
         eager.react(connection.receive_eof(eager.now));
         eager.settle(&mut connection);
@@ -198,7 +198,7 @@ impl<'l> Eager<'l> {
         let limit = connection.config().receive_buffer_limit() as usize;
         let mut wire = wire.to_vec();
         let mut rest = wire.as_mut_slice();
-        while !rest.is_empty() && connection.status().wants_read() {
+        while !rest.is_empty() && connection.status().read {
             let most = rest.len().min(limit);
             let (piece, behind) = rest.split_at_mut(next(most).clamp(1, most));
             rest = behind;
@@ -297,7 +297,8 @@ impl<'l> Eager<'l> {
 
     fn ask(&mut self, connection: &mut Connection, stream: StreamId) {
         if self.echo.bite > 0 {
-            connection.stream(self.now, stream).read(self.echo.bite).expect("the stream is open");
+            super::read_more(connection.stream(self.now, stream), self.echo.bite)
+                .expect("the stream is open");
         }
     }
 
@@ -331,7 +332,7 @@ impl<'l> Eager<'l> {
             let (told, was) = (self.told.len(), connection.status());
             self.react(connection.resume(self.now));
             let stuck = told == self.told.len() && was == connection.status();
-            if stuck && !connection.status().wants_write() && !connection.has_work() {
+            if stuck && !connection.status().write && !connection.status().has_work {
                 return;
             }
         }
@@ -340,7 +341,7 @@ impl<'l> Eager<'l> {
     /// Lets time pass until the connection closes.
     fn close(mut self, mut connection: Connection) -> Heard {
         for _ in 0..16 {
-            if let Status::Closed(reason) = connection.status() {
+            if let Some(reason) = connection.status().closed() {
                 return Heard { told: self.told, out: self.out, reason };
             }
             match connection.deadline() {

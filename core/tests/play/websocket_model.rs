@@ -132,7 +132,7 @@ impl Socket {
 
     pub(crate) fn event(&mut self, event: &Event<'_>, last: Status) {
         assert!(!self.reset, "an event after the reset: {event:?}");
-        let open = matches!(last, Status::Open { .. });
+        let open = last.is_open();
         match event {
             Event::Message { stream, message, .. } => {
                 let length = match message {

@@ -2,7 +2,7 @@
 //! get the same answers.
 
 use super::{Seen, answer, text};
-use portcullis::{CloseReason, Config, Connection, Event, Events, Refusal, Status, Tick};
+use portcullis::{CloseReason, Config, Connection, Event, Events, Refusal, Tick};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ impl Eager {
 
     /// The peer sends. Bytes are dropped if the connection does not read.
     pub(crate) fn read(&mut self, piece: &[u8]) {
-        if self.connection.status().wants_read() {
+        if self.connection.status().read {
             let mut piece = piece.to_vec();
             let events =
                 self.connection.receive(Tick::ZERO, &mut piece).expect("the connection reads");
@@ -128,10 +128,9 @@ impl Eager {
     pub(crate) fn eof(mut self) -> Told {
         act(self.connection.receive_eof(Tick::ZERO), &mut self.seen);
         self.go_on();
-        match self.connection.status() {
-            Status::Closed(reason) => Told { seen: self.seen, output: text(&self.output), reason },
-            other => panic!("{other:?} after the end of input"),
-        }
+        let status = self.connection.status();
+        let reason = status.closed().unwrap_or_else(|| panic!("{status:?} after the end of input"));
+        Told { seen: self.seen, output: text(&self.output), reason }
     }
 
     fn go_on(&mut self) {
@@ -143,7 +142,7 @@ impl Eager {
             self.output.extend_from_slice(&sent);
             let before = self.seen.len();
             act(self.connection.resume(Tick::ZERO), &mut self.seen);
-            if self.seen.len() == before && !self.connection.status().wants_write() {
+            if self.seen.len() == before && !self.connection.status().write {
                 return;
             }
         }
@@ -160,7 +159,7 @@ fn act(mut events: Events<'_, '_>, seen: &mut Vec<Seen>) {
         match event {
             Event::Request { stream, .. } | Event::Data { stream, .. } => {
                 // The request may already be refused, for its declared length.
-                let _ = connection.stream(now, stream).read(u64::MAX);
+                let _ = connection.stream(now, stream).read_to(u64::MAX);
             }
             Event::End { stream, .. } => {
                 let newest = seen.iter().rev().find_map(|seen| match seen {

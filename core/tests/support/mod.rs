@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use portcullis::{
-    Begun, BodyLength, Builder, CloseReason, Config, Connection, Event, Events, FieldLines, Misuse,
-    ResetReason, Status, StreamId, Tick, Timer,
+    Begun, BodyLength, Builder, CloseReason, Config, Connection, Event, Events, FieldLines, Life,
+    Misuse, ResetReason, Status, Stream, StreamId, Tick, Timer,
 };
 use std::io::IoSlice;
 use std::iter::empty;
@@ -185,7 +185,7 @@ impl Script {
 
     pub(crate) fn ask(&mut self, bytes: u64) -> Vec<Seen> {
         let stream = self.stream();
-        self.connection.stream(self.now, stream).read(bytes).expect("a stream to ask on");
+        read_more(self.connection.stream(self.now, stream), bytes).expect("a stream to ask on");
         self.resume()
     }
 
@@ -260,11 +260,11 @@ impl Script {
     /// `moment` for `reason`.
     pub(crate) fn closes_at(&mut self, moment: Duration, reason: CloseReason) -> String {
         let before = self.status();
-        assert!(matches!(before, Status::Open { .. }), "{before:?}");
+        assert!(before.is_open(), "{before:?}");
         self.at(moment - NANOSECOND);
         assert_eq!(self.status(), before, "one nanosecond before {moment:?}");
         self.at(moment);
-        assert!(!matches!(self.status(), Status::Open { .. }), "at {moment:?}");
+        assert!(!self.status().is_open(), "at {moment:?}");
         self.closes_with(reason)
     }
 
@@ -274,12 +274,18 @@ impl Script {
         self.connection.status()
     }
 
+    /// What to do with the socket, and how far the connection has come in ending.
+    pub(crate) fn socket(&self) -> (bool, bool, Life) {
+        let Status { read, write, life, .. } = self.status();
+        (read, write, life)
+    }
+
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.status(), Status::Open { .. })
+        self.status().is_open()
     }
 
     pub(crate) fn reads(&self) -> bool {
-        self.status().wants_read()
+        self.status().read
     }
 
     /// Asserts that the connection has closed, or closes once the peer has taken everything and
@@ -288,11 +294,17 @@ impl Script {
         assert!(!self.is_open(), "open: {:?}", self.status());
         let last = self.output();
         self.eof();
-        assert_eq!(self.status(), Status::Closed(reason));
+        assert_eq!(self.status().closed(), Some(reason));
         assert_eq!(self.connection.deadline(), None);
         assert_eq!(self.connection.memory(), size_of::<Connection>());
         last
     }
+}
+
+/// Gives credit for `bytes` more than were delivered.
+pub(crate) fn read_more(mut stream: Stream<'_>, bytes: u64) -> Result<(), Misuse> {
+    let end = stream.received().saturating_add(bytes);
+    stream.read_to(end)
 }
 
 pub(crate) fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) -> Vec<Seen> {

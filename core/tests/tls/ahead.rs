@@ -6,7 +6,7 @@ use crate::support::{POST_CHUNKED, POST_MUCH, millis, secs, tick};
 use http::{HeaderMap, Request};
 use portcullis::rustls::version;
 use portcullis::websocket::{Handshake, Options};
-use portcullis::{CloseReason, Config, Event, Status, Timer, TlsFailure};
+use portcullis::{CloseReason, Config, Event, Timer, TlsFailure};
 use std::time::Duration;
 
 const HEADER: usize = 5;
@@ -21,7 +21,7 @@ fn upload(head: &str) -> Pair {
 
 fn ask(pair: &mut Pair) {
     let (now, stream) = (pair.now, pair.stream());
-    pair.server.stream(now, stream).read(u64::MAX).expect("the stream is open");
+    pair.server.stream(now, stream).read_to(u64::MAX).expect("the stream is open");
     while pair.server.resume(now).next().is_some() {}
 }
 
@@ -222,7 +222,7 @@ fn incomplete_records_of_the_handshake_count_towards_the_limit() {
             let config = over_tls(Config::builder().tls_handshake_limit(LIMIT as u64));
             let mut pair = Pair::with(config, client);
             pair.deliver_in(&wire, step);
-            let is_waiting = matches!(pair.server.status(), Status::Open { .. });
+            let is_waiting = pair.server.status().is_open();
             assert_eq!(is_waiting, is_open, "{} bytes, in steps of {step}", wire.len());
             if !is_open {
                 pair.closes_with(too_large);
@@ -255,7 +255,7 @@ fn incomplete_messages_after_the_handshake_count_towards_the_limit() {
         // The header alone decides.
         let header = seal(ContentType::Handshake, &vec![0; second]);
         pair.deliver(&header[..HEADER]);
-        if matches!(pair.server.status(), Status::Open { .. }) {
+        if pair.server.status().is_open() {
             is_open_at.push(first + header.len());
         }
     }
@@ -273,7 +273,8 @@ fn a_read_up_to_the_limit_behind_a_part_of_a_record() {
             let mut wire = pair.records(&vec![b'x'; 400_000]);
             pair.deliver(&wire[..part]);
             let (now, stream) = (pair.now, pair.stream());
-            pair.server.stream(now, stream).read(credit).expect("the stream is open");
+            crate::support::read_more(pair.server.stream(now, stream), credit)
+                .expect("the stream is open");
             let limit = pair.server.receive_limit();
             assert!(limit >= pair.config.receive_buffer_limit() as usize);
             let mut delivered = 0;
@@ -288,7 +289,7 @@ fn a_read_up_to_the_limit_behind_a_part_of_a_record() {
             drop(events);
             assert!(delivered > 0 && delivered <= credit, "{delivered} of {credit}");
             let status = pair.server.status();
-            assert!(matches!(status, Status::Open { .. }), "{part}, {credit}: {status:?}");
+            assert!(status.is_open(), "{part}, {credit}: {status:?}");
         }
     }
 }

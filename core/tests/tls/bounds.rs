@@ -146,7 +146,7 @@ fn shake(hoard: &mut Hoard, client: &mut ClientConnection) {
             client.write_tls(&mut flight).expect("writing to memory does not fail");
         }
         for piece in flight.chunks(step) {
-            if hoard.connection().wants_read() {
+            if hoard.connection().status().read {
                 hoard.read(piece.to_vec(), usize::MAX, |_, _| 0);
             }
         }
@@ -395,7 +395,7 @@ fn hold(
     let wire = peer.wrap(&vec![b'x'; 2 * limit], draw);
     let begun = 3000;
     hoard.read(wire[..begun].to_vec(), usize::MAX, |_: &mut Connection, _| 0);
-    if hoard.connection().wants_read() {
+    if hoard.connection().status().read {
         hoard.read(wire[begun..begun + limit].to_vec(), 0, |_: &mut Connection, _| 0);
     }
 }
@@ -419,7 +419,7 @@ fn a_burst_leaves_no_memory() {
                     stream = Some(newest);
                 }
                 let newest = stream.expect("a request");
-                connection.stream(NOW, newest).read(u64::MAX).expect("the stream is open");
+                connection.stream(NOW, newest).read_to(u64::MAX).expect("the stream is open");
                 0
             });
         }

@@ -4,7 +4,7 @@
 use crate::pair::Pair;
 use crate::support::{POST_MUCH, secs};
 use portcullis::rustls::{ContentType, version};
-use portcullis::{CloseReason, Status, Tick, TlsFailure};
+use portcullis::{CloseReason, Tick, TlsFailure};
 
 const MOST: usize = 16_384;
 const BARREN: usize = 64;
@@ -19,13 +19,13 @@ impl<S: FnMut(ContentType, &[u8]) -> Vec<u8>> Sealed<S> {
     fn bring(&mut self, length: usize) -> bool {
         let record = (self.seal)(ContentType::ApplicationData, &vec![b'x'; length]);
         self.pair.deliver(&record);
-        let is_open = matches!(self.pair.server.status(), Status::Open { .. });
+        let is_open = self.pair.server.status().is_open();
         if is_open {
             let stream = self.pair.stream();
             self.pair
                 .server
                 .stream(self.pair.now, stream)
-                .read(u64::MAX)
+                .read_to(u64::MAX)
                 .expect("the stream is open");
             let now = self.pair.now;
             while self.pair.server.resume(now).next().is_some() {}

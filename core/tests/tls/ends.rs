@@ -6,8 +6,8 @@ use crate::support::{GET, POST_5, Script, Seen, secs};
 use http::StatusCode;
 use portcullis::rustls::{AlertDescription, version};
 use portcullis::{
-    BodyLength, CloseReason, Config, Connection, Expiry, PeerClose, ResetReason, Status, Tick,
-    Timer, TlsFailure,
+    BodyLength, CloseReason, Config, Connection, Expiry, PeerClose, ResetReason, Tick, Timer,
+    TlsFailure,
 };
 
 fn tls(failure: TlsFailure) -> CloseReason {
@@ -27,13 +27,14 @@ fn our_close_notify_is_sent_once_after_the_last_answer() {
         let mut pair = Pair::shaken(version);
         pair.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         pair.answer("the last");
-        let (read, write, shutdown_write) = (true, true, false);
-        assert_eq!(pair.server.status(), Status::Lingering { read, write, shutdown_write });
+        let status = pair.server.status();
+        assert!(status.is_lingering() && status.read && status.write, "{status:?}");
+        assert!(!status.wants_shutdown());
         let last = pair.taken_in(1);
         assert!(pair.server.status().wants_shutdown());
         assert_ends_well(&mut pair, &last);
         assert!(pair.answers.ends_with(b"the last"));
-        assert!(!pair.server.wants_write(), "close_notify is sent once");
+        assert!(!pair.server.status().write, "close_notify is sent once");
         // Input after that is discarded, whether its records are valid or not.
         pair.deliver(&[7; 1000]);
         assert_eq!(pair.server.deadline(), Some((Tick::ZERO.after(secs(5)), Timer::Linger)));
@@ -51,7 +52,7 @@ fn the_peers_end_is_orderly_and_requests_before_it_are_answered() {
         records.extend([1, 2, 3]);
         let seen = pair.deliver(&records);
         assert!(matches!(&seen[..], [Seen::Request(..), Seen::End(_)]), "{seen:?}");
-        assert!(!pair.server.wants_read(), "input after close_notify is ignored");
+        assert!(!pair.server.status().read, "input after close_notify is ignored");
         pair.answer("to the end");
         let seen = pair.eof();
         assert!(seen.is_empty());
@@ -84,10 +85,12 @@ fn an_end_within_content_is_truncation_announced_or_not() {
         let mut pair = Pair::shaken(&version::TLS13);
         pair.send(format!("{POST_5}abc"));
         let stream = pair.stream();
-        pair.server.stream(pair.now, stream).read(5).expect("the stream is open");
+        crate::support::read_more(pair.server.stream(pair.now, stream), 5)
+            .expect("the stream is open");
         let events = pair.server.resume(pair.now);
         assert_eq!(crate::support::pull(events, &mut pair.stream), [crate::support::data("abc")]);
-        pair.server.stream(pair.now, stream).read(2).expect("the stream is open");
+        crate::support::read_more(pair.server.stream(pair.now, stream), 2)
+            .expect("the stream is open");
         let seen = if announced {
             pair.client.send_close_notify();
             let notify = pair.flight();
@@ -129,9 +132,9 @@ fn an_idle_connection_is_left_with_a_close_notify_and_without_lingering() {
             let (at, timer) = pair.server.deadline().expect("a deadline is set");
             assert_eq!(timer, Timer::KeepAlive);
             pair.at(at);
-            assert!(!pair.server.wants_read() && !pair.server.is_cut_off());
+            assert!(!pair.server.status().read && !pair.server.status().is_cut_off());
             let last = pair.taken();
-            assert_eq!(pair.server.status(), Status::Closed(reason));
+            assert_eq!(pair.server.status().closed(), Some(reason));
             assert_ends_well(&mut pair, &last);
         }
     }
@@ -147,8 +150,8 @@ fn an_abrupt_end_sends_no_close_notify() {
     let _ = begun.expect("an answer is owed");
     pair.taken();
     pair.server.stream(pair.now, stream).reset().expect("the stream is open");
-    assert_eq!(pair.server.status(), Status::Closed(CloseReason::Application));
-    assert!(pair.server.is_cut_off() && !pair.server.wants_write());
+    assert_eq!(pair.server.status().closed(), Some(CloseReason::Application));
+    assert!(pair.server.status().is_cut_off() && !pair.server.status().write);
     assert_eq!(pair.server.memory(), size_of::<Connection>());
 }
 
@@ -242,7 +245,7 @@ fn tls_on_a_plaintext_port_is_closed_at_once() {
         let hello = Pair::new(&version::TLS13).flight();
         let mut script = Script::new();
         assert!(script.send(&hello[..bytes]).is_empty());
-        assert_eq!(script.status(), Status::Closed(tls(TlsFailure::OnPlainPort)));
+        assert_eq!(script.status().closed(), Some(tls(TlsFailure::OnPlainPort)));
     }
     // Later in a connection the same byte is an invalid method.
     let mut script = Script::after(GET);

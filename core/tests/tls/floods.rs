@@ -4,20 +4,20 @@
 use crate::pair::{Pair, VERSIONS};
 use crate::support::{GET, POST_MUCH, secs};
 use portcullis::rustls::{ContentType, version};
-use portcullis::{CloseReason, Status, Tick, TlsFailure};
+use portcullis::{CloseReason, Tick, TlsFailure};
 
 const FLOOD: CloseReason = CloseReason::Tls(TlsFailure::Flood);
 
 /// Sends the records of `make` until the connection ends. Returns how many were sent.
 fn until_the_end(pair: &mut Pair, mut make: impl FnMut(&mut Pair) -> Vec<u8>) -> usize {
     for count in 0..20_000 {
-        if !matches!(pair.server.status(), Status::Open { .. }) {
+        if !pair.server.status().is_open() {
             return count;
         }
         let bytes = make(pair);
         pair.deliver(&bytes);
         if let Some(stream) = pair.stream {
-            let _ = pair.server.stream(pair.now, stream).read(u64::MAX);
+            let _ = pair.server.stream(pair.now, stream).read_to(u64::MAX);
             let now = pair.now;
             while pair.server.resume(now).next().is_some() {}
         }
@@ -79,7 +79,7 @@ fn a_slow_trickle_and_a_long_stream_are_no_floods() {
         pair.deliver(&record);
         pair.server
             .stream(pair.now, stream)
-            .read(u64::MAX)
+            .read_to(u64::MAX)
             .expect("the connection is open: this is no flood");
     }
 }

@@ -6,7 +6,7 @@ use crate::support::{POST_CHUNKED, POST_MUCH, secs};
 use http::{HeaderMap, Request};
 use portcullis::rustls::{ContentType, version};
 use portcullis::websocket::{Handshake, Options};
-use portcullis::{CloseReason, Config, Event, Expiry, Status, Tick, Timer};
+use portcullis::{CloseReason, Config, Event, Expiry, Tick, Timer};
 use std::time::Duration;
 
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -41,7 +41,7 @@ fn websocket() -> Pair {
         .stream(now, stream)
         .accept_websocket(&accepted, &HeaderMap::new(), Options::default())
         .expect("an answer is owed");
-    pair.server.stream(now, stream).read(u64::MAX).expect("the stream is a websocket");
+    pair.server.stream(now, stream).read_to(u64::MAX).expect("the stream is a websocket");
     pair.taken();
     pair
 }
@@ -72,7 +72,7 @@ fn deliver_messages(pair: &mut Pair, bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     let mut events = pair.server.receive(pair.now, &mut bytes).expect("the connection reads");
     while let Some((_, event)) = events.next() {
-        assert!(matches!(event, Event::Message { .. }), "{event:?}");
+        assert!(matches!(event, Event::Message { .. } | Event::Reset { .. }), "{event:?}");
     }
 }
 
@@ -90,7 +90,7 @@ fn drip(
         pair.now = tick(at);
         deliver(pair, part);
         pass(pair, at);
-        if !matches!(pair.server.status(), Status::Open { .. }) {
+        if !pair.server.status().is_open() {
             return Err(at);
         }
     }
@@ -146,7 +146,7 @@ fn content_in_large_records_at_the_rate_is_enough_however_it_is_cut() {
     let stream = pair.stream();
     let take = |pair: &mut Pair, part: &[u8]| {
         pair.deliver(part);
-        pair.server.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
+        pair.server.stream(pair.now, stream).read_to(u64::MAX).expect("the stream is open");
     };
     take(&mut pair, &[]);
     let end = drip(&mut pair, Duration::ZERO, &records, 260, take);
@@ -164,16 +164,16 @@ fn only_content_pays_once_a_record_is_complete() {
     let mut padded = vec![0; 16_000];
     (padded[0], padded[1]) = (b'x', 23);
     let records: Vec<u8> = (0..3).flat_map(|_| seal(ContentType::Unknown(0), &padded)).collect();
-    pair.server.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
+    pair.server.stream(pair.now, stream).read_to(u64::MAX).expect("the stream is open");
     let end = drip(&mut pair, Duration::ZERO, &records, 260, |pair, part| {
         pair.deliver(part);
-        let _ = pair.server.stream(pair.now, stream).read(u64::MAX);
+        let _ = pair.server.stream(pair.now, stream).read_to(u64::MAX);
     });
     // The first record pays as content does until it is complete.
     let one = secs(16_022 / 260);
     assert!(end.is_err_and(|end| one <= end && end <= one + secs(3)), "{end:?}");
     let late = CloseReason::Expired(Expiry::RequestBody);
-    assert!(matches!(pair.server.status(), Status::Lingering { .. }));
+    assert!(pair.server.status().is_lingering());
     pair.closes_with(late);
 }
 
@@ -183,7 +183,7 @@ fn framing_that_arrives_in_parts_does_no_harm() {
     pair.send(POST_CHUNKED);
     let stream = pair.stream();
     let ask = |pair: &mut Pair| {
-        pair.server.stream(pair.now, stream).read(u64::MAX).expect("the stream is open");
+        pair.server.stream(pair.now, stream).read_to(u64::MAX).expect("the stream is open");
     };
     ask(&mut pair);
     // Chunks of a byte, each in a record of its own that is cut: 300 bytes of content a second.
@@ -197,7 +197,7 @@ fn framing_that_arrives_in_parts_does_no_harm() {
             ask(&mut pair);
         }
         pass(&mut pair, secs(second));
-        assert!(matches!(pair.server.status(), Status::Open { .. }), "at {second} s");
+        assert!(pair.server.status().is_open(), "at {second} s");
     }
 }
 
@@ -214,7 +214,7 @@ fn a_pong_in_two_reads_is_a_sign_of_life() {
         pair.deliver(first);
         pair.at(tick(at.since(Tick::ZERO) + secs(1)));
         pair.deliver(rest);
-        assert!(matches!(pair.server.status(), Status::Open { .. }));
+        assert!(pair.server.status().is_open());
     }
 }
 
@@ -241,6 +241,28 @@ fn a_thousand_tiny_messages_a_second_are_a_chat_and_no_flood() {
             deliver_messages(&mut pair, &record);
         }
         pass(&mut pair, secs(second));
-        assert!(matches!(pair.server.status(), Status::Open { .. }), "at {second} s");
+        assert!(pair.server.status().is_open(), "at {second} s");
     }
+}
+
+/// Sends a frame in a record of its own. Returns whether the websocket is open afterwards.
+fn send_frame(pair: &mut Pair, frame: &[u8]) -> bool {
+    let record = pair.records(frame);
+    deliver_messages(pair, &record);
+    pair.taken();
+    pair.server.status().is_open()
+}
+
+#[test]
+fn pings_and_their_records_pay_from_one_budget() {
+    // A ping costs 16 points and its record 2, of the 16,384 that a connection has.
+    let ping = [0x89, 0x80, 0, 0, 0, 0];
+    let mut pair = websocket();
+    let paid = (0..2000).find(|_| !send_frame(&mut pair, &ping));
+    assert_eq!(paid, Some(16_384 / 18));
+    // A message refills the budget.
+    let mut pair = websocket();
+    assert!((0..900).all(|_| send_frame(&mut pair, &ping)));
+    assert!(send_frame(&mut pair, &message(&[0; 16 * 1024])));
+    assert!((0..900).all(|_| send_frame(&mut pair, &ping)));
 }

@@ -11,9 +11,7 @@ use crate::play::{Source, same, stream, unsent};
 use bytes::Bytes;
 use http::StatusCode;
 use portcullis::rustls::ClientConnection;
-use portcullis::{
-    BodyLength, CloseReason, Config, Connection, Event, Events, Status, StreamId, Tick,
-};
+use portcullis::{BodyLength, CloseReason, Config, Connection, Event, Events, StreamId, Tick};
 use std::io::{IoSlice, Read, Write};
 use std::sync::Arc;
 
@@ -147,7 +145,7 @@ impl Session<'_> {
     fn read(&mut self, most: usize) {
         let limit = self.config.receive_buffer_limit() as usize;
         let mut left = most.min(self.wire.len());
-        while left > 0 && self.server.wants_read() {
+        while left > 0 && self.server.status().read {
             let mut piece: Vec<u8> = self.wire.drain(..left.min(limit)).collect();
             left -= piece.len();
             let credit = self.source.one_of(&[u64::MAX, 0, 7]);
@@ -157,7 +155,7 @@ impl Session<'_> {
             for _ in 0..most {
                 let Some((server, event)) = events.next() else { break };
                 if let Some(stream) = note(&event, &mut self.stream) {
-                    let _ = server.stream(self.now, stream).read(credit);
+                    let _ = crate::support::read_more(server.stream(self.now, stream), credit);
                 }
             }
             drop(events);
@@ -185,7 +183,7 @@ impl Session<'_> {
         let now = self.now;
         let Some(stream) = self.stream else { return self.order() };
         let refused = match self.source.below(8) {
-            0 | 1 => self.server.stream(now, stream).read(u64::MAX).is_err(),
+            0 | 1 => self.server.stream(now, stream).read_to(u64::MAX).is_err(),
             2 => {
                 let length = BodyLength::Unknown;
                 self.server.stream(now, stream).respond(StatusCode::OK, [], length).is_err()
@@ -232,8 +230,8 @@ impl Session<'_> {
         let status = self.server.status();
         let unsent = unsent(&mut self.server);
         // Sealing for the check above may have ended the connection.
-        assert!(status.wants_write() == (unsent > 0) || status != self.server.status());
-        if let Status::Closed(reason) = self.server.status() {
+        assert!(status.write == (unsent > 0) || status != self.server.status());
+        if let Some(reason) = self.server.status().closed() {
             assert_eq!(self.server.memory(), size_of::<Connection>());
             assert_eq!(self.server.deadline(), None);
             assert!(
@@ -251,14 +249,15 @@ impl Session<'_> {
         for _ in 0..4000 {
             react(self.server.resume(self.now), self.now, &mut self.stream, usize::MAX);
             self.check();
-            match (self.server.status(), self.server.deadline()) {
-                (Status::Closed(_), _) => return,
+            let status = self.server.status();
+            match (status.closed(), self.server.deadline()) {
+                (Some(_), _) => return,
                 (_, Some((at, timer))) => {
                     assert!(at > self.now, "deadline: {timer:?} is still set");
                     self.now = at;
                     self.server.tick(at);
                 }
-                (status, None) => {
+                (None, None) => {
                     let stream = self
                         .stream
                         .unwrap_or_else(|| panic!("the connection waits for ever: {status:?}"));
@@ -289,7 +288,7 @@ fn react(mut events: Events<'_, '_>, now: Tick, newest: &mut Option<StreamId>, m
     for _ in 0..most {
         let Some((server, event)) = events.next() else { return };
         if let Some(stream) = note(&event, newest) {
-            let _ = server.stream(now, stream).read(100);
+            let _ = crate::support::read_more(server.stream(now, stream), 100);
         }
     }
 }

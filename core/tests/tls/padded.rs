@@ -132,7 +132,7 @@ fn a_message_in_many_padded_records_is_bounded_by_its_own_length() {
     let before = stopped.before.clone();
     stopped.pair.deliver(&before);
     for byte in stopped.messages.clone().chunks(1) {
-        if !stopped.pair.server.wants_read() {
+        if !stopped.pair.server.status().read {
             break;
         }
         let record = stopped.seal(byte, 600);

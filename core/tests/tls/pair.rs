@@ -13,7 +13,7 @@ use portcullis::rustls::{
     AlertDescription, ClientConfig, ClientConnection, ConnectionTrafficSecrets, ContentType, Error,
     ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion, version,
 };
-use portcullis::{Builder, CloseReason, Config, Connection, Status, StreamId, Tick};
+use portcullis::{Builder, CloseReason, Config, Connection, StreamId, Tick};
 use std::io::{IoSlice, Read, Write};
 use std::mem::replace;
 use std::sync::{Arc, LazyLock};
@@ -158,7 +158,7 @@ impl Pair {
         let step = step.min(self.config.receive_buffer_limit() as usize);
         let mut seen = Vec::new();
         for piece in bytes.chunks(step) {
-            if !self.server.wants_read() {
+            if !self.server.status().read {
                 break;
             }
             let mut piece = piece.to_vec();
@@ -178,7 +178,7 @@ impl Pair {
     /// Takes the server's output in writes of at most `most` bytes.
     pub(crate) fn taken_in(&mut self, most: usize) -> Vec<u8> {
         let mut taken = Vec::new();
-        while self.server.wants_write() {
+        while self.server.status().write {
             let mut slices = [IoSlice::new(&[]); 4];
             let count = self.server.outgoing(&mut slices);
             let before = taken.len();
@@ -273,10 +273,10 @@ impl Pair {
     /// Asserts that the connection has closed, or closes once the client has taken everything and
     /// is gone. Returns the last output.
     pub(crate) fn closes_with(&mut self, reason: CloseReason) -> Vec<u8> {
-        assert!(!matches!(self.server.status(), Status::Open { .. }), "{:?}", self.server);
+        assert!(!self.server.status().is_open(), "{:?}", self.server);
         let last = self.taken();
         self.eof();
-        assert_eq!(self.server.status(), Status::Closed(reason));
+        assert_eq!(self.server.status().closed(), Some(reason));
         assert_eq!(self.server.deadline(), None);
         assert_eq!(self.server.memory(), size_of::<Connection>());
         last
@@ -285,7 +285,7 @@ impl Pair {
     fn check(&mut self) {
         let (memory, bound) = (self.server.memory(), self.config.memory_bound());
         assert!(memory <= bound, "memory: {memory} bytes, at most {bound} allowed");
-        let waits = !matches!(self.server.status(), Status::Closed(_)) && self.stream.is_none();
+        let waits = self.server.status().closed().is_none() && self.stream.is_none();
         assert!(!waits || self.server.deadline().is_some(), "deadline: {:?}", self.server);
     }
 }

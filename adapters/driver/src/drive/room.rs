@@ -5,7 +5,7 @@ use crate::admission::Standing;
 use crate::runtime::Timer;
 use crate::service::Service;
 use crate::socket::Socket;
-use portcullis::{CloseReason, Phase, Status, Tick};
+use portcullis::{CloseReason, Phase, Tick};
 
 impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// What the connection would lose by leaving now; nothing is said of one that is busy.
@@ -17,8 +17,8 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if self.is_dispensable() {
             return Some(Standing::Gone);
         }
-        let lingering = matches!(self.connection.status(), Status::Lingering { write: false, .. });
-        lingering.then_some(Standing::Lingering)
+        let status = self.connection.status();
+        (status.is_lingering() && !status.write).then_some(Standing::Lingering)
     }
 
     /// Says how it stands behind a poll in which there were `requests` or not.
@@ -35,7 +35,7 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// The peer has ended the connection, and only the handler keeps it.
     fn is_dispensable(&self) -> bool {
         let connection = &self.connection;
-        connection.is_half_closed() && self.exchange.is_busy() && !connection.wants_write()
+        connection.is_half_closed() && self.exchange.is_busy() && !connection.status().write
     }
 
     /// Begins to leave if it was asked to and stands so that it may; true if it does.

@@ -297,7 +297,9 @@ impl Meeting {
         });
         if wants {
             // An event tells of the end of a stream.
-            let _ = connection.stream(now, stream).read(1);
+            let mut stream = connection.stream(now, stream);
+            let end = stream.received() + 1;
+            let _ = stream.read_to(end);
         }
         let goes_on = match next {
             Some(next) => self.send(next, now, connection, stream),

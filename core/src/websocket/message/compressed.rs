@@ -124,7 +124,7 @@ impl Receiver {
         }
         // One byte past the limit shows that the message exceeds it.
         let left = self.limits.message.saturating_sub(self.lent).saturating_add(1);
-        let most = to_usize(self.credit.min(left)).min(PIECE);
+        let most = to_usize(self.credit().min(left)).min(PIECE);
         if most == 0 {
             self.blocked = true;
             return Ok(Next::Wait);
@@ -144,7 +144,7 @@ impl Receiver {
         self.check_piece(message, whole)?;
         let last = inflated?;
         let length = whole.len() as u64;
-        self.credit = self.credit.saturating_sub(length);
+        self.taken = self.taken.saturating_add(length);
         self.lent = self.lent.saturating_add(length);
         if last {
             self.finish_text(message)?;

@@ -91,13 +91,13 @@ impl Receiver {
         message: Begun,
         payer: &mut impl Payer,
     ) -> Result<Next, Violation> {
-        let (bytes, blocked) = self.unmask(input, to_usize(self.credit));
+        let (bytes, blocked) = self.unmask(input, to_usize(self.credit()));
         let length = bytes.len();
         if message.text {
             self.utf8.feed(bytes).map_err(|utf8::Invalid| Violation::Utf8)?;
         }
         let at = Place::Input(self.take(input, length, payer));
-        self.credit -= length as u64;
+        self.taken = self.taken.saturating_add(length as u64);
         if self.left > 0 && length == 0 {
             self.blocked = blocked;
             return Ok(Next::Wait);
