@@ -2,7 +2,8 @@
 
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::{h1, head, output, tls, websocket};
+use crate::exchange::{self, target};
+use crate::{head, output, tls, websocket};
 use core::mem::size_of;
 
 impl Config {
@@ -16,11 +17,11 @@ impl Config {
     pub fn memory_bound(&self) -> usize {
         let section = self.request_head_limit().max(self.trailers_limit());
         // An encoded copy of the target, while its event is lent.
-        let told = h1::target::longest(self);
+        let told = target::longest(self);
         let input = (section + self.receive_buffer_limit() + told) as usize;
         let lines = head::memory_bound(self);
         let unsent = output::memory_bound(self);
-        let content = h1::MEMORY;
+        let content = exchange::MEMORY;
         let tls = tls::memory_bound(self);
         let beneath = tls.handshake.max(content + input + lines + unsent + tls.after);
         size_of::<Connection>() + beneath

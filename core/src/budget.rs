@@ -5,10 +5,10 @@
 //! Points come back with time, so a slow trickle is never refused. They also come back with useful bytes,
 //! so a long transfer is never refused. A flood of useless input gets neither.
 //!
-//! Which bytes are useful is for the protocol to say: heads and content of requests, messages of
-//! websockets. TLS only pays, since it can't tell a message from a ping. Two bytes of content in a record
-//! of their own cost as many points as they earn. So a chat of a thousand tiny messages a second can go on
-//! for ever, over TLS as in plaintext.
+//! The protocol decides which bytes are useful: heads and content of requests, messages of websockets. TLS
+//! only pays, since it can't tell a message from a ping. The first two bytes of a record pay for the record,
+//! and so earn nothing more. So a chat of a thousand tiny messages a second can go on for ever, over TLS as
+//! in plaintext.
 
 use crate::time::Tick;
 
@@ -24,9 +24,8 @@ const INTERVAL: u64 = 1_000_000_000 / 1024;
 
 /// The price of input that is useless, or has to be answered.
 pub(crate) const USELESS: u32 = 16;
-/// The price of a record with content: as much as two bytes earn.
-#[cfg(feature = "tls")]
-pub(crate) const TINY_RECORD: u32 = 2;
+/// The price of a record with content, which its first bytes pay.
+pub(crate) const RECORD: u32 = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
@@ -56,6 +55,11 @@ impl Budget {
             }
             None => false,
         }
+    }
+
+    /// Adds points for a piece of content: one for each byte that does not pay for its record.
+    pub(crate) fn earn_piece(&mut self, bytes: usize) {
+        self.earn(bytes.saturating_sub(RECORD as usize));
     }
 
     /// Adds a point for each useful byte.

@@ -98,7 +98,8 @@
 //! | `tls` | records to plaintext and back, by rustls: `session`, `receive`, `seal`, `record` |
 //! | `transport` | what all protocols share; how a connection ends |
 //! | `websocket` | WebSocket: `handshake`, `origin`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `ahead` (pings behind what is not read yet), `deflate` (compression), `session` (what both sides do, and when) |
-//! | `h1` | HTTP/1.1: `state` (two tables), `exchange` (one request and its answer), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers`, `grammar` (what is read), `response` (what is written) |
+//! | `exchange` | one request and its answer, in all versions of HTTP: `state` (the table of an answer's states), `upload` (credit, limit and minimum rate), `answer` and `fields` (the rules), `grammar` and `target` (what names, values and targets may be) |
+//! | `h1` | HTTP/1.1: `state` (the table of receiving), `framed` (how an exchange is framed), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers` (what is read), `response` (what is written) |
 //!
 //! # What a slow peer can hold
 //!
@@ -135,6 +136,7 @@ mod connection;
 pub mod driving;
 mod endings;
 mod event;
+mod exchange;
 mod h1;
 mod head;
 mod input;

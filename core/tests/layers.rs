@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, from the lowest layer up. A module is a file of `src`, with the folder of its name.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["stream", "time", "input"],
     &["budget", "close", "rate"],
     &["config", "endings", "status"],
     &["head", "output", "waits"],
     &["event", "step", "tls"],
     &["transport"],
+    &["exchange"],
     &["h1", "many", "websocket"],
     &["protocol"],
     &["connection"],

@@ -1,11 +1,12 @@
 //! Actions of the application: it answers requests, and asks for their content.
 
 use super::Http1;
-use super::response::{self, AnswerFraming, Kept};
-use super::state::{Receiving, Sending};
+use super::response::{self, Framing, Kept};
+use super::state::Receiving;
 use crate::close::{CloseReason, Misuse, Refusal};
 use crate::config::Config;
 use crate::event::{Begun, BodyLength, Sent};
+use crate::exchange::Sending;
 use crate::head::MethodKind;
 use crate::stream::StreamId;
 use crate::transport::Transport;
@@ -56,18 +57,18 @@ impl Http1 {
         self.check_declared_length(transport)?;
         // Without its 100 the client may send either the body or the next request, so the
         // connection can't be kept.
-        let persist = self.exchange.keep && !transport.draining && !self.exchange.continue_owed;
+        let persist = self.framed.keep && !transport.draining && !self.exchange.continue_owed;
         let kept = Kept { persist, announced: announced(&transport.config) };
         let limit = transport.config.response_head_limit();
         let output = &mut transport.output;
         let written =
             response::write_head(output, self.exchange.asked, status, fields, length, kept, limit)?;
-        self.exchange.keep = written.persist;
-        if written.framing == AnswerFraming::None {
+        (self.framed.keep, self.framed.framing) = (written.persist, written.framing);
+        let Some(left) = written.content else {
             self.answer_ended(transport);
             return Ok(Begun::Complete);
-        }
-        self.sending.become_next(Sending::Content(written.framing));
+        };
+        self.exchange.sending.become_next(Sending::Content(left));
         Ok(Begun::Open)
     }
 
@@ -80,9 +81,8 @@ impl Http1 {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), Misuse> {
         self.check_owed(transport, stream)?;
-        let is_whole = self.exchange.content.is_complete() && !self.exchange.content.has_trailers();
-        if !self.exchange.asked.http11 || self.exchange.asked.kind != MethodKind::Plain || !is_whole
-        {
+        let asked = self.exchange.asked;
+        if !asked.http11 || asked.kind != MethodKind::Plain || !self.framed.is_whole() {
             return Err(Misuse::NotUpgradable);
         }
         let limit = transport.config.response_head_limit();
@@ -117,16 +117,10 @@ impl Http1 {
         stream: StreamId,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        let framing = self.check_content(transport, stream)?;
-        let taken = self.free(transport).min(data.len());
-        if let AnswerFraming::Length(left) = framing {
-            let after = left.checked_sub(data.len() as u64).ok_or(Misuse::TooLong { left })?;
-            let after = after + (data.len() - taken) as u64;
-            self.sending.become_next(Sending::Content(AnswerFraming::Length(after)));
-        }
-        self.exchange.cut_short |= taken < data.len();
-        if taken > 0 {
-            response::write_content(&mut transport.output, framing, data.split_to(taken));
+        self.check(transport, stream)?;
+        let piece = self.exchange.take_content(data, self.free(transport))?;
+        if !piece.is_empty() {
+            response::write_content(&mut transport.output, self.framed.framing, piece);
         }
         Ok(Sent::of(data))
     }
@@ -137,16 +131,12 @@ impl Http1 {
         stream: StreamId,
         trailers: Option<&HeaderMap>,
     ) -> Result<(), Misuse> {
-        match self.check_content(transport, stream)? {
-            AnswerFraming::Length(missing) if missing > 0 => {
-                return Err(Misuse::TooShort { missing });
-            }
-            AnswerFraming::Chunked => {
-                let limit = transport.config.response_head_limit();
-                response::write_end(&mut transport.output, trailers, limit)?;
-            }
-            // Only chunked content can have trailers; elsewhere they may be dropped (RFC 9110 6.5).
-            AnswerFraming::Length(_) | AnswerFraming::UntilClose | AnswerFraming::None => {}
+        self.check(transport, stream)?;
+        self.exchange.check_complete()?;
+        // Only chunked content can have trailers; elsewhere they may be dropped (RFC 9110 6.5).
+        if self.framed.framing == Framing::Chunked {
+            let limit = transport.config.response_head_limit();
+            response::write_end(&mut transport.output, trailers, limit)?;
         }
         self.answer_ended(transport);
         Ok(())
@@ -164,13 +154,9 @@ impl Http1 {
             return Ok(());
         }
         self.check_declared_length(transport)?;
-        let waits = self.exchange.upload.as_mut().is_some_and(|upload| upload.grant(end));
-        if self.exchange.continue_owed && waits && self.sending == Sending::Owed {
-            // If content has arrived already, the client needs no 100 (RFC 9110 10.1.1).
-            if transport.held.is_empty() {
-                transport.output.write(CONTINUE);
-            }
-            self.exchange.continue_owed = false;
+        // If content has arrived already, the client needs no 100 (RFC 9110 10.1.1).
+        if self.exchange.grant(end) && transport.held.is_empty() {
+            transport.output.write(CONTINUE);
         }
         Ok(())
     }
@@ -182,16 +168,13 @@ impl Http1 {
         stream: StreamId,
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
-        if let Some(upload) = &mut self.exchange.upload {
-            upload.cancel(transport);
-        }
+        self.exchange.cancel(transport);
         Ok(())
     }
 
     /// Bytes of content that were delivered.
     pub(crate) fn received(&self, stream: StreamId) -> u64 {
-        let upload = self.exchange.upload.as_ref().filter(|_| stream == self.stream());
-        upload.map_or(0, |upload| upload.delivered())
+        if stream == self.stream() { self.exchange.received() } else { 0 }
     }
 
     pub(crate) fn limit_body(
@@ -201,13 +184,7 @@ impl Http1 {
         limit: Option<u64>,
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
-        if self.exchange.content_begun {
-            return Err(Misuse::ContentBegun);
-        }
-        if let Some(upload) = &mut self.exchange.upload {
-            upload.limit = limit.unwrap_or(u64::MAX);
-        }
-        Ok(())
+        self.exchange.limit_content(limit)
     }
 
     /// Ends the exchange and the connection, because the application or the driver gives up.
@@ -219,7 +196,7 @@ impl Http1 {
         reason: CloseReason,
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
-        let answered = self.sending != Sending::Owed;
+        let answered = self.exchange.sending != Sending::Owed;
         self.end(transport, reason);
         // The caller knows that the request is over, so it needs no reset.
         self.reset = None;
@@ -231,10 +208,8 @@ impl Http1 {
 
     /// The number of bytes that [`Http1::send`] would take.
     pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
-        match self.check_content(transport, stream) {
-            Ok(_) => self.free(transport),
-            Err(_) => 0,
-        }
+        let speaks = self.check(transport, stream).and_then(|()| self.exchange.check_content());
+        if speaks.is_ok() { self.free(transport) } else { 0 }
     }
 
     fn free(&self, transport: &Transport) -> usize {
@@ -245,38 +220,29 @@ impl Http1 {
         transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
     }
 
+    /// Fails unless the exchange of that number goes on.
     fn check(&self, transport: &Transport, stream: StreamId) -> Result<(), Misuse> {
-        let alive =
-            transport.is_open() && matches!(self.sending, Sending::Owed | Sending::Content(_));
-        if alive && stream == self.stream() { Ok(()) } else { Err(Misuse::UnknownStream) }
-    }
-
-    fn check_owed(&self, transport: &Transport, stream: StreamId) -> Result<(), Misuse> {
-        if self.sending == Sending::Owed && transport.is_open() && stream == self.stream() {
-            return Ok(());
+        if transport.is_open() && stream == self.stream() {
+            self.exchange.check()
+        } else {
+            Err(Misuse::UnknownStream)
         }
-        self.check(transport, stream)?;
-        Err(Misuse::AlreadyAnswered)
     }
 
-    fn check_content(
-        &self,
-        transport: &Transport,
-        stream: StreamId,
-    ) -> Result<AnswerFraming, Misuse> {
-        self.check(transport, stream)?;
-        match self.sending {
-            Sending::Content(framing) => Ok(framing),
-            _ => Err(Misuse::NotAnswered),
+    /// Fails unless the exchange of that number is to be answered.
+    fn check_owed(&self, transport: &Transport, stream: StreamId) -> Result<(), Misuse> {
+        if transport.is_open() && stream == self.stream() {
+            self.exchange.check_owed()
+        } else {
+            Err(Misuse::UnknownStream)
         }
     }
 
     /// Refuses a declared length above the limit. This happens at the application's first call for the
     /// request, because until then the application may change the limit.
     fn check_declared_length(&mut self, transport: &mut Transport) -> Result<(), Misuse> {
-        let left = self.exchange.content.left().unwrap_or(0);
-        let exceeds = self.exchange.upload.as_ref().is_some_and(|upload| left > upload.limit);
-        if self.receiving == Receiving::Body && exceeds {
+        let left = self.framed.content.left().unwrap_or(0);
+        if self.receiving == Receiving::Body && self.exchange.exceeds_limit(left) {
             self.end(transport, CloseReason::Refused(Refusal::ContentTooLarge));
             return Err(Misuse::UnknownStream);
         }

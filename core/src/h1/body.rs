@@ -4,9 +4,9 @@
 //! the content. Small chunks are moved together in place, over the chunk headers between them, so that
 //! tiny chunks don't become tiny events.
 
-use super::grammar;
 use crate::close::Refusal;
 use crate::config::Config;
+use crate::exchange::grammar;
 use crate::head::ContentFraming;
 
 /// Chunk data of at least this length is lent in place; shorter data is gathered.
@@ -133,11 +133,6 @@ impl Content {
             Content::Chunked(chunked) if chunked.at == At::Data => chunked.left,
             Content::Chunked(_) => 0,
         }
-    }
-
-    /// Whether the declared length, or the current chunk's size, exceeds `limit`.
-    pub(crate) fn exceeds(&self, limit: u64) -> bool {
-        self.next() > limit
     }
 
     /// Takes framing, and at most `most` bytes of content, from the start of `bytes`. All content from

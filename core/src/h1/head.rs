@@ -3,11 +3,11 @@
 //! In: bytes that begin with a head. Out: offsets, and the framing of the content. A head that two
 //! parsers could read differently is refused, and never repaired.
 
-use super::grammar::{self, decimal};
 use super::section::{LONGEST_METHOD, read_fields};
-use super::target::{self, Form};
 use crate::close::Refusal;
 use crate::config::Config;
+use crate::exchange::grammar::{self, decimal};
+use crate::exchange::target::{self, Form};
 use crate::head::{ContentFraming, Head, Lines, MethodKind};
 
 /// Reads the head at the start of `section`, and puts the places of its fields into `lines`. If the

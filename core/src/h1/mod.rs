@@ -7,36 +7,29 @@
 
 mod actions;
 mod body;
-mod exchange;
-mod grammar;
+mod framed;
 pub(crate) mod head;
 mod receive;
 mod response;
 pub(crate) mod section;
 mod state;
-pub(crate) mod target;
 mod trailers;
-mod upload;
 
 use crate::close::{CloseReason, Expiry, ResetReason};
 use crate::endings::Ending;
+use crate::exchange::{Exchange, Sending, Upload};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::transport::Transport;
 use crate::waits::Wait;
-use exchange::Exchange;
-use response::AnswerFraming;
+use framed::Framed;
+use response::Framing;
 use section::Scan;
-use state::{Receiving, Sending};
-use upload::Upload;
-
-/// The most memory that a request with content needs, apart from buffers.
-pub(crate) const MEMORY: usize = size_of::<Upload>();
+use state::Receiving;
 
 #[derive(Debug)]
 pub(crate) struct Http1 {
     receiving: Receiving,
-    sending: Sending,
     /// The search for the end of the head, or of the trailers.
     scan: Scan,
     /// Bytes of empty lines that were skipped before the request.
@@ -45,6 +38,8 @@ pub(crate) struct Http1 {
     requests: u64,
     /// The request in progress and its answer.
     exchange: Exchange,
+    /// How both are framed.
+    framed: Framed,
     /// A reset that the application has not been told of yet.
     reset: Option<ResetReason>,
 }
@@ -53,11 +48,11 @@ impl Http1 {
     pub(crate) fn new() -> Self {
         Http1 {
             receiving: Receiving::Idle,
-            sending: Sending::Idle,
             scan: Scan::default(),
             blank: 0,
             requests: 0,
             exchange: Exchange::none(),
+            framed: Framed::none(),
             reset: None,
         }
     }
@@ -78,7 +73,7 @@ impl Http1 {
                 .exchange
                 .upload
                 .as_ref()
-                .map_or(0, |upload| upload.credit().min(self.exchange.content.next())),
+                .map_or(0, |upload| upload.credit().min(self.framed.content.next())),
             _ => 0,
         }
     }
@@ -116,7 +111,7 @@ impl Http1 {
                 Wait::RequestBody
             }
             Receiving::Discard if flushed => Wait::UnreadContent,
-            _ if transport.is_half_closed() && flushed && self.is_owed() => Wait::GonePeer,
+            _ if transport.is_half_closed() && flushed && self.exchange.is_owed() => Wait::GonePeer,
             _ => Wait::Application,
         }
     }
@@ -124,11 +119,6 @@ impl Http1 {
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
         if self.exchange.upload.is_some() { size_of::<Upload>() } else { 0 }
-    }
-
-    /// Whether the application owes an answer, or the rest of one.
-    fn is_owed(&self) -> bool {
-        matches!(self.sending, Sending::Owed | Sending::Content(_))
     }
 
     /// Bytes of an incomplete TLS record arrived: the peer is not silent.
@@ -160,40 +150,34 @@ impl Http1 {
     // ---- ends of exchanges and of the connection ------------------------------------------------
 
     fn answer_ended(&mut self, transport: &mut Transport) {
-        self.sending.become_next(Sending::Done);
+        self.exchange.sending.become_next(Sending::Done);
         self.exchange.cut_short = false;
         if self.receiving != Receiving::Body {
             return self.exchange_ended(transport);
         }
-        let nothing_left =
-            self.exchange.content.is_complete() && !self.exchange.content.has_trailers();
-        let worth_it =
-            self.exchange.content.left().is_none_or(|left| left <= most_discarded(transport));
-        if nothing_left {
+        let Framed { content, keep, .. } = &self.framed;
+        let worth_it = content.left().is_none_or(|left| left <= most_discarded(transport));
+        if self.framed.is_whole() {
             self.receiving.become_next(Receiving::Done);
             self.exchange_ended(transport);
-        } else if self.exchange.keep && worth_it {
+        } else if *keep && worth_it {
             self.exchange.upload = None;
             self.receiving.become_next(Receiving::Discard);
         } else {
-            let reason = if self.exchange.keep {
-                CloseReason::UnreadContent
-            } else {
-                self.end_reason(transport)
-            };
+            let reason =
+                if *keep { CloseReason::UnreadContent } else { self.end_reason(transport) };
             self.end(transport, reason);
         }
     }
 
     fn exchange_ended(&mut self, transport: &mut Transport) {
-        if !self.exchange.keep {
+        if !self.framed.keep {
             let reason = self.end_reason(transport);
             return self.end(transport, reason);
         }
-        self.exchange = Exchange::none();
+        (self.exchange, self.framed) = (Exchange::none(), Framed::none());
         transport.end_since();
         self.receiving.become_next(Receiving::Idle);
-        self.sending.become_next(Sending::Idle);
     }
 
     fn end_reason(&self, transport: &Transport) -> CloseReason {
@@ -232,13 +216,14 @@ impl Http1 {
         transport.linger(reason, u64::MAX);
         self.receiving.become_next(Receiving::Closed);
         self.exchange.upload = None;
-        self.sending.become_next(Sending::Closed);
+        self.exchange.sending.become_next(Sending::Closed);
     }
 
     /// Ends the connection at once, in any state.
     #[cold]
     pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
-        transport.cut_off |= transport.is_open() && matches!(self.sending, Sending::Content(_));
+        transport.cut_off |=
+            transport.is_open() && matches!(self.exchange.sending, Sending::Content(_));
         self.exchange.upload = None;
         transport.close(reason);
     }
@@ -246,8 +231,10 @@ impl Http1 {
     /// Stops receiving and sending for `reason`. The peer gets an error answer if none was begun.
     #[cold]
     fn fail(&mut self, transport: &mut Transport, reason: CloseReason) {
-        if let (Sending::Idle | Sending::Owed, Some(status)) = (self.sending, reason.status()) {
-            if self.sending == Sending::Idle {
+        if let (Sending::Idle | Sending::Owed, Some(status)) =
+            (self.exchange.sending, reason.status())
+        {
+            if self.exchange.sending == Sending::Idle {
                 // There is no request yet, and the last answer's deadline may have passed.
                 transport.begin_answer();
             }
@@ -260,7 +247,7 @@ impl Http1 {
                 date,
             );
         }
-        if self.is_owed() && self.receiving == Receiving::Body {
+        if self.exchange.is_owed() && self.receiving == Receiving::Body {
             self.reset = match reason {
                 CloseReason::Refused(refusal) => Some(ResetReason::Refused(refusal)),
                 CloseReason::Expired(_) => Some(ResetReason::Timeout),
@@ -268,20 +255,21 @@ impl Http1 {
                 _ => None,
             };
         }
-        transport.cut_off |= matches!(self.sending, Sending::Content(_));
+        transport.cut_off |= matches!(self.exchange.sending, Sending::Content(_));
         if self.receiving != Receiving::Discard {
             // Only the time spent discarding content counts towards the time for lingering.
             transport.end_since();
         }
-        if self.sending == Sending::Content(AnswerFraming::UntilClose) {
+        let has_content = matches!(self.exchange.sending, Sending::Content(_));
+        if has_content && self.framed.framing == Framing::UntilClose {
             // An orderly close would look like the end of the content, so cut the connection.
             transport.close(reason);
         } else {
-            transport.linger(reason, self.exchange.discarded);
+            transport.linger(reason, self.framed.discarded.into());
         }
         self.receiving.become_next(Receiving::Closed);
         self.exchange.upload = None;
-        self.sending.become_next(Sending::Closed);
+        self.exchange.sending.become_next(Sending::Closed);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Turns received bytes into [`Step`]s, one request after the other.
 
-use super::exchange::Exchange;
+use super::framed::Framed;
 use super::head;
 use super::section::{Limits, Scan};
-use super::state::{Receiving, Sending};
+use super::state::Receiving;
 use super::trailers;
 use super::{Http1, most_discarded};
 use crate::close::{CloseReason, PeerClose, Refusal};
 use crate::config::Config;
+use crate::exchange::Exchange;
 use crate::head::Head;
 use crate::input::{Input, Span};
 use crate::step::{Desk, Step};
@@ -47,7 +48,7 @@ impl Http1 {
             let step = match self.receiving {
                 Receiving::Idle => self.begin(transport, input, desk),
                 Receiving::Head => self.head(transport, input, desk),
-                Receiving::Body | Receiving::Discard if self.exchange.content.is_complete() => {
+                Receiving::Body | Receiving::Discard if self.framed.content.is_complete() => {
                     self.content_end(transport, input, desk)
                 }
                 Receiving::Body => self.body(transport, input),
@@ -84,10 +85,10 @@ impl Http1 {
             && match self.receiving {
                 Receiving::Idle => !transport.is_full(),
                 Receiving::Body => {
-                    !self.exchange.content.is_complete()
+                    !self.framed.content.is_complete()
                         && self.exchange.upload.as_ref().is_some_and(|upload| upload.credit() > 0)
                 }
-                Receiving::Discard => !self.exchange.content.is_complete(),
+                Receiving::Discard => !self.framed.content.is_complete(),
                 Receiving::Head | Receiving::Done | Receiving::Closed => false,
             }
     }
@@ -148,12 +149,11 @@ impl Http1 {
         transport.timers.stop_waits();
         transport.end_since();
         self.receiving.become_next(Receiving::Body);
-        self.sending.become_next(Sending::Owed);
         self.requests += 1;
         self.scan = Scan::default();
         self.blank = 0;
-        self.exchange = Exchange::new(head, transport);
-        self.exchange.keep &= self.requests < transport.config.requests_per_connection();
+        (self.exchange, self.framed) = (Exchange::new(head, transport), Framed::new(head));
+        self.framed.keep &= self.requests < transport.config.requests_per_connection();
         transport.begin_answer();
         if transport.draining && !transport.is_timed_drain() {
             // The connection drains because of its age: this request is its last.
@@ -212,10 +212,7 @@ impl Http1 {
 
     /// Whether the declared length, or the current chunk's size, exceeds the limit of the content.
     fn is_too_large(&self) -> bool {
-        self.exchange
-            .upload
-            .as_ref()
-            .is_some_and(|upload| self.exchange.content.exceeds(upload.limit))
+        self.exchange.exceeds_limit(self.framed.content.next())
     }
 
     fn body(&mut self, transport: &mut Transport, input: &mut Input<'_>) -> Next {
@@ -231,7 +228,7 @@ impl Http1 {
             return Next::Wait;
         }
         let Some(upload) = &mut self.exchange.upload else { return Next::Wait };
-        let decoded = match self.exchange.content.decode(
+        let decoded = match self.framed.content.decode(
             bytes,
             upload.credit(),
             upload.limit,
@@ -248,10 +245,7 @@ impl Http1 {
         if decoded.length == 0 {
             return Next::Again;
         }
-        self.exchange.content_begun = true;
-        self.exchange.continue_owed = false;
-        upload.deliver(transport, decoded.length);
-        transport.budget.earn(decoded.length);
+        self.exchange.deliver(transport, decoded.length);
         Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
     }
 
@@ -266,13 +260,13 @@ impl Http1 {
             return Next::Wait;
         }
         let most = u64::MAX;
-        match self.exchange.content.decode(bytes, most, most, &transport.config) {
+        match self.framed.content.decode(bytes, most, most, &transport.config) {
             Ok(decoded) => {
                 input.take(decoded.taken);
-                self.exchange.discarded += decoded.taken as u64;
-                transport.budget.earn(decoded.length);
+                self.framed.discarded = self.framed.discarded.saturating_add(decoded.taken as u32);
+                transport.budget.earn_piece(decoded.length);
                 transport.renew_linger();
-                if self.exchange.discarded > most_discarded(transport) {
+                if u64::from(self.framed.discarded) > most_discarded(transport) {
                     self.end(transport, CloseReason::UnreadContent);
                 }
             }
@@ -290,7 +284,7 @@ impl Http1 {
         desk: &mut Desk,
     ) -> Next {
         let lines = &mut desk.lines;
-        let taken = if self.exchange.content.has_trailers() {
+        let taken = if self.framed.content.has_trailers() {
             self.section(transport, input, Limits::of_trailers, |section, config| {
                 trailers::read(section, config, lines)
             })

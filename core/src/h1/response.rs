@@ -1,12 +1,13 @@
 //! Writes an answer's head and content (RFC 9112 4, 6, 7).
 //!
-//! In: the application's status, fields and content. Out: bytes in the [`Output`]. Only this module
-//! writes the fields that frame the message, and those that keep or close the connection.
+//! In: the application's status, fields and content, held against the rules of
+//! [`answer`](crate::exchange::answer). Out: bytes in the [`Output`]. Only this module writes the fields that
+//! frame the message, and those that keep or close the connection.
 
-use super::grammar::decimal;
-use super::trailers;
 use crate::close::{CloseReason, Misuse};
 use crate::event::BodyLength;
+use crate::exchange::answer::{self, FieldWriter};
+use crate::exchange::{Asked, Left, fields};
 use crate::head::MethodKind;
 use crate::output::{Output, reserve};
 use bytes::Bytes;
@@ -14,26 +15,11 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use std::time::SystemTime;
 
-/// The parts of the request that decide how its answer is framed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) http11: bool,
-    pub(super) kind: MethodKind,
-}
-
-impl Default for Asked {
-    /// No head has been parsed: answer as to an HTTP/1.1 GET.
-    fn default() -> Self {
-        Asked { http11: true, kind: MethodKind::Plain }
-    }
-}
-
-/// The framing of an answer's content, with the length that is still to come if it is known.
+/// The framing of an answer's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AnswerFraming {
-    /// The answer has no content: HEAD, 204, 304.
-    None,
-    Length(u64),
+pub(super) enum Framing {
+    /// Content of a known length stands as it is.
+    Counted,
     Chunked,
     /// The content ends with the connection: its length is not known, and HTTP/1.0 has no chunks.
     UntilClose,
@@ -42,7 +28,9 @@ pub(super) enum AnswerFraming {
 /// The result of writing a head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
-    pub(super) framing: AnswerFraming,
+    /// How much content follows; `None` if the answer has none: HEAD, 204, 304.
+    pub(super) content: Option<Left>,
+    pub(super) framing: Framing,
     pub(super) persist: bool,
 }
 
@@ -66,16 +54,14 @@ pub(super) fn write_interim<'f>(
     fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     limit: u64,
 ) -> Result<(), Misuse> {
-    if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Misuse::Status);
-    }
+    answer::check_interim_status(status)?;
     let mark = output.mark();
     let buffer = output.buffer(USUAL_HEAD);
     write_status(buffer, status);
     for (name, value) in fields {
-        if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
+        if let Err(misuse) = answer::check_interim_field(name) {
             output.undo(mark);
-            return Err(Misuse::Framing);
+            return Err(misuse);
         }
         write_field(buffer, name.as_str(), value.as_bytes());
     }
@@ -127,9 +113,7 @@ pub(super) fn write_head<'f>(
     kept: Kept,
     limit: u64,
 ) -> Result<Written, Misuse> {
-    if status.is_informational() || (asked.kind == MethodKind::Connect && status.is_success()) {
-        return Err(Misuse::Status);
-    }
+    answer::check_status(asked, status)?;
     let mark = output.mark();
     let buffer = output.buffer(USUAL_HEAD);
     write_status(buffer, status);
@@ -150,61 +134,22 @@ fn write_fields<'f>(
     length: BodyLength,
     Kept { mut persist, announced }: Kept,
 ) -> Result<Written, Misuse> {
-    // A 204 has no content and no length (RFC 9110 8.6); answers to HEAD and a 304 may state one.
-    let lengthless = status == StatusCode::NO_CONTENT;
-    let contentless =
-        lengthless || status == StatusCode::NOT_MODIFIED || asked.kind == MethodKind::Head;
-    let mut told = None;
-    for (name, value) in fields {
-        if *name == header::DATE
-            && let Ok(date) = <&[u8; 29]>::try_from(value.as_bytes())
-        {
-            write_date(buffer, date);
-            continue;
-        }
-        let name = name.as_str();
-        if !matches!(name.len(), 10 | 14 | 16 | 17) {
-            // No name below has this length; nearly every field ends here.
-            write_field(buffer, name, value.as_bytes());
-            continue;
-        }
-        match name {
-            "content-length" => {
-                let number = decimal(value.as_bytes()).ok_or(Misuse::Framing)?;
-                if told.replace(number).is_some_and(|before| before != number) {
-                    return Err(Misuse::Framing);
-                }
-            }
-            "transfer-encoding" => return Err(Misuse::Framing),
-            "connection" => persist &= write_options(buffer, value),
-            "keep-alive" | "proxy-connection" => {}
-            _ => write_field(buffer, name, value.as_bytes()),
-        }
-    }
-    let length = match (told, length) {
-        (None, BodyLength::Known(0)) if contentless => {
-            // An empty body does not tell the length that an answer to GET would have.
-            BodyLength::Unknown
-        }
-        (None, length) => length,
-        (Some(told), BodyLength::Known(length)) if told != length && !contentless => {
-            return Err(Misuse::Framing);
-        }
-        (Some(told), _) => BodyLength::Known(told),
-    };
-    let framing = match length {
-        _ if contentless => AnswerFraming::None,
-        BodyLength::Known(length) => AnswerFraming::Length(length),
-        BodyLength::Unknown if asked.http11 => AnswerFraming::Chunked,
+    let mut lines = FieldLines { buffer };
+    let framed = answer::write(&mut lines, asked, status, fields, length)?;
+    persist &= !framed.closes;
+    let (content, framing) = match framed.length {
+        _ if framed.is_contentless => (None, Framing::Counted),
+        BodyLength::Known(length) => (Some(Left::Exactly(length)), Framing::Counted),
+        BodyLength::Unknown if asked.http11 => (Some(Left::Unknown), Framing::Chunked),
         BodyLength::Unknown => {
             persist = false;
-            AnswerFraming::UntilClose
+            (Some(Left::Unknown), Framing::UntilClose)
         }
     };
-    match length {
-        _ if lengthless => {}
+    match framed.length {
+        _ if !framed.tells_length => {}
         BodyLength::Known(length) => write_length(buffer, length),
-        BodyLength::Unknown if framing == AnswerFraming::Chunked => {
+        BodyLength::Unknown if framing == Framing::Chunked => {
             write_field(buffer, "transfer-encoding", b"chunked");
         }
         BodyLength::Unknown => {}
@@ -220,7 +165,7 @@ fn write_fields<'f>(
         }
     }
     buffer.extend_from_slice(CRLF);
-    Ok(Written { framing, persist })
+    Ok(Written { content, framing, persist })
 }
 
 /// Writes how long the connection may be idle (RFC 2068 19.7.1.1, as Node.js and Apache do).
@@ -231,19 +176,25 @@ fn write_hint(buffer: &mut Vec<u8>, seconds: u64) {
     buffer.extend_from_slice(length_line(seconds, &mut line));
 }
 
-/// Writes the options of a `Connection` field, except `close` and `keep-alive`, which the state machine
-/// decides. Returns false if one is `close`.
-#[cold]
-fn write_options(buffer: &mut Vec<u8>, value: &HeaderValue) -> bool {
-    let mut persist = true;
-    for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-        if option.eq_ignore_ascii_case(b"close") {
-            persist = false;
-        } else if !option.is_empty() && !option.eq_ignore_ascii_case(b"keep-alive") {
-            write_field(buffer, "connection", option);
-        }
+/// Writes fields as lines.
+struct FieldLines<'b> {
+    buffer: &'b mut Vec<u8>,
+}
+
+impl FieldWriter for FieldLines<'_> {
+    #[inline(always)]
+    fn field(&mut self, name: &str, value: &[u8]) {
+        write_field(self.buffer, name, value);
     }
-    persist
+
+    #[inline(always)]
+    fn date(&mut self, date: &[u8; 29]) {
+        write_date(self.buffer, date);
+    }
+
+    fn connection_option(&mut self, option: &[u8]) {
+        write_field(self.buffer, "connection", option);
+    }
 }
 
 /// Writes the whole answer that tells the peer why the connection ends.
@@ -254,9 +205,7 @@ pub(super) fn write_refusal(
     reason: CloseReason,
     date: Option<SystemTime>,
 ) {
-    let phrase = status.canonical_reason().unwrap_or_default();
-    let content =
-        [status.as_str(), " ", phrase, ": ", reason.explanation(), " (", reason.label(), ")\n"];
+    let content = answer::refusal(&status, reason);
     let length: usize = content.iter().map(|text| text.len()).sum();
     let buffer = output.buffer(USUAL_HEAD + length);
     write_status(buffer, status);
@@ -272,8 +221,8 @@ pub(super) fn write_refusal(
 }
 
 /// Writes content. The caller has checked that there is room for all of it.
-pub(super) fn write_content(output: &mut Output, framing: AnswerFraming, data: Bytes) {
-    if framing == AnswerFraming::Chunked {
+pub(super) fn write_content(output: &mut Output, framing: Framing, data: Bytes) {
+    if framing == Framing::Chunked {
         let mut line = [0; 18];
         output.write(chunk_line(data.len(), &mut line));
         output.push(data);
@@ -286,14 +235,14 @@ pub(super) fn write_content(output: &mut Output, framing: AnswerFraming, data: B
 /// Writes the last chunk and the trailers.
 pub(super) fn write_end(
     output: &mut Output,
-    fields: Option<&HeaderMap>,
+    trailers: Option<&HeaderMap>,
     limit: u64,
 ) -> Result<(), Misuse> {
     let mark = output.mark();
     let buffer = output.buffer(5);
     buffer.extend_from_slice(b"0\r\n");
-    for (name, value) in fields.into_iter().flatten() {
-        if trailers::is_forbidden(name.as_ref()) {
+    for (name, value) in trailers.into_iter().flatten() {
+        if fields::is_forbidden_in_trailers(name.as_ref()) {
             output.undo(mark);
             return Err(Misuse::Framing);
         }

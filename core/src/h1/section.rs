@@ -5,9 +5,9 @@
 //! valid is read in one pass. Any other section is searched first, in the order of its bytes, to tell
 //! whether it is incomplete or too large. With more bytes the search goes on where it stopped.
 
-use super::grammar;
 use crate::close::Refusal;
 use crate::config::Config;
+use crate::exchange::grammar;
 use crate::head::{Line, Lines};
 
 /// A longer method is not a known one, and is refused.

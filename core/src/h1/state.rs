@@ -1,4 +1,5 @@
-//! The states of one HTTP/1.1 exchange.
+//! The states of the receiving direction of an HTTP/1.1 connection. Those of an answer are in
+//! [`exchange`](crate::exchange).
 //!
 //! | receiving | meaning | next |
 //! |---|---|---|
@@ -9,17 +10,8 @@
 //! | `Done` | the whole request was delivered | `Idle`, `Closed` |
 //! | `Closed` | no more is read | |
 //!
-//! | sending | meaning | next |
-//! |---|---|---|
-//! | `Idle` | there is no request to answer | `Owed`, `Closed` |
-//! | `Owed` | the application owes the head of an answer | `Content`, `Done`, `Closed` |
-//! | `Content` | the head was written, the application owes content and the end | `Done`, `Closed` |
-//! | `Done` | the answer is complete | `Idle`, `Closed` |
-//! | `Closed` | no more is sent | |
-//!
-//! An exchange ends when both directions are `Done`. Then both become `Idle`, or the connection ends.
-
-use super::response::AnswerFraming;
+//! An exchange ends when its request is `Done` and its answer is. Then receiving becomes `Idle`, or the
+//! connection ends.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receiving {
@@ -27,15 +19,6 @@ pub(super) enum Receiving {
     Head,
     Body,
     Discard,
-    Done,
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sending {
-    Idle,
-    Owed,
-    Content(AnswerFraming),
     Done,
     Closed,
 }
@@ -51,25 +34,6 @@ impl Receiving {
                     | (Head, Body)
                     | (Body, Done | Discard)
                     | (Discard | Done, Idle)
-                    | (_, Closed)
-            ),
-            "{self:?} -> {next:?}"
-        );
-        *self = next;
-    }
-}
-
-impl Sending {
-    /// Goes to `next`, which the table has to allow.
-    pub(super) fn become_next(&mut self, next: Sending) {
-        use Sending::*;
-        debug_assert!(
-            matches!(
-                (*self, next),
-                (Idle, Owed)
-                    | (Owed, Content(_) | Done)
-                    | (Content(_), Content(_) | Done)
-                    | (Done, Idle)
                     | (_, Closed)
             ),
             "{self:?} -> {next:?}"

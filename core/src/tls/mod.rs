@@ -17,7 +17,7 @@
 //! records in a row, and 32 key updates without data between them. It refuses a handshake message of
 //! more than 64 KiB. This module limits the bytes and the time of the handshake, and the length of a
 //! record that we wait for. It also charges the connection's
-//! budget for each record; the protocol earns the points back with useful content.
+//! budget for records that carry little data; the protocol earns points with useful content.
 
 #[cfg(not(feature = "tls"))]
 mod absent;

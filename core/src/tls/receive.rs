@@ -10,7 +10,7 @@ use super::Received;
 use super::estimate::most_certificates;
 use super::record;
 use super::session::{Tls, Transit, failure};
-use crate::budget::{Budget, TINY_RECORD, USELESS};
+use crate::budget::{Budget, RECORD, USELESS};
 use crate::close::TlsFailure;
 use crate::config::Config;
 use crate::input::{Held, grow};
@@ -189,15 +189,16 @@ impl Tls {
         opened.cost = match opened.plaintext {
             0 if was_handshaking => USELESS,
             0 => BARREN,
-            _ => TINY_RECORD,
+            bytes => RECORD.saturating_sub(bytes as u32),
         };
         opened.is_open = opened.done < bytes.len();
         opened
     }
 
-    /// Pays for a record that was opened. The plaintext earns when the protocol takes it.
+    /// Pays for a record that was opened. The plaintext earns when the protocol takes it. A close_notify is
+    /// the last record, and costs nothing.
     fn pay(&mut self, opened: &Opened, budget: &mut Budget, now: Tick) {
-        if !budget.spend(opened.cost, now) {
+        if !self.peer_closed && !budget.spend(opened.cost, now) {
             self.failure = self.failure.or(Some(TlsFailure::Flood));
         }
         // A failure drops the bytes that rustls still needs, so rustls must not seal after it.

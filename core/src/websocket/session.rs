@@ -637,6 +637,10 @@ impl Session {
     /// Fails the websocket for `reason`. The peer gets a close frame if the reason has a code.
     #[cold]
     fn fail(&mut self, transport: &mut Transport, reason: CloseReason) {
+        if self.state == State::Closed {
+            // TLS may fail after the websocket has ended.
+            return;
+        }
         if let (State::Open, Some(code)) = (self.state, reason.close_code()) {
             close::write(transport.output.buffer(LONGEST_CLOSE), Some(code), reason.label());
         }

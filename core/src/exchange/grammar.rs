@@ -78,14 +78,14 @@ fn table_length(class: u8, bytes: &[u8]) -> usize {
 
 /// The length of the token at the start.
 #[inline(always)]
-pub(super) fn token_length(bytes: &[u8]) -> usize {
+pub(crate) fn token_length(bytes: &[u8]) -> usize {
     length_of(TOKEN, bytes, |word| !(between(word | SPACES, b'a', b'z') | equal(word, b'-')) | word)
 }
 
 /// The length of the encoded request target at the start: visible ASCII without `#` and
 /// ``"<>\^`{|}``. RFC 3986 has no brackets in a path either, but servers expect them unencoded.
 #[inline(always)]
-pub(super) fn target_length(bytes: &[u8]) -> usize {
+pub(crate) fn target_length(bytes: &[u8]) -> usize {
     // `!` and `~` are flagged too, so that one range check covers most bytes. With these three bits
     // set, `<`, `>`, `\` and `^` all become `~`.
     length_of(TARGET, bytes, |word| {
@@ -96,30 +96,30 @@ pub(super) fn target_length(bytes: &[u8]) -> usize {
 
 /// The length of the request target at the start, encoded or not. It ends at white space, a control
 /// character or `#`, because some servers end it there.
-pub(super) fn raw_target_length(bytes: &[u8]) -> usize {
+pub(crate) fn raw_target_length(bytes: &[u8]) -> usize {
     table_length(RAW_TARGET, bytes)
 }
 
 /// Whether an encoded request target may have this byte.
-pub(super) fn is_target(byte: u8) -> bool {
+pub(crate) fn is_target(byte: u8) -> bool {
     is(TARGET, byte)
 }
 
 /// The length of the quoted text at the start, up to a quote or a backslash.
-pub(super) fn quoted_length(bytes: &[u8]) -> usize {
+pub(crate) fn quoted_length(bytes: &[u8]) -> usize {
     table_length(QUOTED, bytes)
 }
 
 /// The length of the registered name or IPv4 address at the start, up to a percent sign.
 #[inline(always)]
-pub(super) fn host_length(bytes: &[u8]) -> usize {
+pub(crate) fn host_length(bytes: &[u8]) -> usize {
     table_length(HOST, bytes)
 }
 
 /// The length of the field value at the start. The tab is the only control character that it may have
 /// (RFC 9110 5.5).
 #[inline(always)]
-pub(super) fn value_length(bytes: &[u8]) -> usize {
+pub(crate) fn value_length(bytes: &[u8]) -> usize {
     length_of(VALUE, bytes, |word| !(between(word, b' ', b'~') | word))
 }
 
@@ -145,7 +145,7 @@ fn equal(word: u64, byte: u8) -> u64 {
 
 /// Reads a number that consists of digits only. A number beyond `u64` is refused: some parsers would
 /// read it modulo 2^64.
-pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
