@@ -75,15 +75,10 @@ pub struct Events<'c, 'i> {
 impl Connection {
     /// A connection that was accepted at `now`.
     pub fn new(config: Arc<Config>, now: Tick) -> Self {
-        Connection::speaking(config, now, Protocol::Http1(Http1::new()))
-    }
-
-    /// A connection that speaks `protocol` from its first byte on.
-    pub(crate) fn speaking(config: Arc<Config>, now: Tick, protocol: Protocol) -> Self {
         let transport = Transport::new(config, now);
         let mut connection = Connection {
             transport,
-            protocol,
+            protocol: Protocol::Http1(Http1::new()),
             pulling: false,
             unfinished: false,
             unsettled: false,

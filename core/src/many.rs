@@ -25,11 +25,17 @@ const DATA: u8 = b'd';
 const END: u8 = b'e';
 const RESET: u8 = b'r';
 const STATUS: u8 = b's';
+/// Its name in ALPN.
+pub(crate) const ALPN: &[u8] = b"many";
+/// The first bytes of each client.
+pub(crate) const PREFACE: &[u8] = b"many\r\n";
 /// Bytes of a frame's header.
 const HEADER: usize = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Many {
+    /// The preface was taken.
+    is_begun: bool,
     streams: Vec<Exchange>,
     /// The stream of the newest step.
     newest: u8,
@@ -87,6 +93,12 @@ impl Many {
         if !transport.is_open() {
             transport.discard(input.take_all());
             return None;
+        }
+        if !self.is_begun {
+            self.is_begun = true;
+            input.join(PREFACE.len());
+            input.take(PREFACE.len());
+            input.part();
         }
         let &mut [number, kind, length, ..] = input.bytes() else {
             if transport.eof {
@@ -354,7 +366,6 @@ mod tests {
     use crate::config::Config;
     use crate::connection::Connection;
     use crate::event::Event;
-    use crate::protocol::Protocol;
     use crate::status::Party;
     use core::time::Duration;
     use std::io::IoSlice;
@@ -372,7 +383,10 @@ mod tests {
             .send_buffer_limit(1024)
             .build()
             .expect("valid");
-        Connection::speaking(Arc::new(config), at(0), Protocol::Many(Box::default()))
+        let mut connection = Connection::new(Arc::new(config), at(0));
+        let mut preface = PREFACE.to_vec();
+        assert!(connection.receive(at(0), &mut preface).expect("it reads").next().is_none());
+        connection
     }
 
     fn stream(number: u64) -> StreamId {
@@ -497,5 +511,29 @@ mod tests {
         assert_eq!(it.stream(at(0), stream(1)).read_to(10), Ok(()));
         assert_eq!(told(&mut it, at(1), &[(2, BEGIN, "/b")]), ["2 asks /b"]);
         assert_eq!(it.deadline(), Some((at(5), Timer::RequestBody)));
+    }
+
+    #[test]
+    fn the_preface_chooses_in_pieces_too_under_one_deadline() {
+        let mut it = Connection::new(Arc::new(Config::default()), at(0));
+        assert_eq!(it.deadline(), Some((at(5), Timer::KeepAlive)));
+        for (place, byte) in PREFACE.iter().enumerate() {
+            let now = at(1 + place as u64);
+            assert!(it.receive(now, &mut [*byte]).expect("it reads").next().is_none());
+            if place + 1 < PREFACE.len() {
+                assert_eq!(it.deadline(), Some((at(11), Timer::RequestHead)));
+            }
+        }
+        assert_eq!(told(&mut it, at(7), &[(1, BEGIN, "/a")]), ["1 asks /a"]);
+    }
+
+    #[test]
+    fn other_first_bytes_are_those_of_http_1() {
+        let mut it = Connection::new(Arc::new(Config::default()), at(0));
+        assert!(it.receive(at(0), &mut b"many".to_vec()).expect("it reads").next().is_none());
+        let mut rest = b" / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+        let mut events = it.receive(at(0), &mut rest).expect("it reads");
+        let Some((_, Event::Request { head, .. })) = events.next() else { panic!("a request") };
+        assert_eq!((head.method(), head.target()), ("many", "/"));
     }
 }

@@ -1,8 +1,9 @@
-//! The protocol that a connection speaks: HTTP/1.1, until a request turns it into a websocket.
+//! The protocol that a connection speaks. The client chooses it, by ALPN (RFC 7301) or by its first bytes.
+//! It is HTTP/1.1 if neither names another one, until a request turns it into a websocket.
 //!
 //! In: what the connection asks of any protocol, and the application's actions on a stream. Out: the
 //! answer of the protocol in use. No other room knows which protocols there are: a new one is added to the
-//! enumeration and to the three macros below.
+//! enumeration, to the table of what clients begin with, and to the three macros below.
 
 use crate::close::{CloseReason, Expiry, Misuse, ResetReason, Violation};
 use crate::config::Config;
@@ -20,12 +21,62 @@ use http::{HeaderMap, StatusCode};
 
 #[derive(Debug)]
 pub(crate) enum Protocol {
+    /// Each connection begins with this. The client may choose another protocol by its first bytes. Until
+    /// it has chosen, the connection waits as for an HTTP/1.1 request: one deadline runs while nothing has
+    /// come, and another one from the first byte on.
     Http1(Http1),
     /// Boxed, so that a connection that never becomes one does not pay for it.
     WebSocket(Box<Session>),
     /// A protocol of many streams, as HTTP/2 will be one.
     #[cfg(test)]
     Many(Box<crate::many::Many>),
+}
+
+/// A protocol that a client can choose instead of HTTP/1.1.
+struct Choice {
+    /// Its name in ALPN.
+    alpn: &'static [u8],
+    /// The first bytes of each of its clients.
+    preface: &'static [u8],
+    begin: fn() -> Protocol,
+}
+
+/// The protocols beside HTTP/1.1.
+const CHOICES: &[Choice] = &[
+    #[cfg(test)]
+    Choice {
+        alpn: crate::many::ALPN,
+        preface: crate::many::PREFACE,
+        begin: || Protocol::Many(Box::default()),
+    },
+];
+
+/// What a client's first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chosen {
+    Http1,
+    /// The protocol at this place of the table.
+    Other(usize),
+    /// More bytes have to come. Whether some have come already.
+    NotYet(bool),
+}
+
+impl Chosen {
+    /// The choice of a client whose first bytes are `bytes`. Over TLS the client chooses by ALPN, and its
+    /// bytes don't matter (RFC 9113 3.2); in plaintext they do (RFC 9113 3.3).
+    fn of(bytes: &[u8], is_tls: bool, alpn: Option<&[u8]>, choices: &[Choice]) -> Chosen {
+        if is_tls {
+            let place = choices.iter().position(|it| alpn == Some(it.alpn));
+            return place.map_or(Chosen::Http1, Chosen::Other);
+        }
+        if let Some(place) = choices.iter().position(|it| bytes.starts_with(it.preface)) {
+            return Chosen::Other(place);
+        }
+        if choices.iter().any(|it| it.preface.starts_with(bytes)) {
+            return Chosen::NotYet(!bytes.is_empty());
+        }
+        Chosen::Http1
+    }
 }
 
 /// What every protocol has an answer to.
@@ -73,6 +124,36 @@ macro_rules! if_websocket {
 }
 
 impl Protocol {
+    /// Looks at what the client has chosen. False if more bytes have to come.
+    #[cold]
+    fn choose(&mut self, transport: &mut Transport, input: &mut Input<'_>) -> bool {
+        let Protocol::Http1(http) = self else { return true };
+        let longest = CHOICES.iter().map(|it| it.preface.len()).max().unwrap_or(0);
+        input.join(longest);
+        let (is_tls, alpn) = (transport.tls.is_some(), transport.alpn());
+        let chosen = match Chosen::of(input.bytes(), is_tls, alpn, CHOICES) {
+            // Nothing more comes, or nothing of it matters any more.
+            Chosen::NotYet(_) if transport.eof || !transport.is_open() => Chosen::Http1,
+            chosen => chosen,
+        };
+        input.part();
+        match chosen {
+            Chosen::Http1 => {}
+            Chosen::Other(place) => {
+                if let Some(choice) = CHOICES.get(place) {
+                    *self = (choice.begin)();
+                }
+            }
+            Chosen::NotYet(has_begun) => {
+                if has_begun {
+                    http.begin_head();
+                }
+                return false;
+            }
+        }
+        true
+    }
+
     /// The stream of the newest step.
     #[inline]
     pub(crate) fn stream(&self) -> StreamId {
@@ -93,6 +174,12 @@ impl Protocol {
         input: &mut Input<'_>,
         desk: &mut Desk,
     ) -> Option<Step> {
+        if let Protocol::Http1(http) = self
+            && http.is_untouched()
+            && !self.choose(transport, input)
+        {
+            return None;
+        }
         each!(self, it => it.step(transport, input, desk))
     }
 
@@ -384,5 +471,38 @@ impl Protocol {
     #[inline]
     pub(crate) fn memory(&self) -> usize {
         each!(self, it => it.memory())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_chooses_by_alpn_over_tls_and_by_its_first_bytes_in_plaintext() {
+        let of = |bytes: &str, alpn: Option<&str>| {
+            let is_tls = alpn.is_some();
+            let alpn = alpn.filter(|it| !it.is_empty()).map(str::as_bytes);
+            Chosen::of(bytes.as_bytes(), is_tls, alpn, CHOICES)
+        };
+        for (bytes, chosen) in [
+            ("", Chosen::NotYet(false)),
+            ("m", Chosen::NotYet(true)),
+            ("many\r", Chosen::NotYet(true)),
+            ("many\r\n", Chosen::Other(0)),
+            ("many\r\nmore", Chosen::Other(0)),
+            ("many\n", Chosen::Http1),
+            ("GET / HTTP/1.1", Chosen::Http1),
+            ("\r", Chosen::Http1),
+        ] {
+            assert_eq!(of(bytes, None), chosen, "{bytes:?}");
+        }
+        for (alpn, chosen) in
+            [("", Chosen::Http1), ("http/1.1", Chosen::Http1), ("many", Chosen::Other(0))]
+        {
+            for bytes in ["", "many\r\n", "GET"] {
+                assert_eq!(of(bytes, Some(alpn)), chosen, "{alpn:?}, {bytes:?}");
+            }
+        }
     }
 }

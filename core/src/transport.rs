@@ -177,6 +177,11 @@ impl Transport {
         }
     }
 
+    /// The protocol that was agreed on in the TLS handshake (RFC 7301).
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.alpn()
+    }
+
     /// A TLS record has begun and is not complete.
     pub(crate) fn has_partial_record(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.partial_record().is_some())

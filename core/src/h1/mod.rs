@@ -57,6 +57,22 @@ impl Http1 {
         }
     }
 
+    /// Whether no byte was read as HTTP/1.1 yet, so that the client may still choose another protocol.
+    #[inline]
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.requests == 0
+            && matches!(self.receiving, Receiving::Idle | Receiving::Head)
+            && self.scan.is_new()
+            && self.blank == 0
+    }
+
+    /// Some of the first head has come, and is not looked at yet.
+    pub(crate) fn begin_head(&mut self) {
+        if self.receiving == Receiving::Idle {
+            self.receiving.become_next(Receiving::Head);
+        }
+    }
+
     pub(crate) fn stream(&self) -> StreamId {
         StreamId(self.requests)
     }

@@ -26,6 +26,10 @@ impl Tls {
         match *self {}
     }
 
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match *self {}
+    }
+
     pub(crate) fn is_untouched(&self) -> bool {
         match *self {}
     }

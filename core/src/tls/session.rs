@@ -67,6 +67,11 @@ impl Tls {
         self.handshaking
     }
 
+    /// The protocol that was agreed on (RFC 7301).
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.session.alpn_protocol()
+    }
+
     /// Whether no byte has come from the peer yet.
     pub(crate) fn is_untouched(&self) -> bool {
         self.handshake == 0 && self.transit.is_none()
