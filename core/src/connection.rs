@@ -376,7 +376,8 @@ impl Connection {
     // ---- what is the case -----------------------------------------------------------------------
 
     /// What the driver has to do next.
-    #[inline]
+    // A driver mostly looks at one field, so that the others need not be computed.
+    #[inline(always)]
     pub fn status(&self) -> Status {
         let Connection { transport, protocol, .. } = self;
         Status {

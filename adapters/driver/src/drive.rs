@@ -14,7 +14,7 @@ use crate::accept::Newcomer;
 use crate::address::Address;
 use crate::clock;
 use crate::control::Order;
-use crate::exchange::Exchange;
+use crate::exchanges::Exchanges;
 use crate::guard::guarded;
 use crate::membership::Membership;
 use crate::runtime;
@@ -25,14 +25,16 @@ use crate::socket::Socket;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
 use portcullis::websocket::Message;
-use portcullis::{CloseReason, Config, Connection, Event, Expiry, PeerClose, Status, Tick, Timer};
+use portcullis::{
+    CloseReason, Config, Connection, Event, Expiry, PeerClose, Status, StreamId, Tick, Timer,
+};
 use std::future::Future;
 use std::io::IoSlice;
 use std::mem::replace;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// Rounds before other tasks get their turn.
@@ -56,6 +58,13 @@ enum Kind {
     Message,
 }
 
+/// A large piece of a read, and the stream that it belongs to.
+struct Piece {
+    kind: Kind,
+    stream: StreamId,
+    place: Range<usize>,
+}
+
 impl Kind {
     /// The most memory that a shared piece may keep alive, as a multiple of its length. Many pieces of
     /// content may wait, but only one message of this size, and there is room for the longest message.
@@ -74,7 +83,7 @@ pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
     connection: Connection,
     socket: I,
     peer: Address,
-    exchange: Exchange<S, K>,
+    exchanges: Exchanges<S, K>,
     timer: LazyTimer<T>,
     share: Share,
     membership: Membership,
@@ -114,7 +123,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             shared,
             socket,
             peer,
-            exchange: Exchange::new(service),
+            exchanges: Exchanges::new(service),
             timer: LazyTimer::new(),
             unflushed: false,
             closing: false,
@@ -129,7 +138,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     fn obey(&mut self, cx: &Context<'_>, now: Tick) {
         if !self.membership.is_told_by(cx) {
-            self.enroll(cx.waker());
+            self.enroll(cx);
         }
         // Read after enrolling, so that no order is missed in between.
         match self.shared.control.order() {
@@ -141,8 +150,9 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// Registers the task's new waker wherever the old one was.
     #[cold]
-    fn enroll(&mut self, waker: &Waker) {
-        self.membership.moved(&self.shared, waker);
+    fn enroll(&mut self, cx: &Context<'_>) {
+        self.membership.moved(&self.shared, cx.waker());
+        self.exchanges.moved(cx);
         self.timer.moved();
     }
 
@@ -155,7 +165,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             match self.socket.poll_write(cx, slices.get(..count).unwrap_or_default()) {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     self.connection.sent(now, bytes);
-                    self.exchange.allowance.moved(bytes);
+                    self.exchanges.allowance.moved(bytes);
                     moved = true;
                 }
                 Poll::Ready(_) => {
@@ -204,16 +214,17 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             }
             Poll::Ready(Ok(bytes)) => {
                 self.filled = bytes >= usual;
-                self.exchange.allowance.moved(bytes);
+                self.exchanges.allowance.moved(bytes);
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
-                if let Some((kind, place)) = self.receive(cx, now, read) {
+                if let Some(Piece { kind, stream, place }) = self.receive(cx, now, read) {
                     let (bytes, kept) = scratch.share(place, kind.most_kept(&self.shared.config));
                     match kind {
-                        Kind::Content => self.exchange.on_data(bytes, kept),
+                        Kind::Content => self.exchanges.on_data(stream, bytes, kept),
                         Kind::Message => {
                             let more = kept.saturating_sub(bytes.len());
                             let connection = &mut self.connection;
-                            self.exchange.on_message(now, connection, bytes.into(), more);
+                            let message = bytes.into();
+                            self.exchanges.on_message(now, connection, stream, message, more);
                         }
                     }
                     self.resume(cx, now);
@@ -226,13 +237,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// Passes the read bytes to the connection and its events to the exchange. A large piece of content, or
     /// a large message, is returned instead: the caller shares it with the application without a copy.
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Tick,
-        read: &mut [u8],
-    ) -> Option<(Kind, Range<usize>)> {
-        let Drive { shared, connection, exchange, peer, .. } = self;
+    fn receive(&mut self, cx: &mut Context<'_>, now: Tick, read: &mut [u8]) -> Option<Piece> {
+        let Drive { shared, connection, exchanges, peer, .. } = self;
         let (start, length) = (read.as_ptr() as usize, read.len());
         // Held bytes lie outside of the read buffer.
         let place = |data: &[u8]| {
@@ -244,23 +250,25 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         let mut events = connection.receive(now, read).ok()?;
         while let Some((connection, event)) = events.next() {
             let large = match &event {
-                Event::Data { data, behind, .. } => Some((Kind::Content, &**data, *behind)),
+                Event::Data { stream, data, behind } => {
+                    Some((Kind::Content, *stream, &**data, *behind))
+                }
                 // Text is validated again when it becomes the application's, so it may as well be copied.
-                Event::Message { message: Message::Binary(data), behind, .. } => {
-                    Some((Kind::Message, &**data, *behind))
+                Event::Message { stream, message: Message::Binary(data), behind } => {
+                    Some((Kind::Message, *stream, &**data, *behind))
                 }
                 _ => None,
             };
-            if let Some((kind, data, behind)) = large
+            if let Some((kind, stream, data, behind)) = large
                 && data.len() >= SHARED
                 && behind <= COPIED
                 && let Some(place) = place(data)
             {
-                return Some((kind, place));
+                return Some(Piece { kind, stream, place });
             }
             // A large read has brought content, all of which comes before anything else in it: what is
             // left behind a request may be held.
-            if exchange.on_event(cx, now, connection, event, shared, peer) {
+            if exchanges.on_event(cx, now, connection, event, shared, peer) {
                 break;
             }
         }
@@ -269,12 +277,12 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// Takes the events that need no new bytes. Returns whether there were any.
     fn resume(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
-        let Drive { shared, connection, exchange, peer, .. } = self;
+        let Drive { shared, connection, exchanges, peer, .. } = self;
         let mut events = connection.resume(now);
         let mut moved = false;
         while let Some((connection, event)) = events.next() {
             moved = true;
-            if exchange.on_event(cx, now, connection, event, shared, peer) {
+            if exchanges.on_event(cx, now, connection, event, shared, peer) {
                 break;
             }
         }
@@ -288,22 +296,26 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if reads && self.read(cx, now, scratch) {
             // A handler that is due may ask for more content, so it comes first. Without a handler, one more
             // read lets the answers of pipelined requests leave together.
-            moved |= self.exchange.is_due()
+            moved |= self.exchanges.is_due()
                 || (self.connection.status().read && self.read(cx, now, scratch));
         }
-        let due = self.exchange.is_due();
+        let due = self.exchanges.is_due();
         if due {
-            self.exchange.poll(cx, now, &mut self.connection);
+            self.exchanges.poll_due(now, &mut self.connection);
         }
         let wrote = self.write(cx, now);
         if wrote {
             // The write made room for more output.
-            self.exchange.written();
+            self.exchanges.written();
         }
         let reads_now = !reads && self.connection.status().read;
         // Only a poll or a write of this round can have made new events due.
         let resumes = (due || wrote) && self.connection.status().resume;
-        moved || reads_now || resumes || self.exchange.is_due() || self.connection.status().has_work
+        moved
+            || reads_now
+            || resumes
+            || self.exchanges.is_due()
+            || self.connection.status().has_work
     }
 
     /// Goes round until there is nothing left to do.
@@ -315,7 +327,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     ) -> Poll<CloseReason> {
         for _ in 0..ROUNDS {
             let goes_on = self.round(cx, now, scratch);
-            if self.exchange.allowance.is_spent() {
+            if self.exchanges.allowance.is_spent() {
                 return self.end_turn(cx, now);
             }
             if goes_on {
@@ -387,10 +399,10 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// Tells the handler of a FIN and of a drain.
     fn tell_handler(&mut self) {
         if self.connection.is_half_closed() {
-            self.exchange.disconnect();
+            self.exchanges.disconnect();
         }
         if self.connection.is_draining() {
-            self.exchange.drain();
+            self.exchanges.drain();
         }
     }
 
@@ -451,21 +463,20 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if (asks || is_late) && self.put_off <= at {
             self.put_off = now.after(LATE);
             if asks {
-                self.exchange.ask_reader();
+                self.exchanges.ask_readers();
             }
             return Poll::Ready(());
         }
-        let is_read = !asks || self.exchange.is_read();
+        let is_read = !asks || self.exchanges.are_read();
         if (is_late || !is_read) && now < self.put_off {
             let wakes = self.timer.wake_at(cx, now, self.put_off);
             return if wakes { Poll::Pending } else { Poll::Ready(()) };
         }
-        if is_read {
-            self.connection.tick(now);
-        } else if let Some(stream) = self.exchange.stream() {
-            // A stream that has ended needs no content.
-            let _ = self.connection.stream(now, stream).cancel_read();
+        if !is_read {
+            self.exchanges.cancel_unread(now, &mut self.connection);
         }
+        // Nothing happens if the deadline was that of a wait that was cancelled.
+        self.connection.tick(now);
         Poll::Ready(())
     }
 
@@ -477,7 +488,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             let polled = loop {
                 let polled = self.attend(cx, now, scratch);
                 // A connection with more to do is polled again.
-                let done = polled.is_pending() && !self.exchange.allowance.is_spent();
+                let done = polled.is_pending() && !self.exchanges.allowance.is_spent();
                 let asked = done && self.shared.admission.asks();
                 if !asked || !self.make_room(now, &mut leaves) {
                     break polled;
@@ -492,8 +503,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// Brings the server's counters up to date.
     fn count(&mut self, now: Tick) {
         if !self.over {
-            let Drive { connection, exchange, shared, share, .. } = self;
-            let (phase, memory) = (connection.phase(), connection.memory() + exchange.memory());
+            let Drive { connection, exchanges, shared, share, .. } = self;
+            let (phase, memory) = (connection.phase(), connection.memory() + exchanges.memory());
             let requests = share.update(&shared.stats, phase, memory, connection.requests());
             self.stand(phase, requests, now);
         }
@@ -526,7 +537,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
         // One look at the clock is enough, because a poll is short.
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
-        self.exchange.woken(now);
+        self.exchanges.begin_turn(now);
         self.drained = false;
         let this = &mut *self;
         let mut panics = 0;

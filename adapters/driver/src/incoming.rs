@@ -3,29 +3,27 @@
 use crate::PeerAddress;
 use crate::address::Address;
 use crate::body::Body;
-use crate::link::Link;
-use crate::presence::{Disconnected, Presence};
+use crate::exchange::Shares;
+use crate::presence::Disconnected;
+use crate::reply;
 use crate::spare;
-use crate::upload::Upload;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode};
-use portcullis::{Misuse, Refusal, RequestHead, Sent};
+use portcullis::{Misuse, Refusal, RequestHead, Sent, Stream};
 use std::fmt;
 use std::sync::Arc;
 
 /// A request that has just arrived: it is answered on the spot, or handled.
 pub struct Incoming<'r> {
-    pub(crate) link: Link<'r>,
+    pub(crate) stream: Stream<'r>,
     pub(crate) head: &'r RequestHead<'r>,
     pub(crate) peer: &'r Address,
     pub(crate) tell_peer: bool,
     /// Content of the answer for which there was no room.
     pub(crate) left: &'r mut Option<Bytes>,
-    /// Where the request's content goes.
-    pub(crate) upload: &'r mut Option<Arc<Upload>>,
-    /// Where the handler is told of the peer's end.
-    pub(crate) presence: &'r mut Option<Arc<Presence>>,
+    /// What the application may hold longer than the exchange lasts.
+    pub(crate) shares: &'r mut Shares,
     /// An answer is being written, with fields that the service makes on the way.
     pub(crate) answering: &'r mut bool,
 }
@@ -48,7 +46,7 @@ impl Incoming<'_> {
 
     /// A future that is ready when the peer has gone: for what works after this call.
     pub fn disconnected(&mut self) -> Disconnected {
-        Disconnected::new(self.presence.get_or_insert_with(spare::presence).clone())
+        Disconnected::new(self.shares.presence.get_or_insert_with(spare::presence).clone())
     }
 
     /// Answers now, with all of the content; the request's own is not read. A `Date` is added if
@@ -63,19 +61,22 @@ impl Incoming<'_> {
         mut content: Bytes,
     ) -> Reply<F> {
         *self.answering = true;
-        let answered = self.link.answer(status, fields.into_iter(), &mut content);
+        let answered = reply::answer(&mut self.stream, status, fields.into_iter(), &mut content);
         *self.answering = false;
         match answered {
             Ok(Sent::Part) => *self.left = Some(content),
             Ok(Sent::All) | Err(Misuse::UnknownStream) => {}
-            Err(misuse) => self.link.fail("the service's answer cannot be sent", misuse),
+            Err(misuse) => {
+                reply::fail(&mut self.stream, "the service's answer cannot be sent", misuse);
+            }
         }
         Reply(None)
     }
 
     /// Refuses the request with the status that goes with `refusal`, and closes the connection.
     pub fn refuse<F>(mut self, refusal: Refusal) -> Reply<F> {
-        self.link.refuse(refusal);
+        // A stream that is gone needs no answer.
+        let _ = self.stream.refuse(refusal);
         Reply(None)
     }
 
@@ -97,7 +98,7 @@ impl Incoming<'_> {
     fn body(&mut self) -> Body {
         match self.head.content_length() {
             Some(0) => Body::empty(),
-            length => Body::new(self.upload.insert(Arc::default()).clone(), length),
+            length => Body::new(self.shares.upload.insert(Arc::default()).clone(), length),
         }
     }
 }

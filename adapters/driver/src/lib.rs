@@ -14,7 +14,10 @@
 //! | `accept` | gets over errors of the listener |
 //! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
 //! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
-//! | `exchange` | one request on its way through the application |
+//! | `exchanges` | the application's side of a connection: an exchange for each stream, and the queue of those that were woken |
+//! | `exchange`, `work` | one request on its way through the application: its handler, then its answer's content |
+//! | `bell` | the waker of one handler |
+//! | `reply` | what the driver adds to answers: a date, a 500 where the application fails |
 //! | `error` | errors of the application, and of the content of a request |
 //! | `body` | a request's content, asked for by polling |
 //! | `upload` | the same on its way from the driver |
@@ -23,9 +26,8 @@
 //! | `websocket` | websockets for handlers: a stream and a sink of messages |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
-//! | `link` | a connection at one of its streams |
 //! | `presence` | tells handlers that the peer has gone, or that the server drains |
-//! | `waiting` | who waits where a driver and the application meet |
+//! | `waiting` | the wakers of the tasks that wait where the driver and the application meet |
 //! | `timer`, `clock` | the lazy timer, the clocks |
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
 //! | `shared` | what all connections of a server share |
@@ -47,6 +49,7 @@ mod admission;
 mod allowance;
 #[cfg(feature = "async-io")]
 mod async_io;
+mod bell;
 mod body;
 mod clock;
 mod control;
@@ -55,14 +58,15 @@ mod counted;
 mod drive;
 mod error;
 mod exchange;
+mod exchanges;
 mod futures_socket;
 mod guard;
 mod incoming;
-mod link;
 mod listener;
 mod membership;
 pub mod memory;
 mod presence;
+mod reply;
 mod room;
 mod runtime;
 mod scratch;
@@ -81,6 +85,7 @@ pub mod unix;
 mod upload;
 mod waiting;
 mod websocket;
+mod work;
 
 #[cfg(feature = "async-io")]
 pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer, StdListener, StdStream};

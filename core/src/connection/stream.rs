@@ -5,6 +5,7 @@
 
 use super::Connection;
 use crate::close::{CloseReason, Misuse, Refusal};
+use crate::config::Config;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::protocol::Protocol;
 use crate::stream::StreamId;
@@ -34,6 +35,16 @@ impl<'c> Stream<'c> {
     /// The stream's number.
     pub fn id(&self) -> StreamId {
         self.id
+    }
+
+    /// The moment at which its actions happen.
+    pub fn now(&self) -> Tick {
+        self.now
+    }
+
+    /// The configuration of the connection.
+    pub fn config(&self) -> &Config {
+        self.connection.config()
     }
 
     #[inline]

@@ -13,7 +13,7 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     pub(super) fn recovers(&mut self, now: Tick, panics: &mut u32) -> bool {
         *panics += 1;
         match *panics {
-            1 => self.exchange.panicked(now, &mut self.connection),
+            1 => self.exchanges.panicked(now, &mut self.connection),
             // A second one is not answered for.
             _ => self.connection.abort(now, CloseReason::Aborted),
         }

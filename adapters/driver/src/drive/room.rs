@@ -35,7 +35,7 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// The peer has ended the connection, and only the handler keeps it.
     fn is_dispensable(&self) -> bool {
         let connection = &self.connection;
-        connection.is_half_closed() && self.exchange.is_busy() && !connection.status().write
+        connection.is_half_closed() && self.exchanges.is_busy() && !connection.status().write
     }
 
     /// Begins to leave if it was asked to and stands so that it may; true if it does.
@@ -43,7 +43,7 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     pub(super) fn make_room(&mut self, now: Tick, leaves: &mut bool) -> bool {
         if !*leaves {
             // A peer that sends something just now is not to lose its answer.
-            let silent = self.exchange.allowance.is_untouched();
+            let silent = self.exchanges.allowance.is_untouched();
             let standing = self.standing().filter(|it| silent || *it != Standing::Lingering);
             if !self.membership.has_to_leave(&self.shared, standing, now) {
                 return false;

@@ -11,7 +11,7 @@ use super::{CloseFrame, Closed, Message};
 use crate::waiting::{Calls, Place, Waiting};
 use bytes::Bytes;
 use bytestring::ByteString;
-use portcullis::{Connection, Misuse, Sent, StreamId, Tick};
+use portcullis::{Misuse, Sent, Stream};
 use std::collections::VecDeque;
 use std::mem::take;
 use std::task::{Context, Poll, ready};
@@ -280,13 +280,7 @@ impl Meeting {
     /// Passes the handler's wishes on to the connection. Returns whether to poll the handler again: because
     /// there is room now, or after a pause.
     #[inline]
-    pub(crate) fn pass_wishes(
-        &self,
-        cx: &Context<'_>,
-        now: Tick,
-        connection: &mut Connection,
-        stream: StreamId,
-    ) -> bool {
+    pub(crate) fn pass_wishes(&self, cx: &Context<'_>, stream: &mut Stream<'_>) -> bool {
         let (wants, next, paused) = self.0.visit(|state, calls| {
             state.driver.register(cx, calls);
             state.stretch = 0;
@@ -297,14 +291,13 @@ impl Meeting {
         });
         if wants {
             // An event tells of the end of a stream.
-            let mut stream = connection.stream(now, stream);
             let end = stream.received() + 1;
             let _ = stream.read_to(end);
         }
         let goes_on = match next {
-            Some(next) => self.send(next, now, connection, stream),
+            Some(next) => self.send(next, stream),
             None => self.0.visit(|state, calls| {
-                let closed = state.close(now, connection, stream);
+                let closed = state.close(stream);
                 state.go_on(closed, calls)
             }),
         };
@@ -313,18 +306,12 @@ impl Meeting {
 
     /// Sends `next` and the messages after it, as far as there is room. Returns whether the handler can go
     /// on.
-    fn send(
-        &self,
-        mut next: Begun,
-        now: Tick,
-        connection: &mut Connection,
-        stream: StreamId,
-    ) -> bool {
+    fn send(&self, mut next: Begun, stream: &mut Stream<'_>) -> bool {
         let mut moved = false;
         loop {
             let before = next.data.len();
             // The place is unlocked, because sent bytes are dropped here and in the connection.
-            let result = connection.stream(now, stream).send_message(next.text, &mut next.data);
+            let result = stream.send_message(next.text, &mut next.data);
             moved |= result != Ok(Sent::Part) || next.data.len() != before;
             if let Err(misuse) = result {
                 if misuse != Misuse::UnknownStream {
@@ -347,7 +334,7 @@ impl Meeting {
                     }
                     Err(_) => {}
                 }
-                let closed = state.close(now, connection, stream);
+                let closed = state.close(stream);
                 let has_room = moved && state.has_room();
                 Err(state.go_on(has_room || closed, calls))
             });
@@ -465,21 +452,21 @@ impl State {
     /// Closes the websocket if the handler asked for it and all messages before were passed on. Returns
     /// whether it did.
     #[inline]
-    fn close(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
+    fn close(&mut self, stream: &mut Stream<'_>) -> bool {
         let is_open = self.close.is_none() && self.end.is_none();
-        !is_open && self.close_now(now, connection, stream)
+        !is_open && self.close_now(stream)
     }
 
     #[cold]
-    fn close_now(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) -> bool {
+    fn close_now(&mut self, stream: &mut Stream<'_>) -> bool {
         self.answer_close();
         if self.close.is_none() || !self.is_flushed() {
             return false;
         }
         let Some(CloseFrame { code, reason }) = self.close.take() else { return false };
-        if connection.stream(now, stream).close(code, &reason) == Err(Misuse::CloseCode) {
+        if stream.close(code, &reason) == Err(Misuse::CloseCode) {
             tracing::error!(?code, "a websocket cannot be closed with this code");
-            let _ = connection.stream(now, stream).close(Some(1011), &reason);
+            let _ = stream.close(Some(1011), &reason);
         }
         true
     }
@@ -546,8 +533,8 @@ impl State {
 mod tests {
     use super::*;
     use crate::counted::Counted;
-    use portcullis::Event;
     use portcullis::websocket::{Handshake, Options};
+    use portcullis::{Connection, Event, StreamId, Tick};
     use std::io::IoSlice;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -612,7 +599,8 @@ mod tests {
         let [(driver, own), (other, foreign)] = [Counted::task(), Counted::task()];
         let [own, foreign] = [&own, &foreign].map(Context::from_waker);
         let meeting = Meeting::default();
-        let mut pass_wishes = || meeting.pass_wishes(&own, Tick::ZERO, &mut connection, stream);
+        let mut pass_wishes =
+            || meeting.pass_wishes(&own, &mut connection.stream(Tick::ZERO, stream));
         assert!(!pass_wishes());
         (0..40).for_each(|_| assert!(meeting.receive(text("a"), 0)));
         // On the driver's task the driver looks after it.
@@ -683,7 +671,7 @@ mod tests {
         let meeting = Meeting::default();
         meeting.push(Message::Binary(vec![7; 200_000].into()));
         meeting.close(None);
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         // A close of the client's, with 1000; the mask is of zeros.
         let mut frame = [0x88, 0x82, 0, 0, 0, 0, 3, 232];
         let mut events = connection.receive(Tick::ZERO, &mut frame).expect("it reads");
@@ -700,7 +688,7 @@ mod tests {
             slices[..count].iter().for_each(|slice| sent.extend_from_slice(slice));
             let bytes = sent.len() - before;
             connection.sent(Tick::ZERO, bytes);
-            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+            meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         }
         assert_eq!(sent.iter().filter(|byte| **byte == 7).count(), 200_000);
         assert!(sent.ends_with(&[0x88, 2, 3, 232]), "our close comes last");
@@ -712,7 +700,7 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         let mut taken = 0;
         loop {
-            meeting.pass_wishes(&cx, Tick::ZERO, connection, stream);
+            meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
             let mut slices = [IoSlice::new(&[]); 16];
             let count = connection.outgoing(&mut slices);
             let bytes: usize = slices[..count].iter().map(|slice| slice.len()).sum();
@@ -738,7 +726,7 @@ mod tests {
         assert!(next.is_some(), "and nothing joins it");
         assert_eq!(meeting.memory(), (1 << 20) + EACH);
         // The connection takes what fits; all of it is alive until the last byte is taken.
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert_eq!(meeting.memory(), (1 << 20) + EACH);
         assert!(meeting.poll_send(&cx, &mut large).is_pending());
         assert!(take_all(&meeting, &mut connection, stream) > 1 << 20);
@@ -755,21 +743,21 @@ mod tests {
         let meeting = Meeting::default();
         let asked = || meeting.0.visit(|state, _| state.asked);
         assert!(meeting.poll_next(&cx).is_pending());
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert_eq!(asked(), 1);
         assert!(!meeting.receive(vec![0; 1 << 20].into(), 0), "no other one beside it");
         assert_eq!((asked(), meeting.memory()), (0, (1 << 20) + EACH));
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert_eq!(asked(), 0);
         assert!(meeting.poll_next(&cx).is_ready());
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert_eq!(
             (asked(), meeting.memory()),
             (0, 0),
             "the handler has it, and wants no other yet"
         );
         assert!(meeting.poll_next(&cx).is_pending());
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert_eq!(asked(), 1);
     }
 
@@ -793,15 +781,15 @@ mod tests {
         let stream = open(&mut connection);
         let meeting = Meeting::default();
         meeting.push(text("before"));
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert_eq!(meeting.poll_flush(&cx), Poll::Ready(Ok(())));
         connection.drain(Tick::ZERO);
         (0..3).for_each(|_| meeting.push(text("after")));
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert_eq!(meeting.poll_flush(&cx), unsent(3));
         assert_eq!(meeting.poll_ready(&cx), Poll::Ready(Err(Closed::Here)));
         meeting.close(None);
-        meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+        meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
         assert!(meeting.is_settled());
         let normal = CloseFrame { code: Some(1001), reason: ByteString::new() };
         meeting.end(Closed::Peer(normal));
@@ -813,7 +801,7 @@ mod tests {
             let meeting = Meeting::default();
             meeting.push(long());
             meeting.push(text("behind"));
-            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+            meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
             assert!(meeting.poll_flush(&cx).is_pending());
             if is_drained {
                 connection.drain(Tick::ZERO);
@@ -862,13 +850,13 @@ mod tests {
             // They are not, since this side has closed.
             (0..3).for_each(|_| meeting.push(owned(&meeting)));
             connection.drain(Tick::ZERO);
-            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+            meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
             assert_eq!(dropped.swap(0, Relaxed), 3, "not sent");
             // They wait, some of the first is sent, and the websocket ends.
             let mut connection = Connection::new(Arc::default(), Tick::ZERO);
             let stream = open(&mut connection);
             (0..3).for_each(|_| meeting.push(owned(&meeting)));
-            meeting.pass_wishes(&cx, Tick::ZERO, &mut connection, stream);
+            meeting.pass_wishes(&cx, &mut connection.stream(Tick::ZERO, stream));
             meeting.end(Closed::Lost);
             drop(connection);
             assert_eq!(dropped.swap(0, Relaxed), 3, "the end");

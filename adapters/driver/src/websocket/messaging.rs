@@ -3,9 +3,10 @@
 use super::{Accepting, Closed, Meeting, Running, WebSocket};
 use crate::allowance::Allowance;
 use crate::guard::guarded;
-use crate::link::Link;
+use crate::reply;
+use crate::work::Outcome;
 use http::HeaderMap;
-use portcullis::Misuse;
+use portcullis::{Misuse, Stream};
 use std::sync::Arc;
 use std::task::Context;
 
@@ -19,15 +20,15 @@ pub(crate) struct Messaging {
 impl Messaging {
     /// Answers with 101, and lets the handler's websocket begin.
     pub(crate) fn begin(
-        link: &mut Link<'_>,
+        stream: &mut Stream<'_>,
         accepting: Accepting,
         fields: &HeaderMap,
     ) -> Result<Self, Misuse> {
         let Accepting { mut accepted, deflate_by_config, options, run } = accepting;
-        if deflate_by_config && !link.connection.config().websocket_deflate() {
+        if deflate_by_config && !stream.config().websocket_deflate() {
             accepted = accepted.without_deflate();
         }
-        link.accept_websocket(&accepted, fields, options)?;
+        reply::accept_websocket(stream, &accepted, fields, options)?;
         let meeting = Arc::<Meeting>::default();
         let websocket = WebSocket::new(meeting.clone());
         // If it panics, the websocket that it had is closed.
@@ -48,15 +49,14 @@ impl Messaging {
         self.meeting.fail();
     }
 
-    /// Lets it work as far as it can in this turn; true if it is over.
+    /// Lets it work as far as it can in this turn.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        link: &mut Link<'_>,
+        stream: &mut Stream<'_>,
         allowance: &mut Allowance,
-    ) -> bool {
+    ) -> Outcome {
         let Messaging { running, meeting } = self;
-        let Link { now, connection, stream } = link;
         loop {
             if running.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
                 // What it leaves to be sent is still sent. The websocket ends with it, even if it was
@@ -64,17 +64,16 @@ impl Messaging {
                 *running = None;
                 meeting.close(None);
             }
-            let goes_on = meeting.pass_wishes(cx, *now, connection, *stream);
+            let goes_on = meeting.pass_wishes(cx, stream);
             if running.is_none() && meeting.is_settled() {
-                return true;
+                return Outcome::Over;
             }
             if !goes_on {
-                return false;
+                return Outcome::Waits;
             }
             allowance.stretch();
             if allowance.is_spent() {
-                // The task comes again at once.
-                return false;
+                return Outcome::Yields;
             }
         }
     }

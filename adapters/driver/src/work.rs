@@ -1,0 +1,273 @@
+//! What the application does for one request: its handler runs, and then the content of its answer is sent;
+//! or the request becomes a websocket.
+
+use crate::allowance::{Allowance, PIECE};
+use crate::error::BoxError;
+use crate::reply;
+use crate::room;
+use crate::spare;
+use crate::upload::Upload;
+use crate::websocket::{Accepting, Meeting, Messaging};
+use bytes::{Buf, Bytes};
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
+use http::{HeaderMap, Response};
+use pin_project_lite::pin_project;
+use portcullis::{Begun, BodyLength, Misuse, Sent, Stream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pin_project! {
+    #[project = WorkProjection]
+    #[project_ref = WorkRef]
+    pub(crate) enum Work<F, B> {
+        Handling { #[pin] future: F },
+        Answering { #[pin] answer: Answering<B> },
+        // The rest of an answer that the service gave on the spot.
+        Finishing { content: Bytes },
+        // The request has become a websocket, and its first handler is dropped.
+        Messaging { messaging: Box<Messaging> },
+    }
+}
+
+pin_project! {
+    pub(crate) struct Answering<B> {
+        #[pin]
+        body: B,
+        // Data of the body for which there was no room yet.
+        data: Bytes,
+        trailers: Option<HeaderMap>,
+        ended: bool,
+    }
+}
+
+/// How far a step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The exchange waits for the handler, or for content.
+    Waits,
+    /// It waits until the peer has taken some of what is unsent.
+    WaitsForRoom,
+    /// The turn of the connection is over: the exchange goes on at the next one.
+    Yields,
+    /// The answer is complete, or can't be completed.
+    Over,
+}
+
+/// What a step works on.
+pub(crate) struct Step<'a, 's> {
+    pub(crate) stream: &'a mut Stream<'s>,
+    pub(crate) upload: Option<&'a Upload>,
+    pub(crate) allowance: &'a mut Allowance,
+}
+
+impl Step<'_, '_> {
+    /// Sends as much of `data` as there is room for. `None` if all of it was sent.
+    fn send(&mut self, data: &mut Bytes) -> Option<Outcome> {
+        match self.stream.send(data) {
+            Ok(Sent::All) => None,
+            Ok(Sent::Part) => Some(Outcome::WaitsForRoom),
+            Err(Misuse::UnknownStream) => Some(Outcome::Over),
+            Err(misuse) => Some(self.fail("the answer's content cannot be sent", misuse)),
+        }
+    }
+
+    fn finish(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+        match self.stream.finish(trailers) {
+            Ok(()) | Err(Misuse::UnknownStream) => Outcome::Over,
+            Err(misuse) => self.fail("the answer cannot be ended", misuse),
+        }
+    }
+
+    fn fail(&mut self, why: &str, error: impl std::fmt::Display) -> Outcome {
+        reply::fail(self.stream, why, error);
+        Outcome::Over
+    }
+
+    fn fail_with(&mut self, why: &str, error: &BoxError) -> Outcome {
+        reply::fail_with(self.stream, why, error);
+        Outcome::Over
+    }
+
+    /// Begins the websocket that the handler has asked for.
+    #[cold]
+    fn begin_websocket(
+        &mut self,
+        accepting: Accepting,
+        parts: &mut Parts,
+    ) -> Result<Box<Messaging>, Outcome> {
+        // Frameworks add a length although a 101 has no content.
+        parts.headers.remove(CONTENT_LENGTH);
+        Messaging::begin(self.stream, accepting, &parts.headers).map(Box::new).map_err(|misuse| {
+            match misuse {
+                Misuse::UnknownStream => Outcome::Over,
+                misuse => self.fail("the websocket cannot be accepted", misuse),
+            }
+        })
+    }
+}
+
+impl<F, B> Work<F, B>
+where
+    F: Future<Output = Result<Response<B>, BoxError>>,
+    B: http_body::Body<Error: Into<BoxError>>,
+{
+    /// Works as far as it can.
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        step: &mut Step<'_, '_>,
+    ) -> Outcome {
+        let polled = match self.as_mut().project() {
+            WorkProjection::Answering { answer } => return answer.poll_answer(cx, step),
+            WorkProjection::Finishing { content } => {
+                return step.send(content).unwrap_or_else(|| step.finish(None));
+            }
+            WorkProjection::Messaging { messaging } => {
+                return messaging.poll(cx, step.stream, step.allowance);
+            }
+            WorkProjection::Handling { future } => future.poll(cx),
+        };
+        let response = match polled {
+            Poll::Pending => return Outcome::Waits,
+            Poll::Ready(Ok(response)) => response,
+            Poll::Ready(Err(error)) => return step.fail_with("the handler failed", &error),
+        };
+        let (mut parts, body) = response.into_parts();
+        if let Some(accepting) = Accepting::take(&mut parts) {
+            return match step.begin_websocket(accepting, &mut parts) {
+                Ok(messaging) => {
+                    self.set(Work::Messaging { messaging });
+                    self.poll(cx, step)
+                }
+                Err(outcome) => outcome,
+            };
+        }
+        let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
+        self.set(Work::Answering { answer });
+        match self.project() {
+            WorkProjection::Answering { answer } => answer.begin(cx, step, &mut parts),
+            _ => Outcome::Waits,
+        }
+    }
+}
+
+impl<F, B> Work<F, B> {
+    /// Where messages go, once the request has become a websocket.
+    pub(crate) fn meeting(&self) -> Option<&Meeting> {
+        match self {
+            Work::Messaging { messaging } => Some(messaging.meeting()),
+            _ => None,
+        }
+    }
+
+    /// The handler of a websocket has panicked. Returns false if the request is no websocket.
+    #[cold]
+    pub(crate) fn panicked(self: Pin<&mut Self>) -> bool {
+        match self.project() {
+            WorkProjection::Messaging { messaging } => {
+                messaging.panicked();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes that wait for room, or for the handler of a websocket.
+    pub(crate) fn memory(self: Pin<&Self>) -> usize {
+        match self.project_ref() {
+            WorkRef::Answering { answer } => answer.data.len(),
+            WorkRef::Finishing { content } => content.len(),
+            WorkRef::Messaging { messaging } => messaging.meeting().memory(),
+            WorkRef::Handling { .. } => 0,
+        }
+    }
+}
+
+impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
+    fn begin(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        step: &mut Step<'_, '_>,
+        parts: &mut Parts,
+    ) -> Outcome {
+        // Asked for before the first frame is taken, since it shrinks then.
+        let length =
+            if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
+        let polled = self.as_mut().poll_data(cx);
+        // Wishes from before the answer take effect before it: a limit, or the 100 (Continue).
+        reply::pass_wishes(step.stream, step.upload, cx);
+        if let Err(error) = polled {
+            // No byte of the answer was sent yet.
+            return step.fail_with("the answer's content failed", &error);
+        }
+        let this = self.as_mut().project();
+        let is_whole =
+            length == Some(this.data.len() as u64) && (*this.ended || this.body.is_end_stream());
+        let begun = if is_whole {
+            let sent = reply::answer(step.stream, parts.status, parts.headers.iter(), this.data);
+            sent.map(|sent| if sent == Sent::All { Begun::Complete } else { Begun::Open })
+        } else {
+            let length = length.map_or(BodyLength::Unknown, BodyLength::Known);
+            reply::respond(step.stream, parts.status, &parts.headers, length)
+        };
+        spare::keep(&mut parts.headers);
+        match begun {
+            Ok(Begun::Open) => {}
+            Ok(Begun::Complete) | Err(Misuse::UnknownStream) => return Outcome::Over,
+            Err(misuse) => return step.fail("the handler's answer cannot be sent", misuse),
+        }
+        self.poll_answer(cx, step)
+    }
+
+    fn poll_answer(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        step: &mut Step<'_, '_>,
+    ) -> Outcome {
+        loop {
+            if step.allowance.is_spent() {
+                return Outcome::Yields;
+            }
+            step.allowance.work(PIECE);
+            let room = step.stream.room();
+            if room > 0
+                && let Err(error) = room::with(room, || self.as_mut().poll_data(cx))
+            {
+                return step.fail_with("the answer's content failed", &error);
+            }
+            let this = self.as_mut().project();
+            if !this.data.is_empty() {
+                match step.send(this.data) {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                }
+            }
+            if *this.ended || this.body.is_end_stream() {
+                return step.finish(this.trailers.as_ref());
+            }
+            return if room > 0 { Outcome::Waits } else { Outcome::WaitsForRoom };
+        }
+    }
+
+    /// Takes the next frame out of the body, if there is one and the last one was sent.
+    fn poll_data(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BoxError> {
+        let mut this = self.project();
+        while this.data.is_empty() && !*this.ended {
+            if this.body.is_end_stream() {
+                *this.ended = true;
+                break;
+            }
+            match this.body.as_mut().poll_frame(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => *this.ended = true,
+                Poll::Ready(Some(Err(error))) => return Err(error.into()),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(mut data) => *this.data = data.copy_to_bytes(data.remaining()),
+                    Err(frame) => *this.trailers = frame.into_trailers().ok(),
+                },
+            }
+        }
+        Ok(())
+    }
+}
