@@ -75,10 +75,12 @@ pub(crate) struct Output {
 
 impl Output {
     /// The number of bytes that wait here.
+    #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.buffer.len() - self.start + self.lent
     }
 
+    #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -184,13 +184,13 @@ impl Protocol {
     }
 
     /// Whether [`Protocol::step`] has something to do without new bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         each!(self, it => it.has_events(transport))
     }
 
     /// Work was left undone that needs nothing from anybody.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {
         if_websocket!(self, it => it.is_paused())
     }
@@ -207,7 +207,7 @@ impl Protocol {
     }
 
     /// Whether the held bytes are worth another look.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
         each!(self, it => it.may_go_on(transport))
     }

@@ -136,6 +136,7 @@ impl Transport {
         self.now = self.now.max(now);
     }
 
+    #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.end, End::None)
     }
@@ -153,18 +154,19 @@ impl Transport {
     }
 
     /// The number of unsent bytes, sealed or not.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn unsent(&self) -> usize {
         self.output.len() + self.tls.as_ref().map_or(0, |tls| tls.unsent())
     }
 
     /// No byte is unsent.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_flushed(&self) -> bool {
         self.unsent() == 0
     }
 
     /// `send_buffer_limit` bytes are unsent, so the application has to wait.
+    #[inline(always)]
     pub(crate) fn is_full(&self) -> bool {
         self.unsent() as u64 >= self.config.send_buffer_limit()
     }
@@ -482,7 +484,7 @@ impl Transport {
     }
 
     /// How far the connection has come in ending, as the driver is told.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn life(&self) -> Life {
         match self.end {
             End::None => Life::Open,
@@ -492,6 +494,7 @@ impl Transport {
     }
 
     /// Held bytes wait for the application, and nothing more is to be read.
+    #[inline(always)]
     pub(crate) fn is_held_back(&self) -> bool {
         let is_full = self.held.len() as u64 >= self.config.receive_buffer_limit();
         self.blocked && !self.held.is_empty() && (is_full || !self.reads_ahead)
@@ -508,7 +511,7 @@ impl Transport {
         self.eof || self.fin
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wants_read(&self) -> bool {
         let room = match self.end {
             End::None => !self.is_held_back(),

@@ -128,20 +128,27 @@ pub(crate) mod spare {
     use std::cell::Cell;
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
+    use std::task::Waker;
 
     thread_local! {
         /// Nobody else has it, nor its queue.
         static BELL: Cell<Option<Arc<Bell>>> = const { Cell::new(None) };
     }
 
-    /// A bell for the handler of `stream`, with a queue that no other connection has.
-    pub(crate) fn bell(stream: StreamId) -> Arc<Bell> {
+    /// A bell for the handler of `stream`, with a queue that no other connection has. It wakes `task`.
+    pub(crate) fn bell(stream: StreamId, task: &Waker) -> Arc<Bell> {
         let mut bell = BELL.take().unwrap_or_else(|| Arc::new(Bell::new()));
-        if let Some(alone) = Arc::get_mut(&mut bell) {
-            alone.stream = Some(stream);
-            return bell;
+        if let Some(Bell { queue, stream: place, .. }) = Arc::get_mut(&mut bell)
+            && let Some(queue) = Arc::get_mut(queue)
+        {
+            *place = Some(stream);
+            // A waker that is dropped here may run any code, but nothing is locked.
+            match &mut queue.state.get_mut().task {
+                Some(known) if known.will_wake(task) => {}
+                known => *known = Some(task.clone()),
+            }
         }
-        Arc::new(Bell { stream: Some(stream), ..Bell::new() })
+        bell
     }
 
     /// Keeps the bell of an exchange that is over, unless something still holds it or its queue: a late
@@ -189,9 +196,8 @@ mod tests {
     fn streams_are_noted_once_in_the_order_of_their_wake_ups() {
         let (task, waker) = Counted::task();
         let ids = streams(3);
-        let first = spare::bell(ids[0]);
+        let first = spare::bell(ids[0], &waker);
         let queue = Arc::clone(first.queue());
-        queue.set_task(&waker);
         let others = [1, 2].map(|place| Bell::of(&queue, ids[place]));
         assert!(!queue.is_rung());
         others[1].wake_by_ref();
@@ -211,8 +217,7 @@ mod tests {
     #[test]
     fn a_task_that_moves_is_woken_by_its_new_waker() {
         let [(old, old_waker), (new, new_waker)] = [Counted::task(), Counted::task()];
-        let bell = spare::bell(streams(1)[0]);
-        bell.queue().set_task(&old_waker);
+        let bell = spare::bell(streams(1)[0], &old_waker);
         bell.queue().set_task(&new_waker);
         bell.wake_by_ref();
         assert_eq!((old.times_woken(), new.times_woken()), (0, 1));
@@ -221,11 +226,12 @@ mod tests {
     #[test]
     fn a_bell_is_used_again_only_if_nothing_can_ring_it_any_more() {
         let ids = streams(2);
-        let bell = spare::bell(ids[0]);
+        let task = Waker::noop();
+        let bell = spare::bell(ids[0], task);
         let address = Arc::as_ptr(&bell);
         let late = Waker::from(Arc::clone(&bell));
         spare::keep(bell);
-        let other = spare::bell(ids[1]);
+        let other = spare::bell(ids[1], task);
         assert_ne!(Arc::as_ptr(&other), address);
         late.wake();
         assert!(!other.queue().is_rung(), "the wake-up came too late, for another exchange");
@@ -233,7 +239,7 @@ mod tests {
         let address = Arc::as_ptr(&other);
         other.wake_by_ref();
         spare::keep(other);
-        let again = spare::bell(ids[0]);
+        let again = spare::bell(ids[0], task);
         assert_eq!(Arc::as_ptr(&again), address);
         assert!(!again.queue().is_rung());
     }

@@ -352,11 +352,12 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 return Poll::Ready(reason);
             }
             self.tell_handler();
-            if self.looks(now, status) {
+            let is_unwatched = is_unwatched(status);
+            if is_unwatched && self.looks(now) {
                 continue;
             }
             // Everything above may have moved the deadline, so it is read last.
-            if self.wait(cx, now, status).is_pending() {
+            if self.wait(cx, now, is_unwatched).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -408,8 +409,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// Checks from time to time whether the peer has reset or ended a connection that is not read, because
     /// of backpressure or because its FIN was read. No read would notice that. Returns whether it has.
-    fn looks(&mut self, now: Tick, status: Status) -> bool {
-        if !is_unwatched(status) || self.watched.after(WATCH) > now {
+    fn looks(&mut self, now: Tick) -> bool {
+        if self.watched.after(WATCH) > now {
             return false;
         }
         self.watched = now;
@@ -425,7 +426,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     }
 
     /// Arms the timer for the deadline. Ready if the deadline has passed and there is more to do.
-    fn wait(&mut self, cx: &mut Context<'_>, now: Tick, status: Status) -> Poll<()> {
+    fn wait(&mut self, cx: &mut Context<'_>, now: Tick, is_unwatched: bool) -> Poll<()> {
         let deadline = self.connection.deadline();
         if let Some((at, timer)) = deadline
             && at <= now
@@ -433,7 +434,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             return self.expire(cx, now, at, timer);
         }
         let mut alarm = deadline.map(|(at, _)| at);
-        if is_unwatched(status) {
+        if is_unwatched {
             let watch = self.watched.after(WATCH);
             alarm = Some(alarm.map_or(watch, |at| at.min(watch)));
         }

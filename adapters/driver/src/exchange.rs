@@ -5,7 +5,7 @@
 
 use crate::address::Address;
 use crate::allowance::Allowance;
-use crate::bell::{self, Bell};
+use crate::bell::{self, Bell, Queue};
 use crate::error::{BodyError, BoxError};
 use crate::guard::guarded;
 use crate::presence::Presence;
@@ -15,10 +15,8 @@ use crate::upload::Upload;
 use crate::websocket::{CloseFrame, Closed, Meeting, Message};
 use crate::work::{Outcome, Step, Work};
 use http::Response;
-use pin_project_lite::pin_project;
 use portcullis::{Event, ResetReason, Stream, StreamId};
-use std::mem::{replace, take};
-use std::pin::Pin;
+use std::mem::replace;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -26,22 +24,19 @@ use std::task::{Context, Waker};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub Address);
 
-pin_project! {
-    /// The application's side of one stream.
-    pub(crate) struct Exchange<F, B> {
-        stream: StreamId,
-        #[pin]
-        work: Work<F, B>,
-        shares: Shares,
-        // Wakes this exchange, and no other.
-        bell: Arc<Bell>,
-        // It is to be polled, although nothing has woken it.
-        is_due: bool,
-        // It is to be polled when the peer has taken some of what is unsent.
-        waits_for_room: bool,
-        // It is being polled, and panics if this is still so afterwards.
-        is_polled: bool,
-    }
+/// The application's side of one stream.
+pub(crate) struct Exchange<F, B> {
+    stream: StreamId,
+    work: Slot<Work<F, B>>,
+    shares: Shares,
+    /// Wakes this exchange, and no other.
+    bell: Arc<Bell>,
+    /// It is to be polled, although nothing has woken it.
+    is_due: bool,
+    /// It is to be polled when the peer has taken some of what is unsent.
+    waits_for_room: bool,
+    /// It is being polled. If this is so afterwards, the application has panicked.
+    is_polled: bool,
 }
 
 /// What the application may hold longer than the exchange lasts, and is told of its end by.
@@ -65,7 +60,12 @@ impl Drop for Shares {
 }
 
 impl<F, B> Exchange<F, B> {
-    pub(crate) fn new(stream: StreamId, work: Work<F, B>, shares: Shares, bell: Arc<Bell>) -> Self {
+    pub(crate) fn new(
+        stream: StreamId,
+        work: Slot<Work<F, B>>,
+        shares: Shares,
+        bell: Arc<Bell>,
+    ) -> Self {
         Exchange {
             stream,
             work,
@@ -81,6 +81,11 @@ impl<F, B> Exchange<F, B> {
         self.stream
     }
 
+    /// Where its stream is noted when its handler is woken.
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        self.bell.queue()
+    }
+
     /// Whether it is to be polled, although nothing has woken it.
     pub(crate) fn is_due(&self) -> bool {
         self.is_due
@@ -92,34 +97,37 @@ impl<F, B> Exchange<F, B> {
     }
 
     /// Bytes that the exchange holds: content that waits for the handler or for room.
-    pub(crate) fn memory(self: Pin<&Self>) -> usize {
-        let this = self.project_ref();
-        let upload = this.shares.upload.as_ref().map_or(0, |upload| upload.memory());
-        upload + this.work.memory()
+    pub(crate) fn memory(&self) -> usize {
+        let upload = self.shares.upload.as_ref().map_or(0, |upload| upload.memory());
+        upload + self.work.as_ref().as_pin_ref().map_or(0, |work| work.memory())
+    }
+
+    /// Where messages go, once the request has become a websocket.
+    fn meeting(&self) -> Option<&Meeting> {
+        self.work.as_ref().get_ref().as_ref().and_then(|work| work.meeting())
     }
 
     // ---- what the connection tells --------------------------------------------------------------
 
     /// Takes in an event of its stream. The next poll finds what it brings.
-    pub(crate) fn on_event(self: Pin<&mut Self>, event: Event<'_>) {
-        let this = self.project();
-        *this.is_due = true;
+    pub(crate) fn on_event(&mut self, event: Event<'_>) {
+        self.is_due = true;
         match event {
             Event::Data { data, .. } => {
-                if let Some(upload) = &this.shares.upload {
+                if let Some(upload) = &self.shares.upload {
                     upload.push(data);
                 }
             }
             Event::End { trailers, .. } => {
-                if let Some(upload) = &this.shares.upload {
+                if let Some(upload) = &self.shares.upload {
                     upload.end(Ok(trailers.to_http()));
                 }
             }
             Event::Reset { reason, .. } => {
-                reset(this.shares.upload.as_deref(), this.work.meeting(), reason);
+                reset(self.shares.upload.as_deref(), self.meeting(), reason);
             }
             Event::Closing { code, reason, .. } => {
-                if let Some(meeting) = this.work.meeting() {
+                if let Some(meeting) = self.meeting() {
                     meeting.end(Closed::Peer(CloseFrame { code, reason: reason.into() }));
                 }
             }
@@ -129,24 +137,17 @@ impl<F, B> Exchange<F, B> {
     }
 
     /// Takes in content, which keeps `kept` bytes alive.
-    pub(crate) fn on_data(self: Pin<&mut Self>, data: bytes::Bytes, kept: usize) {
-        let this = self.project();
-        *this.is_due = true;
-        if let Some(upload) = &this.shares.upload {
+    pub(crate) fn on_data(&mut self, data: bytes::Bytes, kept: usize) {
+        self.is_due = true;
+        if let Some(upload) = &self.shares.upload {
             upload.push_shared(data, kept);
         }
     }
 
     /// Takes in a message of the websocket, which keeps `kept` bytes alive beside its own.
-    pub(crate) fn on_message(
-        self: Pin<&mut Self>,
-        mut stream: Stream<'_>,
-        message: Message,
-        kept: usize,
-    ) {
-        let this = self.project();
-        *this.is_due = true;
-        if let Some(meeting) = this.work.meeting()
+    pub(crate) fn on_message(&mut self, mut stream: Stream<'_>, message: Message, kept: usize) {
+        self.is_due = true;
+        if let Some(meeting) = self.meeting()
             && meeting.receive(message, kept)
         {
             let end = stream.received() + 1;
@@ -156,16 +157,14 @@ impl<F, B> Exchange<F, B> {
     }
 
     /// It was woken. Returns whether it was not due before.
-    pub(crate) fn hear(self: Pin<&mut Self>) -> bool {
-        let this = self.project();
-        this.bell.is_heard();
-        !replace(this.is_due, true)
+    pub(crate) fn hear(&mut self) -> bool {
+        self.bell.is_heard();
+        !replace(&mut self.is_due, true)
     }
 
     /// The peer has taken some of what was unsent.
-    pub(crate) fn written(self: Pin<&mut Self>) {
-        let this = self.project();
-        *this.is_due |= *this.waits_for_room;
+    pub(crate) fn written(&mut self) {
+        self.is_due |= self.waits_for_room;
     }
 
     /// Tells the handler that the peer has sent its FIN and may be gone.
@@ -184,10 +183,9 @@ impl<F, B> Exchange<F, B> {
 
     /// Wakes the reader of the content. A reader that still waits asks for content again; one that was
     /// dropped, or waits for something else, does not.
-    pub(crate) fn ask_reader(self: Pin<&mut Self>) {
-        let this = self.project();
-        *this.is_due = true;
-        if let Some(upload) = &this.shares.upload {
+    pub(crate) fn ask_reader(&mut self) {
+        self.is_due = true;
+        if let Some(upload) = &self.shares.upload {
             upload.ask_reader();
         }
     }
@@ -202,24 +200,21 @@ impl<F, B> Exchange<F, B> {
     /// The handler has panicked. Returns whether the exchange goes on: a websocket still sends what its
     /// handler has left to be sent.
     #[cold]
-    pub(crate) fn panicked(self: Pin<&mut Self>) -> bool {
-        let this = self.project();
-        (*this.is_polled, *this.is_due) = (false, true);
-        this.work.panicked()
+    pub(crate) fn panicked(&mut self) -> bool {
+        (self.is_polled, self.is_due) = (false, true);
+        self.work.as_mut().as_pin_mut().is_some_and(|work| work.panicked())
     }
 
     /// Ends the exchange: drops the handler, and tells the reader of the content. The box is left for the
     /// next exchange.
-    pub(crate) fn end(mut slot: Slot<Self>)
+    pub(crate) fn end(self)
     where
         F: 'static,
         B: 'static,
     {
-        let Some(exchange) = slot.as_mut().as_pin_mut() else { return };
-        let this = exchange.project();
-        let (shares, bell) = (take(this.shares), Arc::clone(this.bell));
+        let Exchange { work, shares, bell, .. } = self;
         // The handler goes first, since it may hold its presence and its waker. Dropping it may panic.
-        let _ = guarded(|| spare::keep_box(slot));
+        let _ = guarded(|| spare::keep_box(work));
         bell::spare::keep(bell);
         drop(shares);
     }
@@ -231,24 +226,25 @@ where
     B: http_body::Body<Error: Into<BoxError>>,
 {
     /// Lets the application work as far as it can. Returns whether the exchange is over.
-    pub(crate) fn poll(
-        self: Pin<&mut Self>,
-        mut stream: Stream<'_>,
-        allowance: &mut Allowance,
-    ) -> bool {
-        let this = self.project();
-        (*this.is_due, *this.waits_for_room, *this.is_polled) = (false, false, true);
-        let waker = Waker::from(Arc::clone(this.bell));
+    pub(crate) fn poll(&mut self, mut stream: Stream<'_>, allowance: &mut Allowance) -> bool {
+        (self.is_due, self.waits_for_room, self.is_polled) = (false, false, true);
+        let waker = Waker::from(Arc::clone(&self.bell));
         let cx = &mut Context::from_waker(&waker);
-        let upload = this.shares.upload.as_deref();
+        let upload = self.shares.upload.as_deref();
         let mut step = Step { stream: &mut stream, upload, allowance };
-        let outcome = this.work.poll(cx, &mut step);
-        *this.is_polled = false;
+        let outcome = loop {
+            let Some(work) = self.work.as_mut().as_pin_mut() else { break Outcome::Over };
+            match work.poll(cx, &mut step) {
+                Outcome::GoesOn => {}
+                outcome => break outcome,
+            }
+        };
+        self.is_polled = false;
         match outcome {
-            Outcome::Waits => {}
-            Outcome::WaitsForRoom => *this.waits_for_room = true,
-            Outcome::Yields => *this.is_due = true,
             Outcome::Over => return true,
+            Outcome::WaitsForRoom => self.waits_for_room = true,
+            Outcome::Yields => self.is_due = true,
+            Outcome::Waits | Outcome::GoesOn => {}
         }
         // Passes on what the reader of the content asked for, here or on another task.
         reply::pass_wishes(&mut stream, upload, cx);

@@ -11,14 +11,13 @@ use crate::incoming::{Incoming, Reply};
 use crate::reply;
 use crate::service::Service;
 use crate::shared::Shared;
-use crate::spare::{self, Slot};
+use crate::spare;
 use crate::websocket::Message;
 use crate::work::Work;
 use bytes::Bytes;
 use portcullis::{CloseReason, Connection, Event, RequestHead, StreamId, Tick};
 use smallvec::SmallVec;
 use std::mem::take;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -28,9 +27,7 @@ type Of<S, K> = Exchange<<S as Service<K>>::Future, <S as Service<K>>::ResponseB
 pub(crate) struct Exchanges<S: Service<K>, K> {
     service: S,
     /// Sorted by their streams: a new stream has the highest number. HTTP/1.1 has one at most.
-    exchanges: SmallVec<[Slot<Of<S, K>>; 1]>,
-    /// The streams whose handlers were woken, while there are exchanges.
-    queue: Option<Arc<Queue>>,
+    exchanges: SmallVec<[Of<S, K>; 1]>,
     /// The service is being called for this stream.
     calling: Option<StreamId>,
     /// The service is writing an answer.
@@ -46,7 +43,6 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         Exchanges {
             service,
             exchanges: SmallVec::new_const(),
-            queue: None,
             calling: None,
             answering: false,
             due: false,
@@ -57,7 +53,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     /// Whether a poll may bring the application further.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        self.due || self.queue.as_ref().is_some_and(|queue| queue.is_rung())
+        self.due || self.queue().is_some_and(|queue| queue.is_rung())
     }
 
     /// Whether the application is at work.
@@ -73,18 +69,14 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     /// The connection's task has another waker now.
     #[cold]
     pub(crate) fn moved(&mut self, cx: &Context<'_>) {
-        if let Some(queue) = &self.queue {
+        if let Some(queue) = self.queue() {
             queue.set_task(cx.waker());
         }
     }
 
     /// Bytes that the exchanges hold: content that waits for the handler or for room.
     pub(crate) fn memory(&self) -> usize {
-        self.exchanges
-            .iter()
-            .filter_map(|slot| slot.as_ref().as_pin_ref())
-            .map(|exchange| exchange.memory())
-            .sum()
+        self.exchanges.iter().map(|exchange| exchange.memory()).sum()
     }
 
     // ---- what the connection tells --------------------------------------------------------------
@@ -103,8 +95,11 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         let stream = match &event {
             Event::Request { stream, head } => {
                 let stream = *stream;
-                self.begin(cx, now, connection, stream, head, shared, peer);
-                self.poll(now, connection, stream);
+                if self.begin(cx, now, connection, stream, head, shared, peer) {
+                    self.poll(now, connection, stream);
+                } else {
+                    self.allowance.work(HANDLER);
+                }
                 return self.allowance.is_spent();
             }
             Event::Data { stream, .. }
@@ -177,26 +172,25 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     /// Bytes were written, so there may be room. A websocket is told of room by an event.
     #[inline]
     pub(crate) fn written(&mut self) {
-        for exchange in self.exchanges.iter_mut().filter_map(|slot| slot.as_mut().as_pin_mut()) {
-            let mut exchange = exchange;
-            exchange.as_mut().written();
+        for exchange in &mut self.exchanges {
+            exchange.written();
             self.due |= exchange.is_due();
         }
     }
 
     /// Tells the handlers that the peer has sent its FIN and may be gone.
-    pub(crate) fn disconnect(&mut self) {
-        self.each(|exchange| exchange.disconnect());
+    pub(crate) fn disconnect(&self) {
+        self.exchanges.iter().for_each(Exchange::disconnect);
     }
 
     /// Tells the handlers that the connection drains.
-    pub(crate) fn drain(&mut self) {
-        self.each(|exchange| exchange.drain());
+    pub(crate) fn drain(&self) {
+        self.exchanges.iter().for_each(Exchange::drain);
     }
 
     /// Wakes the readers of content, to see which of them ask again.
     pub(crate) fn ask_readers(&mut self) {
-        for exchange in self.exchanges.iter_mut().filter_map(|slot| slot.as_mut().as_pin_mut()) {
+        for exchange in &mut self.exchanges {
             exchange.ask_reader();
             self.due = true;
         }
@@ -204,21 +198,20 @@ impl<S: Service<K>, K> Exchanges<S, K> {
 
     /// Whether all readers have asked for content since they were woken.
     pub(crate) fn are_read(&self) -> bool {
-        self.exchanges.iter().flat_map(|slot| slot.as_ref().get_ref()).all(|it| it.is_read())
+        self.exchanges.iter().all(Exchange::is_read)
     }
 
     /// Ends the waits of the readers that have not asked again.
-    pub(crate) fn cancel_unread(&mut self, now: Tick, connection: &mut Connection) {
-        self.each(|exchange| {
-            if !exchange.is_read() {
-                // A stream that has ended needs no content.
-                let _ = connection.stream(now, exchange.stream()).cancel_read();
-            }
-        });
+    pub(crate) fn cancel_unread(&self, now: Tick, connection: &mut Connection) {
+        for exchange in self.exchanges.iter().filter(|exchange| !exchange.is_read()) {
+            // A stream that has ended needs no content.
+            let _ = connection.stream(now, exchange.stream()).cancel_read();
+        }
     }
 
     // ---- handlers -------------------------------------------------------------------------------
 
+    /// Calls the service. Returns whether an exchange has begun: the service may have answered on the spot.
     #[allow(clippy::too_many_arguments)]
     fn begin(
         &mut self,
@@ -229,7 +222,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         head: &RequestHead<'_>,
         shared: &Shared,
         peer: &Address,
-    ) {
+    ) -> bool {
         // Set first, in case the service panics.
         self.calling = Some(stream);
         let (mut left, mut shares) = (None, Shares::default());
@@ -242,33 +235,36 @@ impl<S: Service<K>, K> Exchanges<S, K> {
             shares: &mut shares,
             answering: &mut self.answering,
         };
-        let reply = self.service.call(incoming);
-        self.calling = None;
         // Each value is made in its box: moving a handler costs more than the branch.
-        let slot = match (reply, left) {
-            (Reply(Some(future)), _) => {
-                let bell = self.bell(cx, stream);
-                spare::boxed(|| Exchange::new(stream, Work::Handling { future }, shares, bell))
-            }
-            (Reply(None), Some(content)) => {
-                let bell = self.bell(cx, stream);
-                spare::boxed(|| Exchange::new(stream, Work::Finishing { content }, shares, bell))
-            }
-            // The service has answered on the spot, and the exchange is over.
-            (Reply(None), None) => return,
+        let work = match self.service.call(incoming) {
+            Reply(Some(future)) => spare::boxed(|| Work::Handling { future }),
+            Reply(None) => match left {
+                Some(content) => spare::boxed(|| Work::Finishing { content }),
+                // The service has answered on the spot, and the exchange is over.
+                None => {
+                    self.calling = None;
+                    return false;
+                }
+            },
         };
-        self.exchanges.push(slot);
+        self.calling = None;
+        let bell = self.bell(cx, stream);
+        self.exchanges.push(Exchange::new(stream, work, shares, bell));
+        true
     }
 
     /// A bell for the handler of `stream`.
-    fn bell(&mut self, cx: &Context<'_>, stream: StreamId) -> Arc<Bell> {
-        if let Some(queue) = &self.queue {
-            return Bell::of(queue, stream);
+    fn bell(&self, cx: &Context<'_>, stream: StreamId) -> Arc<Bell> {
+        match self.queue() {
+            Some(queue) => Bell::of(queue, stream),
+            None => bell::spare::bell(stream, cx.waker()),
         }
-        let bell = bell::spare::bell(stream);
-        bell.queue().set_task(cx.waker());
-        self.queue = Some(Arc::clone(bell.queue()));
-        bell
+    }
+
+    /// The streams whose handlers were woken. A connection without an exchange has no queue.
+    #[inline]
+    fn queue(&self) -> Option<&Arc<Queue>> {
+        self.exchanges.first().map(Exchange::queue)
     }
 
     /// Polls the exchanges that are due: first those that were woken, in the order of their wake-ups. Each
@@ -282,22 +278,22 @@ impl<S: Service<K>, K> Exchanges<S, K> {
             }
             self.poll(now, connection, stream);
         }
-        self.due =
-            self.exchanges.iter().flat_map(|slot| slot.as_ref().get_ref()).any(|it| it.is_due());
+        self.due = self.exchanges.iter().any(Exchange::is_due);
     }
 
     /// The streams whose exchanges are to be polled: all of them are marked as due.
     fn take_order(&mut self) -> SmallVec<[StreamId; 8]> {
         let mut order = SmallVec::new();
         if self.due {
-            let due = self.exchanges.iter().flat_map(|slot| slot.as_ref().get_ref());
-            order.extend(due.filter(|it| it.is_due()).map(|it| it.stream()));
+            let due = self.exchanges.iter().filter(|exchange| exchange.is_due());
+            order.extend(due.map(|exchange| exchange.stream()));
         }
-        let Some(queue) = self.queue.as_ref().filter(|queue| queue.is_rung()) else { return order };
+        let Some(queue) = self.queue().filter(|queue| queue.is_rung()) else { return order };
         let queue = Arc::clone(queue);
         let woken = queue.take();
-        let marked = woken.iter().filter(|stream| self.exchange(**stream).is_some_and(hear));
-        order.insert_many(0, marked.copied());
+        let fresh =
+            woken.iter().filter(|stream| self.exchange(**stream).is_some_and(Exchange::hear));
+        order.insert_many(0, fresh.copied());
         queue.give_back(woken);
         self.due = true;
         order
@@ -308,11 +304,10 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         let Some(place) = self.place(stream) else { return };
         self.allowance.work(HANDLER);
         let Exchanges { exchanges, allowance, due, .. } = self;
-        let slot = exchanges.get_mut(place);
-        let Some(mut exchange) = slot.and_then(|slot| slot.as_mut().as_pin_mut()) else { return };
-        if exchange.as_mut().poll(connection.stream(now, stream), allowance) {
-            let slot = exchanges.remove(place);
-            self.ended(slot);
+        let Some(exchange) = exchanges.get_mut(place) else { return };
+        if exchange.poll(connection.stream(now, stream), allowance) {
+            let exchange = self.take(place);
+            self.ended(exchange);
         } else {
             *due |= exchange.is_due();
         }
@@ -321,20 +316,15 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     /// The service, its handler, the body of its answer, or the handler of a websocket has panicked.
     #[cold]
     pub(crate) fn panicked(&mut self, now: Tick, connection: &mut Connection) {
-        let polled = self
-            .exchanges
-            .iter()
-            .position(|slot| slot.as_ref().get_ref().as_ref().is_some_and(|it| it.is_polled()));
-        let slot = polled.and_then(|place| self.exchanges.get_mut(place));
-        if let Some(exchange) = slot.and_then(|slot| slot.as_mut().as_pin_mut())
+        let polled = self.exchanges.iter().position(Exchange::is_polled);
+        if let Some(exchange) = polled.and_then(|place| self.exchanges.get_mut(place))
             && exchange.panicked()
         {
             self.due = true;
             return;
         }
-        let slot = polled.map(|place| self.exchanges.remove(place));
-        let stream = slot.as_ref().and_then(|slot| slot.as_ref().get_ref().as_ref());
-        let stream = stream.map(|it| it.stream()).or(self.calling.take());
+        let exchange = polled.and_then(|place| self.take(place));
+        let stream = exchange.as_ref().map(Exchange::stream).or(self.calling.take());
         let given_up = match stream {
             Some(stream) if !self.answering => {
                 reply::give_up(&mut connection.stream(now, stream)).is_ok()
@@ -345,49 +335,43 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         if !given_up {
             connection.abort(now, CloseReason::Application);
         }
-        if let Some(slot) = slot {
-            self.ended(slot);
-        }
+        self.ended(exchange);
     }
 
-    /// The exchange in `slot` was taken out of the map, and is over.
-    fn ended(&mut self, slot: Slot<Of<S, K>>) {
-        if self.exchanges.is_empty() {
-            // A connection without an exchange owns no queue.
-            self.queue = None;
-            self.due = false;
+    /// The exchange was taken out of the map, and is over.
+    fn ended(&mut self, exchange: Option<Of<S, K>>) {
+        self.due &= !self.exchanges.is_empty();
+        if let Some(exchange) = exchange {
+            exchange.end();
         }
-        Exchange::end(slot);
     }
 
     // ---- the map --------------------------------------------------------------------------------
 
     fn place(&self, stream: StreamId) -> Option<usize> {
-        let number = |slot: &Slot<Of<S, K>>| {
-            slot.as_ref().get_ref().as_ref().map(|exchange| exchange.stream())
-        };
-        self.exchanges.binary_search_by_key(&Some(stream), number).ok()
+        match self.exchanges.as_slice() {
+            // Most connections have one exchange at most.
+            [] => None,
+            [only] => (only.stream() == stream).then_some(0),
+            exchanges => exchanges.binary_search_by_key(&stream, Exchange::stream).ok(),
+        }
     }
 
-    fn exchange(&mut self, stream: StreamId) -> Option<Pin<&mut Of<S, K>>> {
+    fn take(&mut self, place: usize) -> Option<Of<S, K>> {
+        if place + 1 == self.exchanges.len() {
+            return self.exchanges.pop();
+        }
+        (place < self.exchanges.len()).then(|| self.exchanges.remove(place))
+    }
+
+    fn exchange(&mut self, stream: StreamId) -> Option<&mut Of<S, K>> {
         let place = self.place(stream)?;
-        self.exchanges.get_mut(place)?.as_mut().as_pin_mut()
+        self.exchanges.get_mut(place)
     }
-
-    fn each(&mut self, act: impl FnMut(&Of<S, K>)) {
-        self.exchanges.iter().flat_map(|slot| slot.as_ref().get_ref()).for_each(act);
-    }
-}
-
-/// Marks the exchange, which was woken, as due. Returns whether it was not due before.
-fn hear<F, B>(exchange: Pin<&mut Exchange<F, B>>) -> bool {
-    exchange.hear()
 }
 
 impl<S: Service<K>, K> Drop for Exchanges<S, K> {
     fn drop(&mut self) {
-        for slot in take(&mut self.exchanges) {
-            Exchange::end(slot);
-        }
+        take(&mut self.exchanges).into_iter().for_each(Exchange::end);
     }
 }

@@ -48,6 +48,8 @@ pub(crate) enum Outcome {
     Waits,
     /// It waits until the peer has taken some of what is unsent.
     WaitsForRoom,
+    /// There is more to do now: the request has become a websocket.
+    GoesOn,
     /// The turn of the connection is over: the exchange goes on at the next one.
     Yields,
     /// The answer is complete, or can't be completed.
@@ -138,7 +140,7 @@ where
             return match step.begin_websocket(accepting, &mut parts) {
                 Ok(messaging) => {
                     self.set(Work::Messaging { messaging });
-                    self.poll(cx, step)
+                    Outcome::GoesOn
                 }
                 Err(outcome) => outcome,
             };

@@ -176,6 +176,7 @@ impl Exchange {
     }
 
     /// Whether `bytes` of content that the peer has announced exceed the limit.
+    #[inline(always)]
     pub(crate) fn exceeds_limit(&self, bytes: u64) -> bool {
         self.upload.as_ref().is_some_and(|upload| bytes > upload.limit)
     }

@@ -47,11 +47,13 @@ impl Upload {
     }
 
     /// Bytes of content that the application has given credit for, and that were not delivered.
+    #[inline(always)]
     pub(crate) fn credit(&self) -> u64 {
         self.granted.saturating_sub(self.delivered)
     }
 
     /// Whether the application waits for content.
+    #[inline(always)]
     pub(crate) fn is_awaited(&self) -> bool {
         self.awaited
     }

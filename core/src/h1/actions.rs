@@ -216,6 +216,7 @@ impl Http1 {
         (transport.config.send_buffer_limit() as usize).saturating_sub(transport.unsent())
     }
 
+    #[inline(always)]
     pub(super) fn has_room(&self, transport: &Transport) -> bool {
         transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
     }

@@ -106,6 +106,7 @@ impl Content {
     }
 
     /// Whether all content was taken; for chunks, all but the trailer section.
+    #[inline(always)]
     pub(crate) fn is_complete(&self) -> bool {
         match self {
             Content::Length(left) => *left == 0,
@@ -127,6 +128,7 @@ impl Content {
     }
 
     /// The number of next bytes that are known to be content without framing in between.
+    #[inline(always)]
     pub(crate) fn next(&self) -> u64 {
         match self {
             Content::Length(left) => *left,

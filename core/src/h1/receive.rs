@@ -67,6 +67,7 @@ impl Http1 {
     }
 
     /// Whether [`Http1::step`] has something to do without new bytes.
+    #[inline(always)]
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let too_large = self.receiving == Receiving::Body && self.is_too_large();
         let idle = self.receiving == Receiving::Idle && transport.is_open() && !transport.is_full();
@@ -79,7 +80,7 @@ impl Http1 {
 
     /// Whether [`Http1::step`] can go on with held bytes. An incomplete head waits for the peer, and
     /// content waits for credit. The next request waits for the end of the answer, and then for room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
         !transport.held.is_empty()
             && match self.receiving {
@@ -211,6 +212,7 @@ impl Http1 {
     }
 
     /// Whether the declared length, or the current chunk's size, exceeds the limit of the content.
+    #[inline(always)]
     fn is_too_large(&self) -> bool {
         self.exchange.exceeds_limit(self.framed.content.next())
     }

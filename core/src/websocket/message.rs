@@ -165,6 +165,7 @@ impl Receiver {
     }
 
     /// The credit that is left.
+    #[inline(always)]
     fn credit(&self) -> u64 {
         self.granted.saturating_sub(self.taken)
     }
@@ -184,11 +185,13 @@ impl Receiver {
 
     /// Whether bytes are left in the input for lack of credit, or because inflating is paused. They
     /// don't wait for the peer.
+    #[inline(always)]
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked || self.paused
     }
 
     /// Whether inflating is paused. It goes on at the next [`Receiver::step`] whose payer allows it.
+    #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
     }
@@ -214,11 +217,13 @@ impl Receiver {
     }
 
     /// Whether there is credit for the next data frame.
+    #[inline(always)]
     pub(crate) fn has_credit(&self) -> bool {
         self.may_begin_frame()
     }
 
     /// Whether [`Receiver::step`] can go on inflating without new bytes.
+    #[inline(always)]
     pub(crate) fn has_more(&self) -> bool {
         self.paused || (self.full && self.credit() > 0)
     }
@@ -320,7 +325,7 @@ impl Receiver {
         Some(Arrival::Message { text: header.opcode == Opcode::Text, at: Place::Input(span) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn may_begin_frame(&self) -> bool {
         let is_paid = self.message.is_some() && !self.limits.pieces;
         self.credit() > 0 || is_paid || self.discards

@@ -325,6 +325,7 @@ impl Session {
     }
 
     /// Whether [`Session::step`] can do something without new bytes.
+    #[inline(always)]
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let is_ending = matches!(self.state, State::Answering(_));
         // After the peer's end of stream, held bytes go first: they wait for credit.
@@ -336,12 +337,14 @@ impl Session {
     }
 
     /// Whether inflating stopped for this pull of events, so that other connections get their turn.
+    #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {
         self.receiver.is_paused()
     }
 
     /// Whether held bytes that lacked credit can be taken now. An incomplete frame does not count: it
     /// waits for the peer.
+    #[inline(always)]
     pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
         !transport.held.is_empty() && transport.blocked && self.receiver.has_credit()
     }
@@ -686,6 +689,7 @@ impl Session {
         (transport.config.send_buffer_limit() as usize).saturating_sub(transport.unsent())
     }
 
+    #[inline(always)]
     fn has_room(&self, transport: &Transport) -> bool {
         transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
     }
