@@ -375,3 +375,233 @@ impl<S: Service<K>, K> Drop for Exchanges<S, K> {
         take(&mut self.exchanges).into_iter().for_each(Exchange::end);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counted::Counted;
+    use crate::error::BoxError;
+    use crate::guard::guarded;
+    use crate::service::Native;
+    use http::Response;
+    use http_body_util::Full;
+    use portcullis::{Config, ConnectionLimit};
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::sync::Mutex;
+    use std::task::{Poll, Waker};
+
+    /// What a handler does when it is polled.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Manner {
+        Waits,
+        WakesItself,
+        Panics,
+        Answers,
+    }
+
+    /// Handlers that note when they are polled, by the numbers of their streams.
+    #[derive(Clone, Default)]
+    struct Noting(Arc<Mutex<Notes>>);
+
+    #[derive(Default)]
+    struct Notes {
+        polled: Vec<usize>,
+        wakers: Vec<Option<Waker>>,
+        manners: Vec<Option<Manner>>,
+    }
+
+    impl Noting {
+        fn visit<T>(&self, visit: impl FnOnce(&mut Notes) -> T) -> T {
+            visit(&mut self.0.lock().expect("no handler panics while it is locked"))
+        }
+
+        fn behave(&self, number: usize, manner: Manner) {
+            self.visit(|notes| notes.manners[number] = Some(manner));
+        }
+
+        fn wake(&self, number: usize) {
+            let waker = self.visit(|notes| notes.wakers[number].clone());
+            waker.expect("the handler was polled").wake();
+        }
+
+        /// The handlers that were polled since the last call.
+        fn polled(&self) -> Vec<usize> {
+            self.visit(|notes| take(&mut notes.polled))
+        }
+    }
+
+    type Answer = Result<Response<Full<Bytes>>, BoxError>;
+
+    impl Service<Native> for Noting {
+        type ResponseBody = Full<Bytes>;
+        type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+        fn call(&mut self, incoming: Incoming<'_>) -> Reply<Self::Future> {
+            let number: usize = incoming.head().path()[1..].parse().expect("a number");
+            let noting = self.clone();
+            noting.visit(|notes| {
+                notes.wakers.resize(notes.wakers.len().max(number + 1), None);
+                notes.manners.resize(notes.manners.len().max(number + 1), None);
+            });
+            incoming.handle(|_| -> Self::Future {
+                Box::pin(poll_fn(move |cx| {
+                    let manner = noting.visit(|notes| {
+                        notes.polled.push(number);
+                        notes.wakers[number] = Some(cx.waker().clone());
+                        notes.manners[number].unwrap_or(Manner::Waits)
+                    });
+                    match manner {
+                        Manner::Waits => {}
+                        Manner::WakesItself => cx.waker().wake_by_ref(),
+                        Manner::Panics => panic!("as it was told"),
+                        Manner::Answers => return Poll::Ready(Ok(Response::default())),
+                    }
+                    Poll::Pending
+                }))
+            })
+        }
+    }
+
+    struct Played {
+        noting: Noting,
+        exchanges: Exchanges<Noting, Native>,
+        connection: Connection,
+        task: (Arc<Counted>, Waker),
+    }
+
+    const NOW: Tick = Tick::ZERO;
+
+    impl Played {
+        /// The application's side of a connection on which the handlers of streams 1 to `count` wait.
+        ///
+        /// HTTP/1.1 has one stream at a time, so the requests come from connections of their own.
+        fn with(count: usize) -> Self {
+            let noting = Noting::default();
+            let connection = Connection::new(Arc::default(), NOW);
+            let exchanges = Exchanges::new(noting.clone());
+            let mut played = Played { noting, exchanges, connection, task: Counted::task() };
+            (1..=count).for_each(|number| played.request(number));
+            assert_eq!(played.noting.polled(), (1..=count).collect::<Vec<_>>());
+            played
+        }
+
+        fn request(&mut self, number: usize) {
+            let shared = Shared::new(Arc::new(Config::default()), ConnectionLimit::Count(1));
+            let mut other = Connection::new(Arc::default(), NOW);
+            for place in 1..=number {
+                let mut wire = format!("GET /{place} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+                let mut events = other.receive(NOW, &mut wire).expect("it reads");
+                let Some((inside, event)) = events.next() else { panic!("no request") };
+                let Event::Request { stream, .. } = event else { panic!("{event:?}") };
+                if place == number {
+                    let cx = Context::from_waker(&self.task.1);
+                    let peer = Address::Unknown;
+                    let Played { exchanges, connection, .. } = self;
+                    exchanges.on_event(&cx, NOW, connection, event, &shared, &peer);
+                    return;
+                }
+                let mut stream = inside.stream(NOW, stream);
+                let status = http::StatusCode::OK;
+                stream.answer(status, None, &mut Bytes::new()).expect("it is owed");
+                drop(events);
+                other.sent(NOW, usize::MAX);
+            }
+        }
+
+        fn woken(&self) -> usize {
+            self.task.0.times_woken()
+        }
+
+        /// The task is polled. Returns the handlers that were polled.
+        fn turn(&mut self) -> Vec<usize> {
+            self.exchanges.begin_turn(NOW);
+            if self.exchanges.is_due() {
+                self.exchanges.poll_due(NOW, &mut self.connection);
+            }
+            self.noting.polled()
+        }
+    }
+
+    #[test]
+    fn a_wake_up_polls_the_handler_that_was_woken_and_no_other() {
+        let mut played = Played::with(3);
+        assert_eq!((played.woken(), played.turn()), (0, vec![]), "a wake-up for the socket");
+        played.noting.wake(2);
+        assert_eq!((played.woken(), played.turn()), (1, vec![2]));
+        assert_eq!(played.turn(), [], "once");
+        for number in [3, 1, 3] {
+            played.noting.wake(number);
+        }
+        assert_eq!(
+            (played.woken(), played.turn()),
+            (2, vec![3, 1]),
+            "in the order of the wake-ups"
+        );
+    }
+
+    #[test]
+    fn a_handler_that_wakes_itself_lets_the_others_go_first() {
+        let mut played = Played::with(2);
+        played.noting.behave(1, Manner::WakesItself);
+        played.noting.wake(1);
+        assert_eq!(played.turn(), [1]);
+        played.noting.wake(2);
+        assert_eq!(played.turn(), [1, 2]);
+        assert_eq!(played.turn(), [1]);
+    }
+
+    #[test]
+    fn a_late_wake_up_of_a_handler_that_is_gone_polls_nobody() {
+        let mut played = Played::with(2);
+        played.noting.behave(2, Manner::Answers);
+        played.noting.wake(2);
+        assert_eq!(played.turn(), [2]);
+        played.noting.wake(2);
+        assert_eq!(played.turn(), []);
+        // A new exchange on the thread is not reached either.
+        let mut next = Played::with(1);
+        played.noting.wake(2);
+        assert_eq!((next.woken(), next.turn()), (0, vec![]));
+        assert!(played.exchanges.is_busy());
+    }
+
+    #[test]
+    fn a_task_that_moves_is_woken_where_it_is() {
+        let mut played = Played::with(2);
+        let (before, moved) = (played.task.0.clone(), Counted::task());
+        played.exchanges.moved(&Context::from_waker(&moved.1));
+        played.noting.wake(2);
+        assert_eq!((before.times_woken(), moved.0.times_woken()), (0, 1));
+        assert_eq!(played.turn(), [2]);
+    }
+
+    #[test]
+    fn a_panic_of_one_handler_ends_it_and_the_others_are_polled() {
+        let mut played = Played::with(3);
+        played.noting.behave(2, Manner::Panics);
+        [1, 2, 3].into_iter().for_each(|number| played.noting.wake(number));
+        assert!(guarded(|| played.turn()).is_none());
+        assert_eq!(played.noting.polled(), [1, 2]);
+        played.exchanges.panicked(NOW, &mut played.connection);
+        assert!(played.exchanges.is_due());
+        played.exchanges.poll_due(NOW, &mut played.connection);
+        assert!(played.noting.polled().contains(&3));
+        played.noting.wake(2);
+        assert_eq!(played.turn(), [], "it is gone");
+    }
+
+    #[test]
+    fn a_turn_that_is_over_leaves_the_rest_to_the_next_one() {
+        let mut played = Played::with(3);
+        [3, 2, 1].into_iter().for_each(|number| played.noting.wake(number));
+        played.exchanges.begin_turn(NOW);
+        played.exchanges.allowance.moved(usize::MAX);
+        played.exchanges.poll_due(NOW, &mut played.connection);
+        assert_eq!(played.noting.polled(), [], "the turn was over");
+        assert!(played.exchanges.is_due());
+        let mut polled = played.turn();
+        polled.sort_unstable();
+        assert_eq!(polled, [1, 2, 3]);
+    }
+}
