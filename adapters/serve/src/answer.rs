@@ -1,6 +1,7 @@
 //! The future of an answer, and the short answers that all services share.
 
 use crate::body::AnswerBody;
+use crate::later::Later;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -8,13 +9,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-
-/// Makes a future that is ready after the given time, with a runtime's timer.
-pub type Sleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A boxed future of a handler or a timer.
-pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The future of an answer to a request with content of type `B`. An answer that is ready at once
 /// needs no allocation.

@@ -3,8 +3,7 @@
 //! A frame is made only when it is polled for. The driver polls when the send buffer has room, so
 //! backpressure reaches the file, the timer or the request's own content.
 
-use crate::answer::{Later, Sleep};
-use crate::files::{Listing, Reader};
+use crate::later::{Later, Sleep};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use portcullis_driver::content_room;
@@ -16,6 +15,19 @@ use std::time::Duration;
 
 /// Why content ended early.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Content that is made in pieces.
+pub(crate) trait Pieces: Send {
+    /// The next piece, of about `room` bytes if that is known; `None` at the end.
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: Option<usize>,
+    ) -> Poll<Option<io::Result<Bytes>>>;
+
+    /// The bytes that are still to come, if that is known.
+    fn left(&self) -> Option<u64>;
+}
 
 /// The content of an answer to a request with content of type `B`.
 pub struct AnswerBody<B>(Kind<B>);
@@ -29,10 +41,8 @@ enum Kind<B> {
     Events(Box<Events>),
     /// The request's content, sent back.
     Echo(B),
-    /// A file, or a part of it.
-    File(Box<Reader>),
-    /// A directory's page.
-    Listing(Box<Listing>),
+    /// Pieces that are made when they are polled for: of a file, or of a directory's page.
+    Pieces(Box<dyn Pieces>),
     /// The answer to HEAD: no content, but its length if that is known.
     Omitted(Option<u64>),
 }
@@ -69,12 +79,8 @@ impl<B> AnswerBody<B> {
         AnswerBody(Kind::Omitted(None))
     }
 
-    pub(crate) fn file(reader: Reader) -> Self {
-        AnswerBody(Kind::File(Box::new(reader)))
-    }
-
-    pub(crate) fn listing(listing: Listing) -> Self {
-        AnswerBody(Kind::Listing(Box::new(listing)))
+    pub(crate) fn pieces(pieces: impl Pieces + 'static) -> Self {
+        AnswerBody(Kind::Pieces(Box::new(pieces)))
     }
 }
 
@@ -109,8 +115,7 @@ where
                     .poll_frame(cx)
                     .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
             }
-            Kind::File(reader) => return reader.poll_piece(cx, content_room()).map(as_frame),
-            Kind::Listing(listing) => return listing.poll_piece(cx).map(as_frame),
+            Kind::Pieces(pieces) => return pieces.poll_piece(cx, content_room()).map(as_frame),
         };
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
@@ -121,9 +126,8 @@ where
             Kind::Repeated(left) => *left == 0,
             Kind::Omitted(length) => *length == Some(0),
             Kind::Events(events) => events.until.is_none(),
-            Kind::Listing(listing) => listing.is_over(),
             Kind::Echo(content) => content.is_end_stream(),
-            Kind::File(reader) => reader.left() == 0,
+            Kind::Pieces(pieces) => pieces.left() == Some(0),
         }
     }
 
@@ -131,9 +135,11 @@ where
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Repeated(left) | Kind::Omitted(Some(left)) => SizeHint::with_exact(*left),
-            Kind::Omitted(None) | Kind::Events(_) | Kind::Listing(_) => SizeHint::default(),
+            Kind::Omitted(None) | Kind::Events(_) => SizeHint::default(),
             Kind::Echo(content) => content.size_hint(),
-            Kind::File(reader) => SizeHint::with_exact(reader.left()),
+            Kind::Pieces(pieces) => {
+                pieces.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }
@@ -145,8 +151,7 @@ impl<B> fmt::Debug for AnswerBody<B> {
             Kind::Repeated(_) => "Repeated",
             Kind::Events(_) => "Events",
             Kind::Echo(_) => "Echo",
-            Kind::File(_) => "File",
-            Kind::Listing(_) => "Listing",
+            Kind::Pieces(_) => "Pieces",
             Kind::Omitted(_) => "Omitted",
         })
     }

@@ -19,8 +19,9 @@
 
 mod route;
 
-use crate::answer::{self, Answer, HTML, Later, Sleep, TEXT};
+use crate::answer::{self, Answer, HTML, TEXT};
 use crate::body::{AnswerBody, BoxError};
+use crate::later::{Later, Sleep};
 use crate::status::Status;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};

@@ -14,9 +14,6 @@ mod range;
 mod reader;
 mod root;
 
-pub(crate) use listing::Listing;
-pub(crate) use reader::Reader;
-
 use crate::answer::{self, Answer, HTML};
 use crate::body::AnswerBody;
 use blocking::unblock;
@@ -26,9 +23,10 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use listing::Page;
+use listing::{Listing, Page};
 use path::Place;
 use range::Wanted;
+use reader::Reader;
 use root::{Found, Root, leads_out};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -200,10 +198,10 @@ fn serve_file<C>(
             of_file(path, AnswerBody::omitted(length))
         }
         Verdict::Proceed => match asked.range(&validators, length) {
-            Wanted::Whole => of_file(path, AnswerBody::file(Reader::new(file, 0..length)?)),
+            Wanted::Whole => of_file(path, AnswerBody::pieces(Reader::new(file, 0..length)?)),
             Wanted::Part(range) => {
                 let told = format!("bytes {}-{}/{length}", range.start, range.end - 1);
-                let mut part = of_file(path, AnswerBody::file(Reader::new(file, range)?));
+                let mut part = of_file(path, AnswerBody::pieces(Reader::new(file, range)?));
                 *part.status_mut() = StatusCode::PARTIAL_CONTENT;
                 with_range(part, &told)
             }

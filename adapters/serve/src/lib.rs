@@ -21,10 +21,12 @@ mod answer;
 mod body;
 pub mod demo;
 pub mod files;
+mod later;
 mod status;
 #[cfg(test)]
 mod testing;
 
-pub use answer::{Answer, Sleep};
+pub use answer::Answer;
 pub use body::{AnswerBody, BoxError};
+pub use later::Sleep;
 pub use status::Status;

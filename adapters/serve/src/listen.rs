@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Connections that wait to be accepted; the system may allow fewer. A burst should find room.
-pub(crate) const BACKLOG: i32 = 4096;
+const BACKLOG: i32 = 4096;
 
 /// Attempts to find a port that is free at all addresses of a name.
 const ATTEMPTS: usize = 16;
@@ -128,7 +128,7 @@ pub(crate) fn listen(
         }
         #[cfg(unix)]
         Place::Unix(path) => {
-            let listener = files.listen(path);
+            let listener = files.listen(path, BACKLOG);
             let listener =
                 listener.map_err(|problem| format!("cannot listen on {address}: {problem}"))?;
             Ok(vec![Bound::Unix(listener)])

@@ -1,7 +1,6 @@
 //! Listening on a Unix socket: its file is made, that of a dead server is replaced, and the file is removed
 //! at the end.
 
-use crate::listen::BACKLOG;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -61,14 +60,14 @@ type Identity = (u64, u64, Option<SystemTime>);
 
 impl SocketFiles {
     /// Listens on `path`; the socket does not block. A socket of a server that is dead is replaced.
-    pub(crate) fn listen(&self, path: &Path) -> Result<UnixListener, Problem> {
+    pub(crate) fn listen(&self, path: &Path, backlog: i32) -> Result<UnixListener, Problem> {
         // Of two servers that find a dead one's socket, one would replace the other's.
         let _locked = lock_folder(path);
-        let listener = match bind(path) {
+        let listener = match bind(path, backlog) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 check_dead(path)?;
                 fs::remove_file(path)?;
-                bind(path)?
+                bind(path, backlog)?
             }
             done => done?,
         };
@@ -113,11 +112,11 @@ fn lock_folder(path: &Path) -> Option<File> {
     Some(folder)
 }
 
-fn bind(path: &Path) -> io::Result<UnixListener> {
+fn bind(path: &Path, backlog: i32) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     Ok(socket.into())
 }
 
@@ -151,12 +150,12 @@ mod tests {
     fn a_dead_servers_socket_is_replaced_and_a_live_ones_is_not() {
         let (_folder, path) = folder();
         let files = SocketFiles::default();
-        let listener = files.listen(&path).expect("bound");
-        assert!(matches!(SocketFiles::default().listen(&path), Err(Problem::InUse)));
+        let listener = files.listen(&path, 8).expect("bound");
+        assert!(matches!(SocketFiles::default().listen(&path, 8), Err(Problem::InUse)));
         UnixStream::connect(&path).expect("it still listens");
         drop(listener);
         let next = SocketFiles::default();
-        let _listener = next.listen(&path).expect("replaced");
+        let _listener = next.listen(&path, 8).expect("replaced");
         UnixStream::connect(&path).expect("it listens");
         // The first one leaves the file of the second alone.
         files.remove();
@@ -180,7 +179,7 @@ mod tests {
             }
             clients.push(client);
         }
-        assert!(matches!(SocketFiles::default().listen(&path), Err(Problem::InUse)));
+        assert!(matches!(SocketFiles::default().listen(&path, 8), Err(Problem::InUse)));
     }
 
     #[test]
@@ -191,13 +190,13 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &link).expect("linked");
         for path in [&path, &link] {
             let files = SocketFiles::default();
-            assert!(matches!(files.listen(path), Err(Problem::NotASocket)), "{path:?}");
+            assert!(matches!(files.listen(path, 8), Err(Problem::NotASocket)), "{path:?}");
             files.remove();
         }
         assert_eq!(fs::read(&path).expect("there"), b"kept");
         assert!(fs::symlink_metadata(&link).is_ok());
         let too_long = folder.path().join("x".repeat(200));
-        let Err(problem) = SocketFiles::default().listen(&too_long) else { panic!("too long") };
+        let Err(problem) = SocketFiles::default().listen(&too_long, 8) else { panic!("too long") };
         assert!(matches!(problem, Problem::System(_)), "{problem}");
     }
 
@@ -206,7 +205,7 @@ mod tests {
         let (_folder, path) = folder();
         let files = SocketFiles::default();
         let at_end = files.removed_at_end();
-        let _listener = files.listen(&path).expect("bound");
+        let _listener = files.listen(&path, 8).expect("bound");
         assert!(path.exists());
         drop(at_end);
         assert!(!path.exists());

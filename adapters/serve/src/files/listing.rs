@@ -7,8 +7,8 @@
 use super::date::http_date;
 use super::path::{Place, encode, is_dotted};
 use super::root::Root;
-use crate::answer::Later;
-use crate::body::AnswerBody;
+use crate::body::{AnswerBody, Pieces};
+use crate::later::Later;
 use blocking::unblock;
 use bytes::Bytes;
 use cap_std::fs::{Dir, Metadata};
@@ -38,7 +38,7 @@ static MAKERS: Semaphore = Semaphore::const_new(4);
 
 /// A page that is made while it is sent.
 #[derive(Debug)]
-pub(crate) struct Listing(State);
+pub(super) struct Listing(State);
 
 enum State {
     /// The first piece is made before the answer begins, so that a failure still has a status.
@@ -55,16 +55,21 @@ impl Listing {
         let piece = piece?;
         Ok(match page.progress {
             Progress::Complete => AnswerBody::whole(piece),
-            _ => AnswerBody::listing(Listing(State::Begun(piece, page))),
+            _ => AnswerBody::pieces(Listing(State::Begun(piece, page))),
         })
     }
+}
 
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.0, State::Over)
+impl Pieces for Listing {
+    fn left(&self) -> Option<u64> {
+        matches!(self.0, State::Over).then_some(0)
     }
 
-    /// The next piece.
-    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: Option<usize>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
         // Restored below, unless this was the last piece.
         let mut making = match std::mem::replace(&mut self.0, State::Over) {
             State::Over => return Poll::Ready(None),

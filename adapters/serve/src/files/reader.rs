@@ -1,6 +1,7 @@
 //! Reads a file in pieces, each on a thread that may block, when it is polled for. A piece is about
 //! as large as the connection's free buffer, so a slow peer keeps almost nothing in memory.
 
+use crate::body::Pieces;
 use blocking::{Task, unblock};
 use bytes::Bytes;
 use std::fs::File;
@@ -21,7 +22,7 @@ const FIRST: u64 = 32 << 10;
 
 /// Reads a range of a file.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(super) struct Reader {
     state: State,
     /// Bytes of the range that are still to be handed out.
     left: u64,
@@ -48,14 +49,20 @@ impl Reader {
         Ok(Reader { state, left })
     }
 
-    /// Bytes of the range that are still to be handed out.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
+    fn hand_out(&mut self, piece: Bytes) -> Bytes {
+        self.left -= piece.len() as u64;
+        piece
+    }
+}
+
+impl Pieces for Reader {
+    fn left(&self) -> Option<u64> {
+        Some(self.left)
     }
 
     /// The next piece, at most `room` bytes where that is above `LEAST`. A file that shrinks is an
     /// error.
-    pub(crate) fn poll_piece(
+    fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
         room: Option<usize>,
@@ -88,11 +95,6 @@ impl Reader {
             self.state = State::Resting(file);
             self.hand_out(piece)
         })))
-    }
-
-    fn hand_out(&mut self, piece: Bytes) -> Bytes {
-        self.left -= piece.len() as u64;
-        piece
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
             let piece = piece.expect("read");
             lengths.push(piece.len());
             read.extend_from_slice(&piece);
-            assert_eq!(reader.left(), 139_900 - read.len() as u64);
+            assert_eq!(reader.left(), Some(139_900 - read.len() as u64));
         }
         assert_eq!(lengths, [32_768, 65_536, 41_596]);
         assert_eq!(read, content[100..140_000]);
@@ -159,7 +161,7 @@ mod tests {
             let piece = piece.expect("a piece").expect("read");
             assert_eq!(piece.len() as u64, length, "{room:?}");
         }
-        assert_eq!(reader.left(), 0);
+        assert_eq!(reader.left(), Some(0));
     }
 
     #[test]
