@@ -99,8 +99,14 @@ pub(crate) fn give_up(stream: &mut Stream<'_>) -> Result<(), Misuse> {
 }
 
 /// Passes the application's wishes for content on to the connection, if the request has any.
+#[inline]
 pub(crate) fn pass_wishes(stream: &mut Stream<'_>, upload: Option<&Upload>, cx: &Context<'_>) {
-    let Some(upload) = upload else { return };
+    if let Some(upload) = upload {
+        pass_wishes_of(upload, stream, cx);
+    }
+}
+
+fn pass_wishes_of(upload: &Upload, stream: &mut Stream<'_>, cx: &Context<'_>) {
     let Wishes { limit, wanted } = upload.wishes(cx);
     if let Some(limit) = limit
         && stream.limit_body(limit).is_err()
