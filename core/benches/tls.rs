@@ -1,24 +1,15 @@
 //! The cost of TLS: records in and out, compared with rustls's unbuffered calls alone, and small
 //! requests, compared with plaintext. Prints the best time of many rounds as a table. Nothing is
 //! checked.
-#![allow(dead_code)]
-
-#[path = "../tests/tls/pair.rs"]
-mod pair;
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use bytes::Bytes;
 use http::StatusCode;
 use pair::Pair;
-#[cfg(feature = "aws-lc-rs")]
-use portcullis::rustls::crypto::aws_lc_rs as provider;
-#[cfg(not(feature = "aws-lc-rs"))]
-use portcullis::rustls::crypto::ring as provider;
 use portcullis::rustls::server::UnbufferedServerConnection;
 use portcullis::rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use portcullis::rustls::version;
 use portcullis::{BodyLength, Config, Connection, Event, Tick};
+use portcullis_play::tls::pair;
 use std::hint::black_box;
 use std::io::IoSlice;
 use std::sync::Arc;

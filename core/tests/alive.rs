@@ -1,10 +1,9 @@
 //! A peer that keeps every minimum is never closed for time. The tests in `tls` check the same over
 //! TLS.
 
-mod play;
-
 use play::alive;
 use play::link::Plain;
+use portcullis_play::play;
 use portcullis_testing::watched;
 use std::panic::catch_unwind;
 use std::sync::Arc;

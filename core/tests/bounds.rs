@@ -1,9 +1,6 @@
 //! The memory bound holds for any configuration, and can be reached. The worst peers and
 //! applications are played, and the allocator's count is checked after each call.
 
-mod hoard;
-mod play;
-
 use bytes::Bytes;
 use fastrand::Rng;
 use hoard::{Hoard, Kind, NOW, Plain, fields, lent};
@@ -12,6 +9,7 @@ use play::settings;
 use play::websocket_frames::{self as frames, BINARY, COMPRESSED, FIN, HANDSHAKE};
 use portcullis::websocket::{DeflateSettings, Handshake, Options};
 use portcullis::{Begun, BodyLength, Builder, Config, Connection, Event, Misuse, Sent, StreamId};
+use portcullis_play::{hoard, play};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 

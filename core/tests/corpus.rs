@@ -1,7 +1,6 @@
 //! Replays the inputs that the fuzzers kept (`fuzz/corpus`), in a folder for each target.
 
-mod play;
-
+use portcullis_play::play;
 use portcullis_testing::watched;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

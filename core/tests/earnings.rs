@@ -3,14 +3,13 @@
 //! The budget starts with 1024 times the price of a ping. Once pings have used it up, the rest
 //! shows exactly what later input has earned or cost. Time stands still.
 
-mod play;
-
 use bytes::Bytes;
 use play::websocket_frames::{
     self as frames, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG,
 };
 use portcullis::websocket::{DeflateSettings, Handshake, Options, Violation};
 use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, StreamId, Tick};
+use portcullis_play::play;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,7 @@
 //! Idle connections make room for others, and busy ones do not.
 
-mod support;
-
 use portcullis::{BodyLength, CloseReason, Connection, Event, PeerClose};
+use portcullis_play::support;
 use support::{GET, POST_5, Script, answer};
 
 /// Whether the connection closes to make room. It has to report itself as idle exactly then.

@@ -2,10 +2,9 @@
 //! and in reads of three. At the limit the rest is waited for. One past it the peer is refused at
 //! once.
 
-mod support;
-
 use portcullis::websocket::{DeflateSettings, Handshake, Options, Violation};
 use portcullis::{CloseReason, Config, Connection, Event, PeerClose, Refusal, ResetReason, Tick};
+use portcullis_play::support;
 use std::sync::Arc;
 use support::cuts::refusal_text;
 use support::{POST_CHUNKED, Script, Seen, with};

@@ -1,11 +1,10 @@
 //! The invariants of the design, played with arbitrary sessions and with valid requests.
 
-mod play;
-
 use bytes::Bytes;
 use http::StatusCode;
 use play::{Manner, Told, compare, cuts, pure, session, settings, told};
 use portcullis::{CloseReason, Config, Connection, Event, Misuse, Refusal, Tick};
+use portcullis_play::play;
 use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,12 +1,11 @@
 //! Every limit, exactly at it and one past it, however the input is cut.
 
-mod support;
-
 use bytes::Bytes;
 use portcullis::{
     BodyLength, Builder, CloseReason, Config, Connection, Event, Misuse, Refusal, ResetReason,
     Sent, Tick,
 };
+use portcullis_play::support;
 use std::sync::Arc;
 use support::cuts::{assert_refused_under, refusal_text, told_under};
 use support::{

@@ -1,11 +1,10 @@
 //! How a connection ends: the last answer arrives, and the connection lives no longer than that
 //! needs.
 
-mod support;
-
 use portcullis::{
     BodyLength, CloseReason, Expiry, Life, Misuse, PeerClose, Phase, Refusal, ResetReason, Timer,
 };
+use portcullis_play::support;
 use support::cuts::refusal_text;
 use support::{
     GET, HOUR, NANOSECOND, POST_5, POST_CHUNKED, POST_MUCH, Script, Seen, end, get_with, millis,

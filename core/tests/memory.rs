@@ -1,8 +1,6 @@
 //! The memory of a connection, counted by the allocator: no heap while it is idle, and never more
 //! than the configuration's bound.
 
-mod play;
-
 use allocation_counter::measure;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -11,6 +9,7 @@ use play::settings;
 use play::websocket_frames::{self as frames, FIN, HANDSHAKE, PING};
 use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
 use portcullis::{BodyLength, CloseReason, Config, Connection, Event, Sent, StreamId, Tick};
+use portcullis_play::play;
 use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,11 +1,10 @@
 //! Every action in every state in which it makes no sense. It returns an error, and changes
 //! nothing.
 
-mod support;
-
 use bytes::Bytes;
 use http::StatusCode;
 use portcullis::{BodyLength, CloseReason, Life, Misuse, Refusal, StreamId, Tick, Timer};
+use portcullis_play::support;
 use std::iter::empty;
 use support::{GET, POST_5, Script, data, end, fields, get_with, with};
 

@@ -1,12 +1,11 @@
 //! Several calls at one tick, and calls that move the time. A wait begins at the time of the call
 //! that starts it, whether or not the deadline is read in between.
 
-mod support;
-
 use bytes::Bytes;
 use portcullis::{
     BodyLength, CloseReason, Event, PeerClose, Refusal, ResetReason, StreamId, Timer,
 };
+use portcullis_play::support;
 use std::time::Duration;
 use support::{GET, POST_CHUNKED, POST_MUCH, Script, Seen, answer, data, millis, secs, tick, with};
 

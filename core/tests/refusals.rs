@@ -1,8 +1,7 @@
 //! Answers that the connection writes by itself: complete, readable, and about this request only.
 
-mod support;
-
 use portcullis::{CloseReason, Expiry, PeerClose, Tick};
+use portcullis_play::support;
 use std::time::Duration;
 use support::cuts::close_text;
 use support::{GET, Script};

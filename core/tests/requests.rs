@@ -1,13 +1,12 @@
 //! Valid requests: methods, targets, persistence, content, `Expect`, pipelining, half-closed
 //! clients. Refused requests are in `strict.rs`.
 
-mod support;
-
 use http::Version;
 use portcullis::{
     BodyLength, CloseReason, Config, Connection, Event, Events, Life, PeerClose, Refusal,
     ResetReason, Tick,
 };
+use portcullis_play::support;
 use std::sync::Arc;
 use support::cuts::{assert_refused, refusal_text, told};
 use support::{GET, POST_5, POST_CHUNKED, Script, Seen, data, end, get_with};

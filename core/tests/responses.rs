@@ -1,13 +1,12 @@
 //! Answers: their framing, their declared length, and the acceptance of content piece by piece.
 
-mod support;
-
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use portcullis::{
     Begun, BodyLength, CloseReason, Config, Connection, Expiry, Misuse, PeerClose, ResetReason,
     Sent, Tick,
 };
+use portcullis_play::support;
 use std::io::IoSlice;
 use std::iter::empty;
 use std::sync::Arc;

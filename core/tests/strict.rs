@@ -2,10 +2,9 @@
 //! status and a close. Each input gets the same answer however it is cut, and bytes after it are
 //! never read as a request.
 
-mod support;
-
 use http::StatusCode;
 use portcullis::{CloseReason, Refusal, ResetReason, TlsFailure};
+use portcullis_play::support;
 use std::sync::Arc;
 use support::cuts::{Told, assert_refused, assert_refused_under, refusal_text, told, told_under};
 use support::{Script, Seen, get_with, with};

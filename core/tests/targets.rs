@@ -1,10 +1,9 @@
 //! Targets and hosts. The application gets the same from its own view of a head and from the types
 //! of `http`, whatever the client sent. Everything that is delivered fits into those types.
 
-mod support;
-
 use http::uri::Authority;
 use portcullis::{Config, Connection, Event, Tick};
+use portcullis_play::support;
 use std::fmt::Write;
 use std::sync::Arc;
 use support::cuts::{assert_refused_under, told_under};

@@ -1,11 +1,10 @@
 //! Every timer on both sides of its boundary: one nanosecond before it, and at it. Also the cases
 //! in which a timer must not fire: only the side that the connection waits for may lose.
 
-mod support;
-
 use portcullis::{
     BodyLength, CloseReason, Config, Connection, Event, Expiry, ResetReason, Tick, Timer,
 };
+use portcullis_play::support;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{

@@ -1,7 +1,5 @@
 //! Websockets through the public calls: the handshake, messages, the close, and every timer.
 
-mod support;
-
 use bytes::Bytes;
 use core::time::Duration;
 use portcullis::websocket::{Handshake, Message, Options};
@@ -9,6 +7,7 @@ use portcullis::{
     Builder, CloseReason, Config, Connection, Event, Expiry, Misuse, ResetReason, Sent, StreamId,
     Tick, Timer,
 };
+use portcullis_play::support;
 use std::io::IoSlice;
 use std::sync::Arc;
 

@@ -1,8 +1,6 @@
 //! Compressed messages through the public calls: invalid ones, messages that leave in one frame,
 //! and inflating that lets other connections run.
 
-mod play;
-
 use bytes::Bytes;
 use play::websocket_frames::{
     self as frames, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, TEXT,
@@ -12,6 +10,7 @@ use portcullis::websocket::{
     DeflateSettings, Handshake, INFLATED_AT_ONCE, Message, Options, Violation,
 };
 use portcullis::{CloseReason, Config, Connection, Event, Events, Sent, StreamId, Tick};
+use portcullis_play::play;
 use std::sync::Arc;
 
 const NOW: Tick = Tick::ZERO;

@@ -1,8 +1,6 @@
 //! The invariants of the design on a websocket, played with arbitrary sessions and with valid
 //! messages.
 
-mod play;
-
 use play::websocket_frames::{
     BINARY, CLOSE, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, TEXT, compressor, deflate, put,
 };
@@ -13,6 +11,7 @@ use play::{
 };
 use portcullis::websocket::DeflateSettings;
 use portcullis::{CloseReason, Config, Expiry};
+use portcullis_play::play;
 use portcullis_testing::watched;
 use proptest::collection::vec;
 use proptest::prelude::*;

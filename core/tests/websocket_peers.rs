@@ -2,8 +2,6 @@
 //! check which bytes are read ahead, which pings are answered ahead, and when each side is given
 //! up.
 
-mod play;
-
 use bytes::Bytes;
 use play::websocket_frames::{
     self as frames, BINARY, COMPRESSED, CONTINUATION, FIN, HANDSHAKE, PING, PONG,
@@ -12,6 +10,7 @@ use portcullis::websocket::{DeflateSettings, Handshake, INFLATED_AT_ONCE, Option
 use portcullis::{
     Builder, CloseReason, Config, Connection, Event, Expiry, Sent, StreamId, Tick, Timer,
 };
+use portcullis_play::play;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;

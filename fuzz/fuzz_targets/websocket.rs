@@ -2,10 +2,8 @@
 //! reason, with the allocator's own count; some sessions also check pure.
 #![no_main]
 
-#[path = "../../core/tests/play/mod.rs"]
-mod play;
-
 use portcullis::Connection;
+use portcullis_play::play;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     play::websocket(bytes, Some(weigh));

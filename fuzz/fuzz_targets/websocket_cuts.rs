@@ -1,7 +1,5 @@
 //! Events and output of a websocket depend on the bytes that come in, not on how they are cut.
 #![no_main]
 
-#[path = "../../core/tests/play/mod.rs"]
-mod play;
-
+use portcullis_play::play;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| play::websocket_cuts(bytes));

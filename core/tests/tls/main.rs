@@ -11,24 +11,17 @@
 //! | `live` | records in parts: which bytes are signs of life, and which bytes pay |
 //! | `bounds` | the memory bound of any configuration, clients with certificates |
 //! | `memory` | the memory of an idle connection, by the allocator's count |
-//! | `alive`, `link` | a live peer over TLS |
-//! | `sessions` | arbitrary sessions with bytes changed on the way, and the fuzzer's corpus |
+//! | `sessions` | live peers, arbitrary sessions with bytes changed on the way, and the fuzzer's corpus |
 #![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-
-#[path = "../hoard/mod.rs"]
-mod hoard;
-#[path = "../play/mod.rs"]
-mod play;
-#[path = "../support/mod.rs"]
-mod support;
 
 #[cfg(feature = "aws-lc-rs")]
 use portcullis::rustls::crypto::aws_lc_rs as provider;
 #[cfg(not(feature = "aws-lc-rs"))]
 use portcullis::rustls::crypto::ring as provider;
+use portcullis_play::tls::{alive, mutated, pair};
+use portcullis_play::{hoard, play, support};
 
 mod ahead;
-mod alive;
 mod bounds;
 mod data;
 mod earnings;
@@ -36,10 +29,7 @@ mod ends;
 mod floods;
 mod handshake;
 mod leftovers;
-mod link;
 mod live;
 mod memory;
-mod mutated;
 mod padded;
-mod pair;
 mod sessions;

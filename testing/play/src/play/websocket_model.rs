@@ -10,14 +10,14 @@ use portcullis::{Config, Event, Status, StreamId, Timer};
 
 /// How the application of a session accepts websockets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) options: Options,
-    pub(crate) deflate: Option<DeflateSettings>,
+pub struct Terms {
+    pub options: Options,
+    pub deflate: Option<DeflateSettings>,
 }
 
 impl Terms {
     /// Limits and compression stay within the configuration. Only then does its memory bound hold.
-    pub(crate) fn choose(source: &mut Source<'_>, config: &Config) -> Self {
+    pub fn choose(source: &mut Source<'_>, config: &Config) -> Self {
         let limit = source.one_of(&[None, None, Some(10), Some(1000)]);
         let settings = [
             DeflateSettings::default(),
@@ -54,47 +54,47 @@ impl Terms {
 
 /// A message that the application sent.
 #[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) text: bool,
+pub struct Sent {
+    pub text: bool,
     /// The part that was accepted, or the whole message if it may be compressed.
-    pub(crate) plain: Vec<u8>,
-    pub(crate) complete: bool,
+    pub plain: Vec<u8>,
+    pub complete: bool,
 }
 
 #[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) id: StreamId,
+pub struct Socket {
+    pub id: StreamId,
     /// How many bytes the connection had sent before the 101.
-    pub(crate) start: usize,
+    pub start: usize,
     limit: u64,
     pieces: bool,
     /// Compression was agreed on.
-    pub(crate) deflates: bool,
+    pub deflates: bool,
     /// Messages, or bytes of pieces, that may still be delivered.
-    pub(crate) credit: u64,
+    pub credit: u64,
     /// `send_message` was cut short, and `Writable` is owed.
-    pub(crate) cut: bool,
+    pub cut: bool,
     /// The rest of a message of which a part was accepted.
-    pub(crate) rest: Option<(bool, Bytes)>,
-    pub(crate) messages: Vec<Sent>,
-    pub(crate) pings: Vec<Vec<u8>>,
+    pub rest: Option<(bool, Bytes)>,
+    pub messages: Vec<Sent>,
+    pub pings: Vec<Vec<u8>>,
     /// The application closed: the expected payload of the close frame.
-    pub(crate) close: Option<Vec<u8>>,
+    pub close: Option<Vec<u8>>,
     /// The idle timeout may end the websocket.
-    pub(crate) idles: bool,
+    pub idles: bool,
     /// The connection was told to drain.
-    pub(crate) drained: bool,
+    pub drained: bool,
     /// The peer's close was delivered, with this code.
-    pub(crate) closing: Option<Option<u16>>,
-    pub(crate) reset: bool,
+    pub closing: Option<Option<u16>>,
+    pub reset: bool,
     /// The connection was seen to close by itself.
-    pub(crate) silent: bool,
+    pub silent: bool,
     /// The current message in pieces: whether it is text, and its bytes.
     begun: Option<(bool, Vec<u8>)>,
 }
 
 impl Socket {
-    pub(crate) fn new(
+    pub fn new(
         id: StreamId,
         start: usize,
         terms: Terms,
@@ -124,13 +124,13 @@ impl Socket {
     }
 
     /// Whether the application may still send, as far as it was told.
-    pub(crate) fn speaks(&self) -> bool {
+    pub fn speaks(&self) -> bool {
         self.close.is_none() && !self.reset && !self.drained && !self.silent
     }
 
     // ---- events ---------------------------------------------------------------------------------
 
-    pub(crate) fn event(&mut self, event: &Event<'_>, last: Status) {
+    pub fn event(&mut self, event: &Event<'_>, last: Status) {
         assert!(!self.reset, "an event after the reset: {event:?}");
         let open = last.is_open();
         match event {
@@ -210,7 +210,7 @@ impl Socket {
     /// silent peer has one only if pings and pongs, or an idle timeout, are configured. Without
     /// them a silent websocket may stay for ever, at the cost of its memory, until the application
     /// closes it.
-    pub(crate) fn check_waits(
+    pub fn check_waits(
         &self,
         config: &Config,
         status: (bool, bool),

@@ -5,7 +5,7 @@ use portcullis::{Builder, Config, ConfigError};
 use std::sync::{Arc, LazyLock};
 
 /// Limits small enough that a few fragments reach each of them.
-pub(crate) const TINY: &[(&str, &str)] = &[
+pub const TINY: &[(&str, &str)] = &[
     ("request_head_limit", "256"),
     ("request_fields_limit", "6"),
     ("request_target_limit", "64"),
@@ -92,17 +92,17 @@ fn strict() -> Arc<Config> {
 }
 
 /// The defaults with `changes`.
-pub(crate) fn with(changes: &[(&str, &str)]) -> Result<Arc<Config>, ConfigError> {
+pub fn with(changes: &[(&str, &str)]) -> Result<Arc<Config>, ConfigError> {
     let set = |builder: Builder, (name, value): &(&str, &str)| builder.set(name, value);
     let config = changes.iter().try_fold(Config::builder(), set)?.build()?;
     Ok(Arc::new(config))
 }
 
-pub(crate) fn tiny() -> Arc<Config> {
+pub fn tiny() -> Arc<Config> {
     with(TINY).expect("the tiny profile is valid")
 }
 
-pub(crate) fn narrow() -> Arc<Config> {
+pub fn narrow() -> Arc<Config> {
     with(NARROW).expect("the narrow profile is valid")
 }
 
@@ -193,12 +193,12 @@ fn draw(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Arc<Config> {
 }
 
 /// The configuration and habits of a session.
-pub(crate) struct Play {
-    pub(crate) config: Arc<Config>,
+pub struct Play {
+    pub config: Arc<Config>,
     /// Time also passes within a step: calls are made later than the last tick.
-    pub(crate) restless: bool,
+    pub restless: bool,
     /// The driver sometimes lends a buffer.
-    pub(crate) lends: bool,
+    pub lends: bool,
 }
 
 /// Chooses one of the profiles, or a random configuration with a driver of more habits.
@@ -213,17 +213,17 @@ fn play(source: &mut Source<'_>, profiles: &[Arc<Config>]) -> Play {
 }
 
 /// Chooses for a session of HTTP.
-pub(crate) fn session(source: &mut Source<'_>) -> Play {
+pub fn session(source: &mut Source<'_>) -> Play {
     play(source, &*PROFILES)
 }
 
 /// Chooses for a session of websockets.
-pub(crate) fn websocket_session(source: &mut Source<'_>) -> Play {
+pub fn websocket_session(source: &mut Source<'_>) -> Play {
     play(source, &*WEBSOCKET_PROFILES)
 }
 
 /// Chooses one of the profiles.
-pub(crate) fn profile(source: &mut Source<'_>) -> Arc<Config> {
+pub fn profile(source: &mut Source<'_>) -> Arc<Config> {
     Arc::clone(&PROFILES[source.below(PROFILES.len())])
 }
 
@@ -232,7 +232,7 @@ pub(crate) fn profile(source: &mut Source<'_>) -> Arc<Config> {
 const CUT_MESSAGE: u64 = 1 << 20;
 
 /// Chooses one of the profiles for websockets.
-pub(crate) fn websocket_profile(source: &mut Source<'_>) -> Arc<Config> {
+pub fn websocket_profile(source: &mut Source<'_>) -> Arc<Config> {
     let profile = &*WEBSOCKET_PROFILES[source.below(WEBSOCKET_PROFILES.len())];
     let limit = profile.websocket_message_limit().min(CUT_MESSAGE);
     let builder = Builder::from(profile.clone()).websocket_message_limit(limit);
@@ -240,6 +240,6 @@ pub(crate) fn websocket_profile(source: &mut Source<'_>) -> Arc<Config> {
 }
 
 /// [`tiny`], for websockets.
-pub(crate) fn tiny_websocket() -> Arc<Config> {
+pub fn tiny_websocket() -> Arc<Config> {
     Arc::clone(&WEBSOCKET_PROFILES[1])
 }

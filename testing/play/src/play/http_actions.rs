@@ -48,12 +48,7 @@ pub(super) fn seen(connection: &mut Connection) -> (Status, usize) {
 }
 
 /// Plays one action on some stream, if there has been one.
-pub(crate) fn act(
-    connection: &mut Connection,
-    source: &mut Source<'_>,
-    model: &mut Model,
-    now: Tick,
-) {
+pub fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
     let choice = source.below(24);
     let stale = choice >= 20;
     let stream = match &model.live {
@@ -255,7 +250,7 @@ fn inform(
 }
 
 /// Sends the shortest possible answer, if one is owed.
-pub(crate) fn answer(connection: &mut Connection, model: &mut Model, now: Tick) {
+pub fn answer(connection: &mut Connection, model: &mut Model, now: Tick) {
     let Some(live) = model.live.take() else { return };
     let answer = model.answers.last_mut().expect("an answer for each request");
     if !live.begun {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use portcullis::websocket::{Handshake, Message, Options};
 use portcullis::{
-    Begun, BodyLength, Builder, Config, Connection, Event, Events, Sent, Status, StreamId, Tick,
+    Begun, BodyLength, Builder, Config, Connection, Event, Events, Sent, StreamId, Tick,
     Timer,
 };
 use std::collections::VecDeque;
@@ -107,11 +107,7 @@ struct World<'b, L> {
 
 /// Plays one life of a connection. `link` is the peer's side of its transport, and `transport` adds
 /// the server's side for TLS.
-pub(crate) fn alive<L: Link>(
-    bytes: &[u8],
-    link: L,
-    transport: impl FnOnce(Builder) -> Arc<Config>,
-) {
+pub fn alive<L: Link>(bytes: &[u8], link: L, transport: impl FnOnce(Builder) -> Arc<Config>) {
     let mut chance = Chance::new(bytes);
     let is_measured = !chance.one_in(3);
     let config = transport(settings(&mut chance, is_measured));

@@ -7,25 +7,25 @@ use super::source::Source;
 use bytes::Bytes;
 use http::StatusCode;
 use portcullis::{
-    BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Status, StreamId, Tick,
+    BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, StreamId, Tick,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
 
 /// How the application behaves.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
+pub struct Manner {
     /// It answers at the head, not at the end of the content.
-    pub(crate) early: bool,
+    pub early: bool,
     /// How many bytes of content it asks for at a time, or 0 to ask for no content.
-    pub(crate) bite: u64,
-    pub(crate) status: StatusCode,
-    pub(crate) length: BodyLength,
+    pub bite: u64,
+    pub status: StatusCode,
+    pub length: BodyLength,
 }
 
 /// The events that the application was told, as owned values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Told {
     Request { method: String, target: String, fields: Vec<(String, Vec<u8>)> },
     Content(Vec<u8>),
     End { trailers: Vec<(String, Vec<u8>)> },
@@ -34,17 +34,17 @@ pub(crate) enum Told {
 
 /// Everything that can be seen of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) told: Vec<Told>,
+pub struct Seen {
+    pub told: Vec<Told>,
     /// The bytes that the peer took, except for 100 (Continue). A 100 is sent only to a peer that
     /// waits for it, and that depends on the cuts (RFC 9110 10.1.1).
-    pub(crate) out: Vec<u8>,
-    pub(crate) reason: CloseReason,
+    pub out: Vec<u8>,
+    pub reason: CloseReason,
 }
 
 impl Manner {
     /// Takes all content, and answers at its end.
-    pub(crate) const PLAIN: Manner = Manner {
+    pub const PLAIN: Manner = Manner {
         early: false,
         bite: u64::MAX,
         status: StatusCode::OK,
@@ -66,7 +66,7 @@ impl Manner {
 }
 
 /// The events and output for `wire`, which arrives in one piece and then ends.
-pub(crate) fn told(config: &Arc<Config>, manner: Manner, wire: &[u8]) -> Seen {
+pub fn told(config: &Arc<Config>, manner: Manner, wire: &[u8]) -> Seen {
     run(config, manner, wire, &mut Plain, &mut |left| left)
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn told(config: &Arc<Config>, manner: Manner, wire: &[u8]) -> Seen {
 const PLACES: usize = 6;
 
 /// Plays `wire` whole, byte by byte, cut in two at a few places, and in pieces of many sizes.
-pub(crate) fn compare(config: &Arc<Config>, manner: Manner, wire: &[u8], seed: u8) {
+pub fn compare(config: &Arc<Config>, manner: Manner, wire: &[u8], seed: u8) {
     each_cut(wire, seed, |next| run(config, manner, wire, &mut Plain, next));
 }
 
@@ -120,7 +120,7 @@ struct Eager<'l> {
 
 /// The events and output for `wire`, which goes over `link`, arrives in pieces of the lengths that
 /// `next` returns, and then ends.
-pub(crate) fn run(
+pub fn run(
     config: &Arc<Config>,
     manner: Manner,
     wire: &[u8],

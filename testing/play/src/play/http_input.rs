@@ -75,7 +75,7 @@ const REPEATED: &[&[u8]] = &[
 ];
 
 /// Writes the next piece.
-pub(crate) fn write(source: &mut Source<'_>, wire: &mut Vec<u8>) {
+pub fn write(source: &mut Source<'_>, wire: &mut Vec<u8>) {
     let choice = usize::from(source.byte());
     match FRAGMENTS.get(choice % 64) {
         Some(fragment) => wire.extend_from_slice(fragment),

@@ -8,13 +8,13 @@ use super::model::pattern;
 
 /// The application's answer to one request.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// Interim answers except 100, which the connection also sends by itself.
-    pub(crate) interim: Vec<u16>,
-    pub(crate) status: Option<u16>,
+    pub interim: Vec<u16>,
+    pub status: Option<u16>,
     /// Bytes of content that were accepted.
-    pub(crate) accepted: u64,
-    pub(crate) complete: bool,
+    pub accepted: u64,
+    pub complete: bool,
 }
 
 /// Why the rest of the bytes cannot be read.
@@ -33,7 +33,7 @@ struct Head<'o> {
 
 /// Compares `out`, all bytes that the peer took, with `answers`. If bytes were `dropped` at the
 /// close, the end may be missing.
-pub(crate) fn check(out: &[u8], answers: &[Answer], dropped: bool, refused: Option<u16>) {
+pub fn check(out: &[u8], answers: &[Answer], dropped: bool, refused: Option<u16>) {
     let mut reader = Reader { rest: out };
     for (place, answer) in answers.iter().enumerate() {
         let last = place + 1 == answers.len();

@@ -8,7 +8,7 @@ use super::websocket_frames;
 use super::websocket_model::Terms;
 use super::{Weigh, http_answers, http_input, websocket_actions, websocket_output};
 use http::HeaderMap;
-use portcullis::{CloseReason, Connection, Event, Events, Misuse, Status, Tick};
+use portcullis::{CloseReason, Connection, Event, Events, Misuse, Tick};
 use std::mem::size_of;
 use std::sync::Arc;
 

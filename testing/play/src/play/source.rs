@@ -1,46 +1,46 @@
 //! Choices made by arbitrary bytes. After the last byte every choice is the first option.
 
 /// The bytes that are left to choose by.
-pub(crate) struct Source<'b> {
+pub struct Source<'b> {
     bytes: &'b [u8],
 }
 
 impl<'b> Source<'b> {
-    pub(crate) fn new(bytes: &'b [u8]) -> Self {
+    pub fn new(bytes: &'b [u8]) -> Self {
         Source { bytes }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// All remaining bytes.
-    pub(crate) fn rest(&self) -> &'b [u8] {
+    pub fn rest(&self) -> &'b [u8] {
         self.bytes
     }
 
-    pub(crate) fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         self.bytes.split_off_first().copied().unwrap_or_default()
     }
 
     /// A number in `0..count`, for a small `count`.
-    pub(crate) fn below(&mut self, count: usize) -> usize {
+    pub fn below(&mut self, count: usize) -> usize {
         usize::from(self.byte()) % count.max(1)
     }
 
-    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
     /// Up to `count` raw bytes.
-    pub(crate) fn raw(&mut self, count: usize) -> &'b [u8] {
+    pub fn raw(&mut self, count: usize) -> &'b [u8] {
         let (taken, rest) = self.bytes.split_at(count.min(self.bytes.len()));
         self.bytes = rest;
         taken
     }
 
     /// A size: often small, or a neighbour of a power of two, and sometimes huge.
-    pub(crate) fn size(&mut self) -> u64 {
+    pub fn size(&mut self) -> u64 {
         let choice = self.byte();
         match choice {
             0..160 => u64::from(choice),

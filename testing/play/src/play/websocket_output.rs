@@ -7,38 +7,38 @@
 use super::websocket_frames::{CLOSE, COMPRESSED, FIN, PING, PONG};
 use super::websocket_model::{Sent, Socket};
 use flate2::{Decompress, FlushDecompress};
-use portcullis::{CloseReason, Expiry, Timer};
+use portcullis::{CloseReason, Expiry};
 
 /// A frame of a server.
 #[derive(Debug)]
-pub(crate) struct Frame<'o> {
-    pub(crate) first: u8,
-    pub(crate) payload: &'o [u8],
+pub struct Frame<'o> {
+    pub first: u8,
+    pub payload: &'o [u8],
     /// Its payload is complete.
     whole: bool,
 }
 
 /// A message that was assembled.
 #[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) text: bool,
-    pub(crate) plain: Vec<u8>,
-    pub(crate) complete: bool,
+pub struct Read {
+    pub text: bool,
+    pub plain: Vec<u8>,
+    pub complete: bool,
 }
 
 /// Everything that was read.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
-    pub(crate) messages: Vec<Read>,
-    pub(crate) pings: Vec<Vec<u8>>,
-    pub(crate) pongs: Vec<Vec<u8>>,
-    pub(crate) close: Option<Vec<u8>>,
+pub struct Said {
+    pub messages: Vec<Read>,
+    pub pings: Vec<Vec<u8>>,
+    pub pongs: Vec<Vec<u8>>,
+    pub close: Option<Vec<u8>>,
     /// The output ends within a head or a frame.
-    pub(crate) cut: bool,
+    pub cut: bool,
 }
 
 /// Reads the answer to a handshake, and everything after it.
-pub(crate) fn read(out: &[u8]) -> Said {
+pub fn read(out: &[u8]) -> Said {
     let mut said = Said::default();
     let Some(end) = out.windows(4).position(|it| it == b"\r\n\r\n") else {
         said.cut = true;
@@ -105,7 +105,7 @@ pub(crate) fn read(out: &[u8]) -> Said {
 }
 
 /// The number of frames of each message in `out`, which has no head.
-pub(crate) fn fragments(mut out: &[u8]) -> Vec<usize> {
+pub fn fragments(mut out: &[u8]) -> Vec<usize> {
     let mut counts = Vec::new();
     while let Some(frame) = next(&mut out) {
         assert!(frame.whole);
@@ -178,7 +178,7 @@ fn plain(
 
 /// Compares `out`, all bytes that were taken from the 101 on, with what the application sent. If
 /// bytes were `dropped` at the close, the end may be missing.
-pub(crate) fn check(out: &[u8], socket: &Socket, dropped: bool, reason: CloseReason) {
+pub fn check(out: &[u8], socket: &Socket, dropped: bool, reason: CloseReason) {
     let said = read(out);
     assert!(dropped || !said.cut, "nothing lost: the end is cut off");
     assert!(dropped || said.messages.len() == socket.messages.len(), "nothing lost: messages");

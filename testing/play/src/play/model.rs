@@ -20,7 +20,7 @@ use std::sync::Arc;
 const SOCKET: usize = 600;
 
 /// Content sent by the application: its byte at offset `k` is the `k % PATTERN_PERIOD`-th of this.
-pub(crate) const PATTERN_PERIOD: usize = 251;
+pub const PATTERN_PERIOD: usize = 251;
 const PATTERN_LENGTH: usize = PATTERN_PERIOD * 600;
 static PATTERN: [u8; PATTERN_LENGTH] = {
     let mut bytes = [0; PATTERN_LENGTH];
@@ -33,21 +33,21 @@ static PATTERN: [u8; PATTERN_LENGTH] = {
 };
 
 /// `length` bytes of content from `offset` on, or somewhat fewer.
-pub(crate) fn pattern(offset: u64, length: u64) -> &'static [u8] {
+pub fn pattern(offset: u64, length: u64) -> &'static [u8] {
     let start = (offset % PATTERN_PERIOD as u64) as usize;
     let end = start.saturating_add(length.min(PATTERN_LENGTH as u64) as usize);
     &PATTERN[start..end.min(PATTERN_LENGTH)]
 }
 
 /// How many of the unsent bytes are the pattern itself, not copies.
-pub(crate) fn lent(connection: &mut Connection) -> usize {
+pub fn lent(connection: &mut Connection) -> usize {
     let own = PATTERN.as_ptr_range();
     let is_lent = |slice: &&IoSlice<'_>| own.contains(&slice.as_ptr());
     with_outgoing(connection, |slices| slices.iter().filter(is_lent).map(|it| it.len()).sum())
 }
 
 /// The next bytes for the peer, at most `most`.
-pub(crate) fn next_bytes(connection: &mut Connection, most: usize) -> Vec<u8> {
+pub fn next_bytes(connection: &mut Connection, most: usize) -> Vec<u8> {
     with_outgoing(connection, |slices| {
         let all = slices.iter().flat_map(|slice| slice.iter().copied());
         all.take(most).collect()
@@ -55,10 +55,7 @@ pub(crate) fn next_bytes(connection: &mut Connection, most: usize) -> Vec<u8> {
 }
 
 /// Calls `look` with everything that waits to be sent.
-pub(crate) fn with_outgoing<T>(
-    connection: &mut Connection,
-    look: impl Fn(&[IoSlice<'_>]) -> T,
-) -> T {
+pub fn with_outgoing<T>(connection: &mut Connection, look: impl Fn(&[IoSlice<'_>]) -> T) -> T {
     if connection.outgoing(&mut [IoSlice::new(&[]); 8]) < 8 {
         let mut few = [IoSlice::new(&[]); 8];
         let filled = connection.outgoing(&mut few);
@@ -70,60 +67,60 @@ pub(crate) fn with_outgoing<T>(
     look(&slices[..filled])
 }
 
-pub(crate) fn unsent(connection: &mut Connection) -> usize {
+pub fn unsent(connection: &mut Connection) -> usize {
     with_outgoing(connection, |slices| slices.iter().map(|slice| slice.len()).sum())
 }
 
 /// The stream that the application may still act on.
 #[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) id: StreamId,
-    pub(crate) http11: bool,
+pub struct Live {
+    pub id: StreamId,
+    pub http11: bool,
     /// How much content may still be delivered for the credit.
-    pub(crate) credit: u64,
+    pub credit: u64,
     /// Content was asked for, and no event came since.
-    pub(crate) awaited: bool,
+    pub awaited: bool,
     /// `End` was delivered.
-    pub(crate) ended: bool,
-    pub(crate) begun: bool,
+    pub ended: bool,
+    pub begun: bool,
     /// `send` was cut short, and `Writable` is owed.
-    pub(crate) cut: bool,
+    pub cut: bool,
 }
 
-pub(crate) struct Model {
-    pub(crate) config: Arc<Config>,
-    pub(crate) live: Option<Live>,
-    pub(crate) known: Vec<StreamId>,
-    pub(crate) answers: Vec<Answer>,
+pub struct Model {
+    pub config: Arc<Config>,
+    pub live: Option<Live>,
+    pub known: Vec<StreamId>,
+    pub answers: Vec<Answer>,
     /// The bytes that the peer has taken.
-    pub(crate) taken: Vec<u8>,
+    pub taken: Vec<u8>,
     /// Bytes were unsent when the connection closed. They are lost, and the reason says so.
-    pub(crate) dropped: bool,
-    pub(crate) eof: bool,
+    pub dropped: bool,
+    pub eof: bool,
     /// The application itself gave up a stream.
-    pub(crate) gave_up: bool,
-    pub(crate) draining: bool,
+    pub gave_up: bool,
+    pub draining: bool,
     last: Status,
-    pub(crate) wrote: bool,
-    pub(crate) trace: Vec<u64>,
+    pub wrote: bool,
+    pub trace: Vec<u64>,
     /// For a session of websockets: how they are accepted.
-    pub(crate) terms: Option<Terms>,
+    pub terms: Option<Terms>,
     /// The acceptance of the newest handshake.
-    pub(crate) accepted: Option<Accepted>,
-    pub(crate) socket: Option<Socket>,
+    pub accepted: Option<Accepted>,
+    pub socket: Option<Socket>,
     /// The deadline is read after every call, not only before time passes.
-    pub(crate) looks: bool,
+    pub looks: bool,
     /// Time also passes between two ticks.
-    pub(crate) restless: bool,
+    pub restless: bool,
     /// The connection has a buffer that the driver has lent it.
-    pub(crate) lent: bool,
+    pub lent: bool,
 }
 
 /// The largest buffer that may be lent.
 const LENT: usize = 4096;
 
 impl Model {
-    pub(crate) fn new(config: Arc<Config>, connection: &Connection) -> Self {
+    pub fn new(config: Arc<Config>, connection: &Connection) -> Self {
         Model {
             config,
             live: None,
@@ -147,7 +144,7 @@ impl Model {
     }
 
     /// Notes if the connection has begun to drain: it was told to, or it is too old.
-    pub(crate) fn note_drain(&mut self, connection: &Connection) {
+    pub fn note_drain(&mut self, connection: &Connection) {
         if !connection.is_draining() || self.draining {
             return;
         }
@@ -158,7 +155,7 @@ impl Model {
     }
 
     /// Records something that a second run has to repeat.
-    pub(crate) fn note(&mut self, what: impl Hash) {
+    pub fn note(&mut self, what: impl Hash) {
         let mut hasher = DefaultHasher::new();
         what.hash(&mut hasher);
         self.trace.push(hasher.finish());
@@ -166,7 +163,7 @@ impl Model {
 
     // ---- events ---------------------------------------------------------------------------------
 
-    pub(crate) fn event(&mut self, event: &Event<'_>) {
+    pub fn event(&mut self, event: &Event<'_>) {
         match event {
             // These events may be long, so they are hashed without formatting them.
             Event::Piece { text, last, data, .. } => self.note((text, last, &**data)),
@@ -236,7 +233,7 @@ impl Model {
     // ---- after every call -----------------------------------------------------------------------
 
     /// Checks what holds after every call, also between two events.
-    pub(crate) fn check(&mut self, connection: &mut Connection) {
+    pub fn check(&mut self, connection: &mut Connection) {
         let memory = connection.memory();
         let bound = match &self.socket {
             Some(_) => self.config.websocket_memory_bound(),
@@ -295,7 +292,7 @@ impl Model {
     }
 
     /// Checks what holds once all events were pulled, and every side waits.
-    pub(crate) fn check_waits(&mut self, connection: &mut Connection) {
+    pub fn check_waits(&mut self, connection: &mut Connection) {
         if !self.looks {
             return;
         }
@@ -374,7 +371,7 @@ impl Model {
     }
 
     /// Checks the deadline after a tick.
-    pub(crate) fn check_tick(&self, connection: &mut Connection, now: Tick) {
+    pub fn check_tick(&self, connection: &mut Connection, now: Tick) {
         if let Some((at, timer)) = connection.deadline() {
             assert!(at > now, "deadline: {timer:?} is still set to {at:?} at {now:?}");
         }

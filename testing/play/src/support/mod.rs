@@ -1,9 +1,7 @@
 //! A connection between a peer and an application, with a clock that stands still until a script
 //! moves it. A script has a line for each thing that the peer or the application does.
-// Each test file uses only a part of this.
-#![allow(dead_code)]
 
-pub(crate) mod cuts;
+pub mod cuts;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -17,36 +15,35 @@ use std::iter::empty;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-pub(crate) const POST_5: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
-pub(crate) const POST_MUCH: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n";
-pub(crate) const POST_CHUNKED: &str =
-    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+pub const POST_5: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+pub const POST_MUCH: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n";
+pub const POST_CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-pub(crate) const NANOSECOND: Duration = Duration::from_nanos(1);
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub const NANOSECOND: Duration = Duration::from_nanos(1);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
-pub(crate) const fn secs(seconds: u64) -> Duration {
+pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// The time since the connection was accepted.
-pub(crate) const fn tick(moment: Duration) -> Tick {
+pub const fn tick(moment: Duration) -> Tick {
     Tick::ZERO.after(moment)
 }
 
-pub(crate) const fn millis(milliseconds: u64) -> Duration {
+pub const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
 /// A GET request with `Host` and these field lines.
-pub(crate) fn get_with(lines: &str) -> String {
+pub fn get_with(lines: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
 }
 
 /// An event as an owned value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum Seen {
     /// Method, target and field lines.
     Request(String, String, Vec<(String, String)>),
     Data(String),
@@ -57,7 +54,7 @@ pub(crate) enum Seen {
 }
 
 impl Seen {
-    pub(crate) fn of(event: &Event<'_>) -> Seen {
+    pub fn of(event: &Event<'_>) -> Seen {
         match event {
             Event::Request { head, .. } => {
                 Seen::Request(head.method().into(), head.target().into(), owned(head.fields()))
@@ -71,11 +68,11 @@ impl Seen {
     }
 }
 
-pub(crate) fn data(content: &str) -> Seen {
+pub fn data(content: &str) -> Seen {
     Seen::Data(content.into())
 }
 
-pub(crate) fn end() -> Seen {
+pub fn end() -> Seen {
     Seen::End(Vec::new())
 }
 
@@ -84,12 +81,12 @@ fn owned(lines: FieldLines<'_>) -> Vec<(String, String)> {
 }
 
 /// Each byte as a character.
-pub(crate) fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 /// The defaults with these settings.
-pub(crate) fn with(settings: &[(&str, &str)]) -> Config {
+pub fn with(settings: &[(&str, &str)]) -> Config {
     let set = |builder: Builder, (name, value): &(&str, &str)| {
         builder.set(name, value).expect("a setting")
     };
@@ -97,7 +94,7 @@ pub(crate) fn with(settings: &[(&str, &str)]) -> Config {
 }
 
 /// Field lines of an answer.
-pub(crate) fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+pub fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     let pair = |(name, value): &(&'static str, &'static str)| {
         (HeaderName::from_static(name), HeaderValue::from_static(value))
     };
@@ -105,26 +102,32 @@ pub(crate) fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 /// The connection under test, and the state of the script.
-pub(crate) struct Script {
-    pub(crate) connection: Connection,
-    pub(crate) now: Tick,
+pub struct Script {
+    pub connection: Connection,
+    pub now: Tick,
     /// The stream of the newest request.
-    pub(crate) stream: Option<StreamId>,
+    pub stream: Option<StreamId>,
+}
+
+impl Default for Script {
+    fn default() -> Script {
+        Script::under(Config::default())
+    }
 }
 
 impl Script {
     /// A connection with the default configuration, accepted at 0.
-    pub(crate) fn new() -> Script {
-        Script::under(Config::default())
+    pub fn new() -> Script {
+        Script::default()
     }
 
-    pub(crate) fn under(config: Config) -> Script {
+    pub fn under(config: Config) -> Script {
         let connection = Connection::new(Arc::new(config), Tick::ZERO);
         Script { connection, now: Tick::ZERO, stream: None }
     }
 
     /// A connection that was accepted at 0, and received `bytes`.
-    pub(crate) fn after(bytes: &str) -> Script {
+    pub fn after(bytes: &str) -> Script {
         let mut script = Script::new();
         script.send(bytes);
         script
@@ -133,30 +136,30 @@ impl Script {
     // ---- the peer -------------------------------------------------------------------------------
 
     /// The peer sends. Returns the events, on which the application does not act.
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> Vec<Seen> {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Vec<Seen> {
         self.try_send(bytes).expect("the connection reads")
     }
 
-    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Result<Vec<Seen>, Misuse> {
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Result<Vec<Seen>, Misuse> {
         let mut bytes = bytes.as_ref().to_vec();
         let events = self.connection.receive(self.now, &mut bytes)?;
         Ok(pull(events, &mut self.stream))
     }
 
     /// The peer ends its input.
-    pub(crate) fn eof(&mut self) -> Vec<Seen> {
+    pub fn eof(&mut self) -> Vec<Seen> {
         pull(self.connection.receive_eof(self.now), &mut self.stream)
     }
 
     /// The unsent output.
-    pub(crate) fn waiting(&mut self) -> String {
+    pub fn waiting(&mut self) -> String {
         let mut slices = vec![IoSlice::new(&[]); 1024];
         let filled = self.connection.outgoing(&mut slices);
         slices[..filled].iter().map(|slice| text(slice)).collect()
     }
 
     /// The peer takes all output.
-    pub(crate) fn output(&mut self) -> String {
+    pub fn output(&mut self) -> String {
         let all = self.waiting();
         self.connection.sent(self.now, all.len());
         assert_eq!(self.waiting(), "", "all was sent");
@@ -164,7 +167,7 @@ impl Script {
     }
 
     /// The peer takes `bytes` of the output.
-    pub(crate) fn take(&mut self, bytes: usize) {
+    pub fn take(&mut self, bytes: usize) {
         let mut slices = vec![IoSlice::new(&[]); 1024];
         let filled = self.connection.outgoing(&mut slices);
         let waiting: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
@@ -174,26 +177,26 @@ impl Script {
 
     // ---- the application ------------------------------------------------------------------------
 
-    pub(crate) fn stream(&self) -> StreamId {
+    pub fn stream(&self) -> StreamId {
         self.stream.expect("a request came")
     }
 
     /// Resumes, and returns the events.
-    pub(crate) fn resume(&mut self) -> Vec<Seen> {
+    pub fn resume(&mut self) -> Vec<Seen> {
         pull(self.connection.resume(self.now), &mut self.stream)
     }
 
-    pub(crate) fn ask(&mut self, bytes: u64) -> Vec<Seen> {
+    pub fn ask(&mut self, bytes: u64) -> Vec<Seen> {
         let stream = self.stream();
         read_more(self.connection.stream(self.now, stream), bytes).expect("a stream to ask on");
         self.resume()
     }
 
-    pub(crate) fn respond(&mut self, status: u16, length: BodyLength) -> Begun {
+    pub fn respond(&mut self, status: u16, length: BodyLength) -> Begun {
         self.respond_with(status, &[], length).expect("an answer is owed")
     }
 
-    pub(crate) fn respond_with(
+    pub fn respond_with(
         &mut self,
         status: u16,
         lines: &[(&'static str, &'static str)],
@@ -205,20 +208,20 @@ impl Script {
     }
 
     /// Sends content, and returns how much was accepted.
-    pub(crate) fn content(&mut self, content: &[u8]) -> Result<usize, Misuse> {
+    pub fn content(&mut self, content: &[u8]) -> Result<usize, Misuse> {
         let stream = self.stream();
         let mut data = Bytes::copy_from_slice(content);
         self.connection.stream(self.now, stream).send(&mut data)?;
         Ok(content.len() - data.len())
     }
 
-    pub(crate) fn finish(&mut self) -> Result<(), Misuse> {
+    pub fn finish(&mut self) -> Result<(), Misuse> {
         let stream = self.stream();
         self.connection.stream(self.now, stream).finish(None)
     }
 
     /// Sends a whole answer at once.
-    pub(crate) fn answer(&mut self, status: u16, content: &str) {
+    pub fn answer(&mut self, status: u16, content: &str) {
         let stream = self.stream();
         answer(&mut self.connection, self.now, stream, status, content);
     }
@@ -226,19 +229,19 @@ impl Script {
     // ---- time -----------------------------------------------------------------------------------
 
     /// Sets the time since the connection was accepted, and ticks.
-    pub(crate) fn at(&mut self, moment: Duration) {
+    pub fn at(&mut self, moment: Duration) {
         self.now = Tick::ZERO.after(moment);
         self.connection.tick(self.now);
     }
 
     /// Reports that the system still holds `held` bytes for the peer.
-    pub(crate) fn acknowledged(&mut self, held: u64) {
+    pub fn acknowledged(&mut self, held: u64) {
         self.connection.acknowledged(self.now, held);
     }
 
     /// Sets the time as a driver does that asks the system: the system reports `held` before a
     /// deadline can pass.
-    pub(crate) fn at_with(&mut self, moment: Duration, held: u64) {
+    pub fn at_with(&mut self, moment: Duration, held: u64) {
         self.now = Tick::ZERO.after(moment);
         if self.connection.deadline().is_some_and(|(at, _)| at <= self.now) {
             self.acknowledged(held);
@@ -246,19 +249,19 @@ impl Script {
         self.at(moment);
     }
 
-    pub(crate) fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.connection.tick(self.now);
     }
 
     /// The deadline, as a time since the connection was accepted.
-    pub(crate) fn deadline(&mut self) -> Option<(Duration, Timer)> {
+    pub fn deadline(&mut self) -> Option<(Duration, Timer)> {
         self.connection.deadline().map(|(at, timer)| (at.since(Tick::ZERO), timer))
     }
 
     /// Asserts that nothing changes one nanosecond before `moment`, and that the connection ends at
     /// `moment` for `reason`.
-    pub(crate) fn closes_at(&mut self, moment: Duration, reason: CloseReason) -> String {
+    pub fn closes_at(&mut self, moment: Duration, reason: CloseReason) -> String {
         let before = self.status();
         assert!(before.is_open(), "{before:?}");
         self.at(moment - NANOSECOND);
@@ -270,27 +273,27 @@ impl Script {
 
     // ---- the state ------------------------------------------------------------------------------
 
-    pub(crate) fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         self.connection.status()
     }
 
     /// What to do with the socket, and how far the connection has come in ending.
-    pub(crate) fn socket(&self) -> (bool, bool, Life) {
+    pub fn socket(&self) -> (bool, bool, Life) {
         let Status { read, write, life, .. } = self.status();
         (read, write, life)
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.status().is_open()
     }
 
-    pub(crate) fn reads(&self) -> bool {
+    pub fn reads(&self) -> bool {
         self.status().read
     }
 
     /// Asserts that the connection has closed, or closes once the peer has taken everything and
     /// ends. Returns the last output.
-    pub(crate) fn closes_with(&mut self, reason: CloseReason) -> String {
+    pub fn closes_with(&mut self, reason: CloseReason) -> String {
         assert!(!self.is_open(), "open: {:?}", self.status());
         let last = self.output();
         self.eof();
@@ -302,12 +305,12 @@ impl Script {
 }
 
 /// Gives credit for `bytes` more than were delivered.
-pub(crate) fn read_more(mut stream: Stream<'_>, bytes: u64) -> Result<(), Misuse> {
+pub fn read_more(mut stream: Stream<'_>, bytes: u64) -> Result<(), Misuse> {
     let end = stream.received().saturating_add(bytes);
     stream.read_to(end)
 }
 
-pub(crate) fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) -> Vec<Seen> {
+pub fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) -> Vec<Seen> {
     let mut seen = Vec::new();
     while let Some((_, event)) = events.next() {
         if let Event::Request { stream, .. } = &event {
@@ -319,7 +322,7 @@ pub(crate) fn pull(mut events: Events<'_, '_>, newest: &mut Option<StreamId>) ->
 }
 
 /// Sends a whole answer at once.
-pub(crate) fn answer(
+pub fn answer(
     connection: &mut Connection,
     now: Tick,
     stream: StreamId,

@@ -1,7 +1,7 @@
 //! The transport between a peer and the connection: plaintext or TLS.
 
 /// A client's side of a transport.
-pub(crate) trait Link {
+pub trait Link {
     /// The bytes on the wire for `plaintext`.
     fn seal(&mut self, plaintext: &[u8]) -> Vec<u8>;
     /// Takes bytes off the wire, and returns the plaintext that they complete.
@@ -15,7 +15,7 @@ pub(crate) trait Link {
 }
 
 /// Plaintext, without TLS.
-pub(crate) struct Plain;
+pub struct Plain;
 
 impl Link for Plain {
     fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {

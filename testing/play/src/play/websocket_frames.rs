@@ -5,27 +5,27 @@ use super::source::Source;
 use flate2::{Compress, Compression, FlushCompress};
 use std::sync::LazyLock;
 
-pub(crate) const FIN: u8 = 0x80;
-pub(crate) const COMPRESSED: u8 = 0x40;
-pub(crate) const CONTINUATION: u8 = 0;
-pub(crate) const TEXT: u8 = 1;
-pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
-pub(crate) const PONG: u8 = 0x8a;
+pub const FIN: u8 = 0x80;
+pub const COMPRESSED: u8 = 0x40;
+pub const CONTINUATION: u8 = 0;
+pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
+pub const CLOSE: u8 = 0x88;
+pub const PING: u8 = 0x89;
+pub const PONG: u8 = 0x8a;
 const MASKED: u8 = 0x80;
 
 /// The most bytes of a repeated unit: above some limits, but not slow.
 const MOST: usize = 6000;
 
 /// A valid handshake that offers compression.
-pub(crate) const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+pub const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
 
 /// Handshakes, valid and invalid ones.
-pub(crate) const HANDSHAKES: &[&[u8]] = &[
+pub const HANDSHAKES: &[&[u8]] = &[
     HANDSHAKE,
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -115,12 +115,12 @@ static DEFLATED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 });
 
 /// A compressor whose context lasts.
-pub(crate) fn compressor() -> Compress {
+pub fn compressor() -> Compress {
     Compress::new(Compression::new(6), false)
 }
 
 /// The payload of a compressed message (RFC 7692 7.2.1).
-pub(crate) fn deflate(context: &mut Compress, message: &[u8]) -> Vec<u8> {
+pub fn deflate(context: &mut Compress, message: &[u8]) -> Vec<u8> {
     if message.is_empty() {
         // A second flush without input puts nothing out (7.2.3.6).
         return vec![0];
@@ -142,7 +142,7 @@ pub(crate) fn deflate(context: &mut Compress, message: &[u8]) -> Vec<u8> {
 }
 
 /// Appends a client's frame, with the shortest encoding of its length.
-pub(crate) fn put(wire: &mut Vec<u8>, first: u8, key: [u8; 4], payload: &[u8]) {
+pub fn put(wire: &mut Vec<u8>, first: u8, key: [u8; 4], payload: &[u8]) {
     wire.push(first);
     match payload.len() {
         short @ 0..=125 => wire.push(MASKED | short as u8),
@@ -160,7 +160,7 @@ pub(crate) fn put(wire: &mut Vec<u8>, first: u8, key: [u8; 4], payload: &[u8]) {
 }
 
 /// Writes the next piece.
-pub(crate) fn write(source: &mut Source<'_>, wire: &mut Vec<u8>) {
+pub fn write(source: &mut Source<'_>, wire: &mut Vec<u8>) {
     match source.below(32) {
         0..8 => {
             let first = source.one_of(&FIRSTS);

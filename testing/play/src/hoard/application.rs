@@ -12,12 +12,12 @@ use portcullis::{BodyLength, Config, Connection, Event, Sent, StreamId};
 static CONTENT: [u8; 4 << 20] = [0; 4 << 20];
 
 /// Content that is not on the heap.
-pub(crate) fn lent(length: usize) -> Bytes {
+pub fn lent(length: usize) -> Bytes {
     Bytes::from_static(&CONTENT[..length.min(CONTENT.len())])
 }
 
 /// Fields of `bytes` bytes.
-pub(crate) fn fields(length: usize) -> HeaderMap {
+pub fn fields(length: usize) -> HeaderMap {
     let name = HeaderName::from_static("x-large");
     let value = vec![b'v'; length.saturating_sub(name.as_str().len() + 4)];
     let value = HeaderValue::from_maybe_shared(Bytes::from(value)).expect("a valid value");

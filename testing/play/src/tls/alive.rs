@@ -1,11 +1,11 @@
 //! The invariant `alive` over TLS: see `play::alive`.
 
-use crate::pair::{VERSIONS, client, client_settings, over_tls};
 use crate::play;
 use crate::play::link::Plain;
+use crate::tls::pair::{VERSIONS, client, client_settings, over_tls};
 
 /// One life, over TLS or in plaintext as the first byte decides.
-pub(crate) fn life(bytes: &[u8]) {
+pub fn life(bytes: &[u8]) {
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let first = usize::from(*first);
     if first % 4 == 0 {

@@ -1,6 +1,6 @@
 //! A connection and a rustls client, joined in memory. Scripts move the bytes between them.
 
-use crate::provider;
+use super::provider;
 use crate::support::{Seen, answer, pull};
 use portcullis::rustls::client::Resumption;
 use portcullis::rustls::crypto::cipher::OutboundPlainMessage;
@@ -18,7 +18,7 @@ use std::io::{IoSlice, Read, Write};
 use std::mem::replace;
 use std::sync::{Arc, LazyLock};
 
-pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
 /// A certificate for localhost and its key, made once.
 static IDENTITY: LazyLock<(CertificateDer<'static>, Vec<u8>)> = LazyLock::new(|| {
@@ -27,17 +27,17 @@ static IDENTITY: LazyLock<(CertificateDer<'static>, Vec<u8>)> = LazyLock::new(||
 });
 
 /// The server's certificate, and its key.
-pub(crate) fn identity() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+pub fn identity() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let (certificate, key) = &*IDENTITY;
     (certificate.clone(), PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone())))
 }
 
-pub(crate) fn server_settings() -> ServerConfig {
+pub fn server_settings() -> ServerConfig {
     server_settings_for(WebPkiClientVerifier::no_client_auth())
 }
 
 /// The settings of a server that asks for certificates.
-pub(crate) fn server_settings_for(clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
+pub fn server_settings_for(clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
     let (certificate, key) = identity();
     ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
@@ -47,7 +47,7 @@ pub(crate) fn server_settings_for(clients: Arc<dyn ClientCertVerifier>) -> Serve
         .expect("the key is the certificate's")
 }
 
-pub(crate) fn client_settings(version: &'static SupportedProtocolVersion) -> ClientConfig {
+pub fn client_settings(version: &'static SupportedProtocolVersion) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(IDENTITY.0.clone()).expect("a certificate");
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
@@ -60,21 +60,19 @@ pub(crate) fn client_settings(version: &'static SupportedProtocolVersion) -> Cli
     config
 }
 
-pub(crate) fn client(settings: ClientConfig) -> ClientConnection {
+pub fn client(settings: ClientConfig) -> ClientConnection {
     let name = ServerName::try_from("localhost").expect("a name");
     ClientConnection::new(Arc::new(settings), name).expect("valid settings")
 }
 
 /// The settings in `builder`, with TLS.
-pub(crate) fn over_tls(builder: Builder) -> Arc<Config> {
+pub fn over_tls(builder: Builder) -> Arc<Config> {
     static SETTINGS: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| Arc::new(server_settings()));
     Arc::new(builder.tls(Arc::clone(&SETTINGS)).build().expect("valid settings"))
 }
 
 /// Seals records of any type under the keys that `client` has after the handshake (TLS 1.3).
-pub(crate) fn sealer(
-    client: ClientConnection,
-) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
+pub fn sealer(client: ClientConnection) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
     let secrets = client.dangerous_extract_secrets();
     let (mut number, secrets) = secrets.expect("its settings allow it").tx;
     let suite = provider::cipher_suite::TLS13_AES_256_GCM_SHA384;
@@ -92,29 +90,29 @@ pub(crate) fn sealer(
 }
 
 /// Both ends, and the state of the script.
-pub(crate) struct Pair {
-    pub(crate) server: Connection,
-    pub(crate) client: ClientConnection,
-    pub(crate) config: Arc<Config>,
-    pub(crate) now: Tick,
-    pub(crate) stream: Option<StreamId>,
+pub struct Pair {
+    pub server: Connection,
+    pub client: ClientConnection,
+    pub config: Arc<Config>,
+    pub now: Tick,
+    pub stream: Option<StreamId>,
     /// Everything that the client has received.
-    pub(crate) answers: Vec<u8>,
+    pub answers: Vec<u8>,
 }
 
 impl Pair {
     /// A pair that was accepted at 0, with nothing sent.
-    pub(crate) fn new(version: &'static SupportedProtocolVersion) -> Pair {
+    pub fn new(version: &'static SupportedProtocolVersion) -> Pair {
         Pair::with(over_tls(Config::builder()), client(client_settings(version)))
     }
 
-    pub(crate) fn with(config: Arc<Config>, client: ClientConnection) -> Pair {
+    pub fn with(config: Arc<Config>, client: ClientConnection) -> Pair {
         let server = Connection::new(Arc::clone(&config), Tick::ZERO);
         Pair { server, client, config, now: Tick::ZERO, stream: None, answers: Vec::new() }
     }
 
     /// A pair after the handshake, with nothing under way.
-    pub(crate) fn shaken(version: &'static SupportedProtocolVersion) -> Pair {
+    pub fn shaken(version: &'static SupportedProtocolVersion) -> Pair {
         let mut pair = Pair::new(version);
         pair.settle();
         pair
@@ -123,7 +121,7 @@ impl Pair {
     // ---- the client -----------------------------------------------------------------------------
 
     /// The client's output.
-    pub(crate) fn flight(&mut self) -> Vec<u8> {
+    pub fn flight(&mut self) -> Vec<u8> {
         let mut flight = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut flight).expect("writing to memory does not fail");
@@ -132,7 +130,7 @@ impl Pair {
     }
 
     /// `plaintext` in records.
-    pub(crate) fn records(&mut self, plaintext: &[u8]) -> Vec<u8> {
+    pub fn records(&mut self, plaintext: &[u8]) -> Vec<u8> {
         let mut records = Vec::new();
         for piece in plaintext.chunks(16_384) {
             self.client.writer().write_all(piece).expect("the buffer has room for a record");
@@ -143,18 +141,18 @@ impl Pair {
 
     /// Seals records of any type under the keys that the client has after the handshake (TLS 1.3).
     /// The client is used up: it cannot read the server's later output.
-    pub(crate) fn sealer(&mut self) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
+    pub fn sealer(&mut self) -> impl FnMut(ContentType, &[u8]) -> Vec<u8> + use<> {
         let fresh = client(client_settings(&version::TLS13));
         sealer(replace(&mut self.client, fresh))
     }
 
     /// The server reads `bytes`, at once or in as many reads as needed.
-    pub(crate) fn deliver(&mut self, bytes: &[u8]) -> Vec<Seen> {
+    pub fn deliver(&mut self, bytes: &[u8]) -> Vec<Seen> {
         self.deliver_in(bytes, usize::MAX)
     }
 
     /// The server reads `bytes` in reads of `step`, as long as it reads.
-    pub(crate) fn deliver_in(&mut self, bytes: &[u8], step: usize) -> Vec<Seen> {
+    pub fn deliver_in(&mut self, bytes: &[u8], step: usize) -> Vec<Seen> {
         let step = step.min(self.config.receive_buffer_limit() as usize);
         let mut seen = Vec::new();
         for piece in bytes.chunks(step) {
@@ -170,13 +168,13 @@ impl Pair {
     }
 
     /// The client sends `plaintext`. Returns the events.
-    pub(crate) fn send(&mut self, plaintext: impl AsRef<[u8]>) -> Vec<Seen> {
+    pub fn send(&mut self, plaintext: impl AsRef<[u8]>) -> Vec<Seen> {
         let records = self.records(plaintext.as_ref());
         self.deliver(&records)
     }
 
     /// Takes the server's output in writes of at most `most` bytes.
-    pub(crate) fn taken_in(&mut self, most: usize) -> Vec<u8> {
+    pub fn taken_in(&mut self, most: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while self.server.status().write {
             let mut slices = [IoSlice::new(&[]); 4];
@@ -194,12 +192,12 @@ impl Pair {
         taken
     }
 
-    pub(crate) fn taken(&mut self) -> Vec<u8> {
+    pub fn taken(&mut self) -> Vec<u8> {
         self.taken_in(usize::MAX)
     }
 
     /// The client reads `bytes`, and keeps the plaintext.
-    pub(crate) fn read(&mut self, mut bytes: &[u8]) {
+    pub fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.client.read_tls(&mut bytes).expect("reading from memory does not fail");
             self.client.process_new_packets().expect("the server's records are good");
@@ -215,7 +213,7 @@ impl Pair {
     }
 
     /// The client reads `bytes`, which have to end with an alert.
-    pub(crate) fn refused(&mut self, mut bytes: &[u8]) -> AlertDescription {
+    pub fn refused(&mut self, mut bytes: &[u8]) -> AlertDescription {
         while !bytes.is_empty() {
             self.client.read_tls(&mut bytes).expect("reading from memory does not fail");
             match self.client.process_new_packets() {
@@ -228,7 +226,7 @@ impl Pair {
     }
 
     /// Moves bytes both ways until neither side has output.
-    pub(crate) fn settle(&mut self) -> Vec<Seen> {
+    pub fn settle(&mut self) -> Vec<Seen> {
         let mut seen = Vec::new();
         loop {
             let to_server = self.flight();
@@ -243,28 +241,28 @@ impl Pair {
 
     // ---- the application, the end, the time -----------------------------------------------------
 
-    pub(crate) fn stream(&self) -> StreamId {
+    pub fn stream(&self) -> StreamId {
         self.stream.expect("a request came")
     }
 
-    pub(crate) fn answer(&mut self, content: &str) {
+    pub fn answer(&mut self, content: &str) {
         answer(&mut self.server, self.now, self.stream.expect("a request came"), 200, content);
     }
 
     /// The plaintext that the client has received since the last call.
-    pub(crate) fn answered(&mut self) -> String {
+    pub fn answered(&mut self) -> String {
         self.settle();
         crate::support::text(&std::mem::take(&mut self.answers))
     }
 
-    pub(crate) fn eof(&mut self) -> Vec<Seen> {
+    pub fn eof(&mut self) -> Vec<Seen> {
         let events = self.server.receive_eof(self.now);
         let seen = pull(events, &mut self.stream);
         self.check();
         seen
     }
 
-    pub(crate) fn at(&mut self, now: Tick) {
+    pub fn at(&mut self, now: Tick) {
         self.now = now;
         self.server.tick(now);
         self.check();
@@ -272,7 +270,7 @@ impl Pair {
 
     /// Asserts that the connection has closed, or closes once the client has taken everything and
     /// is gone. Returns the last output.
-    pub(crate) fn closes_with(&mut self, reason: CloseReason) -> Vec<u8> {
+    pub fn closes_with(&mut self, reason: CloseReason) -> Vec<u8> {
         assert!(!self.server.status().is_open(), "{:?}", self.server);
         let last = self.taken();
         self.eof();

@@ -3,13 +3,13 @@
 
 use super::source::Source;
 
-pub(crate) struct Chance<'b> {
+pub struct Chance<'b> {
     source: Source<'b>,
     state: u64,
 }
 
 impl<'b> Chance<'b> {
-    pub(crate) fn new(bytes: &'b [u8]) -> Self {
+    pub fn new(bytes: &'b [u8]) -> Self {
         Chance { source: Source::new(bytes), state: 0x9e37_79b9_7f4a_7c15 }
     }
 
@@ -22,26 +22,26 @@ impl<'b> Chance<'b> {
     }
 
     /// A number in `0..count`, or 0 if `count` is 0.
-    pub(crate) fn below(&mut self, count: u64) -> u64 {
+    pub fn below(&mut self, count: u64) -> u64 {
         self.next() % count.max(1)
     }
 
     /// A number in `low..=high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
     /// A size up to `most`. Small sizes are as frequent as large ones.
-    pub(crate) fn size(&mut self, most: u64) -> u64 {
+    pub fn size(&mut self, most: u64) -> u64 {
         let bits = self.below(u64::from(most.max(1).ilog2()) + 2);
         self.between(0, (1 << bits).min(most))
     }
 
-    pub(crate) fn one_in(&mut self, count: u64) -> bool {
+    pub fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 
-    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
 }

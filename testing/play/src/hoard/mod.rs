@@ -4,27 +4,24 @@
 //! In: a seed. Out: nothing, or a panic that says which figure is wrong. Over TLS the same is
 //! played, with the plaintext that a [`Peer`] wraps.
 
-// Each program that includes this module uses only a part of it.
-#![allow(dead_code, unused_imports)]
-
 mod application;
 mod peer;
 
-pub(crate) use application::{fields, lent};
-pub(crate) use peer::{Peer, Plain};
+pub use application::{fields, lent};
+pub use peer::{Peer, Plain};
 
 use crate::play::websocket_frames as frames;
 use allocation_counter::measure;
 use application::Application;
 use fastrand::Rng;
 use peer::Script;
-use portcullis::{Builder, Config, Connection, Event, Phase, Status, StreamId, Tick};
+use portcullis::{Builder, Config, Connection, Event, Phase, StreamId, Tick};
 use std::io::IoSlice;
 use std::sync::Arc;
 
 /// More pieces than a queue may have under any configuration here.
 const SLICES: usize = 10_000;
-pub(crate) const NOW: Tick = Tick::ZERO;
+pub const NOW: Tick = Tick::ZERO;
 
 /// The limits that decide about memory, with the range of their random values.
 const LIMITS: [(&str, u64, u64); 9] = [
@@ -40,7 +37,7 @@ const LIMITS: [(&str, u64, u64); 9] = [
 ];
 
 /// A random configuration: each limit has a random order of magnitude.
-pub(crate) fn configuration(draw: &mut Rng) -> Builder {
+pub fn configuration(draw: &mut Rng) -> Builder {
     let mut builder = Config::builder()
         .websocket_deflate(draw.bool())
         .request_body_limit(None)
@@ -53,16 +50,16 @@ pub(crate) fn configuration(draw: &mut Rng) -> Builder {
 }
 
 /// A random number of a random order of magnitude.
-pub(crate) fn magnitude(draw: &mut Rng, least: u64, most: u64) -> u64 {
+pub fn magnitude(draw: &mut Rng, least: u64, most: u64) -> u64 {
     let span = (most as f64 / least as f64).ln();
     let value = least as f64 * (draw.f64() * span).exp();
     (value as u64).clamp(least, most)
 }
 
 /// A connection with its figures.
-pub(crate) struct Hoard {
+pub struct Hoard {
     connection: Option<Connection>,
-    pub(crate) config: Arc<Config>,
+    pub config: Arc<Config>,
     /// Bytes of heap, counted by the allocator.
     heap: i64,
     /// How much the connection may report beyond that and the lent content: estimates.
@@ -70,18 +67,18 @@ pub(crate) struct Hoard {
     /// How much it may own beyond its report: allocations that compressed messages keep alive.
     pinned: usize,
     /// The largest figure that was reported or counted, with the connection itself.
-    pub(crate) worst: usize,
+    pub worst: usize,
     /// The largest figure that was counted.
-    pub(crate) worst_counted: usize,
+    pub worst_counted: usize,
 }
 
 impl Hoard {
-    pub(crate) fn new(config: Arc<Config>) -> Hoard {
+    pub fn new(config: Arc<Config>) -> Hoard {
         Hoard::with(config, 0)
     }
 
     /// Over TLS, where the share of rustls is an estimate.
-    pub(crate) fn over_tls(config: Arc<Config>) -> Hoard {
+    pub fn over_tls(config: Arc<Config>) -> Hoard {
         Hoard::with(config, 4 << 10)
     }
 
@@ -95,22 +92,22 @@ impl Hoard {
         hoard
     }
 
-    pub(crate) fn connection(&mut self) -> &mut Connection {
+    pub fn connection(&mut self) -> &mut Connection {
         self.connection.as_mut().expect("the connection was not dropped")
     }
 
     /// The connection's memory, as counted by the allocator and as reported.
-    pub(crate) fn figures(&mut self) -> (usize, usize) {
+    pub fn figures(&mut self) -> (usize, usize) {
         let heap = usize::try_from(self.heap).expect("no more is freed than was allocated");
         (heap, self.connection().memory() - size_of::<Connection>())
     }
 
-    pub(crate) fn is_open(&mut self) -> bool {
+    pub fn is_open(&mut self) -> bool {
         self.connection().status().is_open()
     }
 
     /// Calls the connection. Nothing of the call is kept outside of it.
-    pub(crate) fn act(&mut self, action: impl FnOnce(&mut Connection)) {
+    pub fn act(&mut self, action: impl FnOnce(&mut Connection)) {
         let pinned = self.pinned;
         self.pin(|connection| {
             action(connection);
@@ -127,7 +124,7 @@ impl Hoard {
     }
 
     /// How many bytes can be written now.
-    pub(crate) fn waiting(&mut self) -> usize {
+    pub fn waiting(&mut self) -> usize {
         let mut waiting = 0;
         let connection = self.connection.as_mut().expect("the connection was not dropped");
         // Over TLS this seals records.
@@ -177,7 +174,7 @@ impl Hoard {
     }
 
     /// Feeds bytes that are all valid and taken, or refused.
-    pub(crate) fn feed(&mut self, wire: &[u8], stream: &mut Option<StreamId>) {
+    pub fn feed(&mut self, wire: &[u8], stream: &mut Option<StreamId>) {
         let step = self.config.receive_buffer_limit() as usize;
         for piece in wire.chunks(step) {
             if !self.connection().status().read {
@@ -193,13 +190,13 @@ impl Hoard {
     }
 
     /// The peer takes `bytes` of the output, a hundred at a time.
-    pub(crate) fn take_share(&mut self, share: usize) {
+    pub fn take_share(&mut self, share: usize) {
         let bytes = self.waiting() * share / 100;
         self.act(|connection| connection.sent(NOW, bytes));
     }
 
     /// The application sends pieces of `length` until the queue is full.
-    pub(crate) fn fill(&mut self, stream: StreamId, length: usize) {
+    pub fn fill(&mut self, stream: StreamId, length: usize) {
         self.act(|connection| {
             let mut piece = lent(length);
             while connection.stream(NOW, stream).send(&mut piece).is_ok() && piece.len() < length {
@@ -209,7 +206,7 @@ impl Hoard {
     }
 
     /// Reads `fresh`, or resumes held bytes if `fresh` is empty. Pulls at most `pulls` events.
-    pub(crate) fn read(
+    pub fn read(
         &mut self,
         mut fresh: Vec<u8>,
         pulls: usize,
@@ -257,7 +254,7 @@ impl Hoard {
     }
 
     /// Drops the connection, and checks that all its memory was freed.
-    pub(crate) fn end(mut self) -> usize {
+    pub fn end(mut self) -> usize {
         let connection = self.connection.take();
         let freed = measure(|| drop(connection)).bytes_current;
         assert_eq!(self.heap + freed, 0, "all allocations are freed");
@@ -267,13 +264,13 @@ impl Hoard {
 
 /// The protocol that a run plays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     Http,
     WebSocket,
 }
 
 /// Plays the worst peer and application that `draw` comes up with.
-pub(crate) fn play(hoard: &mut Hoard, kind: Kind, peer: &mut impl Peer, draw: &mut Rng) {
+pub fn play(hoard: &mut Hoard, kind: Kind, peer: &mut impl Peer, draw: &mut Rng) {
     let mut application = Application::new(kind, &hoard.config, draw);
     let message = application.message_limit().unwrap_or(hoard.config.websocket_message_limit());
     let mut script = Script::new(kind, &hoard.config, message as usize);

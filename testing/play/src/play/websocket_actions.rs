@@ -39,12 +39,7 @@ const CODES: [Option<u16>; 12] = [
 ];
 
 /// Plays one action on some stream, if there has been one.
-pub(crate) fn act(
-    connection: &mut Connection,
-    source: &mut Source<'_>,
-    model: &mut Model,
-    now: Tick,
-) {
+pub fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
     let choice = source.below(32);
     let newest = model.socket.as_ref().map(|socket| socket.id);
     let newest = newest.or(model.live.as_ref().map(|live| live.id));
@@ -103,7 +98,7 @@ fn check_misuse(model: &Model, stream: StreamId, misuse: Misuse, status: Status)
 
 /// Accepts the websocket with its handshake, or with `any`, as an application may that does not
 /// look at the request.
-pub(crate) fn accept(
+pub fn accept(
     connection: &mut Connection,
     model: &mut Model,
     now: Tick,
@@ -242,7 +237,7 @@ fn cut(reason: &str) -> &str {
 }
 
 /// Gives up the websocket.
-pub(crate) fn leave(connection: &mut Connection, model: &mut Model, now: Tick) {
+pub fn leave(connection: &mut Connection, model: &mut Model, now: Tick) {
     let id = model.socket.as_ref().expect("a websocket").id;
     let before = connection.status();
     match close(connection, model, now, id, Some(1000), "bye") {

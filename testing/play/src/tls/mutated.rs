@@ -6,8 +6,8 @@
 //!
 //! Property tests, the fuzz target `tls` and its corpus all call [`session`].
 
-use crate::pair::{VERSIONS, client, client_settings, over_tls};
 use crate::play::{Source, same, stream, unsent};
+use crate::tls::pair::{VERSIONS, client, client_settings, over_tls};
 use bytes::Bytes;
 use http::StatusCode;
 use portcullis::rustls::ClientConnection;
@@ -37,7 +37,7 @@ const SAME: u8 = 192;
 
 /// Plays `bytes`: a session that is compared with plaintext, or one whose bytes are changed. At the
 /// end of a changed session only time passes until the connection has closed.
-pub(crate) fn session(bytes: &[u8]) {
+pub fn session(bytes: &[u8]) {
     match bytes.split_first() {
         Some((first, rest)) if *first >= SAME => {
             let mut settings = client_settings(VERSIONS[usize::from(*first) % 2]);

@@ -8,12 +8,12 @@ use fastrand::Rng;
 use portcullis::Config;
 
 /// How plaintext is wrapped on its way.
-pub(crate) trait Peer {
+pub trait Peer {
     fn wrap(&mut self, plaintext: &[u8], draw: &mut Rng) -> Vec<u8>;
 }
 
 /// Plaintext that is not wrapped.
-pub(crate) struct Plain;
+pub struct Plain;
 
 impl Peer for Plain {
     fn wrap(&mut self, plaintext: &[u8], _: &mut Rng) -> Vec<u8> {

@@ -24,44 +24,39 @@
 //! | `player`, `settings`, `source` | a session in the order that the bytes describe |
 //! | `alive`, `peer`, `chance`, `link` | a live peer behind a random network |
 
-// Each program that includes this module uses only a part of it.
-#![allow(dead_code, unused_imports)]
-
 mod alive;
 mod chance;
 mod http_actions;
 mod http_answers;
 mod http_eager;
 mod http_input;
-pub(crate) mod link;
+pub mod link;
 mod model;
 mod peer;
 mod player;
-pub(crate) mod settings;
+pub mod settings;
 mod source;
 mod websocket_actions;
 mod websocket_echo;
-pub(crate) mod websocket_frames;
+pub mod websocket_frames;
 mod websocket_model;
-pub(crate) mod websocket_output;
+pub mod websocket_output;
 
-pub(crate) use alive::alive;
-pub(crate) use http_eager::{Manner, Told, compare, told};
-pub(crate) use model::unsent;
-pub(crate) use websocket_echo::{
-    Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone,
-};
+pub use alive::alive;
+pub use http_eager::{Manner, Told, compare, told};
+pub use model::unsent;
+pub use websocket_echo::{Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone};
 
-pub(crate) use source::Source;
+pub use source::Source;
 
 use portcullis::{Builder, Config, Connection, Misuse, Stream};
 use std::sync::Arc;
 
 /// Drops a connection, and returns how many bytes of heap that freed.
-pub(crate) type Weigh = fn(Connection) -> usize;
+pub type Weigh = fn(Connection) -> usize;
 
 /// Gives credit for `bytes` more than were delivered.
-pub(crate) fn read_more(mut stream: Stream<'_>, bytes: u64) -> Result<(), Misuse> {
+pub fn read_more(mut stream: Stream<'_>, bytes: u64) -> Result<(), Misuse> {
     let end = stream.received().saturating_add(bytes);
     stream.read_to(end)
 }
@@ -69,13 +64,13 @@ pub(crate) fn read_more(mut stream: Stream<'_>, bytes: u64) -> Result<(), Misuse
 /// Plays `bytes` as a session: input, time and actions of the application in any order, sensible or
 /// not. At the end only time passes until the connection has closed. Or the connection is weighed,
 /// if `weigh` is given.
-pub(crate) fn session(bytes: &[u8], weigh: Option<Weigh>) {
+pub fn session(bytes: &[u8], weigh: Option<Weigh>) {
     player::play(bytes, true, weigh);
 }
 
 /// The same session gives the same result twice, even if the deadline is read less often the second
 /// time.
-pub(crate) fn pure(bytes: &[u8]) {
+pub fn pure(bytes: &[u8]) {
     let first = player::play(bytes, true, None);
     for looks in [true, false] {
         let again = player::play(bytes, looks, None);
@@ -87,7 +82,7 @@ pub(crate) fn pure(bytes: &[u8]) {
 }
 
 /// The input of an attacker that `bytes` describe.
-pub(crate) fn stream(bytes: &[u8]) -> Vec<u8> {
+pub fn stream(bytes: &[u8]) -> Vec<u8> {
     let mut source = Source::new(bytes);
     let mut wire = Vec::new();
     while !source.is_empty() && wire.len() < 2048 {
@@ -98,7 +93,7 @@ pub(crate) fn stream(bytes: &[u8]) -> Vec<u8> {
 
 /// The first bytes describe the application, the rest is input. The output must not depend on how
 /// the input is cut.
-pub(crate) fn cuts(bytes: &[u8]) {
+pub fn cuts(bytes: &[u8]) {
     let Talk { config, manner, wire, seed } = talk(Source::new(bytes));
     compare(&config, manner, &wire, seed);
 }
@@ -124,7 +119,7 @@ const HANDSHAKE_RECORD: u8 = 22;
 
 /// Input over `link` gives the same as in plaintext: content, answers, messages, and the reason of
 /// the end. `transport` adds the server's side of the link.
-pub(crate) fn same<L: link::Link>(
+pub fn same<L: link::Link>(
     bytes: &[u8],
     mut link: L,
     transport: impl FnOnce(Builder) -> Arc<Config>,
@@ -166,12 +161,12 @@ pub(crate) fn same<L: link::Link>(
 }
 
 /// Like [`session`], with a request that becomes a websocket, or may become one.
-pub(crate) fn websocket(bytes: &[u8], weigh: Option<Weigh>) {
+pub fn websocket(bytes: &[u8], weigh: Option<Weigh>) {
     player::play_websocket(bytes, true, weigh);
 }
 
 /// Like [`pure`], for a session of a websocket.
-pub(crate) fn websocket_pure(bytes: &[u8]) {
+pub fn websocket_pure(bytes: &[u8]) {
     let first = player::play_websocket(bytes, true, None);
     for looks in [true, false] {
         let again = player::play_websocket(bytes, looks, None);
@@ -184,7 +179,7 @@ pub(crate) fn websocket_pure(bytes: &[u8]) {
 
 /// Like [`cuts`], for a websocket. The first bytes describe the application, the rest is a
 /// handshake, mostly a valid one, and what follows it.
-pub(crate) fn websocket_cuts(bytes: &[u8]) {
+pub fn websocket_cuts(bytes: &[u8]) {
     let Talk { config, manner, wire, seed } = websocket_talk(Source::new(bytes));
     compare_websocket(&config, &manner, &wire, seed);
 }

@@ -10,26 +10,26 @@ use bytes::Bytes;
 use http::HeaderMap;
 use portcullis::websocket::{Handshake, Message};
 use portcullis::{
-    Begun, BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Sent, Status,
+    Begun, BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Sent,
     StreamId, Tick,
 };
 use std::sync::Arc;
 
 /// How the application behaves.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Echo {
-    pub(crate) terms: Terms,
+pub struct Echo {
+    pub terms: Terms,
     /// How many messages, or bytes of pieces, it asks for at a time, or 0 to ask for nothing.
-    pub(crate) bite: u64,
+    pub bite: u64,
     /// It sends messages back.
-    pub(crate) echoes: bool,
+    pub echoes: bool,
     /// It answers the peer's close at once, not when the time is over.
-    pub(crate) answers: bool,
+    pub answers: bool,
 }
 
 /// The events that the application was told, as owned values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Told {
     Opened,
     Refused(&'static str),
     Message {
@@ -51,17 +51,17 @@ pub(crate) enum Told {
 
 /// Everything that can be seen of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
-    pub(crate) told: Vec<Told>,
+pub struct Heard {
+    pub told: Vec<Told>,
     /// The bytes that the peer took.
-    pub(crate) out: Vec<u8>,
-    pub(crate) reason: CloseReason,
+    pub out: Vec<u8>,
+    pub reason: CloseReason,
 }
 
 impl Heard {
     /// Removes the pongs. Older ones may be left out if there is no room (RFC 6455 5.5.3), and TLS
     /// records need room of their own.
-    pub(crate) fn forget_pongs(&mut self) {
+    pub fn forget_pongs(&mut self) {
         let head = self.out.windows(4).position(|end| end == b"\r\n\r\n");
         let Some(mut at) = head.map(|head| head + 4).filter(|_| self.told.contains(&Told::Opened))
         else {
@@ -83,7 +83,7 @@ impl Heard {
     }
 
     /// How many pieces of a message come before a mistake depends on the cuts.
-    pub(crate) fn forget_pieces(&mut self) {
+    pub fn forget_pieces(&mut self) {
         if let CloseReason::Violation(_) = self.reason {
             self.told.retain(|told| !matches!(told, Told::Pieces { last: false, .. }));
         }
@@ -92,7 +92,7 @@ impl Heard {
 
 impl Echo {
     /// Takes everything and sends it back, compressed if that was agreed on.
-    pub(crate) const PLAIN: Echo = Echo {
+    pub const PLAIN: Echo = Echo {
         terms: Terms {
             options: portcullis::websocket::Options {
                 message_limit: None,
@@ -118,7 +118,7 @@ impl Echo {
 
 /// The events and output for `wire`, which arrives in pieces of the lengths that `next` returns,
 /// and then ends.
-pub(crate) fn heard(
+pub fn heard(
     config: &Arc<Config>,
     echo: &Echo,
     wire: &[u8],
@@ -128,7 +128,7 @@ pub(crate) fn heard(
 }
 
 /// The same, over `link`.
-pub(crate) fn heard_over(
+pub fn heard_over(
     config: &Arc<Config>,
     echo: &Echo,
     wire: &[u8],
@@ -155,7 +155,7 @@ pub(crate) fn heard_over(
 
 /// Why the connection closes if the peer takes everything, and sends nothing after `wire`. `None`
 /// if it has no deadline.
-pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Option<CloseReason> {
+pub fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Option<CloseReason> {
     let link = &mut Plain;
     let (mut eager, mut connection) = Eager::new(config, echo, link);
     eager.feed(&mut connection, wire, &mut |left| left);
@@ -165,7 +165,7 @@ pub(crate) fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Opti
 
 /// Plays `wire` in all the ways of [`each_cut`]. Pieces of a message before a mistake depend on the
 /// cuts, and are not compared.
-pub(crate) fn compare_websocket(config: &Arc<Config>, echo: &Echo, wire: &[u8], seed: u8) {
+pub fn compare_websocket(config: &Arc<Config>, echo: &Echo, wire: &[u8], seed: u8) {
     each_cut(wire, seed, |next| {
         let mut heard = heard(config, echo, wire, next);
         heard.forget_pieces();

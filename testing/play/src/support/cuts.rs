@@ -12,20 +12,20 @@ const SHORT: usize = 300;
 /// The result of some bytes followed by the end of input: events with joined content, all output,
 /// the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) seen: Vec<Seen>,
-    pub(crate) output: String,
-    pub(crate) reason: CloseReason,
+pub struct Told {
+    pub seen: Vec<Seen>,
+    pub output: String,
+    pub reason: CloseReason,
 }
 
 impl Told {
     /// The number of requests that were delivered.
-    pub(crate) fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         self.seen.iter().filter(|seen| matches!(seen, Seen::Request(..))).count()
     }
 
     /// The status lines of all answers.
-    pub(crate) fn statuses(&self) -> Vec<u16> {
+    pub fn statuses(&self) -> Vec<u16> {
         let lines = self.output.split("HTTP/1.1 ").skip(1);
         lines.map(|line| line[..3].parse().expect("a status")).collect()
     }
@@ -33,11 +33,11 @@ impl Told {
 
 /// The result of `wire`, however it is cut. The application asks for all content, and answers each
 /// complete request with `ok`.
-pub(crate) fn told(wire: impl AsRef<[u8]>) -> Told {
+pub fn told(wire: impl AsRef<[u8]>) -> Told {
     told_under(&Arc::new(Config::default()), wire)
 }
 
-pub(crate) fn told_under(config: &Arc<Config>, wire: impl AsRef<[u8]>) -> Told {
+pub fn told_under(config: &Arc<Config>, wire: impl AsRef<[u8]>) -> Told {
     let wire = wire.as_ref();
     let whole = run(config, &[wire]);
     let bytes: Vec<_> = wire.chunks(1).collect();
@@ -52,11 +52,11 @@ pub(crate) fn told_under(config: &Arc<Config>, wire: impl AsRef<[u8]>) -> Told {
 
 /// Asserts that the first request in `wire` is refused before it is delivered, with a complete
 /// answer. Nothing after it is read.
-pub(crate) fn assert_refused(wire: impl AsRef<[u8]>, refusal: Refusal) {
+pub fn assert_refused(wire: impl AsRef<[u8]>, refusal: Refusal) {
     assert_refused_under(&Arc::new(Config::default()), wire, refusal);
 }
 
-pub(crate) fn assert_refused_under(config: &Arc<Config>, wire: impl AsRef<[u8]>, refusal: Refusal) {
+pub fn assert_refused_under(config: &Arc<Config>, wire: impl AsRef<[u8]>, refusal: Refusal) {
     let wire = wire.as_ref();
     let told = told_under(config, wire);
     let expected = Told {
@@ -68,12 +68,12 @@ pub(crate) fn assert_refused_under(config: &Arc<Config>, wire: impl AsRef<[u8]>,
 }
 
 /// The complete answer to a refused request.
-pub(crate) fn refusal_text(refusal: Refusal) -> String {
+pub fn refusal_text(refusal: Refusal) -> String {
     close_text(CloseReason::Refused(refusal))
 }
 
 /// The complete answer for a close reason.
-pub(crate) fn close_text(reason: CloseReason) -> String {
+pub fn close_text(reason: CloseReason) -> String {
     let status = reason.status().expect("the reason has an answer");
     let phrase = status.canonical_reason().expect("a known status");
     let (code, why, label) = (status.as_str(), reason.explanation(), reason.label());
@@ -100,21 +100,21 @@ fn run(config: &Arc<Config>, pieces: &[&[u8]]) -> Told {
 }
 
 /// An application that asks for all content and answers at once. The peer takes all output at once.
-pub(crate) struct Eager {
-    pub(crate) connection: Connection,
+pub struct Eager {
+    pub connection: Connection,
     seen: Vec<Seen>,
     /// The bytes that the peer took.
-    pub(crate) output: Vec<u8>,
+    pub output: Vec<u8>,
 }
 
 impl Eager {
-    pub(crate) fn new(config: Arc<Config>) -> Eager {
+    pub fn new(config: Arc<Config>) -> Eager {
         let connection = Connection::new(config, Tick::ZERO);
         Eager { connection, seen: Vec::new(), output: Vec::new() }
     }
 
     /// The peer sends. Bytes are dropped if the connection does not read.
-    pub(crate) fn read(&mut self, piece: &[u8]) {
+    pub fn read(&mut self, piece: &[u8]) {
         if self.connection.status().read {
             let mut piece = piece.to_vec();
             let events =
@@ -125,7 +125,7 @@ impl Eager {
     }
 
     /// The peer ends its input, which ends the connection.
-    pub(crate) fn eof(mut self) -> Told {
+    pub fn eof(mut self) -> Told {
         act(self.connection.receive_eof(Tick::ZERO), &mut self.seen);
         self.go_on();
         let status = self.connection.status();
