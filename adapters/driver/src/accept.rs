@@ -1,5 +1,5 @@
-//! Accepting connections: errors of one connection are passed over, a lack of resources is waited
-//! out, a lack of places too, and nothing ends the loop.
+//! Accepts connections. Errors of one connection are passed over. If the process lacks resources or places,
+//! accepting pauses. Nothing ends the loop.
 
 use crate::address::Address;
 use crate::admission::{Admission, Door};
@@ -13,31 +13,31 @@ use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Connections that may fail in a row before the others get their turn.
+/// The number of connections that may fail in a row before other tasks get their turn.
 const FAILURES: u32 = 64;
-/// How long that is then, so that an error which stays does not keep the thread.
+/// The length of that pause. An error that stays must not keep the thread.
 const BREATH: Duration = Duration::from_millis(1);
-/// Newcomers that are taken in before the listener is dropped.
+/// The number of waiting connections that are accepted before the listener is dropped.
 const LAST: usize = 4096;
 
-/// A connection that has a place, by its number.
+/// A connection with the number of its place.
 pub(crate) type Newcomer<S> = (S, Address, usize);
 
-/// A listener that gets over errors.
+/// A listener that survives errors.
 #[derive(Debug)]
 pub(crate) struct Acceptor<L: Listener, T> {
     listener: L,
-    /// Accepted, and without a place.
+    /// A connection that was accepted, and waits for a place.
     waiting: Option<(L::Socket, Address)>,
     door: Door,
-    /// How long the last pause was, and what ends it.
+    /// The length of the last pause, and the timer that ends it.
     pause: Duration,
     resting: Option<T>,
-    /// When an error was logged.
+    /// When an error was last logged.
     complained: Option<Instant>,
-    /// When a place may be made at the earliest.
+    /// The earliest time at which another connection may make room.
     alarm: Option<T>,
-    /// Connections that have failed since the last that did not.
+    /// The number of connections that have failed since the last success.
     failures: u32,
 }
 
@@ -74,7 +74,7 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
                 self.resting = None;
             }
             let Poll::Ready(accepted) = self.listener.poll_accept(cx) else {
-                // Nobody is there for whom another should leave.
+                // No connection waits for a place, so nobody has to leave.
                 self.door.close();
                 return Poll::Pending;
             };
@@ -101,7 +101,7 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
         }
     }
 
-    /// Logs an error; one that comes again and again, as many clients may bring about, only now and then.
+    /// Logs an error. Clients can cause some errors again and again, so these are logged only now and then.
     fn complain(&mut self, error: &io::Error) {
         let now = Instant::now();
         if self.complained.is_none_or(|then| now >= then + LONGEST_PAUSE) {
@@ -114,7 +114,7 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
         self.resting = Some(T::new(Instant::now() + pause));
     }
 
-    /// The number of a place for the one that waits.
+    /// A place for the connection that waits for one.
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         loop {
             match self.door.enter(cx, clock::tick(Instant::now())) {
@@ -132,8 +132,8 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
         }
     }
 
-    /// Those that have come already, before nobody is accepted any more: for as many as there are places
-    /// for. The one that waits for a place has one.
+    /// The connections that have arrived before accepting ends, as many as there are places for. The
+    /// connection that waits for a place has one.
     pub(crate) fn accept_last(mut self) -> Vec<Newcomer<L::Socket>> {
         let mut last = Vec::new();
         if let Some((socket, peer)) = self.waiting.take() {
@@ -160,8 +160,8 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
     }
 }
 
-/// The connection was gone before it was accepted, or is not to be, or the network failed; the next one
-/// may be well.
+/// Whether the error concerns this connection only: it was gone before it was accepted, a firewall refused
+/// it, or the network failed. The next connection may succeed.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     let told = matches!(
@@ -179,7 +179,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     told || is_of_the_network(error)
 }
 
-/// The errors that accept(2) passes on from the network, and that of a firewall.
+/// The errors that accept(2) passes on from the network, and the error of a firewall.
 #[cfg(unix)]
 fn is_of_the_network(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -201,7 +201,7 @@ fn is_of_the_network(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| errors.contains(&error))
 }
 
-/// The process or the system has as many files open as it may: a connection that ends helps.
+/// Whether the process, or the system, has as many files open as it may. A connection that ends helps.
 #[cfg(unix)]
 fn is_short_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -209,13 +209,13 @@ fn is_short_of_descriptors(error: &io::Error) -> bool {
     matches!(error, Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// That is not told here.
+/// This system does not tell.
 #[cfg(not(unix))]
 fn is_short_of_descriptors(_: &io::Error) -> bool {
     false
 }
 
-/// There is nothing to add here.
+/// This system knows no more errors.
 #[cfg(not(unix))]
 fn is_of_the_network(_: &io::Error) -> bool {
     false
@@ -228,7 +228,7 @@ mod tests {
     use std::io::IoSlice;
     use std::task::Waker;
 
-    /// Fails as it is told to, then accepts.
+    /// A listener that fails as the test says, and then accepts.
     struct Failing(Vec<io::Error>);
 
     fn acceptor(errors: Vec<io::Error>) -> Acceptor<Failing, Once> {
@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Is pending once.
+    /// A future that is pending once.
     struct Once(bool);
 
     impl Timer for Once {

@@ -1,9 +1,9 @@
-//! How many connections there are, and which of them leaves when a newcomer needs its place.
+//! Limits the number of connections, and decides which connection leaves when a newcomer needs its place.
 //!
-//! A newcomer is accepted before there is a place for it, so that as many connections leave as
-//! newcomers wait, and no more. Asked to leave are those that lose nothing by it: idle ones, the one
-//! that is idle for the longest time first; those of which nothing has come for a while; those whose
-//! peer has gone; and those that are over but for the peer's end. The one that is asked may have become busy meanwhile: then another is asked.
+//! A newcomer is accepted before it has a place. So exactly as many connections leave as newcomers wait. Only
+//! connections that lose nothing are asked to leave: idle ones first, the longest idle before the others;
+//! then those of which nothing has come for a while; those whose peer has gone; and those that only wait for
+//! the peer's end. A connection may become busy after it was asked. Then another one is asked.
 
 mod members;
 
@@ -18,13 +18,13 @@ use std::task::{Context, Waker};
 
 pub(crate) use members::Standing;
 
-/// The places for connections that one or more servers have together; share it in an `Arc`.
+/// The places for connections that one or more servers have together. Share it in an `Arc`.
 ///
-/// When all are taken, accepting waits, and connections that are idle are closed
-/// ([`CloseReason::MadeRoom`](portcullis::CloseReason::MadeRoom)): as many as newcomers wait.
+/// When all places are taken, accepting waits, and as many idle connections are closed as newcomers wait
+/// ([`CloseReason::MadeRoom`](portcullis::CloseReason::MadeRoom)).
 pub struct Admission {
     most: usize,
-    /// How many are asked to leave; changed only within visits.
+    /// The number of members that are asked to leave. It changes only within visits.
     asked: AtomicUsize,
     place: Place<State>,
 }
@@ -32,30 +32,30 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct State {
     members: Members,
-    /// Servers that have a newcomer at hand, one for each.
+    /// A door for each server that has a newcomer.
     doors: Slab<Waiting>,
 }
 
-/// Where a server's newcomer waits for a place.
+/// Where the newcomer of a server waits for a place.
 #[derive(Debug)]
 pub(crate) struct Door {
     admission: Arc<Admission>,
     number: Option<usize>,
 }
 
-/// What a member that is asked to leave has to do.
+/// What a member that was asked to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It was not asked.
+    /// Nobody asked it.
     Unasked,
     Leave,
-    /// It is needed no more, or not willing.
+    /// It stays: its place is no longer needed, or it is not willing.
     Stay,
 }
 
 impl Admission {
-    /// Places for as many connections as `limit` says; a share of the descriptors is one of those that
-    /// the process may open at this moment.
+    /// Places for as many connections as `limit` says. A percentage counts the descriptors that the process
+    /// may open at this moment.
     pub fn new(limit: ConnectionLimit) -> Self {
         let most = match limit {
             ConnectionLimit::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
@@ -65,7 +65,7 @@ impl Admission {
         Admission { most, asked: AtomicUsize::new(0), place: Place::default() }
     }
 
-    /// How many connections there may be.
+    /// The greatest number of connections.
     pub fn limit(&self) -> usize {
         self.most
     }
@@ -79,7 +79,8 @@ impl Admission {
         state.members.len() < self.most
     }
 
-    /// Asks members to leave until there is one for each newcomer. If that has to wait, until when.
+    /// Asks members to leave until there is a place for each newcomer. Returns the time until which this has
+    /// to wait, if it has to.
     fn ask(&self, state: &mut State, now: Tick, calls: &mut Calls) -> Option<Tick> {
         while self.asked.load(SeqCst) < state.doors.len() {
             match state.members.next(now) {
@@ -106,8 +107,7 @@ impl Admission {
         });
     }
 
-    /// What the member would lose, from now on or anew, if it were to leave after `until`; nothing is
-    /// said of one that is busy.
+    /// Notes what the member would lose if it left after `until`; `None` for a busy member.
     pub(crate) fn stand(&self, number: usize, standing: Option<(Standing, Tick)>, now: Tick) {
         self.place.visit(|state, calls| {
             if state.members.seat(number) != Some(Seat::Asked) {
@@ -115,7 +115,7 @@ impl Admission {
                     None => state.members.move_to(number, Seat::Busy),
                     Some((standing, until)) => state.members.list(number, standing, until),
                 }
-                // A newcomer that found nobody to ask may have waited for this: there is a moment to wait for.
+                // A newcomer that found nobody to ask may wait for this, and now there is a time to wait for.
                 if self.ask(state, now, calls).is_some() && standing.is_some() {
                     state.doors.iter_mut().for_each(|(_, waiting)| waiting.wake(calls));
                 }
@@ -123,19 +123,19 @@ impl Admission {
         });
     }
 
-    /// Whether anybody is asked to leave.
+    /// Whether any member is asked to leave.
     #[inline]
     pub(crate) fn asks(&self) -> bool {
         self.asked.load(SeqCst) > 0
     }
 
-    /// Whether this member has to leave, which it would if it is `willing`. If it stays it counts as busy.
+    /// Whether this member has to leave. It leaves only if it is `willing`. If it stays, it counts as busy.
     pub(crate) fn judge(&self, number: usize, willing: bool, now: Tick) -> Verdict {
         self.place.visit(|state, calls| {
             if state.members.seat(number) != Some(Seat::Asked) {
                 return Verdict::Unasked;
             }
-            // Another may have left of its own accord.
+            // Another member may have left meanwhile.
             if willing && self.asked.load(SeqCst) <= state.doors.len() {
                 return Verdict::Leave;
             }
@@ -148,7 +148,7 @@ impl Admission {
 
     /// A member has left.
     pub(crate) fn leave(&self, number: usize) {
-        // Its waker is dropped behind the visit.
+        // The member's waker is dropped after the visit.
         let _left = self.place.visit(|state, calls| {
             let left = state.members.remove(number);
             if let Some((Seat::Asked, _)) = left {
@@ -159,7 +159,7 @@ impl Admission {
         });
     }
 
-    /// Wakes all members: there is an order to be heard.
+    /// Wakes all members, so that they obey a new order.
     pub(crate) fn wake_all(&self) {
         self.place.visit(|state, calls| {
             state.members.wakers().for_each(|waker| calls.wake(waker.clone()));
@@ -168,7 +168,7 @@ impl Admission {
 }
 
 impl State {
-    /// Has the current task wait at the door of this number, or a new one.
+    /// Makes the current task wait at the door of this number, or at a new door.
     fn wait(&mut self, door: &mut Option<usize>, cx: &Context<'_>, calls: &mut Calls) {
         let number = *door.get_or_insert_with(|| self.doors.insert(Waiting::default()));
         if let Some(waiting) = self.doors.get_mut(number) {
@@ -186,11 +186,11 @@ impl Door {
         &self.admission
     }
 
-    /// Takes a place for a newcomer. If there is none, members are asked to leave, and the current task
-    /// is woken when it is worth another try; at the latest that is at the moment told, if one is.
+    /// Takes a place for a newcomer. If there is none, it asks members to leave, and wakes the current task
+    /// when another attempt may succeed. It returns the latest time for that attempt, if there is one.
     pub(crate) fn enter(&mut self, cx: &Context<'_>, now: Tick) -> Result<usize, Option<Tick>> {
         let Door { admission, number } = self;
-        // Its waker is dropped behind the visit.
+        // The task's waker is dropped after the visit.
         let (entered, _waiting) = admission.place.visit(|state, calls| {
             if admission.has_room(state) {
                 let waiting = number.take().and_then(|number| state.doors.try_remove(number));
@@ -202,7 +202,7 @@ impl Door {
         entered
     }
 
-    /// Asks a member to leave although there are places: something else is short.
+    /// Asks a member to leave although there are places, because another resource is short.
     pub(crate) fn ask(&mut self, cx: &Context<'_>, now: Tick) {
         let Door { admission, number } = self;
         admission.place.visit(|state, calls| {
@@ -211,13 +211,13 @@ impl Door {
         });
     }
 
-    /// Takes a place even if there is none, for a newcomer that cannot wait any longer.
+    /// Takes a place even if there is none, for a newcomer that cannot wait.
     pub(crate) fn enter_now(&mut self) -> usize {
         self.close();
         self.admission.place.visit(|state, _| state.members.join())
     }
 
-    /// No newcomer waits here any more.
+    /// No newcomer waits at this door any more.
     pub(crate) fn close(&mut self) {
         if let Some(number) = self.number.take() {
             let _waiting = self.admission.place.visit(|state, _| state.doors.try_remove(number));
@@ -237,13 +237,13 @@ impl fmt::Debug for Admission {
     }
 }
 
-/// The given percentage of `all`.
+/// A percentage of `all`.
 fn share(all: usize, percent: u8) -> usize {
     let percent = usize::from(percent);
     (all / 100).saturating_mul(percent) + all % 100 * percent / 100
 }
 
-/// How many descriptors the process may open.
+/// The number of descriptors that the process may open.
 #[cfg(unix)]
 fn descriptors() -> usize {
     use rustix::process::{Resource, getrlimit};
@@ -251,7 +251,7 @@ fn descriptors() -> usize {
     most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }
 
-/// How many descriptors the process may open: nothing limits them here.
+/// The number of descriptors that the process may open. This system has no limit.
 #[cfg(not(unix))]
 fn descriptors() -> usize {
     usize::MAX
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
     use crate::counted::Counted;
 
-    /// Idle members, as many as there may be, and their counts.
+    /// Idle members in all places, and their counters.
     fn full(most: u64) -> (Arc<Admission>, Vec<Arc<Counted>>) {
         let admission = Arc::new(Admission::new(ConnectionLimit::Count(most)));
         let members = (0..most as usize).map(|place| {
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(admission.judge(0, false, Tick::ZERO), Verdict::Stay);
         assert_eq!(woken(&members), [1, 1]);
         assert_eq!(admission.judge(1, false, Tick::ZERO), Verdict::Stay);
-        // The first one to become idle is asked.
+        // The member that became idle first is asked.
         admission.stand(1, IDLE, Tick::ZERO);
         assert_eq!(woken(&members), [1, 2]);
         assert_eq!(admission.judge(1, true, Tick::ZERO), Verdict::Leave);

@@ -1,29 +1,28 @@
-//! How much one connection may do before others on its thread get their turn.
+//! How much one connection may do before the other connections of its thread get their turn.
 //!
-//! A handler that was called is not interrupted: the turn ends behind it. Nothing is lost by that, and
-//! what it costs is next to nothing beside what may be done in a turn.
+//! A handler that runs is not interrupted. The turn ends when the handler returns.
 
 use crate::clock;
 use portcullis::Tick;
 use std::time::Instant;
 
-/// What polling a handler, or the handler of a websocket, counts for.
+/// The cost of polling a handler, also that of a websocket.
 pub(crate) const HANDLER: u16 = 4;
-/// What polling for a piece of an answer's content counts for.
+/// The cost of polling for a piece of an answer's content.
 pub(crate) const PIECE: u16 = 1;
-/// How much of that is done in one turn.
+/// The work of one turn.
 const WORK: u16 = 256 * HANDLER;
-/// After so much the clock is looked at.
+/// The work after which the clock is read.
 const LOOK: u16 = 4 * HANDLER;
-/// How long a turn is, if what is done in it takes long: about a millisecond.
+/// The longest turn, in microseconds: about a millisecond.
 const TURN: u32 = 1000;
-/// Bytes that are read and written in one turn.
+/// The bytes that may be read and written in one turn.
 const BYTES: usize = 1 << 20;
 
-/// What is left of a turn. Every connection has one: it is small.
+/// The rest of a turn. Every connection has one, so it is small.
 #[derive(Debug)]
 pub(crate) struct Allowance {
-    /// The moment at which it began.
+    /// When the turn began.
     begin: u32,
     bytes: u32,
     work: u16,
@@ -35,24 +34,24 @@ impl Allowance {
         Allowance { begin: 0, bytes: 0, work: 0, spent: false }
     }
 
-    /// A turn begins.
+    /// Begins a turn.
     #[inline]
     pub(crate) fn renew(&mut self, now: Tick) {
         *self = Allowance { begin: moment(now), ..Allowance::new() };
     }
 
-    /// Nothing more should be begun.
+    /// Whether the turn is over: nothing more should begin.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
         self.spent
     }
 
-    /// Nothing was read or written in this turn.
+    /// Whether nothing was read or written in this turn.
     pub(crate) fn is_untouched(&self) -> bool {
         self.bytes == 0
     }
 
-    /// Something was done that counts for `work`.
+    /// Counts work.
     #[inline]
     pub(crate) fn work(&mut self, work: u16) {
         self.work = self.work.wrapping_add(work);
@@ -61,19 +60,19 @@ impl Allowance {
         }
     }
 
-    /// A handler has worked at a stretch: whether it took long is looked at now.
+    /// A handler has worked at a stretch, so the clock is read now.
     pub(crate) fn stretch(&mut self) {
         self.work(LOOK);
     }
 
     #[cold]
     fn look(&mut self) {
-        // A clock is not looked at for small requests, one by one.
+        // Reading the clock for each small request would cost too much.
         let now = moment(clock::tick(Instant::now()));
         self.spent |= self.work >= WORK || now.wrapping_sub(self.begin) >= TURN;
     }
 
-    /// So many bytes were read or written.
+    /// Counts bytes that were read or written.
     #[inline]
     pub(crate) fn moved(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u32);
@@ -81,7 +80,7 @@ impl Allowance {
     }
 }
 
-/// A moment in units of about a microsecond; an hour later they begin anew.
+/// A moment in units of about a microsecond. They begin anew after about an hour.
 #[inline]
 fn moment(now: Tick) -> u32 {
     (now.as_nanos() >> 10) as u32
@@ -96,7 +95,7 @@ mod tests {
     fn a_turn_ends_by_work_and_by_bytes() {
         let mut allowance = Allowance::new();
         let handlers = (1..).find(|_| {
-            // However long this takes, no time has passed.
+            // However long this takes, no time passes for the turn.
             allowance.begin = moment(clock::tick(Instant::now()));
             allowance.work(HANDLER);
             allowance.is_spent()

@@ -1,9 +1,9 @@
-//! Listener, socket and timer of `async-io`, the reactor that both smol and async-std stand on. It
-//! belongs to no executor, and has a thread of its own in case that nobody else looks after it.
+//! The listener, the socket and the timer of `async-io`, the reactor below both smol and async-std. The
+//! reactor belongs to no executor, and has a thread of its own if nothing else drives it.
 //!
-//! The system is asked first, and readiness waited for only when it has nothing. That loses no
-//! wake-up: `async-io` arms a socket for one event at a time, and the system reports what is ready
-//! already when it is armed, so nothing has to be tried once more in between.
+//! Each call asks the system first, and waits for readiness only if the system has nothing. This loses no
+//! wake-up: `async-io` arms a socket for one event at a time, and the system then reports readiness that
+//! exists already. So nothing has to be tried again in between.
 
 use crate::address::Address;
 use crate::listener::Listener;
@@ -28,7 +28,7 @@ pub trait StdListener: Send + Sync + 'static {
     /// A connection.
     type Stream: StdStream;
 
-    /// The options for its sockets, which are set on the listener now.
+    /// The options for its sockets. The call sets them on the listener.
     fn options(&self, config: &Config) -> tcp::Options;
 
     /// Accepts without waiting.
@@ -40,7 +40,7 @@ pub trait StdListener: Send + Sync + 'static {
 
 /// A stream of the standard library, over TCP or a Unix socket.
 pub trait StdStream: Sized + Send + Unpin + 'static {
-    /// It, watched by the reactor.
+    /// The stream, watched by the reactor.
     ///
     /// # Errors
     /// The system's.
@@ -125,8 +125,7 @@ std_stream!(UnixStream, System::unix);
 pub struct AsyncListener<L> {
     listener: Arc<Async<L>>,
     options: tcp::Options,
-    /// Waits for the next connection. It has a place of its own among those who do: others may accept
-    /// from the same listener.
+    /// Waits for the next connection. Others may accept from the same listener, so it registers separately.
     arrival: Option<ReadableOwned<L>>,
 }
 
@@ -134,7 +133,7 @@ pub struct AsyncListener<L> {
 #[derive(Debug)]
 pub struct AsyncSocket<I> {
     stream: Async<I>,
-    /// The last read left nothing behind.
+    /// The last read has left nothing.
     emptied: bool,
 }
 
@@ -143,7 +142,7 @@ pub struct AsyncSocket<I> {
 pub struct AsyncTimer(Timer);
 
 impl<L: StdListener> AsyncListener<L> {
-    /// Accepts from `listener`, whose TCP sockets have the [options](tcp::Options) that `config` asks for.
+    /// Accepts from `listener`. Its TCP sockets get the [options](tcp::Options) that `config` asks for.
     pub fn new(listener: Arc<Async<L>>, config: &Config) -> Self {
         let options = listener.get_ref().options(config);
         AsyncListener { listener, options, arrival: None }
@@ -176,7 +175,7 @@ impl<L: StdListener> Listener for AsyncListener<L> {
 impl<I: StdStream> Socket for AsyncSocket<I> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            // After a read that did not fill the buffer there is nothing: it is not asked for again.
+            // A read that did not fill the buffer has left nothing, so the system is not asked again.
             if !std::mem::take(&mut self.emptied) {
                 match self.stream.get_ref().receive(buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -234,7 +233,7 @@ impl<I: StdStream> Socket for AsyncSocket<I> {
     }
 }
 
-/// Arms the socket with `poll`, which at first may be ready by an event that was seen to already.
+/// Arms the socket with `poll`. The first poll may be ready because of an event that was handled already.
 fn armed(mut poll: impl FnMut() -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
     ready!(poll())?;
     poll()

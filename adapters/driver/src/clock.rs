@@ -1,4 +1,4 @@
-//! Two clocks: the monotonic one that a connection is told of, and the date for answers.
+//! Two clocks: the monotonic one for connections, and the date for answers.
 
 use http::HeaderValue;
 use portcullis::Tick;
@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The process's origin of ticks.
+/// The origin of ticks, one for the process.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The tick of `instant`.
@@ -14,22 +14,22 @@ pub(crate) fn tick(instant: Instant) -> Tick {
     Tick::ZERO.after(instant.saturating_duration_since(*ORIGIN))
 }
 
-/// The instant of `tick`; `None` beyond what the platform's clock can tell.
+/// The instant of `tick`; `None` if the platform's clock cannot express it.
 pub(crate) fn instant(tick: Tick) -> Option<Instant> {
     ORIGIN.checked_add(Duration::from_nanos(tick.as_nanos()))
 }
 
-/// The time of the day, for refusals; nothing if the system's clock stands before 1970.
+/// The time of day, for refusals. It is 0 if the system's clock stands before 1970.
 pub(crate) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 thread_local! {
-    /// The second it was made in, and the date (RFC 9110 6.6.1).
+    /// The second in which the date was made, and the date (RFC 9110 6.6.1).
     static DATE: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
-/// Lends the value of the `Date` field at `now`, which is made anew once a second on each thread.
+/// Lends the value of the `Date` field at `now`. Each thread makes it anew once a second.
 pub(crate) fn with_date<T>(now: Tick, use_it: impl FnOnce(&HeaderValue) -> T) -> T {
     let second = now.as_nanos() / 1_000_000_000;
     DATE.with_borrow_mut(|date| match date {

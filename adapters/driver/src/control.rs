@@ -1,11 +1,12 @@
-//! What a server tells its connections: go on, drain, or end; and how many are still there.
+//! The orders of a server to its connections (go on, drain, end), and the number of connections that are
+//! left.
 
 use crate::admission::Admission;
 use crate::waiting::{Place, Waiting};
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::task::Context;
 
-/// The order that is in force.
+/// The order in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Order {
@@ -22,13 +23,13 @@ pub(crate) struct Control {
 
 #[derive(Debug, Default)]
 struct Census {
-    /// How many are there.
+    /// The number of connections.
     here: usize,
-    /// Waits until all have left.
+    /// The task that waits until all connections have left.
     last: Waiting,
-    /// How many were cut off by the drain timeout.
+    /// The number of connections that the drain timeout has cut off.
     cut: u64,
-    /// How many have left since the order to drain.
+    /// The number of connections that have left since the order to drain.
     finished: u64,
 }
 
@@ -41,8 +42,7 @@ impl Control {
         }
     }
 
-    /// Gives an order, and wakes all who have to hear it, among the others that have a place. Orders
-    /// only get sterner.
+    /// Gives an order, and wakes all connections that have a place. An order never weakens an earlier one.
     pub(crate) fn give(&self, order: Order, admission: &Admission) {
         let before = self.order.fetch_max(order as u8, SeqCst);
         if before < order as u8 {
@@ -50,12 +50,12 @@ impl Control {
         }
     }
 
-    /// Counts a connection in.
+    /// Counts a new connection.
     pub(crate) fn join(&self) {
         self.census.visit(|census, _| census.here += 1);
     }
 
-    /// Counts a connection out.
+    /// Counts a connection that has left.
     pub(crate) fn leave(&self, cut: bool) {
         self.census.visit(|census, calls| {
             census.here -= 1;
@@ -69,7 +69,7 @@ impl Control {
         });
     }
 
-    /// How many have finished and how many were cut, once all have left.
+    /// The numbers of connections that finished and that were cut off, once all have left.
     pub(crate) fn all_left(&self, cx: &Context<'_>) -> Option<(u64, u64)> {
         self.census.visit(|census, calls| {
             if census.here == 0 {

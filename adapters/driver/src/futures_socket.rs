@@ -15,7 +15,7 @@ pub struct FuturesSocket<I> {
 }
 
 impl<I> FuturesSocket<I> {
-    /// The socket that `stream` is; `system` tells the system's socket below it, if there is one.
+    /// The socket that `stream` is. `system` returns the system's socket below the stream, if there is one.
     pub const fn new(stream: I, system: for<'s> fn(&'s I) -> System<'s>) -> Self {
         FuturesSocket { stream, system }
     }

@@ -1,10 +1,10 @@
-//! Calling what belongs to the application, which may panic.
+//! Calls the application's code, which may panic.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls what belongs to the application; nothing if it panics, which is logged. What it works on is
-/// given up by the caller then.
+/// Calls the application's code. Returns `None` if it panics, and logs the panic. The caller then gives up
+/// what the code worked on.
 #[inline]
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| log(&*panic)).ok()

@@ -1,4 +1,4 @@
-//! What accepts connections.
+//! The trait of a listener.
 
 use crate::address::Address;
 use crate::socket::Socket;
@@ -16,11 +16,11 @@ pub trait Listener: Send + Unpin + 'static {
     /// A connection.
     type Socket: Socket;
 
-    /// The next connection and its peer; wakes the task when one has come.
+    /// The next connection and its peer. Wakes the task when a connection has arrived.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>>;
 
-    /// The next connection among those that have come already; `None` if there is none. A server calls
-    /// this before it drops the listener, so that no client that has come is turned away.
+    /// The next of the connections that have arrived already; `None` if there is none. A server calls this
+    /// before it drops the listener, so that no client that has connected is turned away.
     fn accept_now(&mut self) -> io::Result<Option<(Self::Socket, Address)>> {
         match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(accepted) => accepted.map(Some),

@@ -8,10 +8,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// The two ends of a stream: what one writes, the other reads. At most `capacity` bytes, and at least one, wait in
-/// each direction; writing more waits for the reader.
+/// The two ends of a stream. One end reads what the other writes. At most `capacity` bytes, and at least one,
+/// wait in each direction. A writer waits until the reader has made room.
 ///
-/// One end is for a server, such as an adapter's `serve_connection`; the other is a client in the same
+/// One end is for a server, such as an adapter's `serve_connection`. The other end is a client in the same
 /// process.
 ///
 /// ```
@@ -38,11 +38,11 @@ pub fn pair(capacity: usize) -> (Stream, Stream) {
 
 /// One end of a stream in memory, made by [`pair`].
 ///
-/// Dropping it is a close: the other end reads what was written, and then the end of the stream; what it
-/// writes fails with [`ErrorKind::BrokenPipe`].
+/// Dropping an end closes it. The other end reads the bytes that were written, and then the end of the
+/// stream. Its own writes fail with [`ErrorKind::BrokenPipe`].
 ///
-/// It has the traits of `futures_io`, and those of tokio with the feature `tokio`, which the adapter for
-/// tokio turns on.
+/// An end has the traits of `futures_io`. With the feature `tokio`, which the adapter for tokio turns on, it
+/// also has those of tokio.
 #[derive(Debug)]
 pub struct Stream {
     capacity: usize,

@@ -1,24 +1,24 @@
-//! How much content a connection has room for, told to the content while it is polled.
+//! Tells the content of an answer, while it is polled, how much the connection takes.
 //!
-//! `http_body::Body` has no way to say it. Content that is read from a file, in pieces as large as the
-//! room, leaves nothing that waits in memory for a slow peer.
+//! `http_body::Body` has no way to say this. A file that is read in pieces of that size leaves no bytes in
+//! memory for a slow peer.
 
 use std::cell::Cell;
 
 thread_local! {
-    /// Zero outside of a poll.
+    /// 0 outside of a poll.
     static ROOM: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many bytes the connection takes at once, whose answer's content is polled on this thread now.
-/// `None` outside of such a poll, and at the first one, which comes before the answer begins.
+/// The number of bytes that the connection takes at once, whose answer's content is polled on this thread
+/// now. `None` outside of a poll, and at the first poll, which comes before the answer begins.
 ///
-/// More may be returned all the same: the rest waits, and the content isn't polled until it is sent.
+/// The content may return more bytes. They wait, and the content isn't polled until they are sent.
 pub fn content_room() -> Option<usize> {
     Some(ROOM.get()).filter(|room| *room > 0)
 }
 
-/// Tells of `room` while `poll` runs.
+/// Makes `room` known while `poll` runs.
 #[inline]
 pub(crate) fn with<T>(room: usize, poll: impl FnOnce() -> T) -> T {
     ROOM.set(room);

@@ -1,4 +1,4 @@
-//! The buffers for reading and writing: a thread's, not a connection's.
+//! The buffers for reading and writing. They belong to the thread, not to a connection.
 
 use bytes::{Bytes, BytesMut};
 use portcullis::Connection;
@@ -6,14 +6,14 @@ use std::cell::RefCell;
 use std::mem::take;
 use std::ops::Range;
 
-/// Room that most answers' heads get along with.
+/// Enough room for the heads of most answers.
 const WRITE: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// For usual reads, and for large ones: what is shared of a read should not keep much more alive.
+    /// For usual reads and for large ones. A piece of a read that is shared keeps the whole buffer alive.
     read: [Buffer; 2],
-    /// The one that was read into.
+    /// The index of the buffer of the newest read.
     newest: usize,
     write: Vec<u8>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Scratch {
 #[derive(Default)]
 struct Buffer {
     bytes: BytesMut,
-    /// The bytes, if a part of them was shared; then there are none in `bytes`.
+    /// The bytes, if a part of them was shared. `bytes` is empty then.
     shared: Option<Bytes>,
 }
 
@@ -30,19 +30,19 @@ thread_local! {
 }
 
 impl Scratch {
-    /// `size` bytes to read into, which is `large` or as usual.
+    /// `size` bytes to read into, for a usual or a `large` read.
     pub(crate) fn read(&mut self, size: usize, large: bool) -> &mut [u8] {
         self.newest = usize::from(large);
         self.read[usize::from(large)].read(size)
     }
 
-    /// A part of what was read, and how many bytes it keeps alive. It is not copied if that is the whole
-    /// buffer, but no more than `most` times its own length.
+    /// A part of the newest read, and the number of bytes that it keeps alive. It is shared if the whole
+    /// buffer has at most `most` times its length, and otherwise copied.
     pub(crate) fn share(&mut self, place: Range<usize>, most: usize) -> (Bytes, usize) {
         self.read[self.newest].share(place, most)
     }
 
-    /// Lets `connection` write its answers here, until [`Scratch::take_back`].
+    /// Lets `connection` write its answers into the thread's buffer, until [`Scratch::take_back`].
     pub(crate) fn lend(&mut self, connection: &mut Connection) {
         if self.write.capacity() == 0 {
             self.write.reserve(WRITE);
@@ -50,7 +50,7 @@ impl Scratch {
         connection.lend_buffer(take(&mut self.write));
     }
 
-    /// A connection with unsent bytes keeps what it was lent.
+    /// Takes the buffer back. A connection with unsent bytes keeps it.
     pub(crate) fn take_back(&mut self, connection: &mut Connection) {
         self.write = connection.return_buffer();
     }
@@ -59,7 +59,7 @@ impl Scratch {
 impl Buffer {
     fn read(&mut self, size: usize) -> &mut [u8] {
         if self.bytes.len() < size {
-            // A shared buffer is used again once all other references are dropped.
+            // A shared buffer is used again when all other references are dropped.
             let shared = self.shared.take().and_then(|shared| shared.try_into_mut().ok());
             let again = shared.filter(|bytes| bytes.len() >= size);
             self.bytes = again.unwrap_or_else(|| BytesMut::zeroed(size));
@@ -78,8 +78,7 @@ impl Buffer {
     }
 }
 
-/// Lends the thread's buffers. A use within a use gets a pair of its own, so that handlers may run
-/// meanwhile.
+/// Lends the thread's buffers. A nested call gets buffers of its own, so that handlers may run meanwhile.
 pub(crate) fn with<T>(use_it: impl FnOnce(&mut Scratch) -> T) -> T {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut scratch) => use_it(&mut scratch),

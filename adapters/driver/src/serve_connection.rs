@@ -1,8 +1,8 @@
 //! One connection as a future, on any stream of bytes.
 //!
-//! In: a socket, a configuration and a service. Out: how the connection ended. It accepts nothing and
-//! spawns nothing: a [`Server`](crate::Server) serves each of its connections in the same way, on tasks
-//! of their own.
+//! In: a socket, a configuration and a service. Out: how the connection ended. It accepts nothing and spawns
+//! nothing. A [`Server`](crate::Server) serves each of its connections in the same way, on tasks of their
+//! own.
 
 use crate::address::Address;
 use crate::control::Order;
@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A future that serves one connection, and tells how it ended. Dropping it closes the connection.
+/// A future that serves one connection, and returns how it ended. Dropping it closes the connection.
 ///
 /// Time counts from the first poll on. The socket is closed before the future is ready.
 #[must_use = "a connection is not served until it is awaited"]
@@ -28,7 +28,7 @@ pub struct ServeConnection<T: Timer, I: Socket, S: Service<K>, K> {
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-/// How far the connection is.
+/// The progress of the connection.
 #[expect(
     clippy::large_enum_variant,
     reason = "it runs from its first poll on: a box would be one more"
@@ -49,8 +49,8 @@ enum Stage<T: Timer, I: Socket, S: Service<K>, K> {
 }
 
 impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
-    /// Serves the connection on `socket`. Adapters offer this as `serve_connection`, for any stream of
-    /// bytes of their runtime.
+    /// Serves the connection on `socket`. Adapters offer this as `serve_connection`, for any stream of their
+    /// runtime.
     pub fn new(socket: I, config: Arc<Config>, service: S) -> Self {
         let shared = Shared::new(config, ConnectionLimit::Count(1));
         let stage = Stage::Begins { shared, socket, peer: Address::Unknown, service };
@@ -65,7 +65,7 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
         self
     }
 
-    /// The peer's address, for services that look at the head, and for the log; without it the address is
+    /// Sets the peer's address, for services that look at the head and for the log. Without it the address is
     /// [`Address::Unknown`].
     pub fn peer_address(mut self, address: impl Into<Address>) -> Self {
         if let Stage::Begins { peer, .. } = &mut self.stage {
@@ -83,15 +83,15 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
         self
     }
 
-    /// Shuts down gracefully when `signal` is ready: a request in progress is finished within
-    /// `drain_timeout`, and then the connection is closed.
+    /// Shuts down gracefully when `signal` is ready. A request in progress is finished within
+    /// `drain_timeout`, and then the connection closes.
     pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(signal));
         self
     }
 }
 
-// Nothing in it is pinned in place: what has to be is boxed.
+// No field is pinned in place: futures that have to be pinned are boxed.
 impl<T: Timer, I: Socket, S: Service<K>, K> Unpin for ServeConnection<T, I, S, K> {}
 
 impl<T: Timer, I: Socket, S: Service<K>, K> Stage<T, I, S, K> {
@@ -99,7 +99,7 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Stage<T, I, S, K> {
     fn begin(self) -> Self {
         let Stage::Begins { shared, socket, peer, service } = self else { return self };
         let shared = Arc::new(shared);
-        // The connection is alone there, so that there is a place.
+        // The connection is alone here, so there is a place.
         let number = shared.admission.try_enter().unwrap_or_default();
         let drive = Drive::new(shared.clone(), (socket, peer, number), service);
         Stage::Runs { drive, shared }

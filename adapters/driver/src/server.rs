@@ -18,21 +18,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Connections that are accepted before other tasks get their turn.
+/// The number of connections that are accepted before other tasks get their turn.
 const BURST: usize = 64;
 
 /// How a graceful shutdown went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Connections that were finished, or ended by themselves, since the shutdown began.
+    /// The number of connections that finished, or ended by themselves, since the shutdown began.
     pub finished: u64,
-    /// Connections that `drain_timeout` cut off.
+    /// The number of connections that `drain_timeout` cut off.
     pub cut: u64,
 }
 
-/// A server: a future that accepts and serves connections until it is told to shut down, and then
-/// until all of them are drained. Dropping it closes them all.
+/// A server: a future that accepts and serves connections until it is told to shut down, and then until all
+/// connections are drained. Dropping it closes all connections.
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Server<R: Runtime, L: Listener, S, K> {
     runtime: R,
@@ -70,8 +70,8 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
         self
     }
 
-    /// Shares places for connections with other servers, instead of having as many as
-    /// `max_connections` says for itself.
+    /// Shares places for connections with other servers. Without this call the server has as many as
+    /// `max_connections` says.
     pub fn admission(mut self, admission: Arc<Admission>) -> Self {
         if let Some(settings) = &mut self.settings {
             settings.admission = admission;
@@ -88,8 +88,8 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
         self
     }
 
-    /// Shuts down gracefully when `signal` is ready: nothing more is accepted, requests in progress
-    /// are finished within `drain_timeout`, and then the server is ready with its [`Report`].
+    /// Shuts down gracefully when `signal` is ready. The server then accepts nothing more, finishes requests
+    /// in progress within `drain_timeout`, and is ready with its [`Report`].
     pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(signal));
         self
@@ -114,7 +114,7 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
             && signal.as_mut().poll(cx).is_ready()
         {
             this.shutdown = None;
-            // Who has come gets an answer.
+            // Clients that have connected get an answer.
             let last = this.acceptor.take().map(Acceptor::accept_last).unwrap_or_default();
             last.into_iter().for_each(|newcomer| this.spawn(&shared, newcomer));
             shared.control.give(Order::Drain, &shared.admission);
@@ -143,13 +143,13 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
                     Drive::<R::Timer, L::Socket, S, K>::new(shared.clone(), newcomer, service);
                 self.runtime.spawn(Detached(drive));
             }
-            // The application's `clone` has panicked: only this connection ends by it.
+            // The application's `clone` has panicked. Only this connection ends.
             None => shared.admission.leave(newcomer.2),
         }
     }
 }
 
-/// A connection on a task of its own: how it ended is in the counters and in the log.
+/// A connection on a task of its own. Its end is in the counters and in the log.
 struct Detached<F>(F);
 
 impl<F: Future + Unpin> Future for Detached<F> {

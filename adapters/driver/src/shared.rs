@@ -1,4 +1,4 @@
-//! What all connections of a server share, except for the service: each connection has its own clone.
+//! What all connections of a server share. The service is not here: each connection has its own clone.
 
 use crate::admission::Admission;
 use crate::control::Control;
@@ -6,19 +6,19 @@ use crate::stats::Stats;
 use portcullis::{Config, ConnectionLimit};
 use std::sync::Arc;
 
-/// The configuration, and where connections are counted and told what to do.
+/// The configuration, the counters, and the orders to connections.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) control: Control,
-    /// May be shared with other servers, as the counters may.
+    /// Other servers may share it, like the counters.
     pub(crate) admission: Arc<Admission>,
     pub(crate) tell_peer: bool,
 }
 
 impl Shared {
-    /// What connections share that have so many places, and counters of their own.
+    /// The shared state of connections with these places, and with counters of their own.
     pub(crate) fn new(config: Arc<Config>, places: ConnectionLimit) -> Self {
         Shared {
             config,

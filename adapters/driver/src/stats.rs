@@ -1,4 +1,4 @@
-//! What a server is doing: counters that every connection keeps up to date, readable at any time.
+//! Counters that every connection keeps up to date. They can be read at any time.
 
 use crate::upload;
 use portcullis::{CloseReason, Config, Phase};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// All reasons, in the order of the counters.
 static REASONS: LazyLock<Vec<CloseReason>> = LazyLock::new(|| CloseReason::all().collect());
 
-/// Counters of one or more servers; share it in an `Arc`.
+/// Counters of one or more servers. Share them in an `Arc`.
 #[derive(Debug)]
 pub struct Stats {
     phases: [AtomicU64; Phase::ALL.len()],
@@ -24,16 +24,17 @@ pub struct Stats {
 pub struct Snapshot {
     /// Connections that are open now.
     pub open: u64,
-    /// Connections open now, by what they are at: label and count.
+    /// Connections that are open now, by phase: label and count.
     pub phases: Vec<(&'static str, u64)>,
-    /// Bytes that are held for all open connections: what their state machines own, content and messages
-    /// that wait for a handler, and content of answers and messages that wait for room.
+    /// Bytes that are held for all open connections: by their state machines, by content and messages that
+    /// wait for a handler, and by content of answers and messages that wait for room.
     pub bytes_held: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
     /// Requests delivered since the start.
     pub requests: u64,
-    /// Connections closed since the start, by reason: label and count, for those that happened.
+    /// Connections closed since the start, by reason: label and count. Reasons that never occurred are left
+    /// out.
     pub closes: Vec<(&'static str, u64)>,
 }
 
@@ -55,7 +56,7 @@ impl Stats {
         }
     }
 
-    /// The counters now. They are read one by one, so that sums may be off by what happens meanwhile.
+    /// The counters now. They are read one by one, so sums may differ by what happens meanwhile.
     pub fn snapshot(&self) -> Snapshot {
         let open = |phase: &Phase| *phase != Phase::Closed;
         let phases: Vec<_> = Phase::ALL
@@ -78,19 +79,19 @@ impl Stats {
     }
 }
 
-/// The most that a connection counts in [`Snapshot::bytes_held`] besides its answers' content, which is as
-/// large as the application makes it: what its state machine owns
-/// ([`Config::memory_bound`]), and content that the handler has asked for and does not take.
+/// The most that a connection counts in [`Snapshot::bytes_held`], without the content of its answers, whose
+/// size the application decides. It is the bound of its state machine ([`Config::memory_bound`]) and the
+/// content that the handler has asked for and does not take.
 pub fn memory_bound(config: &Config) -> usize {
     config.memory_bound().saturating_add(upload::memory_bound(config))
 }
 
-/// One connection's part in the counters; takes it back when it is dropped.
+/// One connection's part in the counters. Dropping it takes the part back.
 #[derive(Debug)]
 pub(crate) struct Share {
     phase: Phase,
     memory: u64,
-    /// The lower half is enough to tell how many have come.
+    /// The lower half is enough to compute the number of new requests.
     requests: u32,
 }
 
@@ -101,7 +102,7 @@ impl Share {
         Share { phase: Phase::Idle, memory: 0, requests: 0 }
     }
 
-    /// Brings the counters up to date; touches those that changed. Says whether there were requests.
+    /// Updates the counters that have changed. Returns whether there were requests.
     pub(crate) fn update(
         &mut self,
         stats: &Stats,
@@ -116,7 +117,7 @@ impl Share {
             self.phase = phase;
         }
         if self.memory != memory {
-            // Wraps for a decrease, as the sum does.
+            // A decrease wraps, and so does the sum.
             stats.memory.fetch_add(memory.wrapping_sub(self.memory), Relaxed);
             self.memory = memory;
         }

@@ -12,8 +12,8 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-/// The system's socket below a stream, or none: an implementation of [`Socket`](crate::Socket) passes
-/// on what this tells. The socket must not block.
+/// The system's socket below a stream, or none. An implementation of [`Socket`](crate::Socket) passes on its
+/// answers. The socket must not block.
 #[derive(Debug)]
 pub struct System<'s> {
     socket: Option<SockRef<'s>>,
@@ -42,7 +42,7 @@ impl<'s> System<'s> {
         System { socket: None, is_tcp: false }
     }
 
-    /// Sets the [options](tcp::Options) of a TCP socket that a listener accepted which had not set them.
+    /// Sets the [options](tcp::Options) of a TCP socket whose listener has not set them.
     pub fn prepare(&self, config: &Config) {
         if let Some(socket) = &self.socket
             && self.is_tcp
@@ -51,10 +51,10 @@ impl<'s> System<'s> {
         }
     }
 
-    /// Sends a FIN; never waits. `None` if there is no socket of the system.
+    /// Sends a FIN, and never waits. `None` if there is no socket of the system.
     ///
     /// # Errors
-    /// The system's; none if the peer has ended the connection.
+    /// The system's. It is no error if the peer has ended the connection.
     pub fn shutdown_write(&self) -> Option<io::Result<()>> {
         Some(match self.socket.as_ref()?.shutdown(Shutdown::Write) {
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
@@ -62,13 +62,13 @@ impl<'s> System<'s> {
         })
     }
 
-    /// As [`Socket::reset_on_close`](crate::Socket::reset_on_close) asks for. Unix sockets know no reset:
-    /// what the peer has not read stays there until it closes.
+    /// Does what [`Socket::reset_on_close`](crate::Socket::reset_on_close) asks for. Unix sockets have no
+    /// reset: bytes that the peer has not read stay there until it closes.
     pub fn reset_on_close(&self) {
         if let Some(socket) = &self.socket
             && self.is_tcp
         {
-            // If it fails, the kernel keeps the rest for a while: no more than that.
+            // If this fails, the kernel only keeps the rest for a while.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
@@ -78,23 +78,23 @@ impl<'s> System<'s> {
         cfg!(target_os = "linux") && self.socket.is_some()
     }
 
-    /// How many of the written bytes the peer has not acknowledged (`SIOCOUTQ`), as
-    /// [`Socket::unacknowledged`](crate::Socket::unacknowledged) tells. On Linux.
+    /// The number of written bytes that the peer has not acknowledged (`SIOCOUTQ`), for
+    /// [`Socket::unacknowledged`](crate::Socket::unacknowledged). On Linux.
     ///
-    /// A Unix socket counts what the peer has not read, together with the kernel's own overhead: somewhat
-    /// more than was written, and 0 once the peer has read all.
+    /// A Unix socket counts the bytes that the peer has not read, with the kernel's own overhead. That is
+    /// somewhat more than was written, and 0 once the peer has read everything.
     #[cfg(target_os = "linux")]
     #[allow(unsafe_code)]
     pub fn unacknowledged(&self) -> Option<u64> {
         let socket = self.socket.as_ref()?;
         let mut bytes: libc::c_int = 0;
-        // SAFETY: the request writes one `int` through the pointer, which is valid for that. A
-        // descriptor that is no socket is answered with an error.
+        // SAFETY: the request writes one `int` through the pointer, which is valid for it. For a descriptor
+        // that is no socket the system returns an error.
         let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
         if done == 0 { u64::try_from(bytes).ok() } else { None }
     }
 
-    /// How many of the written bytes the peer has not acknowledged: this system does not tell.
+    /// The number of written bytes that the peer has not acknowledged. This system does not tell.
     #[cfg(not(target_os = "linux"))]
     pub fn unacknowledged(&self) -> Option<u64> {
         None
@@ -121,7 +121,7 @@ impl<'s> System<'s> {
         answered.is_ok() && asked.iter().any(|it| it.revents().contains(PollFlags::RDHUP))
     }
 
-    /// Whether the peer's FIN has arrived: this system does not tell.
+    /// Whether the peer's FIN has arrived. This system does not tell.
     #[cfg(not(target_os = "linux"))]
     pub fn has_fin(&self) -> bool {
         false

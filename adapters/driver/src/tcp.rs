@@ -1,4 +1,4 @@
-//! The options of TCP sockets, and accepting them, whatever a runtime calls them.
+//! The options of TCP sockets, and accepting them, for every runtime.
 
 use crate::address::Address;
 use portcullis::Config;
@@ -7,32 +7,32 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Bytes of an answer that the kernel takes beyond what is on its way to the peer.
+/// The number of bytes of an answer that the kernel takes beyond those on their way to the peer.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 << 10;
-/// How often the system asks a peer that is silent, and how long it waits after each.
+/// How often the system probes a silent peer, and how long it waits after each probe.
 #[cfg(not(target_os = "windows"))]
 const PROBES: u32 = 4;
 const PROBE_PAUSE: Duration = Duration::from_secs(15);
 
-/// What the sockets of a listener are told.
+/// The options that a listener's sockets get.
 ///
-/// - The kernel takes no megabytes for a peer that does not read: on Linux, 128 KiB beyond what is on
-///   its way.
-/// - The system asks a peer that is silent for [`Config::tcp_keepalive`] whether it is still there: four
-///   times within a minute, after which the connection fails.
+/// - The kernel takes no megabytes for a peer that does not read. On Linux it takes 128 KiB beyond the bytes
+///   on their way.
+/// - The system probes a peer that is silent for [`Config::tcp_keepalive`]: four times within a minute, and
+///   then the connection fails.
 ///
-/// Accepted sockets inherit it, so that it costs next to nothing for each. Those that had come before
-/// the listener was told are told themselves.
+/// Accepted sockets inherit the options from the listener, at almost no cost. Sockets that arrived before the
+/// listener got them are set one by one.
 #[derive(Debug)]
 pub struct Options {
     keepalive: Option<Duration>,
-    /// One was accepted that has inherited it, and so have all that come behind it.
+    /// A socket was accepted that has inherited the options, so all later ones have too.
     inherited: bool,
 }
 
 impl Options {
-    /// Tells `listener`.
+    /// Sets the options of `listener`.
     pub fn new<'s, S>(listener: &'s S, config: &Config) -> Self
     where
         SockRef<'s>: From<&'s S>,
@@ -40,18 +40,18 @@ impl Options {
         let mut options = Options { keepalive: config.tcp_keepalive(), inherited: false };
         if let Err(error) = options.set(&SockRef::from(listener)) {
             tracing::warn!(%error, "a listener does not take its options");
-            // Nor will what it accepts.
+            // The sockets that it accepts can't be set either.
             options.inherited = true;
         }
         options
     }
 
-    /// No options: for what is not TCP.
+    /// No options, for streams other than TCP.
     pub const fn none() -> Self {
         Options { keepalive: None, inherited: true }
     }
 
-    /// Tells a socket that was accepted, if it has not inherited it.
+    /// Sets the options of an accepted socket that has not inherited them.
     #[inline]
     pub fn complete<'s, S>(&mut self, socket: &'s S)
     where
@@ -66,7 +66,7 @@ impl Options {
     fn complete_early(&mut self, socket: &SockRef<'_>) {
         self.inherited = self.is_set(socket).unwrap_or(false);
         if !self.inherited {
-            // One that can't be told so serves as well.
+            // A socket without the options serves as well.
             let _ = self.set(socket);
         }
     }
@@ -90,7 +90,8 @@ impl Options {
     }
 }
 
-/// Accepts a connection that has come already, if there is one; never waits. The socket does not block.
+/// Accepts a connection that has arrived already, if there is one, and never waits. The socket does not
+/// block.
 ///
 /// # Errors
 /// The system's.
@@ -107,13 +108,13 @@ where
     Ok(Some((socket.into(), peer.into())))
 }
 
-/// Sends what is written at once: answers leave in one write each, and waiting for more would only
-/// delay them.
+/// Sends written bytes at once (`TCP_NODELAY`). Each answer leaves in one write, so waiting for more bytes
+/// would only delay it.
 pub fn send_at_once<'s, S>(socket: &'s S)
 where
     SockRef<'s>: From<&'s S>,
 {
-    // A socket that can't be told so serves as well.
+    // A socket without the option serves as well.
     let _ = SockRef::from(socket).set_tcp_nodelay(true);
 }
 
@@ -121,7 +122,7 @@ where
 pub(crate) fn prepare(socket: &SockRef<'_>, config: &Config) {
     let _ = socket.set_tcp_nodelay(true);
     let options = Options { keepalive: config.tcp_keepalive(), inherited: false };
-    // A socket that takes no options serves as well.
+    // A socket without the options serves as well.
     let _ = options.set(socket);
 }
 
@@ -156,7 +157,7 @@ mod tests {
     fn pair_with(config: &Config, early_too: bool) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        // Whoever comes first has inherited nothing.
+        // The first socket has inherited nothing.
         let early = TcpStream::connect(address).expect("it listens");
         let mut options = Options::new(&listener, config);
         let peer = TcpStream::connect(address).expect("it listens");

@@ -1,5 +1,5 @@
-//! The one timer of a connection, re-armed lazily: an earlier alarm is kept and comes for nothing,
-//! so that a deadline which moves later with each request costs nothing.
+//! The one timer of a connection. It is moved lazily: an earlier alarm stays armed and may fire for nothing.
+//! So a deadline that moves to a later time with each request costs nothing.
 
 use crate::clock;
 use crate::runtime::Timer;
@@ -10,7 +10,7 @@ use std::task::Context;
 pub(crate) struct LazyTimer<T> {
     /// The runtime's timer, and when it fires.
     alarm: Option<(T, Tick)>,
-    /// The alarm has not been told of the task's waker.
+    /// The alarm does not know the task's waker yet.
     unheard: bool,
 }
 
@@ -24,8 +24,8 @@ impl<T: Timer> LazyTimer<T> {
         self.unheard = true;
     }
 
-    /// Makes sure that the task is woken at `at` or before; false if that moment has come, and
-    /// there is work to do now.
+    /// Makes sure that the task is woken at `at` or before. Returns false if that moment has come, and there
+    /// is work to do now.
     pub(crate) fn wake_at(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick) -> bool {
         if at <= now {
             return false;
@@ -38,7 +38,7 @@ impl<T: Timer> LazyTimer<T> {
 
     #[cold]
     fn arm(&mut self, cx: &mut Context<'_>, now: Tick, at: Tick) -> bool {
-        // Beyond what the platform's clock can tell nothing is waited for.
+        // The platform's clock cannot express the moment, so nothing waits for it.
         let Some(instant) = clock::instant(at) else { return true };
         let (timer, armed) = self.alarm.get_or_insert_with(|| (T::new(instant), at));
         if *armed > at || *armed <= now {
@@ -46,10 +46,10 @@ impl<T: Timer> LazyTimer<T> {
             *armed = at;
         }
         self.unheard = false;
-        // Polling is what registers the waker.
+        // Polling registers the waker.
         let waits = timer.poll(cx).is_pending();
         if !waits {
-            // The moment has passed since `now` was taken. This alarm wakes nobody any more.
+            // The moment has passed since `now` was taken. This alarm will wake nobody.
             *armed = Tick::ZERO;
         }
         waits
@@ -62,7 +62,7 @@ mod tests {
     use std::task::{Poll, Waker};
     use std::time::Instant;
 
-    /// Counts how often it is armed; never fires by itself.
+    /// A timer that counts how often it is armed, and never fires by itself.
     struct Counting(u32);
 
     impl Timer for Counting {
@@ -79,7 +79,7 @@ mod tests {
         }
     }
 
-    /// Fires as soon as it is looked at: its clock is ahead.
+    /// A timer that fires as soon as it is polled: its clock is ahead.
     struct Ahead;
 
     impl Timer for Ahead {

@@ -1,4 +1,4 @@
-//! Accepting from Unix sockets, whatever a runtime calls them.
+//! Accepting from Unix sockets, for every runtime.
 
 use crate::address::Address;
 use socket2::SockRef;
@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-/// Accepts a connection that has come already, if there is one; never waits. The socket does not block.
+/// Accepts a connection that has arrived already, if there is one, and never waits. The socket does not
+/// block.
 ///
 /// # Errors
 /// The system's.

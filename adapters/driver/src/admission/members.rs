@@ -1,5 +1,5 @@
-//! Who has a place, and who of them may be asked to leave: lists within one slab, so that every step
-//! costs the same however many there are.
+//! The members that have a place, in lists of those that may be asked to leave. The lists lie within one
+//! slab, so each step costs the same for any number of members.
 
 use portcullis::Tick;
 use slab::Slab;
@@ -9,32 +9,32 @@ use std::time::Duration;
 /// What a connection would lose by leaving now: next to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It waits for a request behind an earlier one.
+    /// It waits for another request.
     Idle,
-    /// Nothing has come of it yet; after a while nothing is on its way, either.
+    /// Nothing has arrived on it yet. After a while nothing is on its way either.
     Fresh,
     /// Its peer has ended the connection, and a handler works for nobody.
     Gone,
-    /// Its last answer is out, and the peer says nothing any more.
+    /// Its last answer is sent, and the peer is silent.
     Lingering,
 }
 
-/// In the order in which they are asked.
+/// The order in which members are asked.
 const STANDINGS: [Standing; 4] =
     [Standing::Idle, Standing::Fresh, Standing::Gone, Standing::Lingering];
 
-/// Where a member sits.
+/// The list that a member is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seat {
-    /// It is busy.
+    /// It is busy, and in no list.
     Busy,
-    /// In the list of those with this standing.
+    /// It is in the list of this standing.
     Listed(Standing),
     /// It is asked to leave.
     Asked,
 }
 
-/// A moment in units of about a millisecond; 24 days before and behind it are told apart.
+/// A moment in units of about a millisecond. It can be compared with moments up to 24 days away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Moment(u32);
 
@@ -43,7 +43,7 @@ impl Moment {
         Moment((tick.as_nanos() >> 20) as u32)
     }
 
-    /// How long it is until then, in the same units; nothing if it has come.
+    /// The time until then in the same units; 0 if it has come.
     fn since(self, now: Moment) -> u32 {
         u32::try_from(self.0.wrapping_sub(now.0) as i32).unwrap_or(0)
     }
@@ -51,22 +51,22 @@ impl Moment {
 
 #[derive(Debug)]
 pub(super) struct Member {
-    /// By which it is told.
+    /// Wakes the member's task.
     pub(super) waker: Option<Waker>,
     seat: Seat,
-    /// Until then it is not asked to leave.
+    /// The member is not asked to leave before this moment.
     until: Moment,
     /// Its neighbours in its list.
     before: u32,
     behind: u32,
 }
 
-/// No member.
+/// The number of no member.
 const NOBODY: u32 = u32::MAX;
 /// So that every number is less than [`NOBODY`].
 pub(super) const MOST: usize = NOBODY as usize;
 
-/// The first and the last of those that came to stand so.
+/// The first and the last member of a list.
 #[derive(Clone, Copy, Debug)]
 struct List {
     first: u32,
@@ -108,7 +108,7 @@ impl Members {
         self.all.get(number).map(|member| member.seat)
     }
 
-    /// Puts it at the end of a list, to be asked to leave from `until` on.
+    /// Appends the member to a list. It may be asked to leave from `until` on.
     pub(super) fn list(&mut self, number: usize, standing: Standing, until: Tick) {
         self.move_to(number, Seat::Listed(standing));
         if let Some(member) = self.all.get_mut(number) {
@@ -116,7 +116,7 @@ impl Members {
         }
     }
 
-    /// Has it sit elsewhere: in a list as the last one.
+    /// Moves the member to the end of another list.
     pub(super) fn move_to(&mut self, number: usize, seat: Seat) {
         let Some(Member { seat: old, before, behind, .. }) = self.all.get(number) else { return };
         let (old, before, behind) = (*old, *before, *behind);
@@ -137,7 +137,7 @@ impl Members {
         }
     }
 
-    /// Makes two members neighbours; nobody is before the first, and behind the last.
+    /// Makes two members neighbours. `NOBODY` stands before the first and after the last.
     fn link(&mut self, standing: Standing, before: u32, behind: u32) {
         match self.all.get_mut(before as usize) {
             Some(member) => member.behind = behind,
@@ -149,7 +149,7 @@ impl Members {
         }
     }
 
-    /// The one to be asked next; or else when there will be one, as far as that is known.
+    /// The member to be asked next, or the time at which there will be one, if that is known.
     pub(super) fn next(&self, now: Tick) -> Result<usize, Option<Tick>> {
         let moment = Moment::of(now);
         let mut later: Option<u32> = None;
@@ -164,13 +164,13 @@ impl Members {
         Err(later.map(|wait| now.after(Duration::from_nanos(u64::from(wait) << 20))))
     }
 
-    /// It leaves; where it sat.
+    /// Removes the member. Returns the list that it was in.
     pub(super) fn remove(&mut self, number: usize) -> Option<(Seat, Member)> {
         let seat = self.seat(number)?;
         self.move_to(number, Seat::Busy);
         let member = self.all.try_remove(number)?;
         if self.all.is_empty() {
-            // What many connections needed should not be kept.
+            // Memory for many connections is not kept for few.
             self.all.shrink_to_fit();
         }
         Some((seat, member))
@@ -185,7 +185,7 @@ mod tests {
         Seat::Listed(standing)
     }
 
-    /// Asks until nobody is left.
+    /// Asks members until none is left.
     fn ask_all(members: &mut Members) -> Vec<usize> {
         let mut asked = Vec::new();
         while let Ok(number) = members.next(Tick::ZERO) {

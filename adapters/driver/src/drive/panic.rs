@@ -1,4 +1,4 @@
-//! Getting over a panic of the application's: its request is answered for, and the connection ends.
+//! Recovers from a panic of the application: its request is answered, and the connection ends.
 
 use super::Drive;
 use crate::runtime::Timer;
@@ -7,14 +7,14 @@ use crate::socket::Socket;
 use portcullis::{CloseReason, Tick};
 
 impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
-    /// Whether there is a way to go on behind a panic, one of so many within a poll. What was read and
-    /// not looked at is held, as behind any turn.
+    /// Handles a panic, one of `panics` within this poll. Returns whether the connection can go on. Bytes
+    /// that were read and not looked at are held, as after any turn.
     #[cold]
     pub(super) fn recovers(&mut self, now: Tick, panics: &mut u32) -> bool {
         *panics += 1;
         match *panics {
             1 => self.exchanges.panicked(now, &mut self.connection),
-            // A second one is not answered for.
+            // The connection does not survive a second panic.
             _ => self.connection.abort(now, CloseReason::Aborted),
         }
         *panics < 3

@@ -13,8 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use portcullis::websocket::{Handshake, Message, Options};
 use portcullis::{
-    Begun, BodyLength, Builder, Config, Connection, Event, Events, Sent, StreamId, Tick,
-    Timer,
+    Begun, BodyLength, Builder, Config, Connection, Event, Events, Sent, StreamId, Tick, Timer,
 };
 use std::collections::VecDeque;
 use std::fmt;

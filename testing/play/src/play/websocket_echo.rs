@@ -10,8 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use portcullis::websocket::{Handshake, Message};
 use portcullis::{
-    Begun, BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Sent,
-    StreamId, Tick,
+    Begun, BodyLength, CloseReason, Config, Connection, Event, Events, Misuse, Sent, StreamId, Tick,
 };
 use std::sync::Arc;
 
