@@ -1,7 +1,7 @@
-//! The content of a request, between the driver and the application, which may be on another task.
+//! The content of a request, for the application, which may be on another task.
 //!
-//! The application's polling is what asks for content: nothing is read before it. Both ends meet in
-//! an [`Upload`], which exists only for requests that have content.
+//! Polling it asks for content, and nothing is read before. The driver and the body meet in an [`Upload`],
+//! which exists only for requests that have content.
 
 use crate::error::BodyError;
 use crate::upload::Upload;
@@ -13,11 +13,11 @@ use std::task::{Context, Poll};
 
 /// A request's content, as it arrives.
 ///
-/// Polling it is what lets the peer send; while nobody polls, no time limit of the peer's runs.
+/// Polling it lets the peer send. While nobody polls, no time limit of the peer's runs.
 #[derive(Debug)]
 pub struct Body {
     upload: Option<Arc<Upload>>,
-    /// The bytes that the declared length has left.
+    /// The bytes that are left of the declared length.
     left: Option<u64>,
 }
 
@@ -30,8 +30,8 @@ impl Body {
         Body { upload: Some(upload), left: length }
     }
 
-    /// Sets the limit of this content in bytes, or none, instead of `request_body_limit`. Counts
-    /// only before the handler's first await: then a declared length is held against it (413).
+    /// Sets the limit of this content in bytes, or no limit, instead of `request_body_limit`. It counts only
+    /// before the handler's first await. A declared length above it is answered with 413.
     pub fn set_limit(&self, limit: Option<u64>) {
         if let Some(upload) = &self.upload {
             upload.set_limit(limit);

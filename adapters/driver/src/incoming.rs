@@ -1,4 +1,4 @@
-//! A request as a service first sees it: its head lies where it was read, and nothing was made of it.
+//! A request as a service first sees it. Its head still lies where it was read.
 
 use crate::PeerAddress;
 use crate::address::Address;
@@ -14,17 +14,17 @@ use portcullis::{Misuse, Refusal, RequestHead, Sent, Stream};
 use std::fmt;
 use std::sync::Arc;
 
-/// A request that has just arrived: it is answered on the spot, or handled.
+/// A request that has just arrived. The service answers it on the spot, or hands it to a handler.
 pub struct Incoming<'r> {
     pub(crate) stream: Stream<'r>,
     pub(crate) head: &'r RequestHead<'r>,
     pub(crate) peer: &'r Address,
     pub(crate) tell_peer: bool,
-    /// Content of the answer for which there was no room.
+    /// The content of the answer for which there was no room.
     pub(crate) left: &'r mut Option<Bytes>,
     /// What the application may hold longer than the exchange lasts.
     pub(crate) shares: &'r mut Shares,
-    /// An answer is being written, with fields that the service makes on the way.
+    /// An answer is being written. Its fields come from the service, which may panic.
     pub(crate) answering: &'r mut bool,
 }
 
@@ -44,16 +44,16 @@ impl Incoming<'_> {
         self.peer
     }
 
-    /// A future that is ready when the peer has gone: for what works after this call.
+    /// A future that is ready when the peer has gone, for work that goes on after this call.
     pub fn disconnected(&mut self) -> Disconnected {
         Disconnected::new(self.shares.presence.get_or_insert_with(spare::presence).clone())
     }
 
-    /// Answers now, with all of the content; the request's own is not read. A `Date` is added if
-    /// `fields` have none, and so are the fields that frame the message.
+    /// Answers now, with all of the content. The request's own content is not read. The driver adds a `Date`
+    /// if `fields` have none, and the fields that frame the message.
     ///
-    /// If the answer cannot be sent, since its fields contradict its length or are too many, the
-    /// client gets a 500, as with the answer of a handler.
+    /// If the answer cannot be sent, because its fields contradict its length or are too many, the client
+    /// gets a 500.
     pub fn answer<'f, F>(
         mut self,
         status: StatusCode,
@@ -80,9 +80,9 @@ impl Incoming<'_> {
         Reply(None)
     }
 
-    /// Hands the request to `handler` in the ecosystem's types, to be answered by its future.
+    /// Hands the request to `handler` in the types of `http`. The handler's future answers it.
     pub fn handle<F>(mut self, handler: impl FnOnce(Request<Body>) -> F) -> Reply<F> {
-        // Made where it stays: it is too large to be moved for nothing.
+        // The request is made where it stays, because moving it costs too much.
         let mut request = Request::new(self.body());
         if let Err(refusal) = spare::write(self.head, &mut request) {
             return self.refuse(refusal);

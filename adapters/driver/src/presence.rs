@@ -1,7 +1,7 @@
-//! Whether the peer of an exchange is still there, and whether the server drains: for handlers.
+//! Tells handlers whether the peer of their exchange is still there, and whether the server drains.
 //!
-//! In: what the driver learns from the socket and from its orders. Out: futures that are ready then.
-//! A handler that works for long can stop early, and a stream of events can end in good order.
+//! In: what the driver learns from the socket and from its orders. Out: futures that are ready then. A
+//! handler that works for long can stop early, and a stream of events can end in good order.
 
 use crate::waiting::Place;
 use slab::Slab;
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// State that the driver shares with the futures that wait.
+/// The state that the driver shares with the futures that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Presence(Place<State>);
 
@@ -19,7 +19,7 @@ struct State {
     is_gone: bool,
     is_draining: bool,
     is_over: bool,
-    /// One for each future that waits, for either of the two.
+    /// A waker for each future that waits, for either event.
     wakers: Slab<Waker>,
 }
 
@@ -35,7 +35,7 @@ impl Presence {
         self.change(|state| &mut state.is_over);
     }
 
-    /// It is as new again: nobody else has it, so that nobody waits.
+    /// Makes it as new. Nobody else holds it, so nothing waits.
     pub(crate) fn renew(&mut self) {
         let state = self.0.get_mut();
         (state.is_gone, state.is_draining, state.is_over) = (false, false, false);
@@ -99,11 +99,11 @@ impl Drop for Waiter {
     }
 }
 
-/// Ready when the peer of a request has gone: it has sent its FIN, or a reset, or the connection was
-/// closed. Also once the exchange is over. It is among the extensions of each request; a
-/// [`Native`](crate::Native) service gets it from [`Incoming::disconnected`](crate::Incoming::disconnected).
+/// Ready when the peer of a request has gone: it has sent a FIN or a reset, or the connection is closed. Also
+/// ready when the exchange is over. It is among the extensions of each request. A [`Native`](crate::Native)
+/// service gets it from [`Incoming::disconnected`](crate::Incoming::disconnected).
 ///
-/// A peer that has sent its FIN may still read the answer: some clients close their sending side
+/// A peer that has sent its FIN may still read the answer, because some clients close their sending side
 /// after the request. So the handler is not dropped then, but after `peer_gone_timeout`.
 ///
 /// ```
@@ -140,8 +140,8 @@ impl Disconnected {
         self.0.presence.0.visit(|state, _| state.is_gone)
     }
 
-    /// Ready when the server, or this connection, has begun to drain: what has no end of its own
-    /// should come to one. Ready also once the exchange is over.
+    /// Ready when the server, or this connection, begins to drain. A stream without an end of its own should
+    /// end then. Also ready when the exchange is over.
     pub fn draining(&self) -> Draining {
         Draining(self.0.clone())
     }
@@ -155,7 +155,7 @@ impl Future for Disconnected {
     }
 }
 
-/// Ready when the server, or the connection, has begun to drain: see [`Disconnected::draining`].
+/// Ready when the server, or the connection, begins to drain: see [`Disconnected::draining`].
 #[derive(Clone, Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Draining(Waiter);

@@ -1,8 +1,8 @@
-//! Memory that one request leaves for the next on its thread: for fields, for texts, and for the handler's
-//! future.
+//! Memory that one request leaves for the next request on its thread: the map of fields, the texts, and the
+//! box of the handler's future.
 //!
-//! The answer's map becomes the next request's, the texts of short heads are cut from one allocation
-//! after the other, and the box of an exchange that is over takes the next one.
+//! The next request gets the map of the last answer. The texts of short heads are cut from one allocation.
+//! The next exchange gets the box of the last one.
 
 use crate::presence::Presence;
 use bytes::BytesMut;
@@ -13,9 +13,10 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// The size of the allocation that texts of requests share. A text that is kept keeps all of it alive.
+/// The size of the allocation that the texts of requests share. A text that the handler keeps, keeps all of
+/// it alive.
 const TEXT: usize = 2048;
-/// Fields that a map may have room for to be kept.
+/// A map with room for more fields is not kept.
 const FIELDS: usize = 64;
 
 /// A box that can be emptied and used again.
@@ -32,13 +33,13 @@ struct Spare {
 
 thread_local! {
     static SPARE: RefCell<Spare> = RefCell::default();
-    /// A [`Left`] of the type that was here last.
+    /// A [`Left`] of the type that was used last.
     static BOX: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
-    /// As new, and nobody else's.
+    /// It is as new, and nobody else holds it.
     static PRESENCE: Cell<Option<Arc<Presence>>> = const { Cell::new(None) };
 }
 
-/// Writes `head` into a new request, with what is at hand.
+/// Writes `head` into a new request, with the spare map and text.
 pub(crate) fn write<B>(head: &RequestHead<'_>, request: &mut Request<B>) -> Result<(), Refusal> {
     SPARE.with_borrow_mut(|spare| {
         std::mem::swap(request.headers_mut(), &mut spare.fields);
@@ -49,17 +50,16 @@ pub(crate) fn write<B>(head: &RequestHead<'_>, request: &mut Request<B>) -> Resu
     })
 }
 
-/// Takes the map of an answer that was sent.
+/// Keeps the map of an answer that was sent.
 pub(crate) fn keep(fields: &mut HeaderMap) {
     if (1..=FIELDS).contains(&fields.capacity()) {
-        // Values may be the application's own: they are dropped before anything is borrowed.
+        // Values may be the application's own, so they are dropped before the spare memory is borrowed.
         fields.clear();
         SPARE.with_borrow_mut(|spare| std::mem::swap(fields, &mut spare.fields));
     }
 }
 
-/// Boxes what `make` makes in the box that the last exchange on this thread left, if that was for
-/// values of the type.
+/// Boxes the value of `make`, in the box that the last exchange on this thread left if it has the same type.
 pub(crate) fn boxed<T: 'static>(make: impl FnOnce() -> T) -> Slot<T> {
     let left = BOX.with_borrow_mut(|left| left.as_mut()?.downcast_mut::<Left<T>>()?.take());
     match left {
@@ -71,13 +71,13 @@ pub(crate) fn boxed<T: 'static>(make: impl FnOnce() -> T) -> Slot<T> {
     }
 }
 
-/// A presence of a new exchange.
+/// A presence for a new exchange.
 pub(crate) fn presence() -> Arc<Presence> {
     PRESENCE.take().unwrap_or_default()
 }
 
-/// Keeps the presence of an exchange that is over for the next one. If a handler still holds it, the handler
-/// is told of the end instead.
+/// Keeps the presence of an exchange that is over. If a handler still holds it, the handler is told of the
+/// end instead.
 pub(crate) fn keep_presence(mut left: Arc<Presence>) {
     match Arc::get_mut(&mut left) {
         Some(alone) => {
@@ -88,7 +88,7 @@ pub(crate) fn keep_presence(mut left: Arc<Presence>) {
     }
 }
 
-/// Takes the box of an exchange that is over.
+/// Keeps the box of an exchange that is over.
 pub(crate) fn keep_box<T: 'static>(mut left: Slot<T>) {
     left.set(None);
     BOX.with_borrow_mut(|place| match place.as_mut().and_then(|place| place.downcast_mut()) {

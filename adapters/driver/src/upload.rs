@@ -1,7 +1,7 @@
 //! A request's content on its way from the driver to the application, which may be on another task.
 //!
-//! Only content that the application asked for waits here: as much as one read brings, or several reads if
-//! the application has taken the last one at once. Content counts with all the memory that it keeps alive.
+//! Only content for which there is credit waits here: as much as one usual read brings, or four times as much
+//! for a reader that keeps up. Content counts with all the memory that it keeps alive.
 
 use crate::error::BodyError;
 use crate::waiting::{Place, Waiting};
@@ -13,15 +13,15 @@ use std::collections::VecDeque;
 use std::mem::{size_of, take};
 use std::task::{Context, Poll};
 
-/// Small pieces are put together up to this length: each by itself costs as much as many bytes.
+/// Small pieces are joined up to this length, because each piece costs as much as many bytes.
 const GATHERED: usize = 4 << 10;
-/// How many times `receive_buffer_limit` a connection takes in at once.
+/// The credit of a reader that keeps up, as a multiple of `receive_buffer_limit`.
 pub(crate) const LARGE: u64 = 4;
 
 /// The most memory that waiting content takes.
 pub(crate) fn memory_bound(config: &Config) -> usize {
     let bytes = LARGE.saturating_mul(config.receive_buffer_limit()) as usize;
-    // A queue has room for twice as much as it has had to hold.
+    // A queue may have room for twice the pieces that it has held.
     let pieces = 2 * (bytes / GATHERED + 2) * size_of::<Piece>();
     bytes.saturating_add(pieces + GATHERED)
 }
@@ -33,16 +33,17 @@ pub(crate) struct Upload(Place<State>);
 #[derive(Debug, Default)]
 struct State {
     data: VecDeque<Piece>,
-    /// Bytes that `data` keeps alive.
+    /// The number of bytes that `data` keeps alive.
     kept: usize,
     end: Option<Result<Option<HeaderMap>, BodyError>>,
     wanted: bool,
-    /// The reader has asked for content, and has not been asked since whether it still waits.
+    /// The reader has asked for content since the driver last woke it to see whether it still waits.
     is_read: bool,
-    /// Content came since the driver last looked, and before that was all taken at once.
+    /// `came`: content has come since the driver last looked. `keeps_up`: the reader had then taken all of
+    /// the content before.
     came: bool,
     keeps_up: bool,
-    /// Nobody is left to take anything.
+    /// The reader was dropped, so nobody takes content any more.
     abandoned: bool,
     limit: Option<Option<u64>>,
     reader: Waiting,
@@ -51,7 +52,7 @@ struct State {
 
 #[derive(Debug)]
 enum Piece {
-    /// Its own bytes.
+    /// Bytes of its own.
     Own(Vec<u8>),
     /// Shared bytes, and the number of bytes that they keep alive.
     Shared(Bytes, usize),
@@ -76,25 +77,25 @@ impl Piece {
 /// The application's requests to the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wishes {
-    /// A limit for its content.
+    /// A limit for the content.
     pub(crate) limit: Option<Option<u64>>,
-    /// Some content.
+    /// More content, at this pace.
     pub(crate) wanted: Option<Pace>,
 }
 
-/// How the application takes what it asks for.
+/// How fast the application takes content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// It may take its time: it gets what one read brings.
+    /// The reader may take its time. It gets as much as one usual read brings.
     Slow,
-    /// It has taken the last at once: it gets as much as can be read.
+    /// The reader has taken the last content at once. It gets as much as a large read brings.
     Fast,
 }
 
 // ---- the driver's side -----------------------------------------------------------------------------
 
 impl Upload {
-    /// Takes the application's wishes. Each wish is told once.
+    /// Takes the application's wishes. Each wish is returned once.
     pub(crate) fn wishes(&self, cx: &Context<'_>) -> Wishes {
         self.0.visit(|state, calls| {
             state.driver.register(cx, calls);
@@ -119,7 +120,7 @@ impl Upload {
         self.0.visit(|state, _| state.is_read)
     }
 
-    /// Content came, and is copied.
+    /// Content has come. It is copied.
     pub(crate) fn push(&self, data: &[u8]) {
         self.put(data.len(), |state| {
             if let Some(Piece::Own(last)) = state.data.back_mut()
@@ -134,7 +135,7 @@ impl Upload {
         });
     }
 
-    /// Content came, which keeps `kept` bytes alive.
+    /// Content has come that keeps `kept` bytes alive.
     pub(crate) fn push_shared(&self, data: Bytes, kept: usize) {
         let length = data.len();
         self.put(length, |state| state.add(Piece::Shared(data, kept)));
@@ -152,7 +153,7 @@ impl Upload {
         });
     }
 
-    /// The content ended, well or not; only the first end counts.
+    /// The content has ended, in good order or not. Only the first end counts.
     pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
         let _driver = self.0.visit(|State { end: known, reader, driver, .. }, calls| {
             if known.is_some() {
@@ -164,7 +165,7 @@ impl Upload {
         });
     }
 
-    /// Bytes that wait here, with what they keep alive.
+    /// The number of bytes that wait here, with the bytes that they keep alive.
     pub(crate) fn memory(&self) -> usize {
         self.0.visit(|state, _| state.kept + state.data.capacity() * size_of::<Piece>())
     }
@@ -194,14 +195,14 @@ impl Upload {
         self.0.visit(|state, _| state.limit = Some(limit));
     }
 
-    /// Nothing is left to be taken, and nothing will come.
+    /// Whether all content was taken, and no more will come.
     pub(crate) fn is_at_end(&self) -> bool {
         self.0.visit(|state, _| state.data.is_empty() && matches!(state.end, Some(Ok(None))))
     }
 
-    /// Nobody will take anything any more.
+    /// The reader was dropped.
     pub(crate) fn abandon(&self) {
-        // Dropped after the visit.
+        // The content is dropped after the visit.
         let _left = self.0.visit(|state, _| {
             (state.wanted, state.is_read, state.abandoned) = (false, false, true);
             state.kept = 0;

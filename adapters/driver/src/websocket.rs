@@ -1,9 +1,8 @@
-//! Websockets for handlers: the upgrade of a request, and its messages as a [`Stream`] and a
-//! [`Sink`].
+//! Websockets for handlers: the upgrade of a request, and its messages as a [`Stream`] and a [`Sink`].
 //!
-//! Reading from the stream is what lets the peer send: a message that is not asked for stays where
-//! it is. Both ends meet in a [`Meeting`]; what is asked for there the driver passes on to the
-//! connection, after each poll on its own task, or when it is woken from another.
+//! Reading from the stream lets the peer send. A message that nobody asks for stays unread. The driver and
+//! the handler meet in a [`Meeting`]. The driver passes the handler's wishes on to the connection after each
+//! poll, or when another task wakes it.
 
 mod meeting;
 mod messaging;
@@ -58,10 +57,10 @@ impl From<portcullis::websocket::Message<'_>> for Message {
 }
 
 impl Message {
-    /// What the connection hands over; text is valid.
+    /// A message that the connection hands over. Its text is valid.
     pub(crate) fn own(text: bool, bytes: Vec<u8>) -> Self {
         if text {
-            // It is checked again, which costs less than a copy.
+            // Checking the text again costs less than a copy.
             ByteString::try_from(bytes).map_or_else(|_| Bytes::new().into(), Message::Text)
         } else {
             Message::Binary(bytes.into())
@@ -93,7 +92,7 @@ impl From<Vec<u8>> for Message {
     }
 }
 
-/// What a close says (RFC 6455 5.5.1).
+/// The contents of a close frame (RFC 6455 5.5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// The code (RFC 6455 7.4), if there was one.
@@ -102,23 +101,23 @@ pub struct CloseFrame {
     pub reason: ByteString,
 }
 
-/// Who ended a websocket, and why.
+/// Which side ended a websocket, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Closed {
-    /// The peer closed it; also when it was asked to, because the server shuts down (1001).
+    /// The peer closed it. It may have been asked to, because the server shuts down (1001).
     Peer(CloseFrame),
     /// This side closed it, with [`WebSocket::close`] or by dropping it, and the peer has answered.
     Here,
-    /// It ended without a close of the peer's: it broke a rule, kept us waiting, or is gone. It has
-    /// been told as far as it can be.
+    /// It ended without a close of the peer's: the peer broke a rule, was too slow, or is gone. The peer was
+    /// told if that was possible.
     Reset(ResetReason),
     /// The connection is gone.
     Lost,
-    /// So many messages were taken to be sent, and discarded: when their turn came this side had
-    /// closed already, since the server shuts down, or the websocket had ended.
+    /// These messages were accepted and then discarded. When their turn came, this side had closed already
+    /// because the server shuts down, or the websocket had ended.
     Unsent {
-        /// How many, also those of which a part was sent.
+        /// The number of messages, including those of which a part was sent.
         messages: u64,
     },
 }
@@ -170,7 +169,7 @@ impl std::error::Error for Closed {}
 pub struct Upgrade<'r, B> {
     handshake: Handshake<'r, Request<B>>,
     protocol: Option<&'r str>,
-    /// How to compress, if the handler has said so.
+    /// How to compress, if the handler has decided that.
     deflate: Option<Option<DeflateSettings>>,
     options: Options,
 }
@@ -179,7 +178,7 @@ impl<'r, B> Upgrade<'r, B> {
     /// Checks what the request asks for (RFC 6455 4.2.1).
     ///
     /// # Errors
-    /// Why it cannot become a websocket: [`refuse_upgrade`] makes the answer.
+    /// Why the request cannot become a websocket. [`refuse_upgrade`] makes the answer.
     pub fn new(request: &'r Request<B>) -> Result<Self, BadHandshake> {
         let handshake = Handshake::read(request)?;
         Ok(Upgrade {
@@ -190,32 +189,31 @@ impl<'r, B> Upgrade<'r, B> {
         })
     }
 
-    /// Where a browser got the page from that asks. Any page can open a websocket to any server, and the
-    /// browser sends the user's cookies along: see [`same_origin`](Self::same_origin) and
+    /// The origin of the page that asks, if a browser asks. Any page can open a websocket to any server, and
+    /// the browser sends the user's cookies: see [`same_origin`](Self::same_origin) and
     /// [`allow_origins`](Self::allow_origins).
     pub fn origin(&self) -> Option<&'r [u8]> {
         self.handshake.origin()
     }
 
-    /// Goes on only if the page that asks came from this server, or if no browser asks: without an
-    /// `Origin` no user's cookies can be misused. This keeps other sites from hijacking the websockets
-    /// of users who are logged in here.
+    /// Goes on only if the page that asks came from this server, or if no browser asks. Without an `Origin`,
+    /// no user's cookies can be misused. This keeps other sites from hijacking the websockets of users who
+    /// are logged in here.
     ///
-    /// Host and port of `Origin` are held against `Host`. The scheme is not, since a server behind a
-    /// proxy that ends TLS does not know its own; such a proxy has to pass on `Host`.
+    /// The host and the port of `Origin` have to equal `Host`. The scheme is not compared, because a server
+    /// behind a proxy that ends TLS does not know its own scheme. The proxy has to pass on `Host`.
     ///
     /// # Errors
-    /// [`BadHandshake::ForeignOrigin`], of which [`refuse_upgrade`] makes a 403.
+    /// [`BadHandshake::ForeignOrigin`], for which [`refuse_upgrade`] makes a 403.
     pub fn same_origin(self) -> Result<Self, BadHandshake> {
         self.handshake.same_origin()?;
         Ok(self)
     }
 
-    /// Goes on only if the page that asks came from one of these places, such as `https://example.org`
-    /// or `http://localhost:3000`, or if no browser asks. The server's own is to be named as well.
-    ///
+    /// Goes on only if the page that asks came from one of these origins, such as `https://example.org` or
+    /// `http://localhost:3000`, or if no browser asks. List the server's own origin as well.
     /// # Errors
-    /// [`BadHandshake::ForeignOrigin`], of which [`refuse_upgrade`] makes a 403.
+    /// [`BadHandshake::ForeignOrigin`], for which [`refuse_upgrade`] makes a 403.
     pub fn allow_origins<A: AsRef<str>>(
         self,
         allowed: impl IntoIterator<Item = A>,
@@ -224,7 +222,7 @@ impl<'r, B> Upgrade<'r, B> {
         Ok(self)
     }
 
-    /// The subprotocols that the client offers, the one it likes best first.
+    /// The subprotocols that the client offers, in the order of its preference.
     pub fn protocols(&self) -> impl Iterator<Item = &'r str> {
         self.handshake.protocols()
     }
@@ -239,24 +237,23 @@ impl<'r, B> Upgrade<'r, B> {
         Ok(self)
     }
 
-    /// How to compress, if the client can, or not at all. Otherwise `websocket_deflate` says
-    /// whether.
+    /// How to compress if the client can, or not at all. Without this call `websocket_deflate` decides.
     pub fn deflate(mut self, settings: Option<DeflateSettings>) -> Self {
         self.deflate = Some(settings);
         self
     }
 
-    /// Bytes of a message, instead of `websocket_message_limit`.
+    /// The limit of a message in bytes, instead of `websocket_message_limit`.
     pub fn message_limit(mut self, limit: u64) -> Self {
         self.options.message_limit = Some(limit);
         self
     }
 
-    /// The answer that accepts. When it was sent, `run` is called with the websocket, and its future
-    /// is polled where the handler was: on the connection's own task. At its end the websocket is
-    /// closed with 1000, unless it was closed before.
+    /// The answer that accepts. When it was sent, `run` is called with the websocket. Its future is polled on
+    /// the connection's own task, as the handler was. When the future ends, the websocket is closed with
+    /// 1000, unless it was closed before.
     ///
-    /// Fields may be added to the answer; its content is not looked at.
+    /// You may add fields to the answer. Its content is ignored.
     pub fn accept<A: Default, F>(
         self,
         run: impl FnOnce(WebSocket) -> F + Send + 'static,
@@ -269,7 +266,7 @@ impl<'r, B> Upgrade<'r, B> {
             Some(settings) => settings.as_ref(),
             None => Some(&usual),
         };
-        // The protocol was chosen among those that are offered.
+        // The protocol was chosen among the offered ones.
         let Ok(accepted) = self.handshake.accept(self.protocol, deflate) else {
             return refuse_upgrade(BadHandshake::Protocols);
         };
@@ -286,8 +283,8 @@ impl<'r, B> Upgrade<'r, B> {
     }
 }
 
-/// The answer to a request that cannot become a websocket: 426, 405 or 400, with what is accepted
-/// instead, or 403 for a page that may not open one.
+/// The answer to a request that cannot become a websocket: 426, 405 or 400 with what is accepted instead, or
+/// 403 for a page that may not open a websocket.
 pub fn refuse_upgrade<A: Default>(bad: BadHandshake) -> Response<A> {
     let mut response = Response::new(A::default());
     *response.status_mut() = bad.status();
@@ -295,10 +292,10 @@ pub fn refuse_upgrade<A: Default>(bad: BadHandshake) -> Response<A> {
     response
 }
 
-/// What a handler made of its websocket, on its way.
+/// The future of a websocket's handler.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What an accepting answer takes to the driver.
+/// What an accepting answer passes to the driver.
 pub(crate) struct Accepting {
     pub(crate) accepted: Accepted,
     pub(crate) deflate_by_config: bool,
@@ -306,7 +303,7 @@ pub(crate) struct Accepting {
     pub(crate) run: Box<dyn FnOnce(WebSocket) -> Running + Send>,
 }
 
-/// The place of an [`Accepting`] among an answer's extensions, which have to be cloneable.
+/// Holds an [`Accepting`] among an answer's extensions, which have to be cloneable.
 #[derive(Clone)]
 struct Accepts(Arc<Mutex<Option<Accepting>>>);
 
@@ -322,15 +319,15 @@ impl Accepting {
     }
 }
 
-/// A websocket: messages in both directions, whole. Dropping it closes it with 1000.
+/// A websocket: whole messages in both directions. Dropping it closes it with 1000.
 ///
-/// Pings are answered, and sent, without it.
+/// The driver answers pings, and sends its own.
 ///
-/// Beside the message that the handler has, at most one more of the peer's is held for it, or some
-/// small ones of 16 KiB together: until those are read the connection is asked for no other. That is
-/// inside of [`Config::websocket_memory_bound`](portcullis::Config::websocket_memory_bound). Of what the
-/// handler sends one message is held, or some small ones, until the peer has taken it. Both count among
-/// the server's [`bytes_held`](crate::Snapshot::bytes_held).
+/// For the handler at most one more message of the peer's is held, or some small ones of 16 KiB together. The
+/// connection asks for no other message until these are read. This memory is inside of
+/// [`Config::websocket_memory_bound`](portcullis::Config::websocket_memory_bound). Of the handler's messages
+/// one is held, or some small ones, until the peer has taken it. Both count in the server's
+/// [`bytes_held`](crate::Snapshot::bytes_held).
 #[derive(Debug)]
 pub struct WebSocket {
     meeting: Arc<Meeting>,
@@ -341,7 +338,7 @@ impl WebSocket {
         WebSocket { meeting }
     }
 
-    /// The next message; `None` after the end in good order, and after an error.
+    /// The next message; `None` after an end in good order, and after an error.
     ///
     /// # Errors
     /// How it ended otherwise.
@@ -349,28 +346,28 @@ impl WebSocket {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Sends a message behind those that wait already. It joins them when less than 16 KiB wait, and
-    /// `send` is ready when the connection has taken all but so much of them. So a large message stays
-    /// with its handler until the peer has taken most of it, and only one is held at a time. Once it has
-    /// joined the others it is sent, even if this future is dropped.
+    /// Sends a message after those that wait already. The message joins them when less than 16 KiB wait.
+    /// `send` is ready when less than that waits again. So a large message stays with its handler until the
+    /// peer has taken most of it, and only one is held at a time. A message that has joined the others is
+    /// sent even if this future is dropped.
     ///
-    /// That the connection has taken all of it is what flushing the [`Sink`] waits for.
+    /// Flushing the [`Sink`] waits until the connection has taken all messages.
     ///
     /// # Errors
-    /// How the websocket has ended; [`Closed::Unsent`] if messages were discarded by that.
+    /// How the websocket has ended; [`Closed::Unsent`] if messages were discarded.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Closed> {
         let mut message = Some(message.into());
         poll_fn(|cx| self.meeting.poll_send(cx, &mut message)).await
     }
 
-    /// Closes, and waits until the peer has closed too, or `websocket_close_timeout` has passed.
-    /// Messages that still come go nowhere.
+    /// Closes, and waits until the peer has closed too, or `websocket_close_timeout` has passed. Messages
+    /// that still arrive are dropped.
     ///
-    /// A code must be one that may be sent (RFC 6455 7.4), or the peer is told 1011.
+    /// A code has to be one that may be sent (RFC 6455 7.4). Otherwise the peer is sent 1011.
     ///
     /// # Errors
-    /// How it had ended before, or ended instead; [`Closed::Unsent`] if messages were discarded, as
-    /// they are when the server shuts down.
+    /// How it had ended before, or ended instead; [`Closed::Unsent`] if messages were discarded because the
+    /// server shuts down.
     pub async fn close(&mut self, code: u16, reason: &str) -> Result<(), Closed> {
         self.meeting.close(Some(CloseFrame { code: Some(code), reason: reason.into() }));
         poll_fn(|cx| self.meeting.poll_end(cx)).await
@@ -416,7 +413,7 @@ impl Sink<Message> for WebSocket {
 impl Drop for WebSocket {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // It goes down with its handler.
+            // It ends with its handler.
             self.meeting.fail();
         }
         self.meeting.leave();
