@@ -1,9 +1,9 @@
-//! Why things end: a connection ([`CloseReason`]), a request ([`Refusal`], [`ResetReason`]), a call
-//! ([`Misuse`]). All are closed enumerations.
+//! The reasons for which things end: a connection ([`CloseReason`]), a request ([`Refusal`],
+//! [`ResetReason`]), a call ([`Misuse`]). All are closed enumerations.
 //!
-//! Each close reason has a label for metrics and logs, and the HTTP status or the close code of a
-//! websocket (RFC 6455 7.4) that the peer was told, if it was told one. The ending says what is still sent and
-//! read:
+//! Each close reason has a label for metrics and logs. It has the HTTP status, or the close code of a
+//! websocket (RFC 6455 7.4), that the peer is sent, if it is sent one. The ending tells what is still sent
+//! and read:
 //!
 //! | ending | what is still sent | what is still read | until |
 //! |---|---|---|---|
@@ -12,7 +12,7 @@
 //! | `leave` | what is unsent, and over TLS a close_notify | nothing | that is sent |
 //! | `cut` | nothing; the socket is reset if an answer had begun | nothing | at once |
 //!
-//! This is the whole table of reasons; a test holds the code to it.
+//! This is the table of all reasons. A test compares it with the code.
 //!
 //! | label | HTTP status | close code | ending | when |
 //! |---|---|---|---|---|
@@ -123,13 +123,13 @@ pub enum CloseReason {
     Refused(Refusal),
     /// The peer broke a rule of websockets.
     Violation(Violation),
-    /// TLS did not come about, or failed.
+    /// The TLS handshake failed, or TLS failed later.
     Tls(TlsFailure),
-    /// All is done, and one side wanted no more.
+    /// Everything is finished, and one side asked to close.
     Completed,
-    /// As many requests as `requests_per_connection` allows were answered.
+    /// `requests_per_connection` requests were answered.
     RequestLimit,
-    /// Content of an answered request was left unread, more than is worth discarding.
+    /// Too much content of an answered request was unread to be discarded.
     UnreadContent,
     /// [`Connection::drain`](crate::Connection::drain) was called, and everything was finished.
     Drained,
@@ -139,8 +139,8 @@ pub enum CloseReason {
     /// The application gave up on an answer that had begun
     /// ([`Stream::reset`](crate::Stream::reset)).
     Application,
-    /// The driver gave up on it ([`Connection::abort`](crate::Connection::abort)), or on more than may
-    /// be held ([`Connection::receive_limit`](crate::Connection::receive_limit)).
+    /// The driver gave up on it ([`Connection::abort`](crate::Connection::abort)), or read more than may be
+    /// held ([`Connection::receive_limit`](crate::Connection::receive_limit)).
     Aborted,
 }
 

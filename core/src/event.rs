@@ -1,4 +1,4 @@
-//! What a connection tells the application, and the plain types of its actions.
+//! The events of a connection for the application, and the plain types of its actions.
 //!
 //! The parts of an event are lent out of the driver's buffer, or out of the held bytes.
 
@@ -44,8 +44,8 @@ pub enum Begun {
     Complete,
 }
 
-/// What happened. Each request is followed by any number of [`Event::Data`], and then by exactly one
-/// [`Event::End`] or [`Event::Reset`]; or by nothing more, once its answer is complete.
+/// An event of the connection. After each request come any number of [`Event::Data`], and then exactly one
+/// [`Event::End`] or [`Event::Reset`]. After a complete answer nothing more comes.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
@@ -56,14 +56,14 @@ pub enum Event<'e> {
         /// The head.
         head: RequestHead<'e>,
     },
-    /// Some of the request's content: never more than was asked for.
+    /// Some of the request's content, never more than there is credit for.
     Data {
         /// Its stream.
         stream: StreamId,
         /// The bytes; they may be changed in place.
         data: &'e mut [u8],
         /// The number of bytes that follow in the same read. A driver that shares its buffer with the
-        /// application instead of copying can stop here if few bytes follow: the connection copies these.
+        /// application can stop here if few bytes follow, because the connection copies them.
         behind: usize,
     },
     /// The request is complete.
@@ -79,13 +79,13 @@ pub enum Event<'e> {
         stream: StreamId,
         /// The message.
         message: Message<'e>,
-        /// The number of bytes that follow in the same read, as with [`Event::Data`]. 0 for the last message
-        /// at hand.
+        /// The number of bytes that follow in the same read, as with [`Event::Data`]. It is 0 for the last
+        /// message at hand.
         behind: usize,
     },
     /// A whole message of a websocket that was assembled from several frames or reads. Only an application
-    /// that asked for [`Options::owned`](crate::websocket::Options::owned) gets it; a message that lies whole
-    /// in the driver's buffer is lent to that application, too.
+    /// that asked for [`Options::owned`](crate::websocket::Options::owned) gets it. A message that lies whole
+    /// in the driver's buffer is lent to that application too.
     OwnedMessage {
         /// The stream of the request that became the websocket.
         stream: StreamId,
@@ -115,13 +115,13 @@ pub enum Event<'e> {
         stream: StreamId,
         /// The close code (RFC 6455 7.4), if there was one.
         code: Option<u16>,
-        /// The reason, for people: at most 123 bytes; most often empty.
+        /// The reason, for people: at most 123 bytes, and most often empty.
         reason: &'e str,
     },
     /// There is room again after a [`send`](crate::Stream::send) or
-    /// [`send_message`](crate::Stream::send_message) that was cut short.
+    /// [`send_message`](crate::Stream::send_message) that took only a part.
     Writable {
-        /// The stream that was cut short.
+        /// The stream of that call.
         stream: StreamId,
     },
     /// The request, or the websocket, ended early. Nothing more can be sent on the stream.

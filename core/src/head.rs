@@ -1,7 +1,7 @@
 //! The head of a request, and its trailers, as views of the bytes that arrived.
 //!
-//! In: text, and where its parts stand. Out: what they say, as text or in the types of `http`. Which bytes
-//! the text is made of is for the protocol: a span of the input, or a block that was decoded.
+//! In: text, and the places of its parts. Out: the parts, as text or in the types of `http`. The protocol
+//! decides which bytes the text is made of: a span of the input, or a decoded block.
 
 use crate::close::Refusal;
 use crate::config::Config;
@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
-// ---- where the parts stand -------------------------------------------------------------------------
+// ---- the places of the parts -----------------------------------------------------------------------
 
 /// A part of a head: the place of its first byte, and the place after its last byte.
 pub(crate) type TextSpan = (u16, u16);
@@ -18,7 +18,7 @@ pub(crate) fn range((start, end): TextSpan) -> Range<usize> {
     usize::from(start)..usize::from(end)
 }
 
-/// How a request's content is framed (RFC 9112 6.3). Without framing fields there is none.
+/// How a request's content is framed (RFC 9112 6.3). Without framing fields there is no content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentFraming {
     Length(u64),
@@ -70,7 +70,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A line from `start` to `end`, of which the name and the value are a part.
+    /// A line from `start` to `end`. Its name and its value are parts of it.
     #[inline(always)]
     pub(crate) fn new(start: usize, name_end: usize, value_start: usize, end: usize) -> Self {
         let [start, name_end, value_start, end] =
@@ -89,7 +89,7 @@ impl Line {
 
 const INLINE: usize = 16;
 
-/// The field lines of one section; as many as most requests have stand inline.
+/// The field lines of one section. The lines of most requests fit inline.
 #[derive(Debug)]
 pub(crate) struct Lines {
     inline: [Line; INLINE],
@@ -135,7 +135,7 @@ pub(crate) fn memory_bound(config: &Config) -> usize {
     more.next_power_of_two().max(4) * size_of::<Line>()
 }
 
-// ---- what they say ---------------------------------------------------------------------------------
+// ---- the parts -------------------------------------------------------------------------------------
 
 /// Field lines, in order, as they were sent.
 #[derive(Clone, Debug)]
@@ -189,18 +189,18 @@ impl<'e> RequestHead<'e> {
     /// The method; a token of at most 32 bytes (RFC 9110 9.1).
     pub fn method(&self) -> &'e str {
         match bytes_at(self.bytes, range(self.head.method)) {
-            // Nearly all: that it is text needs no look.
+            // Nearly all requests: this text needs no check.
             b"GET" => "GET",
             _ => text(self.bytes, range(self.head.method)),
         }
     }
 
     /// The request target in one of its four forms (RFC 9112 3.2): visible ASCII, without `#` and
-    /// ``"<>\^`{|}``. What has no place in a target, but is put there by clients, is
-    /// percent-encoded here: `/café` is `/caf%C3%A9`, however it was sent. The absolute form has its
-    /// scheme in small letters, and a path.
+    /// ``"<>\^`{|}``. Bytes that clients send although a target can't have them are percent-encoded here:
+    /// `/café` is `/caf%C3%A9`, however it was sent. The absolute form has its scheme in small letters, and a
+    /// path.
     ///
-    /// `http::Uri` says the same: this is its text.
+    /// The text of `http::Uri` is the same.
     pub fn target(&self) -> &'e str {
         if self.head.told {
             return text(self.told, 0..self.told.len());
@@ -208,8 +208,8 @@ impl<'e> RequestHead<'e> {
         text(self.bytes, range(self.head.target))
     }
 
-    /// The path of the target, without its query: `/` where an absolute target has none
-    /// (RFC 9110 4.2.3), `*` for the asterisk form, and empty for the authority form.
+    /// The path of the target, without its query. It is `/` if an absolute target has none (RFC 9110 4.2.3),
+    /// `*` for the asterisk form, and empty for the authority form.
     pub fn path(&self) -> &'e str {
         let target = self.target();
         let path = match target.as_bytes() {
@@ -247,16 +247,16 @@ impl<'e> RequestHead<'e> {
         }
     }
 
-    /// The client waits with its content for a 100 (Continue), which is sent when the application
-    /// asks for the content.
+    /// Whether the client waits with its content for a 100 (Continue). The connection sends it when the
+    /// application asks for the content.
     pub fn expects_continue(&self) -> bool {
         self.head.expects_continue
     }
 
-    /// The head in the ecosystem's types.
+    /// The head in the types of `http`.
     ///
     /// # Errors
-    /// None that is known of: every request that is delivered fits. A refusal is to be answered with
+    /// No error is known: every request that is delivered fits. Answer a refusal with
     /// [`Stream::refuse`](crate::Stream::refuse).
     pub fn to_http(&self) -> Result<http::Request<()>, Refusal> {
         let mut request = http::Request::new(());
@@ -264,14 +264,14 @@ impl<'e> RequestHead<'e> {
         Ok(request)
     }
 
-    /// Writes the head into `request`, in whose map the fields are appended to what is there.
+    /// Writes the head into `request`, and appends the fields to its map.
     ///
-    /// The texts share copies that are cut from the front of `text`. Who passes the same `text`, and
-    /// a map with room, again and again saves the allocations of each request; a text that is kept
-    /// keeps at most the copy of a long head, or the allocation of `text`.
+    /// The texts share copies that are cut from the front of `text`. A caller that passes the same `text`,
+    /// and a map with room, saves the allocations of each request. A text that is kept keeps at most the copy
+    /// of a long head, or the allocation of `text`.
     ///
     /// # Errors
-    /// As for [`to_http`](Self::to_http); `request` is of no use then.
+    /// As for [`to_http`](Self::to_http). `request` is of no use then.
     pub fn write_to<B>(
         &self,
         request: &mut http::Request<B>,
@@ -314,7 +314,7 @@ impl<'e> Trailers<'e> {
         FieldLines::new(self.section, self.lines)
     }
 
-    /// The trailers in the ecosystem's types; `None` if there are none.
+    /// The trailers in the types of `http`; `None` if there are none.
     pub fn to_http(&self) -> Option<HeaderMap> {
         let mut map = HeaderMap::new();
         append(&mut map, self.fields(), &Bytes::copy_from_slice(self.section)).ok()?;
@@ -322,7 +322,7 @@ impl<'e> Trailers<'e> {
     }
 }
 
-/// From this length on a head is copied into an allocation of its own.
+/// A head of at least this length is copied into an allocation of its own.
 const LONG: usize = 1024;
 
 /// `shared` is a copy of the lines' section.

@@ -1,9 +1,9 @@
 //! The protocol that a connection speaks. The client chooses it, by ALPN (RFC 7301) or by its first bytes.
-//! It is HTTP/1.1 if neither names another one, until a request turns it into a websocket.
+//! Without a choice it is HTTP/1.1, until a request turns it into a websocket.
 //!
-//! In: what the connection asks of any protocol, and the application's actions on a stream. Out: the
-//! answer of the protocol in use. No other room knows which protocols there are: a new one is added to the
-//! enumeration, to the table of what clients begin with, and to the three macros below.
+//! In: the connection's questions to any protocol, and the application's actions on a stream. Out: the answer
+//! of the protocol in use. No other room knows which protocols there are. To add one, add it to the
+//! enumeration, to the table of choices, and to the macros below.
 
 use crate::close::{CloseReason, Expiry, Misuse, ResetReason, Violation};
 use crate::config::Config;
@@ -25,7 +25,7 @@ pub(crate) enum Protocol {
     /// it has chosen, the connection waits as for an HTTP/1.1 request: one deadline runs while nothing has
     /// come, and another one from the first byte on.
     Http1(Http1),
-    /// Boxed, so that a connection that never becomes one does not pay for it.
+    /// Boxed, so that other connections don't pay for its size.
     WebSocket(Box<Session>),
     /// A protocol of many streams, as HTTP/2 will be one.
     #[cfg(test)]
@@ -51,19 +51,19 @@ const CHOICES: &[Choice] = &[
     },
 ];
 
-/// What a client's first bytes say.
+/// What the client has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chosen {
     Http1,
-    /// The protocol at this place of the table.
+    /// The protocol at this index of the table.
     Other(usize),
-    /// More bytes have to come. Whether some have come already.
+    /// More bytes have to arrive. The flag says whether some have arrived already.
     NotYet(bool),
 }
 
 impl Chosen {
     /// The choice of a client whose first bytes are `bytes`. Over TLS the client chooses by ALPN, and its
-    /// bytes don't matter (RFC 9113 3.2); in plaintext they do (RFC 9113 3.3).
+    /// bytes don't matter (RFC 9113 3.2). In plaintext the bytes decide (RFC 9113 3.3).
     fn of(bytes: &[u8], is_tls: bool, alpn: Option<&[u8]>, choices: &[Choice]) -> Chosen {
         if is_tls {
             let place = choices.iter().position(|it| alpn == Some(it.alpn));
@@ -79,7 +79,7 @@ impl Chosen {
     }
 }
 
-/// What every protocol has an answer to.
+/// For calls that every protocol answers.
 macro_rules! each {
     ($protocol:ident, $it:ident => $answer:expr) => {
         match $protocol {
@@ -91,7 +91,7 @@ macro_rules! each {
     };
 }
 
-/// What a protocol of requests and answers does, and a websocket cannot.
+/// For calls on requests. A websocket can't answer them.
 macro_rules! of_requests {
     ($protocol:ident, $it:ident => $answer:expr) => {
         match $protocol {
@@ -103,7 +103,7 @@ macro_rules! of_requests {
     };
 }
 
-/// What only a websocket does.
+/// For calls on websockets. No other protocol can answer them.
 macro_rules! of_messages {
     ($protocol:ident, $it:ident => $answer:expr) => {
         match $protocol {
@@ -113,7 +113,7 @@ macro_rules! of_messages {
     };
 }
 
-/// What a websocket does, and matters to no other protocol.
+/// For calls that change something for websockets only.
 macro_rules! if_websocket {
     ($protocol:ident, $it:ident => $answer:expr) => {
         match $protocol {
@@ -124,7 +124,7 @@ macro_rules! if_websocket {
 }
 
 impl Protocol {
-    /// Looks at what the client has chosen. False if more bytes have to come.
+    /// Looks for the client's choice. Returns false if more bytes have to arrive.
     #[cold]
     fn choose(&mut self, transport: &mut Transport, input: &mut Input<'_>) -> bool {
         let Protocol::Http1(http) = self else { return true };
@@ -132,7 +132,7 @@ impl Protocol {
         input.join(longest);
         let (is_tls, alpn) = (transport.tls.is_some(), transport.alpn());
         let chosen = match Chosen::of(input.bytes(), is_tls, alpn, CHOICES) {
-            // Nothing more comes, or nothing of it matters any more.
+            // The input has ended, or it no longer matters.
             Chosen::NotYet(_) if transport.eof || !transport.is_open() => Chosen::Http1,
             chosen => chosen,
         };
@@ -160,13 +160,13 @@ impl Protocol {
         each!(self, it => it.stream())
     }
 
-    /// How many requests were delivered.
+    /// The number of requests that were delivered.
     #[inline]
     pub(crate) fn requests(&self) -> u64 {
         each!(self, it => it.requests())
     }
 
-    /// The next thing that happened, if there is one in `input`. What is not taken is to be held.
+    /// The next step that `input` yields. The caller holds the bytes that are not taken.
     #[inline]
     pub(crate) fn step(
         &mut self,
@@ -189,42 +189,42 @@ impl Protocol {
         each!(self, it => it.has_events(transport))
     }
 
-    /// Work was left undone that needs nothing from anybody.
+    /// Whether work is left that waits for neither party.
     #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {
         if_websocket!(self, it => it.is_paused())
     }
 
-    /// Messages that were put together become the application's own.
+    /// Whether assembled messages become the application's own.
     pub(crate) fn hands_over(&self) -> bool {
         if_websocket!(self, it => it.hands_over())
     }
 
-    /// More was read behind bytes that wait for the application.
+    /// The driver has read on, although held bytes wait for the application.
     #[cold]
     pub(crate) fn look_ahead(&mut self, transport: &mut Transport) {
         if_websocket!(self, it => it.look_ahead(transport))
     }
 
-    /// Whether the held bytes are worth another look.
+    /// Whether the held bytes may yield another step.
     #[inline(always)]
     pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
         each!(self, it => it.may_go_on(transport))
     }
 
-    /// The peer took some of what waited.
+    /// The peer has taken some of the unsent bytes.
     #[inline]
     pub(crate) fn sent(&mut self, transport: &Transport) {
         if_websocket!(self, it => it.sent(transport))
     }
 
-    /// Frees what is of no use until more bytes arrive; the last thing that every public call does.
+    /// Frees memory that is not needed until more bytes arrive. Every public call ends with this.
     #[inline]
     pub(crate) fn release(&mut self, transport: &Transport) {
         if_websocket!(self, it => it.release(transport))
     }
 
-    /// Lets the timers follow the states.
+    /// Brings the timers in line with the states.
     #[inline]
     pub(crate) fn settle(&mut self, transport: &mut Transport) {
         each!(self, it => it.settle(transport))
@@ -242,13 +242,13 @@ impl Protocol {
         if_websocket!(self, it => it.ping_silent(transport))
     }
 
-    /// Finishes what is in progress, and begins nothing new.
+    /// Finishes the exchanges in progress, and begins no other.
     #[cold]
     pub(crate) fn drain(&mut self, transport: &mut Transport) {
         each!(self, it => it.drain(transport))
     }
 
-    /// Nothing of a request has arrived, and none is being answered.
+    /// Whether nothing of a request has arrived, and no request is being answered.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         each!(self, it => it.is_idle())
@@ -260,31 +260,31 @@ impl Protocol {
         each!(self, it => it.end(transport, reason))
     }
 
-    /// Bytes of an incomplete TLS record arrived. They may become content: the peer is not silent.
+    /// Bytes of an incomplete TLS record arrived. They may become content, so the peer is not silent.
     #[cold]
     pub(crate) fn trickle(&mut self, transport: &mut Transport) {
         each!(self, it => it.trickle(transport))
     }
 
-    /// Bytes arrived, whatever they are: the peer is there.
+    /// Bytes arrived, so the peer is alive.
     #[inline]
     pub(crate) fn heard(&mut self, transport: &Transport) {
         if_websocket!(self, it => it.heard(transport))
     }
 
-    /// The peer is still taking what was sent before what it has to answer.
+    /// The peer has taken `taken` bytes of those that were sent before the frame that it has to answer.
     #[cold]
     pub(crate) fn taking(&mut self, transport: &mut Transport, taken: u64) {
         if_websocket!(self, it => it.taking(transport, taken))
     }
 
-    /// Ends the connection at once, whatever it is at.
+    /// Ends the connection at once, in any state.
     #[cold]
     pub(crate) fn cut(&mut self, transport: &mut Transport, reason: CloseReason) {
         each!(self, it => it.cut(transport, reason))
     }
 
-    /// What was lent as text is none.
+    /// A message that was lent as text is not UTF-8.
     #[cold]
     pub(crate) fn violated(
         &mut self,
@@ -447,13 +447,13 @@ impl Protocol {
         of_messages!(self, it => it.close(transport, id, code, reason))
     }
 
-    /// How much content, or of a message, would be taken now.
+    /// How much content, or how much of a message, would be taken now.
     #[inline]
     pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
         each!(self, it => it.room(transport, stream))
     }
 
-    /// How many of the next bytes are content that is passed on at once.
+    /// The number of next bytes that are content for which there is credit.
     #[inline]
     pub(crate) fn passed_on(&self) -> u64 {
         match self {
@@ -462,7 +462,7 @@ impl Protocol {
         }
     }
 
-    /// The most that [`Protocol::memory`] becomes, with what is lent.
+    /// The most that [`Protocol::memory`] becomes, together with the bytes that are lent.
     pub(crate) fn memory_bound(&self, config: &Config) -> usize {
         if_websocket!(self, it => it.memory_bound(config))
     }

@@ -1,14 +1,14 @@
-//! What a protocol has found in the input, as places: `connection.rs` turns it into an event.
+//! The findings of a protocol in the input, as places. `connection.rs` turns each into an event.
 
 use crate::budget::INFLATED_AT_ONCE;
 use crate::close::ResetReason;
 use crate::head::{Head, Lines};
 use crate::input::Span;
 
-/// What happened, as places in the input.
+/// A finding, as places in the input.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Its head was read.
+    /// The head of a request was read.
     Request(Span),
     Data(Span),
     End(Span),
@@ -30,14 +30,14 @@ pub(crate) enum Step {
     },
 }
 
-/// Where a step leaves what does not lie in the input; each is of use to one protocol.
+/// Where a protocol leaves the parts of a step that do not lie in the input.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) lines: Lines,
-    /// What the newest request's head says.
+    /// The newest request's head.
     pub(crate) head: Head,
-    /// A message that was put together; or the newest request's target, if that is told in another form
-    /// than it was sent in.
+    /// An assembled message; or the newest request's target, if the application gets it in another form than
+    /// it was sent in.
     pub(crate) whole: Vec<u8>,
     /// Bytes that may still be inflated in this pull of events.
     pub(crate) inflatable: usize,
@@ -50,11 +50,11 @@ impl Desk {
     }
 }
 
-/// Where something lies.
+/// Where a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In the bytes at hand.
     Input(Span),
-    /// It is all of what was put into `whole`.
+    /// It is all of `whole`.
     Whole,
 }

@@ -1,11 +1,11 @@
-//! The numbers of streams: one for each exchange of a request and its answer.
+//! The numbers of streams. Each exchange of a request and its answer has one.
 
 use core::fmt;
 
-/// One exchange of a request and its answer.
+/// The number of one exchange of a request and its answer.
 ///
-/// On an HTTP/1.1 connection they are numbered from 1 in the order of the requests, and only the
-/// newest is alive.
+/// On an HTTP/1.1 connection they are numbered from 1 in the order of the requests, and only the newest is
+/// alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) u64);
 
