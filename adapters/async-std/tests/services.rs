@@ -1,67 +1,74 @@
 //! The tests that all adapters share, on async-std.
 
-#[path = "../../driver/tests/services/mod.rs"]
-mod services;
-
 use async_io::Async;
 use async_std::net::TcpListener;
 use async_std::task;
-use portcullis_async_std as adapter;
 use portcullis_async_std::{
     AsyncListener, AsyncStd, Config, Listener, ServeConnection, Server, Service, Socket, Timer,
     memory, serve, serve_connection,
 };
+use portcullis_services::Adapter;
 use std::future::Future;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 
-fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    drop(task::spawn(future));
+/// The adapter, for the tests that all adapters share.
+struct OnAsyncStd;
+
+impl Adapter for OnAsyncStd {
+    type Runtime = AsyncStd;
+    type Listener = AsyncListener<StdListener>;
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        drop(task::spawn(future));
+    }
+
+    fn server<S: Service<K>, K: 'static>(
+        listener: StdListener,
+        config: Arc<Config>,
+        service: S,
+    ) -> Server<AsyncStd, AsyncListener<StdListener>, S, K> {
+        serve(TcpListener::from(listener), config, service)
+    }
+
+    fn connection<S: Service<K>, K: 'static>(
+        io: memory::Stream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        serve_connection(io, config, service)
+    }
+
+    fn tcp_connection<S: Service<K>, K: 'static>(
+        stream: std::net::TcpStream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        serve_connection(async_std::net::TcpStream::from(stream), config, service)
+    }
+
+    #[cfg(unix)]
+    fn unix_connection<S: Service<K>, K: 'static>(
+        stream: std::os::unix::net::UnixStream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        serve_connection(async_std::os::unix::net::UnixStream::from(stream), config, service)
+    }
+
+    #[cfg(unix)]
+    fn unix_server<S: Service<K>, K: 'static>(
+        listener: std::os::unix::net::UnixListener,
+        config: Arc<Config>,
+        service: S,
+    ) -> Server<AsyncStd, impl Listener, S, K> {
+        serve(async_std::os::unix::net::UnixListener::from(listener), config, service)
+    }
+
+    fn parts(listener: StdListener) -> (AsyncStd, AsyncListener<StdListener>) {
+        let listener = Async::new(listener).expect("a listener");
+        (AsyncStd, AsyncListener::new(Arc::new(listener), &Config::default()))
+    }
 }
 
-fn server<S: Service<K>, K: 'static>(
-    listener: StdListener,
-    config: Arc<Config>,
-    service: S,
-) -> Server<AsyncStd, AsyncListener<StdListener>, S, K> {
-    serve(TcpListener::from(listener), config, service)
-}
-
-fn connection<S: Service<K>, K>(
-    io: memory::Stream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    serve_connection(io, config, service)
-}
-
-fn tcp_connection<S: Service<K>, K>(
-    stream: std::net::TcpStream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    serve_connection(async_std::net::TcpStream::from(stream), config, service)
-}
-
-#[cfg(unix)]
-fn unix_connection<S: Service<K>, K>(
-    stream: std::os::unix::net::UnixStream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    serve_connection(async_std::os::unix::net::UnixStream::from(stream), config, service)
-}
-
-#[cfg(unix)]
-fn unix_server<S: Service<K>, K: 'static>(
-    listener: std::os::unix::net::UnixListener,
-    config: Arc<Config>,
-    service: S,
-) -> Server<AsyncStd, impl Listener, S, K> {
-    serve(async_std::os::unix::net::UnixListener::from(listener), config, service)
-}
-
-fn parts(listener: StdListener) -> (AsyncStd, AsyncListener<StdListener>) {
-    let listener = Async::new(listener).expect("a listener");
-    (AsyncStd, AsyncListener::new(Arc::new(listener), &Config::default()))
-}
+portcullis_services::services!(OnAsyncStd);

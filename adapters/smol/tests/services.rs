@@ -1,11 +1,8 @@
 //! The tests that all adapters share, on smol's global executor, and an executor of one's own.
 
-#[path = "../../driver/tests/services/mod.rs"]
-mod services;
-
 use http::{Request, Response};
 use http_body_util::Full;
-use portcullis_smol as adapter;
+use portcullis_services::Adapter;
 use portcullis_smol::{
     AsyncListener, Body, Config, Listener, ServeConnection, Server, Service, Smol, Socket, Timer,
     memory, serve, serve_connection, serve_on,
@@ -18,60 +15,74 @@ use std::net::TcpListener as StdListener;
 use std::ops::Deref;
 use std::sync::Arc;
 
-fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    smol::spawn(future).detach();
+/// The adapter, for the tests that all adapters share.
+struct OnSmol;
+
+impl Adapter for OnSmol {
+    type Runtime = Smol;
+    type Listener = AsyncListener<StdListener>;
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        smol::spawn(future).detach();
+    }
+
+    fn server<S: Service<K>, K: 'static>(
+        listener: StdListener,
+        config: Arc<Config>,
+        service: S,
+    ) -> Server<Smol, AsyncListener<StdListener>, S, K> {
+        serve(TcpListener::try_from(listener).expect("a listener"), config, service)
+    }
+
+    fn connection<S: Service<K>, K: 'static>(
+        io: memory::Stream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        serve_connection(io, config, service)
+    }
+
+    fn tcp_connection<S: Service<K>, K: 'static>(
+        stream: std::net::TcpStream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        serve_connection(TcpStream::try_from(stream).expect("a stream"), config, service)
+    }
+
+    #[cfg(unix)]
+    fn unix_connection<S: Service<K>, K: 'static>(
+        stream: std::os::unix::net::UnixStream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        serve_connection(
+            smol::net::unix::UnixStream::try_from(stream).expect("a stream"),
+            config,
+            service,
+        )
+    }
+
+    #[cfg(unix)]
+    fn unix_server<S: Service<K>, K: 'static>(
+        listener: std::os::unix::net::UnixListener,
+        config: Arc<Config>,
+        service: S,
+    ) -> Server<Smol, impl Listener, S, K> {
+        serve(
+            smol::net::unix::UnixListener::try_from(listener).expect("a listener"),
+            config,
+            service,
+        )
+    }
+
+    fn parts(listener: StdListener) -> (Smol, AsyncListener<StdListener>) {
+        let listener = TcpListener::try_from(listener).expect("a listener");
+        (Smol, AsyncListener::new(listener.into(), &Config::default()))
+    }
 }
 
-fn server<S: Service<K>, K: 'static>(
-    listener: StdListener,
-    config: Arc<Config>,
-    service: S,
-) -> Server<Smol, AsyncListener<StdListener>, S, K> {
-    serve(TcpListener::try_from(listener).expect("a listener"), config, service)
-}
-
-fn connection<S: Service<K>, K>(
-    io: memory::Stream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    serve_connection(io, config, service)
-}
-
-fn tcp_connection<S: Service<K>, K>(
-    stream: std::net::TcpStream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    serve_connection(TcpStream::try_from(stream).expect("a stream"), config, service)
-}
-
-#[cfg(unix)]
-fn unix_connection<S: Service<K>, K>(
-    stream: std::os::unix::net::UnixStream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    serve_connection(
-        smol::net::unix::UnixStream::try_from(stream).expect("a stream"),
-        config,
-        service,
-    )
-}
-
-#[cfg(unix)]
-fn unix_server<S: Service<K>, K: 'static>(
-    listener: std::os::unix::net::UnixListener,
-    config: Arc<Config>,
-    service: S,
-) -> Server<Smol, impl Listener, S, K> {
-    serve(smol::net::unix::UnixListener::try_from(listener).expect("a listener"), config, service)
-}
-
-fn parts(listener: StdListener) -> (Smol, AsyncListener<StdListener>) {
-    let listener = TcpListener::try_from(listener).expect("a listener");
-    (Smol, AsyncListener::new(listener.into(), &Config::default()))
-}
+portcullis_services::services!(OnSmol);
 
 async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
     Response::new(Full::new(b"hello"))

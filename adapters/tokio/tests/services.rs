@@ -1,8 +1,6 @@
 //! The tests that all adapters share, on tokio, and its two flavours of runtime.
 
-#[path = "../../driver/tests/services/mod.rs"]
-mod services;
-
+use portcullis_services::Adapter;
 use portcullis_tokio as adapter;
 use portcullis_tokio::{
     Config, IntoListener, Listener, ServeConnection, Server, Service, Socket, Timer, Tokio,
@@ -19,63 +17,73 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 });
 
-fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    drop(RUNTIME.spawn(future));
+/// The adapter, for the tests that all adapters share.
+struct OnTokio;
+
+impl Adapter for OnTokio {
+    type Runtime = Tokio;
+    type Listener = TokioListener<TcpListener>;
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        drop(RUNTIME.spawn(future));
+    }
+
+    fn server<S: Service<K>, K: 'static>(
+        listener: StdListener,
+        config: Arc<Config>,
+        service: S,
+    ) -> Server<Tokio, TokioListener<TcpListener>, S, K> {
+        let _entered = RUNTIME.enter();
+        serve(TcpListener::from_std(listener).expect("a listener"), config, service)
+    }
+
+    fn connection<S: Service<K>, K: 'static>(
+        io: memory::Stream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        serve_connection(io, config, service)
+    }
+
+    fn tcp_connection<S: Service<K>, K: 'static>(
+        stream: std::net::TcpStream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        let _entered = RUNTIME.enter();
+        serve_connection(TcpStream::from_std(stream).expect("a stream"), config, service)
+    }
+
+    #[cfg(unix)]
+    fn unix_connection<S: Service<K>, K: 'static>(
+        stream: std::os::unix::net::UnixStream,
+        config: Arc<Config>,
+        service: S,
+    ) -> ServeConnection<impl Timer, impl Socket, S, K> {
+        let _entered = RUNTIME.enter();
+        let stream = tokio::net::UnixStream::from_std(stream).expect("a stream");
+        serve_connection(stream, config, service)
+    }
+
+    #[cfg(unix)]
+    fn unix_server<S: Service<K>, K: 'static>(
+        listener: std::os::unix::net::UnixListener,
+        config: Arc<Config>,
+        service: S,
+    ) -> Server<Tokio, impl Listener, S, K> {
+        let _entered = RUNTIME.enter();
+        let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
+        serve(listener, config, service)
+    }
+
+    fn parts(listener: StdListener) -> (Tokio, TokioListener<TcpListener>) {
+        let _entered = RUNTIME.enter();
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        (Tokio::current(), listener.into_listener(&Config::default()))
+    }
 }
 
-fn server<S: Service<K>, K: 'static>(
-    listener: StdListener,
-    config: Arc<Config>,
-    service: S,
-) -> Server<Tokio, TokioListener<TcpListener>, S, K> {
-    let _entered = RUNTIME.enter();
-    serve(TcpListener::from_std(listener).expect("a listener"), config, service)
-}
-
-fn connection<S: Service<K>, K>(
-    io: memory::Stream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    serve_connection(io, config, service)
-}
-
-fn tcp_connection<S: Service<K>, K>(
-    stream: std::net::TcpStream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    let _entered = RUNTIME.enter();
-    serve_connection(TcpStream::from_std(stream).expect("a stream"), config, service)
-}
-
-#[cfg(unix)]
-fn unix_connection<S: Service<K>, K>(
-    stream: std::os::unix::net::UnixStream,
-    config: Arc<Config>,
-    service: S,
-) -> ServeConnection<impl Timer, impl Socket, S, K> {
-    let _entered = RUNTIME.enter();
-    let stream = tokio::net::UnixStream::from_std(stream).expect("a stream");
-    serve_connection(stream, config, service)
-}
-
-#[cfg(unix)]
-fn unix_server<S: Service<K>, K: 'static>(
-    listener: std::os::unix::net::UnixListener,
-    config: Arc<Config>,
-    service: S,
-) -> Server<Tokio, impl Listener, S, K> {
-    let _entered = RUNTIME.enter();
-    let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
-    serve(listener, config, service)
-}
-
-fn parts(listener: StdListener) -> (Tokio, TokioListener<TcpListener>) {
-    let _entered = RUNTIME.enter();
-    let listener = TcpListener::from_std(listener).expect("a listener");
-    (Tokio::current(), listener.into_listener(&Config::default()))
-}
+portcullis_services::services!(OnTokio);
 
 #[test]
 fn a_runtime_of_one_thread_serves() {

@@ -1,8 +1,8 @@
 //! Peers that have gone while a handler works, readers that have given up, and a process that stood
 //! still: what the driver notices, and what it does not charge the peer for.
 
-use super::{PATIENCE, adapter, connect, listener, server, start_server};
-use adapter::{Body, Config, Disconnected, Stats};
+use super::{Adapter, PATIENCE, connect, listener, start_server};
+use crate::adapter::{Body, Config, Disconnected, Stats};
 use futures_lite::future::{or, poll_once};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -27,7 +27,7 @@ impl Drop for Guard {
 }
 
 /// Serves with a handler that begins, is told of the peer's end, and is dropped.
-fn start_endless(config: Config) -> (SocketAddr, Receiver<&'static str>) {
+fn start_endless<A: Adapter>(config: Config) -> (SocketAddr, Receiver<&'static str>) {
     let (listener, address) = listener();
     let (told, seen) = channel();
     let endless = move |request: Request<Body>| {
@@ -42,7 +42,7 @@ fn start_endless(config: Config) -> (SocketAddr, Receiver<&'static str>) {
             Response::new(Full::new(&b""[..]))
         }
     };
-    start_server(server(listener, Arc::new(config), endless));
+    start_server::<A, _, _, _, _>(A::server(listener, Arc::new(config), endless));
     (address, seen)
 }
 
@@ -52,10 +52,9 @@ fn next(seen: &Receiver<&'static str>) -> &'static str {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-#[test]
-fn a_handler_is_told_of_a_fin_at_once_and_dropped_later() {
+pub fn a_handler_is_told_of_a_fin_at_once_and_dropped_later<A: Adapter>() {
     let config = Config::builder().peer_gone_timeout(BRIEF).build().expect("valid");
-    let (address, seen) = start_endless(config);
+    let (address, seen) = start_endless::<A>(config);
     let mut stream = connect(address);
     stream.write_all(GET.as_bytes()).expect("it reads");
     assert_eq!(next(&seen), "begun");
@@ -67,8 +66,7 @@ fn a_handler_is_told_of_a_fin_at_once_and_dropped_later() {
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "and the connection is closed");
 }
 
-#[test]
-fn a_reset_is_noticed_whatever_is_held() {
+pub fn a_reset_is_noticed_whatever_is_held<A: Adapter>() {
     for (sent, fin) in [
         (GET.to_owned(), false),
         (format!("{GET}G"), false),
@@ -78,7 +76,7 @@ fn a_reset_is_noticed_whatever_is_held() {
         (format!("{GET}G"), true),
     ] {
         // The time for a peer that has sent its FIN is longer than this test has patience.
-        let (address, seen) = start_endless(Config::default());
+        let (address, seen) = start_endless::<A>(Config::default());
         let mut stream = connect(address);
         stream.write_all(sent.as_bytes()).expect("it reads");
         assert_eq!(next(&seen), "begun");
@@ -91,8 +89,7 @@ fn a_reset_is_noticed_whatever_is_held() {
     }
 }
 
-#[test]
-fn a_read_that_was_given_up_is_no_wait_for_the_peer() {
+pub fn a_read_that_was_given_up_is_no_wait_for_the_peer<A: Adapter>() {
     let (listener, address) = listener();
     let grace = Config::builder().request_body_grace(BRIEF).build().expect("valid");
     let (release, released) = async_channel::bounded::<()>(1);
@@ -123,7 +120,7 @@ fn a_read_that_was_given_up_is_no_wait_for_the_peer() {
             Response::new(Full::new(&b"answered"[..]))
         }
     };
-    start_server(server(listener, Arc::new(grace), handler));
+    start_server::<A, _, _, _, _>(A::server(listener, Arc::new(grace), handler));
     let post = |path: &str| {
         let mut stream = connect(address);
         let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
@@ -150,16 +147,15 @@ fn a_read_that_was_given_up_is_no_wait_for_the_peer() {
     }
 }
 
-#[test]
-fn what_arrived_while_a_handler_blocked_its_thread_is_answered() {
+pub fn what_arrived_while_a_handler_blocked_its_thread_is_answered<A: Adapter>() {
     // An attempt says nothing if this side was too slow to speak before its time was over.
-    let judged = (0..20).any(|_| outlasts_a_blocked_thread());
+    let judged = (0..20).any(|_| outlasts_a_blocked_thread::<A>());
     assert!(judged, "the machine is too slow for any attempt");
 }
 
 /// Clients whose time passes while a handler blocks the thread. They have spoken before that: each has
 /// to be answered. False if this can't be judged.
-fn outlasts_a_blocked_thread() -> bool {
+fn outlasts_a_blocked_thread<A: Adapter>() -> bool {
     let (listener, address) = listener();
     let brief = Config::builder().keep_alive_timeout(BRIEF).request_head_timeout(BRIEF);
     let stats = Arc::new(Stats::new());
@@ -174,7 +170,7 @@ fn outlasts_a_blocked_thread() -> bool {
         ready(Response::new(Full::new(&b"answered"[..])))
     };
     let config = Arc::new(brief.build().expect("valid"));
-    start_server(server(listener, config, blocking).stats(stats.clone()));
+    start_server::<A, _, _, _, _>(A::server(listener, config, blocking).stats(stats.clone()));
     let [mut idle, mut begun, mut block] = [(); 3].map(|()| connect(address));
     idle.write_all(GET.as_bytes()).expect("it is open");
     read_answer(&mut idle);

@@ -1,139 +1,6 @@
-//! What can be served, and how it ends: the tests of every adapter. Each includes this file beside the
-//! few lines that are its own: `adapter`, `server`, `parts`, `spawn`, and what serves a connection or a
-//! Unix socket. The clients block, and need no runtime.
+//! Requests, contents, websockets, and the end of a server.
 
-mod connections;
-mod counted;
-mod gone;
-mod kinds;
-mod panics;
-mod places;
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-mod tls;
-mod turns;
-#[cfg(unix)]
-mod unix_sockets;
-mod uploads;
-
-use super::{adapter, server, spawn};
-use adapter::portcullis::websocket::Violation;
-use adapter::portcullis::{Refusal, ResetReason};
-use adapter::{
-    Body, BoxError, CloseFrame, Closed, Config, Incoming, Listener, Message, Native, PeerAddress,
-    Reply, Report, Runtime, Server, Service, Stats, Upgrade, refuse_upgrade,
-};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::Path;
-use axum::routing::{get, post};
-use futures_lite::future::or;
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
-use std::future::{Ready, ready};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// Ends a wait for what never comes. It is no measure: whatever does come may take its time, on a
-/// machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-fn listener() -> (TcpListener, SocketAddr) {
-    listener_at(([127, 0, 0, 1], 0).into())
-}
-
-/// A listener on an address that only one test uses. Once its port is free again, the system may give the
-/// port to another test, but not at this address.
-fn listener_of_its_own(test: u8) -> (TcpListener, SocketAddr) {
-    // Only Linux has all of 127.0.0.0/8.
-    let host = if cfg!(target_os = "linux") { [127, 31, 41, test] } else { [127, 0, 0, 1] };
-    listener_at((host, 0).into())
-}
-
-fn listener_at(address: SocketAddr) -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(address).expect("a free port");
-    listener.set_nonblocking(true).expect("it can be set");
-    let address = listener.local_addr().expect("it is bound");
-    (listener, address)
-}
-
-/// Serves on a free port.
-fn start<S: Service<K>, K: 'static>(service: S) -> SocketAddr {
-    let (listener, address) = listener();
-    start_server(server(listener, Arc::default(), service));
-    address
-}
-
-/// Runs the server; where its report will be.
-fn start_server<R: Runtime, L: Listener, S: Service<K>, K: 'static>(
-    server: Server<R, L, S, K>,
-) -> Receiver<Report> {
-    let (told, report) = channel();
-    spawn(async move {
-        // A test that has seen enough does not wait for the end.
-        let _ = told.send(server.await);
-    });
-    report
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("it accepts");
-    stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
-    stream
-}
-
-/// What the server sends until it closes.
-fn ask(address: SocketAddr, request: &str) -> String {
-    let mut stream = connect(address);
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    // A connection that is cut off ends, too.
-    let _ = stream.read_to_string(&mut answer);
-    answer
-}
-
-/// Waits until so many connections are open.
-fn open(stats: &Stats, count: u64) {
-    let start = Instant::now();
-    while stats.snapshot().open != count {
-        assert!(start.elapsed() < PATIENCE, "{:?}", stats.snapshot());
-        thread::yield_now();
-    }
-}
-
-const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-
-async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
-    Response::new(Full::new(b"hello"))
-}
-
-#[test]
-fn many_clients_at_once_are_served() {
-    let address = start(hello);
-    thread::scope(|scope| {
-        let answers: Vec<_> = (0..50).map(|_| scope.spawn(|| ask(address, GET))).collect();
-        for answer in answers {
-            assert!(answer.join().expect("no panic").ends_with("\r\n\r\nhello"));
-        }
-    });
-}
-
-#[test]
-fn an_axum_router_is_served_as_it_is() {
-    let router = Router::new()
-        .route("/greet/{name}", get(|Path(name): Path<String>| async move { format!("hi {name}") }))
-        .route("/up", post(|content: String| async move { content.to_uppercase() }));
-    let address = start(router);
-    let greeted = "GET /greet/you HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    assert!(ask(address, greeted).ends_with("\r\n\r\nhi you"));
-    let up = "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nloud";
-    assert!(ask(address, up).ends_with("\r\n\r\nLOUD"));
-    assert!(ask(address, GET).starts_with("HTTP/1.1 404 "));
-}
+use super::*;
 
 /// Answers by the head alone, except for `/later`.
 #[derive(Clone)]
@@ -161,14 +28,34 @@ impl Service<Native> for OnTheSpot {
     }
 }
 
-/// More than a connection holds at once.
-const LARGE: usize = 1_000_000;
+pub fn many_clients_at_once_are_served<A: Adapter>() {
+    let address = start::<A, _, _>(hello);
+    thread::scope(|scope| {
+        let answers: Vec<_> = (0..50).map(|_| scope.spawn(|| ask(address, GET))).collect();
+        for answer in answers {
+            assert!(answer.join().expect("no panic").ends_with("\r\n\r\nhello"));
+        }
+    });
+}
 
-#[test]
-fn a_service_of_its_own_kind_answers_on_the_spot() {
+pub fn an_axum_router_is_served_as_it_is<A: Adapter>() {
+    let router = Router::new()
+        .route("/greet/{name}", get(|Path(name): Path<String>| async move { format!("hi {name}") }))
+        .route("/up", post(|content: String| async move { content.to_uppercase() }));
+    let address = start::<A, _, _>(router);
+    let greeted = "GET /greet/you HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert!(ask(address, greeted).ends_with("\r\n\r\nhi you"));
+    let up = "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nloud";
+    assert!(ask(address, up).ends_with("\r\n\r\nLOUD"));
+    assert!(ask(address, GET).starts_with("HTTP/1.1 404 "));
+}
+
+pub fn a_service_of_its_own_kind_answers_on_the_spot<A: Adapter>() {
     let (listener, address) = listener();
     let stats = Arc::new(Stats::new());
-    start_server(server(listener, Arc::default(), OnTheSpot).stats(stats.clone()));
+    start_server::<A, _, _, _, _>(
+        A::server(listener, Arc::default(), OnTheSpot).stats(stats.clone()),
+    );
     let get = |method: &str, path: &str| {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
         ask(address, &request)
@@ -190,28 +77,7 @@ fn a_service_of_its_own_kind_answers_on_the_spot() {
     open(&stats, 0);
 }
 
-const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: odd, even\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-/// A small frame of a client, masked with zeros.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
-}
-
-/// What comes of an upgrade and what follows it: the head, and the bytes behind it.
-fn talk(address: SocketAddr, said: &[u8]) -> (String, Vec<u8>) {
-    let mut stream = connect(address);
-    stream.write_all(&[UPGRADE.as_bytes(), said].concat()).expect("it reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("an end");
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
-    let rest = answer.split_off(end);
-    (String::from_utf8(answer).expect("text"), rest)
-}
-
-#[test]
-fn a_handler_of_axum_becomes_a_websocket() {
+pub fn a_handler_of_axum_becomes_a_websocket<A: Adapter>() {
     let counts = |request: axum::extract::Request| async move {
         let upgrade = match Upgrade::new(&request) {
             Ok(upgrade) => upgrade.protocol("even").expect("it is offered"),
@@ -229,7 +95,7 @@ fn a_handler_of_axum_becomes_a_websocket() {
             }
         })
     };
-    let address = start(Router::new().route("/ws", get(counts)));
+    let address = start::<A, _, _>(Router::new().route("/ws", get(counts)));
     let said = [frame(0x81, b"a"), frame(0x82, b"b"), frame(0x88, &1000u16.to_be_bytes())];
     let (head, answers) = talk(address, &said.concat());
     assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("\r\ndate: "), "{head}");
@@ -241,8 +107,7 @@ fn a_handler_of_axum_becomes_a_websocket() {
     assert!(ask(address, plain).starts_with("HTTP/1.1 426 "));
 }
 
-#[test]
-fn a_websocket_tells_how_it_ended_and_may_be_used_from_another_task() {
+pub fn a_websocket_tells_how_it_ended_and_may_be_used_from_another_task<A: Adapter>() {
     let (told, ends) = channel();
     let service = move |request: Request<Body>| {
         let told = told.clone();
@@ -250,7 +115,7 @@ fn a_websocket_tells_how_it_ended_and_may_be_used_from_another_task() {
             let upgrade = Upgrade::new(&request).expect("it asks well").message_limit(10);
             upgrade.accept::<Full<Bytes>, _>(async move |mut websocket| {
                 let (done, ended) = async_channel::bounded::<()>(1);
-                spawn(async move {
+                A::spawn(async move {
                     while let Some(Ok(message)) = websocket.receive().await {
                         websocket.send(message).await.expect("it is open");
                     }
@@ -262,7 +127,7 @@ fn a_websocket_tells_how_it_ended_and_may_be_used_from_another_task() {
             })
         }
     };
-    let address = start(service);
+    let address = start::<A, _, _>(service);
     let close = [&4000u16.to_be_bytes()[..], b"enough"].concat();
     let (_, answers) = talk(address, &[frame(0x81, b"hi"), frame(0x88, &close)].concat());
     assert_eq!(answers, b"\x81\x02hi\x88\x02\x0f\xa0");
@@ -274,8 +139,7 @@ fn a_websocket_tells_how_it_ended_and_may_be_used_from_another_task() {
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Some(Closed::Reset(too_large))));
 }
 
-#[test]
-fn a_websocket_ends_with_its_handler_though_it_was_given_away() {
+pub fn a_websocket_ends_with_its_handler_though_it_was_given_away<A: Adapter>() {
     let (given, kept) = channel();
     let service = move |request: Request<Body>| {
         let given = given.clone();
@@ -286,13 +150,12 @@ fn a_websocket_ends_with_its_handler_though_it_was_given_away() {
             })
         }
     };
-    let (_, answers) = talk(start(service), &frame(0x88, &1000u16.to_be_bytes()));
+    let (_, answers) = talk(start::<A, _, _>(service), &frame(0x88, &1000u16.to_be_bytes()));
     assert_eq!(answers, b"\x88\x02\x03\xe8");
     assert!(kept.recv_timeout(PATIENCE).expect("it was given away").closed().is_some());
 }
 
-#[test]
-fn the_peer_address_is_told_on_demand() {
+pub fn the_peer_address_is_told_on_demand<A: Adapter>() {
     let tell = |request: Request<Body>| async move {
         let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0.clone());
         let ip = peer.and_then(|peer| peer.ip()).map(|ip| ip.to_string());
@@ -300,20 +163,19 @@ fn the_peer_address_is_told_on_demand() {
     };
     for (demand, expected) in [(false, "\r\n\r\n"), (true, "\r\n\r\n127.0.0.1")] {
         let (listener, address) = listener();
-        let server = server(listener, Arc::default(), tell);
-        start_server(if demand { server.tell_peer_address() } else { server });
+        let server = A::server(listener, Arc::default(), tell);
+        start_server::<A, _, _, _, _>(if demand { server.tell_peer_address() } else { server });
         assert!(ask(address, GET).ends_with(expected));
     }
 }
 
-#[test]
-fn a_body_limit_of_the_handlers_own() {
+pub fn a_body_limit_of_the_handlers_own<A: Adapter>() {
     let limited = |request: Request<Body>| async move {
         request.body().set_limit(Some(3));
         let content = http_body_util::BodyExt::collect(request.into_body()).await;
         Response::new(Full::<Bytes>::from(content.map(|it| it.to_bytes()).unwrap_or_default()))
     };
-    let address = start(limited);
+    let address = start::<A, _, _>(limited);
     let post = |content: &str| {
         let length = content.len();
         format!(
@@ -324,8 +186,7 @@ fn a_body_limit_of_the_handlers_own() {
     assert!(ask(address, &post("abcd")).starts_with("HTTP/1.1 413 "));
 }
 
-#[test]
-fn content_of_a_fast_peer_comes_in_large_pieces() {
+pub fn content_of_a_fast_peer_comes_in_large_pieces<A: Adapter>() {
     const READ: usize = 8 << 10;
     const CONTENT: usize = 8 * READ;
     let (wrote, written) = channel();
@@ -348,7 +209,7 @@ fn content_of_a_fast_peer_comes_in_large_pieces() {
     };
     let (listener, address) = listener();
     let config = Config::builder().receive_buffer_limit(READ as u64).build().expect("in range");
-    start_server(server(listener, Arc::new(config), service));
+    start_server::<A, _, _, _, _>(A::server(listener, Arc::new(config), service));
     let mut stream = connect(address);
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("it reads");
@@ -360,14 +221,13 @@ fn content_of_a_fast_peer_comes_in_large_pieces() {
     assert!(pieces.iter().all(|piece| *piece <= 4 * READ), "{pieces:?}");
 }
 
-#[test]
-fn content_is_read_on_another_task_while_the_answer_waits_for_its_reader() {
+pub fn content_is_read_on_another_task_while_the_answer_waits_for_its_reader<A: Adapter>() {
     const CONTENT: usize = 1 << 20;
     let (told, lengths) = channel();
     let service = move |request: Request<Body>| {
         let told = told.clone();
         async move {
-            spawn(async move {
+            A::spawn(async move {
                 let content = http_body_util::BodyExt::collect(request.into_body()).await;
                 told.send(content.map(|it| it.to_bytes().len())).expect("the test waits");
             });
@@ -375,22 +235,21 @@ fn content_is_read_on_another_task_while_the_answer_waits_for_its_reader() {
             Response::new(Full::<Bytes>::from(vec![b'x'; 64 << 20]))
         }
     };
-    let mut stream = connect(start(service));
+    let mut stream = connect(start::<A, _, _>(service));
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("it reads");
     stream.write_all(&[b'y'; CONTENT]).expect("it reads");
     assert_eq!(lengths.recv_timeout(PATIENCE), Ok(Ok(CONTENT)));
 }
 
-#[test]
-fn dropping_the_server_closes_everything() {
+pub fn dropping_the_server_closes_everything<A: Adapter>() {
     let (listener, address) = listener_of_its_own(1);
     let patient = Config::builder().keep_alive_timeout(Duration::from_secs(3600)).build();
     let stats = Arc::new(Stats::new());
-    let server = server(listener, Arc::new(patient.expect("valid")), hello).stats(stats.clone());
+    let server = A::server(listener, Arc::new(patient.expect("valid")), hello).stats(stats.clone());
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let (dropped, drops) = channel();
-    spawn(async move {
+    A::spawn(async move {
         // Whichever is ready first, the other is dropped.
         or(async { _ = server.await }, async move { _ = stopped.recv().await }).await;
         dropped.send(()).expect("the test waits");
@@ -407,14 +266,14 @@ fn dropping_the_server_closes_everything() {
     assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
 }
 
-#[test]
-fn a_graceful_shutdown_reports() {
+pub fn a_graceful_shutdown_reports<A: Adapter>() {
     let (listener, address) = listener();
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let signal = async move { _ = stopped.recv().await };
     let stats = Arc::new(Stats::new());
-    let server = server(listener, Arc::default(), hello).stats(stats.clone()).shutdown_on(signal);
-    let report = start_server(server);
+    let server =
+        A::server(listener, Arc::default(), hello).stats(stats.clone()).shutdown_on(signal);
+    let report = start_server::<A, _, _, _, _>(server);
     let stream = connect(address);
     let answer = ask(address, GET);
     assert!(answer.ends_with("hello"));
@@ -425,8 +284,7 @@ fn a_graceful_shutdown_reports() {
     drop(stream);
 }
 
-#[test]
-fn what_waits_for_the_peer_ends_on_time() {
+pub fn what_waits_for_the_peer_ends_on_time<A: Adapter>() {
     let (listener, address) = listener();
     let timeout = Duration::from_millis(300);
     let brief = Config::builder()
@@ -436,8 +294,8 @@ fn what_waits_for_the_peer_ends_on_time() {
         .response_silence(timeout)
         .build();
     let stats = Arc::new(Stats::new());
-    let server = server(listener, Arc::new(brief.expect("valid")), OnTheSpot);
-    start_server(server.stats(stats.clone()));
+    let server = A::server(listener, Arc::new(brief.expect("valid")), OnTheSpot);
+    start_server::<A, _, _, _, _>(server.stats(stats.clone()));
     let large = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
     let requests = ["", "GET / HTTP/1.1\r\nHost: ", &large];
     let start = Instant::now();
@@ -456,11 +314,10 @@ fn what_waits_for_the_peer_ends_on_time() {
     assert!(start.elapsed() >= timeout, "{:?}", start.elapsed());
 }
 
-#[test]
-fn large_content_goes_both_ways_at_its_readers_pace() {
+pub fn large_content_goes_both_ways_at_its_readers_pace<A: Adapter>() {
     const SIZE: usize = 4 << 20;
     let echo = |request: Request<Body>| async move { Response::new(request.into_body()) };
-    let mut stream = connect(start(echo));
+    let mut stream = connect(start::<A, _, _>(echo));
     let mut sender = stream.try_clone().expect("the same socket");
     let sending = thread::spawn(move || {
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n");
@@ -478,22 +335,4 @@ fn large_content_goes_both_ways_at_its_readers_pace() {
     let expected: Vec<u8> = (0..SIZE / 65536).flat_map(|part| [part as u8; 65536]).collect();
     let unchunked = dechunk(&answer, content);
     assert!(unchunked == expected, "{} bytes of {SIZE}", unchunked.len());
-}
-
-/// The content, if it is chunked without its frame.
-fn dechunk(head: &[u8], content: Vec<u8>) -> Vec<u8> {
-    if !head.windows(7).any(|seven| seven == b"chunked") {
-        return content;
-    }
-    let (mut rest, mut whole) = (&content[..], Vec::new());
-    loop {
-        let line = rest.windows(2).position(|two| two == b"\r\n").expect("a size");
-        let size = std::str::from_utf8(&rest[..line]).expect("digits");
-        let size = usize::from_str_radix(size, 16).expect("hexadecimal");
-        if size == 0 {
-            return whole;
-        }
-        whole.extend_from_slice(&rest[line + 2..line + 2 + size]);
-        rest = &rest[line + 2 + size + 2..];
-    }
 }

@@ -1,9 +1,8 @@
 //! What a server asks of its runtime, counted: no poll without a reason, no alarm that is moved for
 //! nothing.
 
-use super::{PATIENCE, connect, hello, listener, start_server};
-use crate::{adapter, parts};
-use adapter::{
+use super::{Adapter, PATIENCE, connect, hello, listener, start_server};
+use crate::adapter::{
     Address, Body, Config, Listener, Runtime, Server, Service, Socket, Timer, Upgrade,
     refuse_upgrade,
 };
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The requests of one test.
-pub(super) const REQUESTS: u64 = 1000;
+pub(crate) const REQUESTS: u64 = 1000;
 
 /// What was asked for since the last look. Timers are made from nothing, so it has to be global: the
 /// tests of this file take turns.
@@ -138,9 +137,9 @@ impl<T: Timer> Timer for Counted<T> {
 }
 
 /// Serves `service`, counted; a connection that has had its first answer.
-fn begin<S: Service<K>, K: 'static>(service: S) -> TcpStream {
+fn begin<A: Adapter, S: Service<K>, K: 'static>(service: S) -> TcpStream {
     let (listener, address) = listener();
-    let (runtime, listener) = parts(listener);
+    let (runtime, listener) = A::parts(listener);
     // No timer ends before the test, however long it takes.
     let config = Config::builder()
         .requests_per_connection(u64::MAX)
@@ -150,7 +149,12 @@ fn begin<S: Service<K>, K: 'static>(service: S) -> TcpStream {
         .websocket_ping_interval(Some(HOUR))
         .build();
     let config = Arc::new(config.expect("valid"));
-    start_server(Server::new(Counted(runtime), Counted(listener), config, service));
+    start_server::<A, _, _, _, _>(Server::new(
+        Counted(runtime),
+        Counted(listener),
+        config,
+        service,
+    ));
     let mut stream = connect(address);
     exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     stream
@@ -170,10 +174,9 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) {
 /// Alarms that a test may need: a deadline moves earlier at most once, and none comes.
 const MOST_ALARMS: u64 = 2;
 
-#[test]
-fn a_request_is_one_poll_and_no_alarm() {
+pub fn a_request_is_one_poll_and_no_alarm<A: Adapter>() {
     let _turn = turn();
-    let mut stream = begin(hello);
+    let mut stream = begin::<A, _, _>(hello);
     COUNTS.take();
     for _ in 0..REQUESTS {
         exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -183,10 +186,9 @@ fn a_request_is_one_poll_and_no_alarm() {
 }
 
 /// So what ends for time ends on time, as far as the runtime and the machine allow.
-#[test]
-fn the_alarm_is_never_later_than_the_deadline() {
+pub fn the_alarm_is_never_later_than_the_deadline<A: Adapter>() {
     let _turn = turn();
-    let mut stream = begin(hello);
+    let mut stream = begin::<A, _, _>(hello);
     assert!(newest_alarm() <= Instant::now() + HOUR, "the keep-alive timeout");
     stream.write_all(b"GET / HTTP/1.1\r\nHost: ").expect("it reads");
     let start = Instant::now();
@@ -196,8 +198,7 @@ fn the_alarm_is_never_later_than_the_deadline() {
     }
 }
 
-#[test]
-fn who_waits_is_not_polled() {
+pub fn who_waits_is_not_polled<A: Adapter>() {
     let _turn = turn();
     let waits = [
         "",
@@ -223,7 +224,7 @@ fn who_waits_is_not_polled() {
         }
     };
     for said in waits {
-        let mut stream = begin(service);
+        let mut stream = begin::<A, _, _>(service);
         stream.write_all(said.as_bytes()).expect("it reads");
         stream.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
         // What is answered comes first; then the time that this waits is the time in which nothing
@@ -244,10 +245,9 @@ fn who_waits_is_not_polled() {
     }
 }
 
-#[test]
-fn content_that_comes_in_pieces_is_one_poll_a_piece() {
+pub fn content_that_comes_in_pieces_is_one_poll_a_piece<A: Adapter>() {
     let _turn = turn();
-    let mut stream = begin(async |request: Request<Body>| {
+    let mut stream = begin::<A, _, _>(async |request: Request<Body>| {
         // An answer is only given to content that came whole.
         let whole = request.into_body().collect().await.is_ok();
         Response::new(Full::new(if whole { b"hello" } else { &b"cut"[..] }))
@@ -278,9 +278,9 @@ fn check(most_reads: u64) {
 }
 
 /// How often a connection is polled for so many requests that come at once.
-pub(super) fn polls_of_pipelined_requests() -> u64 {
+pub(crate) fn polls_of_pipelined_requests<A: Adapter>() -> u64 {
     let _turn = turn();
-    let mut stream = begin(hello);
+    let mut stream = begin::<A, _, _>(hello);
     COUNTS.take();
     let requests = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS as usize);
     stream.write_all(requests.as_bytes()).expect("it reads");
@@ -299,11 +299,10 @@ pub(super) fn polls_of_pipelined_requests() -> u64 {
     polls
 }
 
-#[test]
-fn who_has_nothing_to_say_is_asked_once_a_poll() {
+pub fn who_has_nothing_to_say_is_asked_once_a_poll<A: Adapter>() {
     static LARGE: [u8; 4 << 20] = [b'x'; 4 << 20];
     let _turn = turn();
-    let mut stream = begin(async |request: Request<Body>| {
+    let mut stream = begin::<A, _, _>(async |request: Request<Body>| {
         let large = request.uri().path() == "/large";
         Response::new(Full::new(if large { &LARGE[..] } else { b"hello" }))
     });

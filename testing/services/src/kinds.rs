@@ -1,10 +1,9 @@
 //! What may be served: tower services that are not `Sync`, functions that fail, clones for each
 //! connection.
 
-use super::{GET, ask, connect, listener, start, start_server};
-use crate::{adapter, server};
-use adapter::portcullis::Builder;
-use adapter::{Body, BoxError, Config};
+use super::{Adapter, GET, ask, connect, listener, start, start_server};
+use crate::adapter::portcullis::Builder;
+use crate::adapter::{Body, BoxError, Config};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::get;
@@ -19,8 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use tower::service_fn;
 use tower::util::{BoxCloneService, BoxCloneSyncService};
 
-#[test]
-fn tower_services_that_are_not_sync_are_served() {
+pub fn tower_services_that_are_not_sync_are_served<A: Adapter>() {
     // A `Cell` is `Send`, and not `Sync`.
     let count = Cell::new(0);
     let counts = service_fn(move |_: Request<Body>| {
@@ -28,12 +26,12 @@ fn tower_services_that_are_not_sync_are_served() {
         let text = format!("request {}", count.get());
         async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(text))) }
     });
-    let address = start(BoxCloneService::new(counts));
+    let address = start::<A, _, _>(BoxCloneService::new(counts));
     assert!(ask(address, GET).ends_with("\r\n\r\nrequest 1"));
     let router = Router::new().route("/", get(async || "routed"));
-    let address = start(BoxCloneService::new(router.clone()));
+    let address = start::<A, _, _>(BoxCloneService::new(router.clone()));
     assert!(ask(address, GET).ends_with("\r\n\r\nrouted"));
-    let address = start(BoxCloneSyncService::new(router));
+    let address = start::<A, _, _>(BoxCloneSyncService::new(router));
     assert!(ask(address, GET).ends_with("\r\n\r\nrouted"));
 }
 
@@ -49,21 +47,20 @@ impl fmt::Display for NotFound {
 
 impl std::error::Error for NotFound {}
 
-#[test]
-fn an_async_function_may_fail_and_the_client_gets_a_500() {
+pub fn an_async_function_may_fail_and_the_client_gets_a_500<A: Adapter>() {
     async fn find(request: Request<Body>) -> Result<Response<Full<Bytes>>, NotFound> {
         match request.uri().path() {
             "/" => Ok(Response::new(Full::from("found"))),
             _ => Err(NotFound),
         }
     }
-    let address = start(find);
+    let address = start::<A, _, _>(find);
     assert!(ask(address, GET).ends_with("\r\n\r\nfound"));
     let other = "GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let answer = ask(address, other);
     assert!(answer.starts_with("HTTP/1.1 500 ") && !answer.contains("not found"), "{answer}");
     // Errors of several kinds, as `?` makes them.
-    let address = start(async |request: Request<Body>| {
+    let address = start::<A, _, _>(async |request: Request<Body>| {
         let code = request.uri().path().trim_start_matches('/').parse::<u16>()?;
         let mut response = Response::new(Full::<Bytes>::default());
         *response.status_mut() = StatusCode::from_u16(code)?;
@@ -76,10 +73,9 @@ fn an_async_function_may_fail_and_the_client_gets_a_500() {
     }
 }
 
-#[test]
-fn each_connection_calls_a_clone_of_its_own() {
+pub fn each_connection_calls_a_clone_of_its_own<A: Adapter>() {
     let mut count = 0;
-    let address = start(move |_: Request<Body>| {
+    let address = start::<A, _, _>(move |_: Request<Body>| {
         count += 1;
         let text = format!("request {count};");
         async move { Response::new(Full::<Bytes>::from(text)) }
@@ -104,8 +100,7 @@ impl Clone for Fragile {
     }
 }
 
-#[test]
-fn a_service_that_cannot_be_cloned_costs_its_connection_alone() {
+pub fn a_service_that_cannot_be_cloned_costs_its_connection_alone<A: Adapter>() {
     let fragile = Fragile(Arc::default());
     let service = move |_: Request<Body>| {
         let _fragile = &fragile;
@@ -114,7 +109,7 @@ fn a_service_that_cannot_be_cloned_costs_its_connection_alone() {
     // There is one place, which has to be free again.
     let config = Config::builder().set("max_connections", "1").and_then(Builder::build);
     let (listener, address) = listener();
-    start_server(server(listener, Arc::new(config.expect("valid")), service));
+    start_server::<A, _, _, _, _>(A::server(listener, Arc::new(config.expect("valid")), service));
     let mut stream = connect(address);
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "a close");
     assert!(ask(address, GET).ends_with("\r\n\r\ncloned"));

@@ -1,8 +1,7 @@
 //! Content that waits for a handler who does not take it: it is bounded, and counted.
 
-use super::{PATIENCE, connect, listener, start_server};
-use crate::{adapter, server};
-use adapter::{Body, Config, Stats, memory_bound};
+use super::{Adapter, PATIENCE, connect, listener, start_server};
+use crate::adapter::{Body, Config, Stats, memory_bound};
 use axum::body::Bytes;
 use futures_lite::future::poll_once;
 use http::{Request, Response};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// What one upload of much content comes to, of which the handler takes so many pieces as soon as they
 /// come, and then asks for one more that it does not wait for.
-fn held(taken: usize) -> u64 {
+fn held<A: Adapter>(taken: usize) -> u64 {
     let (listener, address) = listener();
     let stats = Arc::new(Stats::new());
     let config = Arc::new(Config::default());
@@ -35,7 +34,9 @@ fn held(taken: usize) -> u64 {
             Response::new(Full::<Bytes>::default())
         }
     };
-    start_server(server(listener, config.clone(), service).stats(stats.clone()));
+    start_server::<A, _, _, _, _>(
+        A::server(listener, config.clone(), service).stats(stats.clone()),
+    );
     let mut stream = connect(address);
     stream
         .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16000000\r\n\r\n")
@@ -59,12 +60,11 @@ fn held(taken: usize) -> u64 {
     held
 }
 
-#[test]
-fn content_that_nobody_takes_is_bounded_and_counted() {
+pub fn content_that_nobody_takes_is_bounded_and_counted<A: Adapter>() {
     let limit = Config::default().receive_buffer_limit();
     // What waits for the handler, and what waits behind it.
-    let slow = held(0);
+    let slow = held::<A>(0);
     assert!(slow >= limit && slow <= 2 * limit + 4096, "{slow}");
-    let fast = held(20);
+    let fast = held::<A>(20);
     assert!(fast >= limit, "{fast}");
 }

@@ -1,9 +1,8 @@
 //! Connections take turns on a thread: one that has much to do does not keep it.
 
 use super::counted::{self, REQUESTS};
-use super::{GET, UPGRADE, ask, connect, frame, start};
-use crate::adapter;
-use adapter::{Body, Upgrade};
+use super::{Adapter, GET, UPGRADE, ask, connect, frame, start};
+use crate::adapter::{Body, Upgrade};
 use axum::body::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -14,29 +13,25 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-#[test]
-fn many_requests_at_once_take_many_turns() {
-    let polls = counted::polls_of_pipelined_requests();
+pub fn many_requests_at_once_take_many_turns<A: Adapter>() {
+    let polls = counted::polls_of_pipelined_requests::<A>();
     // A turn is up to 256 requests.
     assert!(polls > REQUESTS / 256, "{polls} polls for {REQUESTS} requests");
 }
 
-#[test]
-fn a_request_is_answered_beside_many_that_take_their_time() {
+pub fn a_request_is_answered_beside_many_that_take_their_time<A: Adapter>() {
     let request = "GET /bully HTTP/1.1\r\nHost: a\r\n\r\n";
-    beside_a_bully(request.repeat(MANY).as_bytes());
+    beside_a_bully::<A>(request.repeat(MANY).as_bytes());
 }
 
-#[test]
-fn a_request_is_answered_beside_many_messages_that_take_their_time() {
+pub fn a_request_is_answered_beside_many_messages_that_take_their_time<A: Adapter>() {
     let whole = frame(0x82, b"ab");
-    beside_a_bully(&[UPGRADE.as_bytes(), &whole.repeat(MANY)].concat());
+    beside_a_bully::<A>(&[UPGRADE.as_bytes(), &whole.repeat(MANY)].concat());
 }
 
-#[test]
-fn a_request_is_answered_beside_many_assembled_messages_that_take_their_time() {
+pub fn a_request_is_answered_beside_many_assembled_messages_that_take_their_time<A: Adapter>() {
     let fragments = [frame(0x02, b"a"), frame(0x80, b"b")].concat();
-    beside_a_bully(&[UPGRADE.as_bytes(), &fragments.repeat(MANY)].concat());
+    beside_a_bully::<A>(&[UPGRADE.as_bytes(), &fragments.repeat(MANY)].concat());
 }
 
 /// What the bully sends at once.
@@ -61,7 +56,7 @@ impl Work {
 }
 
 /// One connection sends `wire`, which is much work; another one is answered before all of it is done.
-fn beside_a_bully(wire: &[u8]) {
+fn beside_a_bully<A: Adapter>(wire: &[u8]) {
     let (begun, begins) = channel();
     let (sent, goes_on) = channel::<()>();
     let work = Arc::new(Work { calls: AtomicUsize::new(0), begun, goes_on: Mutex::new(goes_on) });
@@ -83,7 +78,7 @@ fn beside_a_bully(wire: &[u8]) {
             Response::new(Full::<Bytes>::from(work.calls.load(SeqCst).to_string()))
         }
     };
-    let address = start(service);
+    let address = start::<A, _, _>(service);
     let mut bully = connect(address);
     let mut other = connect(address);
     bully.write_all(wire).expect("it reads");

@@ -1,17 +1,16 @@
 //! TLS, on a listener and on a stream in memory.
 
 use super::connections::{ask, end, start};
-use super::{GET, connect, hello, listener, start_server};
-use crate::{adapter, server};
-use adapter::Config;
-use adapter::portcullis::rustls::crypto::CryptoProvider;
+use super::{Adapter, GET, connect, hello, listener, start_server};
+use crate::adapter::Config;
+use crate::adapter::portcullis::rustls::crypto::CryptoProvider;
 #[cfg(feature = "aws-lc-rs")]
-use adapter::portcullis::rustls::crypto::aws_lc_rs::default_provider;
+use crate::adapter::portcullis::rustls::crypto::aws_lc_rs::default_provider;
 #[cfg(not(feature = "aws-lc-rs"))]
-use adapter::portcullis::rustls::crypto::ring::default_provider;
-use adapter::portcullis::rustls::pki_types::ServerName;
-use adapter::portcullis::rustls::{ClientConfig, ClientConnection, RootCertStore};
-use adapter::portcullis::rustls::{ServerConfig, StreamOwned};
+use crate::adapter::portcullis::rustls::crypto::ring::default_provider;
+use crate::adapter::portcullis::rustls::pki_types::ServerName;
+use crate::adapter::portcullis::rustls::{ClientConfig, ClientConnection, RootCertStore};
+use crate::adapter::portcullis::rustls::{ServerConfig, StreamOwned};
 use std::sync::Arc;
 
 /// A client, and the configuration of a server that it trusts.
@@ -36,20 +35,18 @@ fn pair() -> (ClientConnection, Config) {
     (client, Config::builder().tls(Arc::new(server)).build().expect("valid"))
 }
 
-#[test]
-fn tls_is_spoken_on_a_stream_in_memory() {
+pub fn tls_is_spoken_on_a_stream_in_memory<A: Adapter>() {
     let (tls, config) = pair();
-    let (client, ended) = start(config, hello);
+    let (client, ended) = start::<A, _, _>(config, hello);
     let answer = ask(StreamOwned::new(tls, client), GET);
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
     assert_eq!(end(&ended), "completed");
 }
 
-#[test]
-fn tls_is_spoken_on_a_listener() {
+pub fn tls_is_spoken_on_a_listener<A: Adapter>() {
     let (tls, config) = pair();
     let (listener, address) = listener();
-    start_server(server(listener, Arc::new(config), hello));
+    start_server::<A, _, _, _, _>(A::server(listener, Arc::new(config), hello));
     let answer = ask(StreamOwned::new(tls, connect(address)), GET);
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
 }

@@ -1,8 +1,7 @@
 //! Handlers that panic: the client gets an answer or sees that there is none, and nobody else notices.
 
-use super::{GET, ask, frame, listener, open, start, start_server, talk};
-use crate::{adapter, server};
-use adapter::{Body, BoxError, Incoming, Native, Reply, Service, Stats, Upgrade};
+use super::{Adapter, GET, ask, frame, listener, open, start, start_server, talk};
+use crate::adapter::{Body, BoxError, Incoming, Native, Reply, Service, Stats, Upgrade};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::get;
@@ -28,8 +27,7 @@ fn assert_failed(answer: &str) {
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
 }
 
-#[test]
-fn a_handler_that_panics_is_answered_for() {
+pub fn a_handler_that_panics_is_answered_for<A: Adapter>() {
     let panics = |request: Request<Body>| {
         if request.uri().path() == "/at-once" {
             panic!("as the test wants it");
@@ -47,7 +45,7 @@ fn a_handler_that_panics_is_answered_for() {
     };
     let (listener, address) = listener();
     let stats = Arc::new(Stats::new());
-    start_server(server(listener, Arc::default(), panics).stats(stats.clone()));
+    start_server::<A, _, _, _, _>(A::server(listener, Arc::default(), panics).stats(stats.clone()));
     for path in ["/at-once", "/first", "/later"] {
         // What is pipelined behind it is not answered.
         assert_failed(&ask(address, &request(path).repeat(2)));
@@ -57,13 +55,12 @@ fn a_handler_that_panics_is_answered_for() {
     assert_eq!(stats.snapshot().accepted, 4);
 }
 
-#[test]
-fn a_router_whose_handler_panics_is_answered_for() {
+pub fn a_router_whose_handler_panics_is_answered_for<A: Adapter>() {
     let router = Router::new().route("/up", get(|| async { "up" }));
     async fn never() -> &'static str {
         panic!("as the test wants it")
     }
-    let address = start(router.route("/never", get(never)));
+    let address = start::<A, _, _>(router.route("/never", get(never)));
     assert_failed(&ask(address, &request("/never")));
     assert!(ask(address, "GET /up HTTP/1.0\r\n\r\n").ends_with("up"));
 }
@@ -98,9 +95,8 @@ impl Service<Native> for OnTheSpot {
     }
 }
 
-#[test]
-fn a_service_of_its_own_kind_that_panics_is_answered_for() {
-    let address = start(OnTheSpot);
+pub fn a_service_of_its_own_kind_that_panics_is_answered_for<A: Adapter>() {
+    let address = start::<A, _, _>(OnTheSpot);
     assert_failed(&ask(address, &request("/before")));
     // There is no telling how much of the answer is there.
     assert_eq!(ask(address, &request("/within")), "");
@@ -126,20 +122,18 @@ impl http_body::Body for Frames {
     }
 }
 
-#[test]
-fn content_that_panics_is_cut_off_or_answered_for() {
+pub fn content_that_panics_is_cut_off_or_answered_for<A: Adapter>() {
     let service = async |request: Request<Body>| {
         let frames = request.uri().path().trim_matches('/').parse().expect("a number");
         Response::new(Frames(frames))
     };
-    let address = start(service);
+    let address = start::<A, _, _>(service);
     assert_failed(&ask(address, &request("/0")));
     let answer = ask(address, &request("/3"));
     assert!(!answer.contains("\r\n0\r\n"), "it looks whole: {answer}");
 }
 
-#[test]
-fn a_websocket_whose_handler_panics_is_closed_with_1011() {
+pub fn a_websocket_whose_handler_panics_is_closed_with_1011<A: Adapter>() {
     let service = async |request: Request<Body>| {
         let late = request.uri().path() == "/ws";
         let upgrade = Upgrade::new(&request).expect("it asks well");
@@ -154,7 +148,7 @@ fn a_websocket_whose_handler_panics_is_closed_with_1011() {
             }
         })
     };
-    let address = start(service);
+    let address = start::<A, _, _>(service);
     let (head, answers) = talk(address, &frame(0x81, b"a"));
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert_eq!(answers, b"\x81\x04last\x88\x02\x03\xf3");

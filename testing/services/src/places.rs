@@ -1,10 +1,10 @@
 //! How many connections there may be, and who leaves for a newcomer.
 
 use super::{
-    GET, PATIENCE, ask, connect, hello, listener, listener_of_its_own, open, start_server,
+    Adapter, GET, PATIENCE, ask, connect, hello, listener, listener_of_its_own, open, start_server,
 };
-use crate::{adapter, server};
-use adapter::{Admission, Body, Config, Stats};
+use crate::adapter;
+use crate::adapter::{Admission, Body, Config, Stats};
 use axum::body::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -43,12 +43,11 @@ fn made_room(stats: &Stats) -> u64 {
     closes.iter().find(|(reason, _)| *reason == "made_room").map_or(0, |(_, count)| *count)
 }
 
-#[test]
-fn as_many_idle_connections_leave_as_newcomers_come() {
+pub fn as_many_idle_connections_leave_as_newcomers_come<A: Adapter>() {
     let (listener, address) = listener();
     let stats = Arc::new(Stats::new());
-    start_server(
-        server(listener, config(3, Duration::from_secs(3600)), hello).stats(stats.clone()),
+    start_server::<A, _, _, _, _>(
+        A::server(listener, config(3, Duration::from_secs(3600)), hello).stats(stats.clone()),
     );
     let mut idle: Vec<_> = (0..3)
         .map(|_| {
@@ -80,8 +79,7 @@ fn as_many_idle_connections_leave_as_newcomers_come() {
     assert_eq!(left, 1);
 }
 
-#[test]
-fn a_newcomer_waits_for_one_of_those_that_are_busy() {
+pub fn a_newcomer_waits_for_one_of_those_that_are_busy<A: Adapter>() {
     let (listener, address) = listener();
     let (release, released) = async_channel::unbounded::<()>();
     let calls = Arc::new(Mutex::new(Vec::new()));
@@ -99,7 +97,7 @@ fn a_newcomer_waits_for_one_of_those_that_are_busy() {
     };
     let stats = Arc::new(Stats::new());
     let config = config(2, Duration::from_millis(1));
-    start_server(server(listener, config, service).stats(stats.clone()));
+    start_server::<A, _, _, _, _>(A::server(listener, config, service).stats(stats.clone()));
     let mut busy: Vec<_> = (0..2)
         .map(|_| {
             let mut stream = connect(address);
@@ -126,16 +124,15 @@ fn a_newcomer_waits_for_one_of_those_that_are_busy() {
     assert_eq!(made_room(&stats), 0);
 }
 
-#[test]
-fn silent_connections_leave_too_and_servers_share_their_places() {
+pub fn silent_connections_leave_too_and_servers_share_their_places<A: Adapter>() {
     let admission = Arc::new(Admission::new(adapter::portcullis::ConnectionLimit::Count(2)));
     let stats = Arc::new(Stats::new());
     let addresses = [(); 2].map(|()| {
         let (listener, address) = listener();
         // What this says of places does not count.
         let config = config(1000, Duration::from_millis(50));
-        let server = server(listener, config, hello).stats(stats.clone());
-        start_server(server.admission(admission.clone()));
+        let server = A::server(listener, config, hello).stats(stats.clone());
+        start_server::<A, _, _, _, _>(server.admission(admission.clone()));
         address
     });
     let silent = addresses.map(connect);
@@ -147,15 +144,14 @@ fn silent_connections_leave_too_and_servers_share_their_places() {
     drop(silent);
 }
 
-#[test]
-fn clients_that_came_before_a_drain_are_answered() {
+pub fn clients_that_came_before_a_drain_are_answered<A: Adapter>() {
     let (listener, address) = listener_of_its_own(2);
     let mut early: Vec<_> = (0..5).map(|_| connect(address)).collect();
     for stream in &mut early {
         stream.write_all(KEPT).expect("the kernel takes it");
     }
-    let server = server(listener, Arc::default(), hello).shutdown_on(ready(()));
-    let report = start_server(server);
+    let server = A::server(listener, Arc::default(), hello).shutdown_on(ready(()));
+    let report = start_server::<A, _, _, _, _>(server);
     for mut stream in early {
         assert!(answer(&mut stream).contains("connection: close"));
     }

@@ -1,9 +1,8 @@
 //! Unix sockets are served as TCP is, and the system tells of their peers.
 
 use super::connections::run;
-use super::{GET, PATIENCE, hello, start_server};
-use crate::{adapter, unix_connection, unix_server};
-use adapter::{Body, Disconnected, PeerAddress, Stats};
+use super::{Adapter, GET, PATIENCE, hello, start_server};
+use crate::adapter::{Body, Disconnected, PeerAddress, Stats};
 use axum::body::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -35,14 +34,13 @@ fn ask(mut stream: UnixStream) -> String {
     answer
 }
 
-#[test]
-fn many_clients_of_a_unix_socket_are_served_and_drained() {
+pub fn many_clients_of_a_unix_socket_are_served_and_drained<A: Adapter>() {
     let folder = TempDir::new().expect("a folder");
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let signal = async move { _ = stopped.recv().await };
     let stats = Arc::new(Stats::new());
-    let server = unix_server(listener(&folder), Arc::default(), hello);
-    let report = start_server(server.stats(stats.clone()).shutdown_on(signal));
+    let server = A::unix_server(listener(&folder), Arc::default(), hello);
+    let report = start_server::<A, _, _, _, _>(server.stats(stats.clone()).shutdown_on(signal));
     thread::scope(|scope| {
         let answers: Vec<_> = (0..20).map(|_| scope.spawn(|| ask(connect(&folder)))).collect();
         for answer in answers {
@@ -59,26 +57,28 @@ fn many_clients_of_a_unix_socket_are_served_and_drained() {
     assert_eq!(idle.read(&mut [0]).expect("a FIN"), 0);
 }
 
-#[test]
-fn a_client_of_a_unix_socket_that_came_before_the_shutdown_is_answered() {
+pub fn a_client_of_a_unix_socket_that_came_before_the_shutdown_is_answered<A: Adapter>() {
     let folder = TempDir::new().expect("a folder");
     let listener = listener(&folder);
     let mut client = connect(&folder);
     client.write_all(GET.as_bytes()).expect("the kernel takes it");
-    start_server(unix_server(listener, Arc::default(), hello).shutdown_on(ready(())));
+    start_server::<A, _, _, _, _>(
+        A::unix_server(listener, Arc::default(), hello).shutdown_on(ready(())),
+    );
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an answer");
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
 }
 
-#[test]
-fn the_path_of_a_client_of_a_unix_socket_is_told_if_it_has_one() {
+pub fn the_path_of_a_client_of_a_unix_socket_is_told_if_it_has_one<A: Adapter>() {
     let tell = |request: Request<Body>| async move {
         let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0.to_string());
         Response::new(Full::<Bytes>::from(peer.unwrap_or_default()))
     };
     let folder = TempDir::new().expect("a folder");
-    start_server(unix_server(listener(&folder), Arc::default(), tell).tell_peer_address());
+    start_server::<A, _, _, _, _>(
+        A::unix_server(listener(&folder), Arc::default(), tell).tell_peer_address(),
+    );
     assert!(ask(connect(&folder)).ends_with("\r\n\r\nunix"));
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
     let (socket, path) = (socket.expect("a socket"), folder.path().join("client"));
@@ -90,8 +90,7 @@ fn the_path_of_a_client_of_a_unix_socket_is_told_if_it_has_one() {
 }
 
 /// Content that nobody reads keeps the socket from being read: only the system knows of the end.
-#[test]
-fn the_end_of_a_unix_peer_is_noticed_though_it_is_not_read() {
+pub fn the_end_of_a_unix_peer_is_noticed_though_it_is_not_read<A: Adapter>() {
     for abrupt in [false, true] {
         if !abrupt && !cfg!(target_os = "linux") {
             continue;
@@ -110,7 +109,7 @@ fn the_end_of_a_unix_peer_is_noticed_though_it_is_not_read() {
         };
         let (mut client, server) = UnixStream::pair().expect("a pair");
         server.set_nonblocking(true).expect("it can be set");
-        let ended = run(unix_connection(server, Arc::default(), waits));
+        let ended = run::<A, _, _, _, _>(A::unix_connection(server, Arc::default(), waits));
         let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n12345";
         client.write_all(request).expect("it reads");
         assert_eq!(seen.recv_timeout(PATIENCE), Ok("begun"));

@@ -1,8 +1,8 @@
 //! One connection as a future, on streams of every kind.
 
-use super::{GET, PATIENCE, UPGRADE, frame, hello};
-use crate::{adapter, connection, parts, spawn, tcp_connection};
-use adapter::{
+use super::{Adapter, GET, PATIENCE, UPGRADE, frame, hello};
+use crate::adapter;
+use crate::adapter::{
     Body, Config, Incoming, Native, PeerAddress, Reply, ServeConnection, Service, Socket, Stats,
     Timer, Upgrade, memory, refuse_upgrade,
 };
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// A client's end of a stream in memory, for clients that block.
 #[derive(Debug)]
-pub(super) struct Client(memory::Stream);
+pub(crate) struct Client(memory::Stream);
 
 impl Read for Client {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -44,11 +44,11 @@ impl Write for Client {
 }
 
 /// Runs the connection; where it is told how it ended.
-pub(super) fn run<T: Timer, I: Socket, S: Service<K>, K: 'static>(
+pub(crate) fn run<A: Adapter, T: Timer, I: Socket, S: Service<K>, K: 'static>(
     connection: ServeConnection<T, I, S, K>,
 ) -> Receiver<&'static str> {
     let (told, end) = channel();
-    spawn(async move {
+    A::spawn(async move {
         let reason = connection.await;
         // A test that has seen enough does not wait for the end.
         let _ = told.send(reason.label());
@@ -63,53 +63,50 @@ fn pair() -> (Client, memory::Stream) {
 }
 
 /// Serves a client in memory.
-pub(super) fn start<S: Service<K>, K: 'static>(
+pub(crate) fn start<A: Adapter, S: Service<K>, K: 'static>(
     config: Config,
     service: S,
 ) -> (Client, Receiver<&'static str>) {
     let (client, server) = pair();
-    (client, run(connection(server, Arc::new(config), service)))
+    (client, run::<A, _, _, _, _>(A::connection(server, Arc::new(config), service)))
 }
 
-pub(super) fn ask(mut client: impl Read + Write, request: &str) -> String {
+pub(crate) fn ask(mut client: impl Read + Write, request: &str) -> String {
     client.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an end");
     answer
 }
 
-pub(super) fn end(end: &Receiver<&'static str>) -> &'static str {
+pub(crate) fn end(end: &Receiver<&'static str>) -> &'static str {
     end.recv_timeout(PATIENCE).expect("it ends")
 }
 
-#[test]
-fn a_connection_in_memory_is_served_and_tells_how_it_ended() {
-    let (client, ended) = start(Config::default(), hello);
+pub fn a_connection_in_memory_is_served_and_tells_how_it_ended<A: Adapter>() {
+    let (client, ended) = start::<A, _, _>(Config::default(), hello);
     let two = format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{GET}");
     let answers = ask(client, &two);
     assert_eq!(answers.matches("\r\n\r\nhello").count(), 2, "{answers}");
     assert_eq!(end(&ended), "completed");
 }
 
-#[test]
-fn a_connection_in_memory_ends_on_time_and_with_its_peer() {
+pub fn a_connection_in_memory_ends_on_time_and_with_its_peer<A: Adapter>() {
     let brief = Config::builder().keep_alive_timeout(Duration::from_millis(20)).build();
-    let (mut client, ended) = start(brief.expect("valid"), hello);
+    let (mut client, ended) = start::<A, _, _>(brief.expect("valid"), hello);
     assert_eq!(client.read(&mut [0]).expect("an end"), 0);
     assert_eq!(end(&ended), "keep_alive");
-    let (client, ended) = start(Config::default(), hello);
+    let (client, ended) = start::<A, _, _>(Config::default(), hello);
     drop(client);
     assert_eq!(end(&ended), "peer_done");
 }
 
-#[test]
-fn a_connection_that_is_dropped_is_closed() {
+pub fn a_connection_that_is_dropped_is_closed<A: Adapter>() {
     let (mut client, server) = pair();
     let stats = Arc::new(Stats::new());
-    let connection = connection(server, Arc::default(), hello).stats(stats.clone());
+    let connection = A::connection(server, Arc::default(), hello).stats(stats.clone());
     let (stop, stopped) = async_channel::bounded::<()>(1);
     // Whichever is ready first, the other is dropped.
-    spawn(or(async { _ = connection.await }, async move { _ = stopped.recv().await }));
+    A::spawn(or(async { _ = connection.await }, async move { _ = stopped.recv().await }));
     client.write_all(b"GET / HTTP/1.1\r\n").expect("it reads");
     super::open(&stats, 1);
     drop(stop);
@@ -118,8 +115,7 @@ fn a_connection_that_is_dropped_is_closed() {
     assert_eq!(stats.snapshot().closes, [("aborted", 1)]);
 }
 
-#[test]
-fn a_connection_drains_when_it_is_told_to() {
+pub fn a_connection_drains_when_it_is_told_to<A: Adapter>() {
     let (begun, begins) = channel();
     let (go_on, goes_on) = async_channel::bounded::<()>(1);
     let slow = move |_: Request<Body>| {
@@ -133,7 +129,8 @@ fn a_connection_drains_when_it_is_told_to() {
     let (mut client, server) = pair();
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let signal = async move { _ = stopped.recv().await };
-    let ended = run(connection(server, Arc::default(), slow).shutdown_on(signal));
+    let ended =
+        run::<A, _, _, _, _>(A::connection(server, Arc::default(), slow).shutdown_on(signal));
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
     begins.recv_timeout(PATIENCE).expect("the request comes");
     drop(stop);
@@ -145,8 +142,7 @@ fn a_connection_drains_when_it_is_told_to() {
     assert_eq!(end(&ended), "drained");
 }
 
-#[test]
-fn a_router_and_a_websocket_are_served_on_a_stream_in_memory() {
+pub fn a_router_and_a_websocket_are_served_on_a_stream_in_memory<A: Adapter>() {
     let echo = async |request: Request<axum::body::Body>| match Upgrade::new(&request) {
         Err(bad) => refuse_upgrade(bad),
         Ok(upgrade) => upgrade.accept::<axum::body::Body, _>(async |mut websocket| {
@@ -156,9 +152,9 @@ fn a_router_and_a_websocket_are_served_on_a_stream_in_memory() {
         }),
     };
     let router = Router::new().route("/", get(async || "routed")).route("/ws", get(echo));
-    let (client, _) = start(Config::default(), router.clone());
+    let (client, _) = start::<A, _, _>(Config::default(), router.clone());
     assert!(ask(client, GET).ends_with("\r\n\r\nrouted"));
-    let (mut client, ended) = start(Config::default(), router);
+    let (mut client, ended) = start::<A, _, _>(Config::default(), router);
     let said = [frame(0x81, b"hi"), frame(0x88, &1000u16.to_be_bytes())].concat();
     client.write_all(&[UPGRADE.as_bytes(), &said].concat()).expect("it reads");
     let mut answer = Vec::new();
@@ -185,14 +181,15 @@ impl Service<Native> for Tell {
     }
 }
 
-#[test]
-fn the_peer_address_is_what_the_caller_says() {
+pub fn the_peer_address_is_what_the_caller_says<A: Adapter>() {
     let (client, server) = pair();
-    run(connection(server, Arc::default(), Tell));
+    run::<A, _, _, _, _>(A::connection(server, Arc::default(), Tell));
     assert!(ask(client, GET).ends_with("\r\n\r\nunknown, "));
     let (client, server) = pair();
     let address: std::net::SocketAddr = "192.0.2.1:5".parse().expect("an address");
-    run(connection(server, Arc::default(), Tell).peer_address(address).tell_peer_address());
+    run::<A, _, _, _, _>(
+        A::connection(server, Arc::default(), Tell).peer_address(address).tell_peer_address(),
+    );
     assert!(ask(client, GET).ends_with("\r\n\r\n192.0.2.1:5, 192.0.2.1:5"));
 }
 
@@ -206,11 +203,10 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-#[test]
-fn a_tcp_stream_is_served_and_gets_its_options() {
+pub fn a_tcp_stream_is_served_and_gets_its_options<A: Adapter>() {
     let (client, server) = tcp_pair();
     let same = server.try_clone().expect("the same socket");
-    let ended = run(tcp_connection(server, Arc::default(), hello));
+    let ended = run::<A, _, _, _, _>(A::tcp_connection(server, Arc::default(), hello));
     assert!(same.nodelay().expect("told"));
     assert!(SockRef::from(&same).keepalive().expect("told"));
     assert!(ask(client, GET).ends_with("\r\n\r\nhello"));
@@ -218,8 +214,7 @@ fn a_tcp_stream_is_served_and_gets_its_options() {
 }
 
 /// Content that nobody reads keeps the socket from being read: only the system knows of the reset.
-#[test]
-fn a_reset_of_a_tcp_stream_is_noticed_though_it_is_not_read() {
+pub fn a_reset_of_a_tcp_stream_is_noticed_though_it_is_not_read<A: Adapter>() {
     let (begun, begins) = channel();
     let never = move |request: Request<Body>| {
         begun.send(()).expect("the test waits");
@@ -229,7 +224,7 @@ fn a_reset_of_a_tcp_stream_is_noticed_though_it_is_not_read() {
         }
     };
     let (mut client, server) = tcp_pair();
-    let ended = run(tcp_connection(server, Arc::default(), never));
+    let ended = run::<A, _, _, _, _>(A::tcp_connection(server, Arc::default(), never));
     let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n12345";
     client.write_all(request).expect("it reads");
     begins.recv_timeout(PATIENCE).expect("the request comes");
@@ -284,20 +279,20 @@ impl Socket for Held {
 }
 
 /// Serves a socket of the test's own, with the timer of the runtime.
-fn serve_held<R: adapter::Runtime, L>(
+fn serve_held<A: Adapter, R: adapter::Runtime, L>(
     _: fn(TcpListener) -> (R, L),
     held: Held,
 ) -> Receiver<&'static str> {
-    run(ServeConnection::<R::Timer, Held, _, _>::new(held, Arc::default(), hello))
+    run::<A, _, _, _, _>(ServeConnection::<R::Timer, Held, _, _>::new(held, Arc::default(), hello))
 }
 
-#[test]
-fn what_a_socket_holds_back_is_flushed_also_at_the_end() {
+pub fn what_a_socket_holds_back_is_flushed_also_at_the_end<A: Adapter>() {
     // The second client has ended its side already: after the answer nothing is waited for any more.
     for ends_first in [false, true] {
         let (mut client, stream) = pair();
         let done = Arc::<Mutex<(usize, usize)>>::default();
-        let ended = serve_held(parts, Held { stream, held: Vec::new(), done: done.clone() });
+        let ended =
+            serve_held::<A, _, _>(A::parts, Held { stream, held: Vec::new(), done: done.clone() });
         // An answer that no shutdown follows.
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
         let mut first = String::new();
