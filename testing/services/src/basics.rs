@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Answers by the head alone, except for `/later`.
+/// Answers after a look at the head, except for `/later`.
 #[derive(Clone)]
 struct OnTheSpot;
 
@@ -70,7 +70,7 @@ pub fn a_service_of_its_own_kind_answers_on_the_spot<A: Adapter>() {
     assert!(get("GET", "/later").ends_with("\r\n\r\nh"));
     assert!(get("GET", "/wrong").starts_with("HTTP/1.1 500 "));
     assert!(get("GET", "/refused").starts_with("HTTP/1.1 400 "));
-    // Content that nobody asks for does not keep the next request from being answered.
+    // Unread content must not keep the next request from being answered.
     let two = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let two = ask(address, two);
     assert!(two.contains("/a for ") && two.contains("/b for 127.0.0.1:"), "{two}");
@@ -100,7 +100,7 @@ pub fn a_handler_of_axum_becomes_a_websocket<A: Adapter>() {
     let (head, answers) = talk(address, &said.concat());
     assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("\r\ndate: "), "{head}");
     assert!(head.contains("\r\nsec-websocket-protocol: even\r\n"), "{head}");
-    // The handler's end closes it with 1000.
+    // The end of the handler closes the websocket with 1000.
     assert_eq!(answers, b"\x81\x06text 1\x81\x07bytes 2\x88\x02\x03\xe8");
     assert!(ask(address, GET).starts_with("HTTP/1.1 404 "));
     let plain = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -122,7 +122,7 @@ pub fn a_websocket_tells_how_it_ended_and_may_be_used_from_another_task<A: Adapt
                     told.send(websocket.closed()).expect("the test waits");
                     drop(done);
                 });
-                // The handler may be dropped first: the connection is closed by now.
+                // The handler may be dropped first, because the connection is closed by now.
                 _ = ended.recv().await;
             })
         }
@@ -195,7 +195,7 @@ pub fn content_of_a_fast_peer_comes_in_large_pieces<A: Adapter>() {
     let service = move |request: Request<Body>| {
         let (written, told) = (written.clone(), told.clone());
         async move {
-            // Blocks the server, so that all of it lies there.
+            // Blocks the server, so that all of the content arrives meanwhile.
             let waited = written.lock().map(|written| written.recv_timeout(PATIENCE));
             waited.expect("no panic").expect("the test writes");
             let mut body = request.into_body();
@@ -250,7 +250,7 @@ pub fn dropping_the_server_closes_everything<A: Adapter>() {
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let (dropped, drops) = channel();
     A::spawn(async move {
-        // Whichever is ready first, the other is dropped.
+        // When one future is ready, the other is dropped.
         or(async { _ = server.await }, async move { _ = stopped.recv().await }).await;
         dropped.send(()).expect("the test waits");
     });
@@ -303,7 +303,7 @@ pub fn what_waits_for_the_peer_ends_on_time<A: Adapter>() {
     let closes = |reason| stats.snapshot().closes.iter().any(|(label, _)| *label == reason);
     while !["keep_alive", "request_head", "response"].into_iter().all(closes) {
         assert!(start.elapsed() < PATIENCE, "{:?}", stats.snapshot());
-        // On a machine that is busy a request may be sent too late: then it is the next one's turn.
+        // On a busy machine a request may be sent too late. Then the next attempt counts.
         for request in requests {
             let mut client = connect(address);
             let _ = client.write_all(request.as_bytes());

@@ -43,20 +43,20 @@ impl Write for Client {
     }
 }
 
-/// Runs the connection; where it is told how it ended.
+/// Runs the connection. Returns where its end will be told.
 pub(crate) fn run<A: Adapter, T: Timer, I: Socket, S: Service<K>, K: 'static>(
     connection: ServeConnection<T, I, S, K>,
 ) -> Receiver<&'static str> {
     let (told, end) = channel();
     A::spawn(async move {
         let reason = connection.await;
-        // A test that has seen enough does not wait for the end.
+        // The test may be over before the connection ends.
         let _ = told.send(reason.label());
     });
     end
 }
 
-/// A stream that holds less than most requests and answers.
+/// A stream with less room than most requests and answers need.
 fn pair() -> (Client, memory::Stream) {
     let (client, server) = memory::pair(16);
     (Client(client), server)
@@ -105,7 +105,7 @@ pub fn a_connection_that_is_dropped_is_closed<A: Adapter>() {
     let stats = Arc::new(Stats::new());
     let connection = A::connection(server, Arc::default(), hello).stats(stats.clone());
     let (stop, stopped) = async_channel::bounded::<()>(1);
-    // Whichever is ready first, the other is dropped.
+    // When one future is ready, the other is dropped.
     A::spawn(or(async { _ = connection.await }, async move { _ = stopped.recv().await }));
     client.write_all(b"GET / HTTP/1.1\r\n").expect("it reads");
     super::open(&stats, 1);
@@ -193,7 +193,7 @@ pub fn the_peer_address_is_what_the_caller_says<A: Adapter>() {
     assert!(ask(client, GET).ends_with("\r\n\r\n192.0.2.1:5, 192.0.2.1:5"));
 }
 
-/// Both ends of a connection over TCP; the server's does not block.
+/// Both ends of a TCP connection. The server's end does not block.
 fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
@@ -213,7 +213,7 @@ pub fn a_tcp_stream_is_served_and_gets_its_options<A: Adapter>() {
     assert_eq!(end(&ended), "completed");
 }
 
-/// Content that nobody reads keeps the socket from being read: only the system knows of the reset.
+/// Unread content keeps the driver from reading the socket, so only the system knows of the reset.
 pub fn a_reset_of_a_tcp_stream_is_noticed_though_it_is_not_read<A: Adapter>() {
     let (begun, begins) = channel();
     let never = move |request: Request<Body>| {
@@ -233,11 +233,11 @@ pub fn a_reset_of_a_tcp_stream_is_noticed_though_it_is_not_read<A: Adapter>() {
     assert_eq!(end(&ended), "peer_reset");
 }
 
-/// Sends nothing before it is flushed or shut down, and then one byte at a time.
+/// A socket that sends nothing before it is flushed or shut down, and then one byte at a time.
 struct Held {
     stream: memory::Stream,
     held: Vec<u8>,
-    /// How often the socket was flushed to the end, and was shut down.
+    /// How often the socket was flushed to the end, and how often it was shut down.
     done: Arc<Mutex<(usize, usize)>>,
 }
 
@@ -278,7 +278,7 @@ impl Socket for Held {
     }
 }
 
-/// Serves a socket of the test's own, with the timer of the runtime.
+/// Serves a socket of the test, with the timer of the runtime.
 fn serve_held<A: Adapter, R: adapter::Runtime, L>(
     _: fn(TcpListener) -> (R, L),
     held: Held,
@@ -287,13 +287,13 @@ fn serve_held<A: Adapter, R: adapter::Runtime, L>(
 }
 
 pub fn what_a_socket_holds_back_is_flushed_also_at_the_end<A: Adapter>() {
-    // The second client has ended its side already: after the answer nothing is waited for any more.
+    // The second client has ended its side already, so after the answer the server waits for nothing.
     for ends_first in [false, true] {
         let (mut client, stream) = pair();
         let done = Arc::<Mutex<(usize, usize)>>::default();
         let ended =
             serve_held::<A, _, _>(A::parts, Held { stream, held: Vec::new(), done: done.clone() });
-        // An answer that no shutdown follows.
+        // No shutdown follows this answer.
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
         let mut first = String::new();
         while !first.ends_with("\r\n\r\nhello") {

@@ -1,4 +1,4 @@
-//! What a server asks of its runtime, counted: no poll without a reason, no alarm that is moved for
+//! Counts the server's calls of its runtime. It polls nothing without a reason, and moves no alarm for
 //! nothing.
 
 use super::{Adapter, PATIENCE, connect, hello, listener, start_server};
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The requests of one test.
+/// The number of requests in a test.
 pub(crate) const REQUESTS: u64 = 1000;
 
-/// What was asked for since the last look. Timers are made from nothing, so it has to be global: the
+/// The calls since the last look. Timers are made from nothing, so the counters have to be global, and the
 /// tests of this file take turns.
 #[derive(Debug)]
 struct Counts {
@@ -38,7 +38,7 @@ static COUNTS: Counts = Counts {
     alarms: AtomicU64::new(0),
 };
 
-/// What the newest alarm is set for.
+/// When the newest alarm will fire.
 static ALARM: Mutex<Option<Instant>> = Mutex::new(None);
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -48,7 +48,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 impl Counts {
-    /// Polls of connections, reads, writes and alarms since the last call.
+    /// The numbers of polls of connections, reads, writes and alarms since the last call.
     fn take(&self) -> [u64; 4] {
         [&self.polls, &self.reads, &self.writes, &self.alarms].map(|count| count.swap(0, SeqCst))
     }
@@ -136,7 +136,7 @@ impl<T: Timer> Timer for Counted<T> {
     }
 }
 
-/// Serves `service`, counted; a connection that has had its first answer.
+/// Serves `service` on a runtime that counts. Returns a connection that has had its first answer.
 fn begin<A: Adapter, S: Service<K>, K: 'static>(service: S) -> TcpStream {
     let (listener, address) = listener();
     let (runtime, listener) = A::parts(listener);
@@ -171,7 +171,7 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) {
     }
 }
 
-/// Alarms that a test may need: a deadline moves earlier at most once, and none comes.
+/// The alarms that a test may need. A deadline moves to an earlier time at most once, and none comes.
 const MOST_ALARMS: u64 = 2;
 
 pub fn a_request_is_one_poll_and_no_alarm<A: Adapter>() {
@@ -181,11 +181,11 @@ pub fn a_request_is_one_poll_and_no_alarm<A: Adapter>() {
     for _ in 0..REQUESTS {
         exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    // The second read is how it hears of the next request.
+    // The second read learns of the next request.
     check(2);
 }
 
-/// So what ends for time ends on time, as far as the runtime and the machine allow.
+/// So deadlines are kept, as far as the runtime and the machine allow.
 pub fn the_alarm_is_never_later_than_the_deadline<A: Adapter>() {
     let _turn = turn();
     let mut stream = begin::<A, _, _>(hello);
@@ -227,11 +227,10 @@ pub fn who_waits_is_not_polled<A: Adapter>() {
         let mut stream = begin::<A, _, _>(service);
         stream.write_all(said.as_bytes()).expect("it reads");
         stream.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
-        // What is answered comes first; then the time that this waits is the time in which nothing
-        // may happen.
+        // The answer comes first. After it, the time of this pause is the time in which nothing may happen.
         while stream.read(&mut [0; 1024]).is_ok() {}
         COUNTS.take();
-        // A machine that is busy may still be about what was said: once it is done, nothing happens.
+        // A busy machine may still work on the last bytes. When it is done, nothing happens.
         let start = Instant::now();
         loop {
             let error = stream.read(&mut [0]).expect_err("nothing");
@@ -248,7 +247,7 @@ pub fn who_waits_is_not_polled<A: Adapter>() {
 pub fn content_that_comes_in_pieces_is_one_poll_a_piece<A: Adapter>() {
     let _turn = turn();
     let mut stream = begin::<A, _, _>(async |request: Request<Body>| {
-        // An answer is only given to content that came whole.
+        // The handler answers only if the content was complete.
         let whole = request.into_body().collect().await.is_ok();
         Response::new(Full::new(if whole { b"hello" } else { &b"cut"[..] }))
     });
@@ -258,7 +257,7 @@ pub fn content_that_comes_in_pieces_is_one_poll_a_piece<A: Adapter>() {
         let head =
             b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
         stream.write_all(head).expect("it reads");
-        // The 100 says that the handler waits for the content.
+        // The 100 shows that the handler waits for the content.
         let mut informed = [0; 25];
         stream.read_exact(&mut informed).expect("a 100");
         exchange(&mut stream, b"body");
@@ -266,10 +265,11 @@ pub fn content_that_comes_in_pieces_is_one_poll_a_piece<A: Adapter>() {
     check(3);
 }
 
-/// After a thousand pieces that each had an answer: one poll for each, so many reads in it, a write.
+/// Checks the counters after a thousand pieces with an answer each: one poll, at most this many reads, and
+/// one write for each.
 fn check(most_reads: u64) {
     let [polls, reads, writes, alarms] = COUNTS.take();
-    // An alarm may come for nothing; and what comes soon enough needs no poll of its own.
+    // An alarm may fire for nothing, and a piece that comes early enough needs no poll of its own.
     let most = REQUESTS + MOST_ALARMS;
     assert!((1..=most).contains(&polls), "{polls} polls");
     assert!((REQUESTS..=most_reads * most).contains(&reads), "{reads} reads");
@@ -277,7 +277,7 @@ fn check(most_reads: u64) {
     assert!(alarms <= MOST_ALARMS, "{alarms} alarms");
 }
 
-/// How often a connection is polled for so many requests that come at once.
+/// The number of polls of a connection on which [`REQUESTS`] requests arrive at once.
 pub(crate) fn polls_of_pipelined_requests<A: Adapter>() -> u64 {
     let _turn = turn();
     let mut stream = begin::<A, _, _>(hello);
@@ -317,7 +317,7 @@ pub fn who_has_nothing_to_say_is_asked_once_a_poll<A: Adapter>() {
     exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let [polls, reads, writes, _] = COUNTS.take();
     assert!(writes > LARGE.len() as u64 / (128 << 10), "it takes many rounds: {writes} writes");
-    // Once a poll, and once more in those in which a request came; and the poll of the first answer may
-    // still have had one read to do when its counts were taken.
+    // One read for each poll, and one more for each poll in which a request came. The poll of the first
+    // answer may have had one read left when the counters were taken.
     assert!(reads <= polls + 3, "{reads} reads in {polls} polls");
 }
