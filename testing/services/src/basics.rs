@@ -50,7 +50,7 @@ pub fn an_axum_router_is_served_as_it_is<A: Adapter>() {
     assert!(ask(address, GET).starts_with("HTTP/1.1 404 "));
 }
 
-pub fn a_service_of_its_own_kind_answers_on_the_spot<A: Adapter>() {
+pub fn a_native_service_answers_on_the_spot<A: Adapter>() {
     let (listener, address) = listener();
     let stats = Arc::new(Stats::new());
     start_server::<A, _, _, _, _>(
@@ -284,7 +284,7 @@ pub fn a_graceful_shutdown_reports<A: Adapter>() {
     drop(stream);
 }
 
-pub fn what_waits_for_the_peer_ends_on_time<A: Adapter>() {
+pub fn a_connection_that_waits_for_the_peer_ends_on_time<A: Adapter>() {
     let (listener, address) = listener();
     let timeout = Duration::from_millis(300);
     let brief = Config::builder()

@@ -286,7 +286,7 @@ fn serve_held<A: Adapter, R: adapter::Runtime, L>(
     run::<A, _, _, _, _>(ServeConnection::<R::Timer, Held, _, _>::new(held, Arc::default(), hello))
 }
 
-pub fn what_a_socket_holds_back_is_flushed_also_at_the_end<A: Adapter>() {
+pub fn bytes_that_a_socket_holds_back_are_flushed_also_at_the_end<A: Adapter>() {
     // The second client has ended its side already, so after the answer the server waits for nothing.
     for ends_first in [false, true] {
         let (mut client, stream) = pair();

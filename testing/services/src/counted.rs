@@ -198,7 +198,7 @@ pub fn the_alarm_is_never_later_than_the_deadline<A: Adapter>() {
     }
 }
 
-pub fn who_waits_is_not_polled<A: Adapter>() {
+pub fn a_connection_that_waits_is_not_polled<A: Adapter>() {
     let _turn = turn();
     let waits = [
         "",
@@ -299,7 +299,7 @@ pub(crate) fn polls_of_pipelined_requests<A: Adapter>() -> u64 {
     polls
 }
 
-pub fn who_has_nothing_to_say_is_asked_once_a_poll<A: Adapter>() {
+pub fn a_socket_without_bytes_is_read_once_a_poll<A: Adapter>() {
     static LARGE: [u8; 4 << 20] = [b'x'; 4 << 20];
     let _turn = turn();
     let mut stream = begin::<A, _, _>(async |request: Request<Body>| {

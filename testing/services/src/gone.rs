@@ -1,5 +1,5 @@
-//! Peers that have gone while a handler works, readers that have given up, and a process that stood
-//! still: what the driver notices, and what it does not charge the peer for.
+//! Peers that have gone while a handler works, readers that have given up, and a process that stood still.
+//! The driver notices them, and does not charge the peer for the last two.
 
 use super::{Adapter, PATIENCE, connect, listener, start_server};
 use crate::adapter::{Body, Config, Disconnected, Stats};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const BRIEF: Duration = Duration::from_millis(300);
 
-/// Tells when it is dropped.
+/// Tells the test when it is dropped.
 struct Guard(Sender<&'static str>);
 
 impl Drop for Guard {
@@ -26,7 +26,7 @@ impl Drop for Guard {
     }
 }
 
-/// Serves with a handler that begins, is told of the peer's end, and is dropped.
+/// Serves with a handler that tells when it begins, when the peer has gone, and when it is dropped.
 fn start_endless<A: Adapter>(config: Config) -> (SocketAddr, Receiver<&'static str>) {
     let (listener, address) = listener();
     let (told, seen) = channel();
@@ -75,7 +75,7 @@ pub fn a_reset_is_noticed_whatever_is_held<A: Adapter>() {
         (GET.to_owned(), true),
         (format!("{GET}G"), true),
     ] {
-        // The time for a peer that has sent its FIN is longer than this test has patience.
+        // `peer_gone_timeout` is longer than the patience of this test.
         let (address, seen) = start_endless::<A>(Config::default());
         let mut stream = connect(address);
         stream.write_all(sent.as_bytes()).expect("it reads");
@@ -99,14 +99,14 @@ pub fn a_read_that_was_given_up_is_no_wait_for_the_peer<A: Adapter>() {
             let path = request.uri().path().to_owned();
             let mut body = request.into_body();
             match path.as_str() {
-                // Polled once, and the future dropped; or the body with it.
+                // The handler polls once and drops the future, or drops the body with it.
                 "/once" | "/dropped" => {
                     assert!(poll_once(body.frame()).await.is_none());
                     let body = (path == "/once").then_some(body);
                     let _ = released.recv().await;
                     drop(body);
                 }
-                // Polled, and dropped by a race that the other side wins.
+                // The handler polls in a race that the other side wins.
                 "/race" => {
                     let frame = async { drop(body.frame().await) };
                     let release = async {
@@ -128,14 +128,13 @@ pub fn a_read_that_was_given_up_is_no_wait_for_the_peer<A: Adapter>() {
         stream
     };
     let given_up = ["/once", "/dropped"].map(post);
-    // Two that are waited for, one after the other, are each late: the time of the others has
-    // passed twice, at least.
+    // Two deadlines that pass one after the other show that the time of the others has passed at least twice.
     for _ in 0..2 {
         let mut answer = String::new();
         post("/waits").read_to_string(&mut answer).expect("a close");
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
-    // In a race the content is waited for as long as the race goes on.
+    // In a race the handler waits for content as long as the race goes on.
     let mut answer = String::new();
     post("/race").read_to_string(&mut answer).expect("a close");
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -147,14 +146,14 @@ pub fn a_read_that_was_given_up_is_no_wait_for_the_peer<A: Adapter>() {
     }
 }
 
-pub fn what_arrived_while_a_handler_blocked_its_thread_is_answered<A: Adapter>() {
-    // An attempt says nothing if this side was too slow to speak before its time was over.
+pub fn requests_that_arrived_while_a_handler_blocked_its_thread_are_answered<A: Adapter>() {
+    // An attempt does not count if the test itself was too slow.
     let judged = (0..20).any(|_| outlasts_a_blocked_thread::<A>());
     assert!(judged, "the machine is too slow for any attempt");
 }
 
-/// Clients whose time passes while a handler blocks the thread. They have spoken before that: each has
-/// to be answered. False if this can't be judged.
+/// Clients whose time passes while a handler blocks the thread. They have sent their bytes before, so each
+/// has to be answered. Returns false if the attempt does not count.
 fn outlasts_a_blocked_thread<A: Adapter>() -> bool {
     let (listener, address) = listener();
     let brief = Config::builder().keep_alive_timeout(BRIEF).request_head_timeout(BRIEF);
@@ -164,7 +163,7 @@ fn outlasts_a_blocked_thread<A: Adapter>() -> bool {
     let blocking = move |request: Request<Body>| {
         if request.uri().path() == "/block" {
             let _ = told.send(seen.snapshot().closes.len());
-            // What no handler should do.
+            // No handler should block its thread.
             thread::sleep(3 * BRIEF);
         }
         ready(Response::new(Full::new(&b"answered"[..])))

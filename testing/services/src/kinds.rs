@@ -1,4 +1,4 @@
-//! What may be served: tower services that are not `Sync`, functions that fail, clones for each
+//! The kinds of services: tower services that are not `Sync`, functions that fail, and clones for each
 //! connection.
 
 use super::{Adapter, GET, ask, connect, listener, start, start_server};

@@ -97,8 +97,7 @@ pub trait Adapter: 'static {
     ) -> Server<Self::Runtime, impl Listener, S, K>;
 }
 
-/// Ends a wait for what never comes. It is no measure: whatever does come may take its time, on a
-/// machine that has much else to do.
+/// Ends a wait for an event that never comes. It measures nothing: on a busy machine an event may take long.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn listener() -> (TcpListener, SocketAddr) {
@@ -127,13 +126,13 @@ fn start<A: Adapter, S: Service<K>, K: 'static>(service: S) -> SocketAddr {
     address
 }
 
-/// Runs the server; where its report will be.
+/// Runs the server. Returns where its report will be.
 fn start_server<A: Adapter, R: Runtime, L: Listener, S: Service<K>, K: 'static>(
     server: Server<R, L, S, K>,
 ) -> Receiver<Report> {
     let (told, report) = channel();
     A::spawn(async move {
-        // A test that has seen enough does not wait for the end.
+        // The test may be over before the server ends.
         let _ = told.send(server.await);
     });
     report
@@ -145,17 +144,17 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What the server sends until it closes.
+/// The bytes that the server sends until it closes.
 fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = connect(address);
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
-    // A connection that is cut off ends, too.
+    // A connection that is cut off ends as well.
     let _ = stream.read_to_string(&mut answer);
     answer
 }
 
-/// Waits until so many connections are open.
+/// Waits until this number of connections is open.
 fn open(stats: &Stats, count: u64) {
     let start = Instant::now();
     while stats.snapshot().open != count {
@@ -170,7 +169,7 @@ async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
     Response::new(Full::new(b"hello"))
 }
 
-/// More than a connection holds at once.
+/// More bytes than a connection holds at once.
 const LARGE: usize = 1_000_000;
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
@@ -182,7 +181,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
 }
 
-/// What comes of an upgrade and what follows it: the head, and the bytes behind it.
+/// The answer to an upgrade and to the bytes that follow it: the head, and the bytes after it.
 fn talk(address: SocketAddr, said: &[u8]) -> (String, Vec<u8>) {
     let mut stream = connect(address);
     stream.write_all(&[UPGRADE.as_bytes(), said].concat()).expect("it reads");
@@ -193,7 +192,7 @@ fn talk(address: SocketAddr, said: &[u8]) -> (String, Vec<u8>) {
     (String::from_utf8(answer).expect("text"), rest)
 }
 
-/// The content, if it is chunked without its frame.
+/// The content, without its framing if it is chunked.
 fn dechunk(head: &[u8], content: Vec<u8>) -> Vec<u8> {
     if !head.windows(7).any(|seven| seven == b"chunked") {
         return content;
@@ -218,7 +217,7 @@ macro_rules! services {
         $crate::room! { $adapter; basics:
             many_clients_at_once_are_served,
             an_axum_router_is_served_as_it_is,
-            a_service_of_its_own_kind_answers_on_the_spot,
+            a_native_service_answers_on_the_spot,
             a_handler_of_axum_becomes_a_websocket,
             a_websocket_tells_how_it_ended_and_may_be_used_from_another_task,
             a_websocket_ends_with_its_handler_though_it_was_given_away,
@@ -228,7 +227,7 @@ macro_rules! services {
             content_is_read_on_another_task_while_the_answer_waits_for_its_reader,
             dropping_the_server_closes_everything,
             a_graceful_shutdown_reports,
-            what_waits_for_the_peer_ends_on_time,
+            a_connection_that_waits_for_the_peer_ends_on_time,
             large_content_goes_both_ways_at_its_readers_pace,
         }
         $crate::room! { $adapter; connections:
@@ -240,20 +239,20 @@ macro_rules! services {
             the_peer_address_is_what_the_caller_says,
             a_tcp_stream_is_served_and_gets_its_options,
             a_reset_of_a_tcp_stream_is_noticed_though_it_is_not_read,
-            what_a_socket_holds_back_is_flushed_also_at_the_end,
+            bytes_that_a_socket_holds_back_are_flushed_also_at_the_end,
         }
         $crate::room! { $adapter; counted:
             a_request_is_one_poll_and_no_alarm,
             the_alarm_is_never_later_than_the_deadline,
-            who_waits_is_not_polled,
+            a_connection_that_waits_is_not_polled,
             content_that_comes_in_pieces_is_one_poll_a_piece,
-            who_has_nothing_to_say_is_asked_once_a_poll,
+            a_socket_without_bytes_is_read_once_a_poll,
         }
         $crate::room! { $adapter; gone:
             a_handler_is_told_of_a_fin_at_once_and_dropped_later,
             a_reset_is_noticed_whatever_is_held,
             a_read_that_was_given_up_is_no_wait_for_the_peer,
-            what_arrived_while_a_handler_blocked_its_thread_is_answered,
+            requests_that_arrived_while_a_handler_blocked_its_thread_are_answered,
         }
         $crate::room! { $adapter; kinds:
             tower_services_that_are_not_sync_are_served,
@@ -262,10 +261,10 @@ macro_rules! services {
             a_service_that_cannot_be_cloned_costs_its_connection_alone,
         }
         $crate::room! { $adapter; panics:
-            a_handler_that_panics_is_answered_for,
-            a_router_whose_handler_panics_is_answered_for,
-            a_service_of_its_own_kind_that_panics_is_answered_for,
-            content_that_panics_is_cut_off_or_answered_for,
+            a_request_whose_handler_panics_is_answered,
+            a_request_whose_router_panics_is_answered,
+            a_request_whose_native_service_panics_is_answered,
+            content_that_panics_is_cut_off_or_answered_with_500,
             a_websocket_whose_handler_panics_is_closed_with_1011,
         }
         $crate::room! { $adapter; places:
@@ -293,7 +292,7 @@ macro_rules! services {
             the_end_of_a_unix_peer_is_noticed_though_it_is_not_read,
         }
         $crate::room! { $adapter; uploads:
-            content_that_nobody_takes_is_bounded_and_counted,
+            unread_content_is_bounded_and_counted,
         }
     };
 }

@@ -1,4 +1,5 @@
-//! Handlers that panic: the client gets an answer or sees that there is none, and nobody else notices.
+//! Handlers that panic. The client gets an answer, or sees that there is none. Other connections notice
+//! nothing.
 
 use super::{Adapter, GET, ask, frame, listener, open, start, start_server, talk};
 use crate::adapter::{Body, BoxError, Incoming, Native, Reply, Service, Stats, Upgrade};
@@ -19,7 +20,7 @@ fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-/// It is told of the failure, and the connection ends.
+/// Asserts that the client was told of the failure, and that the connection ended.
 fn assert_failed(answer: &str) {
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
@@ -27,7 +28,7 @@ fn assert_failed(answer: &str) {
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
 }
 
-pub fn a_handler_that_panics_is_answered_for<A: Adapter>() {
+pub fn a_request_whose_handler_panics_is_answered<A: Adapter>() {
     let panics = |request: Request<Body>| {
         if request.uri().path() == "/at-once" {
             panic!("as the test wants it");
@@ -47,7 +48,7 @@ pub fn a_handler_that_panics_is_answered_for<A: Adapter>() {
     let stats = Arc::new(Stats::new());
     start_server::<A, _, _, _, _>(A::server(listener, Arc::default(), panics).stats(stats.clone()));
     for path in ["/at-once", "/first", "/later"] {
-        // What is pipelined behind it is not answered.
+        // A pipelined request after it is not answered.
         assert_failed(&ask(address, &request(path).repeat(2)));
     }
     assert!(ask(address, GET).ends_with("\r\n\r\nalive"));
@@ -55,7 +56,7 @@ pub fn a_handler_that_panics_is_answered_for<A: Adapter>() {
     assert_eq!(stats.snapshot().accepted, 4);
 }
 
-pub fn a_router_whose_handler_panics_is_answered_for<A: Adapter>() {
+pub fn a_request_whose_router_panics_is_answered<A: Adapter>() {
     let router = Router::new().route("/up", get(|| async { "up" }));
     async fn never() -> &'static str {
         panic!("as the test wants it")
@@ -95,10 +96,10 @@ impl Service<Native> for OnTheSpot {
     }
 }
 
-pub fn a_service_of_its_own_kind_that_panics_is_answered_for<A: Adapter>() {
+pub fn a_request_whose_native_service_panics_is_answered<A: Adapter>() {
     let address = start::<A, _, _>(OnTheSpot);
     assert_failed(&ask(address, &request("/before")));
-    // There is no telling how much of the answer is there.
+    // It is not known how much of the answer is there.
     assert_eq!(ask(address, &request("/within")), "");
     let behind = request("/behind") + GET;
     let answers = ask(address, &behind);
@@ -122,7 +123,7 @@ impl http_body::Body for Frames {
     }
 }
 
-pub fn content_that_panics_is_cut_off_or_answered_for<A: Adapter>() {
+pub fn content_that_panics_is_cut_off_or_answered_with_500<A: Adapter>() {
     let service = async |request: Request<Body>| {
         let frames = request.uri().path().trim_matches('/').parse().expect("a number");
         Response::new(Frames(frames))

@@ -1,4 +1,4 @@
-//! How many connections there may be, and who leaves for a newcomer.
+//! The number of connections, and which of them leave for a newcomer.
 
 use super::{
     Adapter, GET, PATIENCE, ask, connect, hello, listener, listener_of_its_own, open, start_server,
@@ -129,7 +129,7 @@ pub fn silent_connections_leave_too_and_servers_share_their_places<A: Adapter>()
     let stats = Arc::new(Stats::new());
     let addresses = [(); 2].map(|()| {
         let (listener, address) = listener();
-        // What this says of places does not count.
+        // The server shares places, so this setting does not count.
         let config = config(1000, Duration::from_millis(50));
         let server = A::server(listener, config, hello).stats(stats.clone());
         start_server::<A, _, _, _, _>(server.admission(admission.clone()));

@@ -1,4 +1,4 @@
-//! Connections take turns on a thread: one that has much to do does not keep it.
+//! Connections take turns on a thread. A connection with much work does not keep the thread.
 
 use super::counted::{self, REQUESTS};
 use super::{Adapter, GET, UPGRADE, ask, connect, frame, start};
@@ -34,10 +34,10 @@ pub fn a_request_is_answered_beside_many_assembled_messages_that_take_their_time
     beside_a_bully::<A>(&[UPGRADE.as_bytes(), &fragments.repeat(MANY)].concat());
 }
 
-/// What the bully sends at once.
+/// The number of requests or messages that the bully sends at once.
 const MANY: usize = 300;
 
-/// What takes its time for the bully.
+/// The slow work for the bully.
 struct Work {
     calls: AtomicUsize,
     begun: Sender<()>,
@@ -46,7 +46,7 @@ struct Work {
 
 impl Work {
     fn call(&self) {
-        // The first one keeps the thread until the other request is there.
+        // The first call keeps the thread until the other request has arrived.
         if self.calls.fetch_add(1, SeqCst) == 0 {
             self.begun.send(()).expect("the test waits");
             _ = self.goes_on.lock().expect("no panic").recv();
@@ -55,7 +55,8 @@ impl Work {
     }
 }
 
-/// One connection sends `wire`, which is much work; another one is answered before all of it is done.
+/// One connection sends `wire`, which causes much work. Another one has to be answered before all of it is
+/// done.
 fn beside_a_bully<A: Adapter>(wire: &[u8]) {
     let (begun, begins) = channel();
     let (sent, goes_on) = channel::<()>();

@@ -1,4 +1,4 @@
-//! Unix sockets are served as TCP is, and the system tells of their peers.
+//! Unix sockets are served as TCP is, and the system knows their peers.
 
 use super::connections::run;
 use super::{Adapter, GET, PATIENCE, hello, start_server};
@@ -47,7 +47,7 @@ pub fn many_clients_of_a_unix_socket_are_served_and_drained<A: Adapter>() {
             assert!(answer.join().expect("no panic").ends_with("\r\n\r\nhello"));
         }
     });
-    // The clients have left: what is open from now on is the idle connection.
+    // The clients have left, so only the idle connection is open from now on.
     super::open(&stats, 0);
     let mut idle = connect(&folder);
     super::open(&stats, 1);
@@ -89,7 +89,7 @@ pub fn the_path_of_a_client_of_a_unix_socket_is_told_if_it_has_one<A: Adapter>()
     assert!(answer.ends_with(&format!("\r\n\r\nunix:{}", path.display())), "{answer}");
 }
 
-/// Content that nobody reads keeps the socket from being read: only the system knows of the end.
+/// Unread content keeps the driver from reading the socket, so only the system knows of the end.
 pub fn the_end_of_a_unix_peer_is_noticed_though_it_is_not_read<A: Adapter>() {
     for abrupt in [false, true] {
         if !abrupt && !cfg!(target_os = "linux") {

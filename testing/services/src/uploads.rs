@@ -1,4 +1,4 @@
-//! Content that waits for a handler who does not take it: it is bounded, and counted.
+//! Content that waits for a handler that does not take it. It is bounded, and counted.
 
 use super::{Adapter, PATIENCE, connect, listener, start_server};
 use crate::adapter::{Body, Config, Stats, memory_bound};
@@ -12,8 +12,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What one upload of much content comes to, of which the handler takes so many pieces as soon as they
-/// come, and then asks for one more that it does not wait for.
+/// The most bytes that are held for a large upload. The handler takes this number of pieces as soon as they
+/// come. Then it asks for one more piece, and does not wait for it.
 fn held<A: Adapter>(taken: usize) -> u64 {
     let (listener, address) = listener();
     let stats = Arc::new(Stats::new());
@@ -26,7 +26,7 @@ fn held<A: Adapter>(taken: usize) -> u64 {
             for _ in 0..taken {
                 body.frame().await.expect("there is more").expect("it is whole");
             }
-            // Asked for by a future that is dropped: a timeout, or the loser of a race.
+            // A future asks for this piece and is dropped, as by a timeout or in a race.
             assert!(poll_once(body.frame()).await.is_none_or(|frame| frame.is_some()));
             told.send(()).expect("the test waits");
             std::future::pending::<()>().await;
@@ -42,7 +42,7 @@ fn held<A: Adapter>(taken: usize) -> u64 {
         .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16000000\r\n\r\n")
         .expect("it reads");
     stream.set_nonblocking(true).expect("it can be set");
-    // Until the server has taken nothing for a while.
+    // Waits until the server has taken nothing for a while.
     let (mut quiet, start) = (Instant::now(), Instant::now());
     while quiet.elapsed() < Duration::from_millis(200) {
         assert!(start.elapsed() < PATIENCE);
@@ -60,9 +60,9 @@ fn held<A: Adapter>(taken: usize) -> u64 {
     held
 }
 
-pub fn content_that_nobody_takes_is_bounded_and_counted<A: Adapter>() {
+pub fn unread_content_is_bounded_and_counted<A: Adapter>() {
     let limit = Config::default().receive_buffer_limit();
-    // What waits for the handler, and what waits behind it.
+    // The content that waits for the handler, and the content that waits in the connection.
     let slow = held::<A>(0);
     assert!(slow >= limit && slow <= 2 * limit + 4096, "{slow}");
     let fast = held::<A>(20);
