@@ -157,6 +157,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     }
 
     /// Writes until the socket takes no more. Returns whether any byte was written.
+    #[inline(always)]
     fn write(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
         let mut moved = false;
         while self.connection.status().write {
@@ -319,6 +320,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     }
 
     /// Goes round until there is nothing left to do.
+    #[inline(always)]
     fn attend(
         &mut self,
         cx: &mut Context<'_>,

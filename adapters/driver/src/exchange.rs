@@ -11,6 +11,7 @@ use crate::guard::guarded;
 use crate::presence::Presence;
 use crate::reply;
 use crate::spare::{self, Slot};
+use crate::streams::OfStream;
 use crate::upload::Upload;
 use crate::websocket::{CloseFrame, Closed, Meeting, Message};
 use crate::work::{Outcome, Step, Work};
@@ -37,6 +38,13 @@ pub(crate) struct Exchange<F, B> {
     waits_for_room: bool,
     /// It is being polled. If this is so afterwards, the application has panicked.
     is_polled: bool,
+}
+
+impl<F, B> OfStream for Exchange<F, B> {
+    #[inline]
+    fn stream(&self) -> StreamId {
+        self.stream
+    }
 }
 
 /// What the application may hold longer than the exchange lasts, and is told of its end by.
@@ -75,10 +83,6 @@ impl<F, B> Exchange<F, B> {
             waits_for_room: false,
             is_polled: false,
         }
-    }
-
-    pub(crate) fn stream(&self) -> StreamId {
-        self.stream
     }
 
     /// Where its stream is noted when its handler is woken.

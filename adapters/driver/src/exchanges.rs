@@ -12,12 +12,11 @@ use crate::reply;
 use crate::service::Service;
 use crate::shared::Shared;
 use crate::spare;
+use crate::streams::{OfStream, Streams};
 use crate::websocket::Message;
 use crate::work::Work;
 use bytes::Bytes;
 use portcullis::{CloseReason, Connection, Event, RequestHead, StreamId, Tick};
-use smallvec::SmallVec;
-use std::mem::take;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -26,8 +25,7 @@ type Of<S, K> = Exchange<<S as Service<K>>::Future, <S as Service<K>>::ResponseB
 /// The application's side of a connection.
 pub(crate) struct Exchanges<S: Service<K>, K> {
     service: S,
-    /// Sorted by their streams: a new stream has the highest number. HTTP/1.1 has one at most.
-    exchanges: SmallVec<[Of<S, K>; 1]>,
+    exchanges: Streams<Of<S, K>>,
     /// The service is being called for this stream.
     calling: Option<StreamId>,
     /// The service is writing an answer.
@@ -42,7 +40,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     pub(crate) const fn new(service: S) -> Self {
         Exchanges {
             service,
-            exchanges: SmallVec::new_const(),
+            exchanges: Streams::new(),
             calling: None,
             answering: false,
             due: false,
@@ -120,7 +118,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
                 self.deliver(now, connection, stream, Message::own(text, bytes), behind)
             }
             event => {
-                if let Some(exchange) = self.exchange(stream) {
+                if let Some(exchange) = self.exchanges.get(stream) {
                     exchange.on_event(event);
                     self.due = true;
                 }
@@ -155,7 +153,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         message: Message,
         kept: usize,
     ) {
-        if let Some(exchange) = self.exchange(stream) {
+        if let Some(exchange) = self.exchanges.get(stream) {
             exchange.on_message(connection.stream(now, stream), message, kept);
             self.due = true;
         }
@@ -163,7 +161,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
 
     /// Takes in content, which keeps `kept` bytes alive.
     pub(crate) fn on_data(&mut self, stream: StreamId, data: Bytes, kept: usize) {
-        if let Some(exchange) = self.exchange(stream) {
+        if let Some(exchange) = self.exchanges.get(stream) {
             exchange.on_data(data, kept);
             self.due = true;
         }
@@ -172,7 +170,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     /// Bytes were written, so there may be room. A websocket is told of room by an event.
     #[inline]
     pub(crate) fn written(&mut self) {
-        for exchange in &mut self.exchanges {
+        for exchange in self.exchanges.iter_mut() {
             exchange.written();
             self.due |= exchange.is_due();
         }
@@ -190,7 +188,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
 
     /// Wakes the readers of content, to see which of them ask again.
     pub(crate) fn ask_readers(&mut self) {
-        for exchange in &mut self.exchanges {
+        for exchange in self.exchanges.iter_mut() {
             exchange.ask_reader();
             self.due = true;
         }
@@ -272,60 +270,61 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     pub(crate) fn poll_due(&mut self, now: Tick, connection: &mut Connection) {
         // An exchange that is not polled in this turn, or after a panic, stays due.
         let order = self.take_order();
-        for stream in order {
+        for stream in &order {
             if self.allowance.is_spent() {
-                return;
+                break;
             }
-            self.poll(now, connection, stream);
+            self.poll(now, connection, *stream);
         }
         self.due = self.exchanges.iter().any(Exchange::is_due);
+        if let Some(queue) = self.queue() {
+            queue.give_back(order);
+        }
     }
 
-    /// The streams whose exchanges are to be polled: all of them are marked as due.
-    fn take_order(&mut self) -> SmallVec<[StreamId; 8]> {
-        let mut order = SmallVec::new();
+    /// The streams whose exchanges are to be polled. All of them are marked as due.
+    fn take_order(&mut self) -> Vec<StreamId> {
+        let is_rung = |queue: &&Arc<Queue>| queue.is_rung();
+        let mut order = self.queue().filter(is_rung).map_or_else(Vec::new, |queue| queue.take());
+        // Those that were due before come after those that were woken, once.
+        order.retain(|stream| self.exchanges.get(*stream).is_some_and(Exchange::hear));
+        let woken = order.len();
         if self.due {
             let due = self.exchanges.iter().filter(|exchange| exchange.is_due());
-            order.extend(due.map(|exchange| exchange.stream()));
+            let others = due.map(Exchange::stream).filter(|it| !order.contains(it));
+            let others: Vec<_> = others.collect();
+            order.extend(others);
         }
-        let Some(queue) = self.queue().filter(|queue| queue.is_rung()) else { return order };
-        let queue = Arc::clone(queue);
-        let woken = queue.take();
-        let fresh =
-            woken.iter().filter(|stream| self.exchange(**stream).is_some_and(Exchange::hear));
-        order.insert_many(0, fresh.copied());
-        queue.give_back(woken);
-        self.due = true;
+        self.due = woken > 0 || self.due;
         order
     }
 
     /// Lets the application work for `stream` as far as it can.
     fn poll(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) {
-        let Some(place) = self.place(stream) else { return };
         self.allowance.work(HANDLER);
         let Exchanges { exchanges, allowance, due, .. } = self;
-        let Some(exchange) = exchanges.get_mut(place) else { return };
-        if exchange.poll(connection.stream(now, stream), allowance) {
-            let exchange = self.take(place);
-            self.ended(exchange);
-        } else {
+        let Some(exchange) = exchanges.get(stream) else { return };
+        if !exchange.poll(connection.stream(now, stream), allowance) {
             *due |= exchange.is_due();
+            return;
+        }
+        if let Some(exchange) = exchanges.remove(stream) {
+            *due &= !exchanges.is_empty();
+            exchange.end();
         }
     }
 
     /// The service, its handler, the body of its answer, or the handler of a websocket has panicked.
     #[cold]
     pub(crate) fn panicked(&mut self, now: Tick, connection: &mut Connection) {
-        let polled = self.exchanges.iter().position(Exchange::is_polled);
-        if let Some(exchange) = polled.and_then(|place| self.exchanges.get_mut(place))
-            && exchange.panicked()
-        {
+        let polled = self.exchanges.iter_mut().find(|exchange| exchange.is_polled());
+        let stream = polled.as_ref().map(|exchange| exchange.stream());
+        if polled.is_some_and(Exchange::panicked) {
             self.due = true;
             return;
         }
-        let exchange = polled.and_then(|place| self.take(place));
-        let stream = exchange.as_ref().map(Exchange::stream).or(self.calling.take());
-        let given_up = match stream {
+        let exchange = stream.and_then(|stream| self.exchanges.remove(stream));
+        let given_up = match stream.or(self.calling.take()) {
             Some(stream) if !self.answering => {
                 reply::give_up(&mut connection.stream(now, stream)).is_ok()
             }
@@ -335,44 +334,16 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         if !given_up {
             connection.abort(now, CloseReason::Application);
         }
-        self.ended(exchange);
-    }
-
-    /// The exchange was taken out of the map, and is over.
-    fn ended(&mut self, exchange: Option<Of<S, K>>) {
-        self.due &= !self.exchanges.is_empty();
         if let Some(exchange) = exchange {
+            self.due &= !self.exchanges.is_empty();
             exchange.end();
         }
-    }
-
-    // ---- the map --------------------------------------------------------------------------------
-
-    fn place(&self, stream: StreamId) -> Option<usize> {
-        match self.exchanges.as_slice() {
-            // Most connections have one exchange at most.
-            [] => None,
-            [only] => (only.stream() == stream).then_some(0),
-            exchanges => exchanges.binary_search_by_key(&stream, Exchange::stream).ok(),
-        }
-    }
-
-    fn take(&mut self, place: usize) -> Option<Of<S, K>> {
-        if place + 1 == self.exchanges.len() {
-            return self.exchanges.pop();
-        }
-        (place < self.exchanges.len()).then(|| self.exchanges.remove(place))
-    }
-
-    fn exchange(&mut self, stream: StreamId) -> Option<&mut Of<S, K>> {
-        let place = self.place(stream)?;
-        self.exchanges.get_mut(place)
     }
 }
 
 impl<S: Service<K>, K> Drop for Exchanges<S, K> {
     fn drop(&mut self) {
-        take(&mut self.exchanges).into_iter().for_each(Exchange::end);
+        self.exchanges.take_all().for_each(Exchange::end);
     }
 }
 
@@ -387,6 +358,7 @@ mod tests {
     use http_body_util::Full;
     use portcullis::{Config, ConnectionLimit};
     use std::future::poll_fn;
+    use std::mem::take;
     use std::pin::Pin;
     use std::sync::Mutex;
     use std::task::{Poll, Waker};

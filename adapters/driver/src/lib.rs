@@ -15,6 +15,7 @@
 //! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
 //! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
 //! | `exchanges` | the application's side of a connection: an exchange for each stream, and the queue of those that were woken |
+//! | `streams` | a map from streams to values |
 //! | `exchange`, `work` | one request on its way through the application: its handler, then its answer's content |
 //! | `bell` | the waker of one handler |
 //! | `reply` | what the driver adds to answers: a date, a 500 where the application fails |
@@ -77,6 +78,7 @@ mod shared;
 mod socket;
 mod spare;
 mod stats;
+mod streams;
 mod system;
 pub mod tcp;
 mod timer;
