@@ -114,10 +114,11 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
             && signal.as_mut().poll(cx).is_ready()
         {
             this.shutdown = None;
-            // Clients that have connected get an answer.
+            // Clients that have connected get an answer. The order comes first: another thread may serve
+            // them before this call ends, and their answers have to announce the close.
             let last = this.acceptor.take().map(Acceptor::accept_last).unwrap_or_default();
-            last.into_iter().for_each(|newcomer| this.spawn(&shared, newcomer));
             shared.control.give(Order::Drain, &shared.admission);
+            last.into_iter().for_each(|newcomer| this.spawn(&shared, newcomer));
         }
         for _ in 0..BURST {
             let Some(acceptor) = &mut this.acceptor else {
