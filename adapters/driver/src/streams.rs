@@ -26,6 +26,12 @@ impl<T: OfStream> Streams<T> {
         self.first.is_none()
     }
 
+    /// Whether there is one value, and no other.
+    #[inline]
+    pub(crate) fn has_one(&self) -> bool {
+        self.first.is_some() && self.others.is_empty()
+    }
+
     /// The value of the lowest stream.
     #[inline]
     pub(crate) fn first(&self) -> Option<&T> {
