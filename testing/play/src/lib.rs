@@ -6,7 +6,7 @@
 //! | [`play`] | plays arbitrary bytes against a connection, and asserts the invariants after every call |
 //! | [`support`] | scripts: a line for each thing that the peer or the application does |
 //! | [`hoard`] | peers and applications that make a connection hold as much memory as they can |
-//! | [`tls`] | a rustls client in memory, live peers and changed bytes over TLS; behind the providers' features |
+//! | `tls` | a rustls client in memory, live peers and changed bytes over TLS; behind the providers' features |
 
 pub mod hoard;
 pub mod play;

@@ -162,7 +162,7 @@ pub fn left_alone(config: &Arc<Config>, echo: &Echo, wire: &[u8]) -> Option<Clos
     Some(eager.close(connection).reason)
 }
 
-/// Plays `wire` in all the ways of [`each_cut`]. Pieces of a message before a mistake depend on the
+/// Plays `wire` with all cuts that are compared. Pieces of a message before a mistake depend on the
 /// cuts, and are not compared.
 pub fn compare_websocket(config: &Arc<Config>, echo: &Echo, wire: &[u8], seed: u8) {
     each_cut(wire, seed, |next| {
