@@ -2,13 +2,14 @@
 //! [`ResetReason`]), a call ([`Misuse`]). All are closed enumerations.
 //!
 //! Each close reason has a label for metrics and logs. It has the HTTP status, or the close code of a
-//! websocket (RFC 6455 7.4), that the peer is sent, if it is sent one. The ending tells what is still sent
+//! websocket (RFC 6455 7.4), that the peer is sent, if it is sent one. The peer of an HTTP/2 connection is sent
+//! a GOAWAY with an error code (RFC 9113 7). The ending tells what is still sent
 //! and read:
 //!
 //! | ending | what is still sent | what is still read | until |
 //! |---|---|---|---|
 //! | `finish` | what is unsent, then a FIN; on a websocket first a close frame | it is discarded; of a websocket its close | the peer's FIN, or `linger_timeout`, `linger_silence`, `linger_limit` |
-//! | `refuse` | first an answer, a close frame or an alert, then as `finish` | as `finish` | as `finish` |
+//! | `refuse` | first an answer, a close frame, a GOAWAY or an alert, then as `finish` | as `finish` | as `finish` |
 //! | `leave` | what is unsent, and over TLS a close_notify | nothing | that is sent |
 //! | `cut` | nothing; the socket is reset if an answer had begun | nothing | at once |
 //!
@@ -66,6 +67,25 @@
 //! | `invalid_compression` | | 1007 | `refuse` | RFC 7692 7.2.2 |
 //! | `message_too_large` | | 1009 | `refuse` | `websocket_message_limit` |
 //! | `too_many_useless_frames` | | 1008 | `refuse` | pings, pongs, empty frames and tiny fragments beyond the budget |
+//! | `http2_preface` | | | `refuse` | PROTOCOL_ERROR: the connection does not begin with the preface and SETTINGS (RFC 9113 3.4) |
+//! | `http2_frame_size` | | | `refuse` | FRAME_SIZE_ERROR: a frame that is too long, or of another length than its type has (RFC 9113 4.2) |
+//! | `http2_frame_stream` | | | `refuse` | PROTOCOL_ERROR: a frame of a stream on the connection, or the other way round; a stream's number is even, or too small (RFC 9113 5.1.1) |
+//! | `http2_idle_stream` | | | `refuse` | PROTOCOL_ERROR: a frame on a stream that has not begun (RFC 9113 5.1) |
+//! | `http2_closed_stream` | | | `refuse` | STREAM_CLOSED: a frame on a stream that has ended (RFC 9113 5.1) |
+//! | `http2_padding` | | | `refuse` | PROTOCOL_ERROR: more padding than payload (RFC 9113 6.1) |
+//! | `http2_continuation` | | | `refuse` | PROTOCOL_ERROR: a field block that another frame interrupts, or a CONTINUATION of nothing (RFC 9113 6.10) |
+//! | `http2_push_promise` | | | `refuse` | PROTOCOL_ERROR: PUSH_PROMISE, which no client may send (RFC 9113 8.4) |
+//! | `http2_dependency` | | | `refuse` | PROTOCOL_ERROR: a stream that depends on itself (RFC 7540 5.3.1) |
+//! | `http2_settings` | | | `refuse` | PROTOCOL_ERROR: a setting with a value that it can't have (RFC 9113 6.5.2) |
+//! | `http2_settings_timeout` | | | `refuse` | SETTINGS_TIMEOUT: our SETTINGS were not acknowledged within `http2_settings_ack_timeout` (RFC 9113 6.5.3) |
+//! | `http2_window_overflow` | | | `refuse` | FLOW_CONTROL_ERROR: a window beyond 2^31-1 (RFC 9113 6.9.1, 6.9.2) |
+//! | `http2_window_update` | | | `refuse` | PROTOCOL_ERROR: a window update of 0 (RFC 9113 6.9) |
+//! | `http2_flow_control` | | | `refuse` | FLOW_CONTROL_ERROR: more content than the window allows (RFC 9113 6.9.1) |
+//! | `http2_compression` | | | `refuse` | COMPRESSION_ERROR: a field block that can't be decoded (RFC 7541) |
+//! | `http2_block_too_large` | | | `refuse` | ENHANCE_YOUR_CALM: a field block whose encoded form exceeds `http2_header_list_limit` (CONTINUATION without end, CVE-2024-27316) |
+//! | `http2_malformed` | | | `refuse` | PROTOCOL_ERROR: a request that is no valid message (RFC 9113 8.1 to 8.3); it ends its stream only |
+//! | `http2_too_many_streams` | | | `refuse` | REFUSED_STREAM: more streams at once than `http2_concurrent_streams` (RFC 9113 5.1.2); it ends its stream only |
+//! | `http2_flood` | | | `refuse` | ENHANCE_YOUR_CALM: more than the budget pays for: streams that are reset (CVE-2023-44487, CVE-2025-8671), SETTINGS, PING, PRIORITY, empty frames (CVE-2019-9511 to 9518) |
 //! | `tls_unavailable` | | | `cut` | rustls refused the configuration, or failed in a way that it should not |
 //! | `tls_handshake_failed` | | | `refuse` | nothing in common, or a malformed message; the peer is sent an alert |
 //! | `tls_handshake_abandoned` | | | `cut` | the peer ended the connection within the handshake |
@@ -86,6 +106,7 @@
 
 pub(crate) mod code;
 mod expiry;
+mod fault;
 mod misuse;
 mod refusal;
 mod tls;
@@ -93,6 +114,7 @@ mod violation;
 
 use core::fmt;
 pub use expiry::Expiry;
+pub use fault::{ErrorCode, Fault};
 use http::StatusCode;
 pub use misuse::Misuse;
 pub use refusal::Refusal;
@@ -123,6 +145,8 @@ pub enum CloseReason {
     Refused(Refusal),
     /// The peer broke a rule of websockets.
     Violation(Violation),
+    /// The peer broke a rule of HTTP/2.
+    Fault(Fault),
     /// The TLS handshake failed, or TLS failed later.
     Tls(TlsFailure),
     /// Everything is finished, and one side asked to close.
@@ -162,6 +186,7 @@ impl CloseReason {
             .chain(Expiry::ALL.into_iter().map(CloseReason::Expired))
             .chain(Refusal::ALL.into_iter().map(CloseReason::Refused))
             .chain(Violation::ALL.into_iter().map(CloseReason::Violation))
+            .chain(Fault::ALL.into_iter().map(CloseReason::Fault))
             .chain(TlsFailure::ALL.into_iter().map(CloseReason::Tls))
             .chain(rest)
     }
@@ -176,6 +201,7 @@ impl CloseReason {
             CloseReason::Expired(expiry) => expiry.timer().label(),
             CloseReason::Refused(refusal) => refusal.label(),
             CloseReason::Violation(violation) => violation.label(),
+            CloseReason::Fault(fault) => fault.label(),
             CloseReason::Tls(failure) => failure.label(),
             CloseReason::Completed => "completed",
             CloseReason::RequestLimit => "request_limit",
@@ -236,6 +262,18 @@ impl CloseReason {
     }
 }
 
+impl CloseReason {
+    /// The error code in the GOAWAY that the peer of an HTTP/2 connection is sent (RFC 9113 7).
+    pub const fn error_code(self) -> ErrorCode {
+        match self {
+            CloseReason::Fault(fault) => fault.error_code(),
+            CloseReason::Expired(Expiry::RequestHead) => ErrorCode::EnhanceYourCalm,
+            CloseReason::Aborted | CloseReason::Application => ErrorCode::InternalError,
+            _ => ErrorCode::NoError,
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
@@ -254,6 +292,28 @@ pub enum ResetReason {
     Refused(Refusal),
     /// The peer broke a rule of websockets.
     Violation(Violation),
+    /// The peer broke a rule of HTTP/2 on this stream.
+    Fault(Fault),
+    /// The peer has no use for the answer: it reset the stream (RFC 9113 5.4.2).
+    Cancelled,
+    /// The peer did not open the stream's window for the answer, or too slowly (`response_rate`,
+    /// `response_silence`, `response_deadline`).
+    Unread,
+}
+
+impl ResetReason {
+    /// The error code that the peer of an HTTP/2 connection is sent (RFC 9113 7).
+    pub const fn error_code(self) -> ErrorCode {
+        match self {
+            ResetReason::Fault(fault) => fault.error_code(),
+            ResetReason::Violation(_) => ErrorCode::ProtocolError,
+            ResetReason::Refused(_) => ErrorCode::NoError,
+            ResetReason::Truncated
+            | ResetReason::Timeout
+            | ResetReason::Cancelled
+            | ResetReason::Unread => ErrorCode::Cancel,
+        }
+    }
 }
 
 impl fmt::Display for ResetReason {
@@ -267,6 +327,9 @@ impl fmt::Display for ResetReason {
             ResetReason::Violation(violation) => {
                 write!(f, "the peer broke a rule of websockets: {violation}")
             }
+            ResetReason::Fault(fault) => write!(f, "the peer broke a rule of HTTP/2: {fault}"),
+            ResetReason::Cancelled => f.write_str("the peer cancelled the request"),
+            ResetReason::Unread => f.write_str("the peer took the answer too slowly"),
         }
     }
 }

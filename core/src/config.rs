@@ -327,6 +327,19 @@ settings! {
     /// Bytes of the head, or of the trailers, that the application may give an answer.
     response_head_limit: u64 = [32 * KIB], strict [16 * KIB], within [KIB]..=[MIB], from "twice a request head";
 
+    /// Whether clients may choose HTTP/2: by ALPN over TLS, by the preface in plaintext (RFC 9113 3).
+    http2: bool = [true], strict [true], within [false]..=[true], from "every browser speaks it";
+    /// Streams that a client may have open at once (RFC 9113 5.1.2). Answer: REFUSED_STREAM.
+    http2_concurrent_streams: u64 = [100], strict [32], within [1]..=[1000], from "RFC 9113 6.5.2 (at least 100), nginx (128)";
+    /// Bytes of a decoded list of fields, of which each counts 32 more than its name and value (RFC 9113 6.5.2). Answer: 431.
+    http2_header_list_limit: u64 = [64 * KIB], strict [16 * KIB], within [KIB]..=[64 * KIB], from "a quarter of what Chromium and nghttp2 allow";
+    /// Fields of a request over HTTP/2, of which each crumb of a cookie is one. Answer: 431.
+    http2_header_fields_limit: u64 = [256], strict [128], within [8]..=[1024], from "a browser with 90 crumbs of cookies and 15 fields";
+    /// Bytes of the table from which the client's fields are decoded (RFC 7541 4.2).
+    http2_header_table_size: u64 = [4 * KIB], strict [4 * KIB], within [0]..=[64 * KIB], from "RFC 9113 6.5.2 (4,096)";
+    /// How long the client may take to acknowledge our SETTINGS (RFC 9113 6.5.3). Answer: SETTINGS_TIMEOUT.
+    http2_settings_ack_timeout: Duration = [secs(10)], strict [secs(10)], within [MILLISECOND]..=[DAY], from "Go `net/http2`, as long as a head may take";
+
     /// How many connections are served at once: a number, or a share of the descriptors that the process may open. At the limit the adapters stop accepting, and close idle connections first.
     max_connections: ConnectionLimit = [ConnectionLimit::DescriptorsPercent(75)], strict [ConnectionLimit::DescriptorsPercent(50)], proxied [ConnectionLimit::DescriptorsPercent(75)], within [ConnectionLimit::Count(1)]..=[ConnectionLimit::DescriptorsPercent(100)], from "the rest is for files and upstream connections";
     /// How long a TCP connection is idle before the system probes whether the peer is still there (TCP keepalive), or none. It then sends four probes within a minute.
@@ -355,8 +368,8 @@ impl Builder {
     /// Speaks TLS on connections, with the caller's certificates and choices. Without this call,
     /// connections are plaintext.
     ///
-    /// The copy of `config` that is used differs in two things. ALPN (RFC 7301) offers `http/1.1`
-    /// and `http/1.0`. A client that offers only other protocols is refused with
+    /// The copy of `config` that is used differs in two things. ALPN (RFC 7301) offers `h2`, unless
+    /// [`http2`](Self::http2) is off, `http/1.1` and `http/1.0`. A client that offers only other protocols is refused with
     /// `no_application_protocol`; a client that offers no protocol is served. Early data is off,
     /// since it could be replayed.
     ///
@@ -374,8 +387,11 @@ impl Builder {
     /// # Errors
     /// [`ConfigError::OutOfRange`] or [`ConfigError::Contradiction`].
     pub fn build(self) -> Result<Config, ConfigError> {
-        let config = self.config;
+        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
+        let mut config = self.config;
         config.check_ranges()?;
+        #[cfg(feature = "tls")]
+        config.tls.offer(config.http2);
         if config.chunk_extension_limit > config.chunk_extensions_limit {
             return Err(ConfigError::Contradiction {
                 setting: "chunk_extension_limit",

@@ -3,7 +3,7 @@
 
 mod stream;
 
-use crate::close::{CloseReason, Expiry, Misuse, TlsFailure};
+use crate::close::{CloseReason, Expiry, Fault, Misuse, TlsFailure};
 use crate::config::Config;
 use crate::event::Event;
 use crate::h1::Http1;
@@ -302,6 +302,7 @@ impl Connection {
     /// Asks for the lent buffer back; a connection that has bytes to send keeps it until they are
     /// sent, and an empty one is returned.
     pub fn return_buffer(&mut self) -> Vec<u8> {
+        self.protocol.rest();
         self.transport.return_buffer()
     }
 
@@ -366,6 +367,10 @@ impl Connection {
                 (_, Some(expiry)) => protocol.expire(transport, expiry),
                 (Timer::ConnectionAge, None) => age(protocol, transport),
                 (Timer::WebSocketPing, None) => protocol.ping_silent(transport),
+                (Timer::Stream, None) => protocol.expire_streams(transport),
+                (Timer::SettingsAck, None) => {
+                    protocol.end(transport, CloseReason::Fault(Fault::SettingsTimeout));
+                }
                 // The peer still sends content that we discard, or stopped in the middle of it.
                 (_, None) => protocol.cut(transport, CloseReason::UnreadContent),
             }
@@ -519,18 +524,22 @@ impl<'i> Events<'_, 'i> {
         };
         let stream = protocol.stream();
         let event = match step {
-            Step::Request(span) => {
+            Step::Request(at) => {
                 let Desk { head, lines, whole, .. } = &self.desk;
-                let head = RequestHead::new(self.input.span(span), head, lines, whole);
-                Event::Request { stream, head }
+                let bytes = match at {
+                    Place::Input(span) => &*self.input.span(span),
+                    Place::Whole => whole,
+                };
+                Event::Request { stream, head: RequestHead::new(bytes, head, lines, whole) }
             }
-            Step::Data(span) => {
+            Step::Data(at) => {
                 let behind = self.input.len();
-                Event::Data { stream, data: self.input.span(span), behind }
+                let data = lend(&mut self.input, &mut self.desk.whole, at);
+                Event::Data { stream, data, behind }
             }
-            Step::End(span) => {
-                let trailers = Trailers::new(self.input.span(span), &self.desk.lines);
-                Event::End { stream, trailers }
+            Step::End(at) => {
+                let section = lend(&mut self.input, &mut self.desk.whole, at);
+                Event::End { stream, trailers: Trailers::new(section, &self.desk.lines) }
             }
             Step::Writable => Event::Writable { stream },
             Step::Reset(reason) => Event::Reset { stream, reason },

@@ -29,6 +29,7 @@ impl Ending {
             | CloseReason::Expired(Expiry::WebSocketIdle) => Ending::Finish,
             CloseReason::Refused(_)
             | CloseReason::Violation(_)
+            | CloseReason::Fault(_)
             | CloseReason::Peer(PeerClose::Truncated)
             | CloseReason::Expired(
                 Expiry::RequestHead

@@ -38,14 +38,15 @@ pub(crate) struct Head {
     pub(crate) target: TextSpan,
     /// The application gets the target in another form than the client sent it.
     pub(crate) told: bool,
-    /// HTTP/1.1, not HTTP/1.0.
-    pub(crate) http11: bool,
+    pub(crate) version: Version,
     pub(crate) framing: ContentFraming,
     /// The peer would keep the connection (RFC 9112 9.3).
     pub(crate) persist: bool,
     /// `Expect: 100-continue`, with content to come.
     pub(crate) expects_continue: bool,
     pub(crate) kind: MethodKind,
+    /// The protocol that an extended CONNECT asks for (RFC 8441 4); empty for other requests.
+    pub(crate) protocol: TextSpan,
 }
 
 /// Methods that change how an answer is framed.
@@ -223,9 +224,15 @@ impl<'e> RequestHead<'e> {
         end.and_then(|end| path.get(..end)).unwrap_or(path)
     }
 
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub fn version(&self) -> Version {
-        if self.head.http11 { Version::HTTP_11 } else { Version::HTTP_10 }
+        self.head.version
+    }
+
+    /// The protocol that the client asks for by an extended CONNECT: `websocket` (RFC 8441).
+    pub fn protocol(&self) -> Option<&'e str> {
+        let protocol = text(self.bytes, range(self.head.protocol));
+        (!protocol.is_empty()).then_some(protocol)
     }
 
     /// All field lines in order.

@@ -25,6 +25,7 @@
 //! | the application, although the peer has sent its FIN | the application | `peer_gone` | its beginning | `application` |
 //! | the rest of the content of a request that is answered | the peer | `linger` | its first beginning | `lingering` |
 //! | messages of a websocket, in either direction | either |  |  | `websocket` |
+//! | a window for an answer, or the rest of the content of an answered request (HTTP/2) | the peer | `stream` | as progress pays | `response` |
 //!
 //! Beside the row, `response` runs while the peer does not take what was sent, `drain` while the connection
 //! is told to finish, and `connection_age` if it is set. A websocket has timers of its own: see
@@ -90,7 +91,7 @@
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `head`, `stream`, `status` | what a driver is told |
 //! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
-//! | `protocol` | the protocol in use, HTTP/1.1 or WebSocket: the one place that knows which there are |
+//! | `protocol` | the protocol in use, HTTP/1.1, HTTP/2 or WebSocket: the one place that knows which there are |
 //! | `step` | what a protocol has found, as places in the input |
 //! | `waits`, `endings` | the two tables: what is waited for, and how a connection ends |
 //! | `bound` | the most memory that a connection owns |
@@ -99,6 +100,7 @@
 //! | `transport` | what all protocols share; how a connection ends |
 //! | `websocket` | WebSocket: `handshake`, `origin`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `ahead` (pings behind what is not read yet), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `exchange` | one request and its answer, in all versions of HTTP: `state` (the table of an answer's states), `upload` (credit, limit and minimum rate), `answer` and `fields` (the rules), `grammar` and `target` (what names, values and targets may be) |
+//! | `h2` | HTTP/2: `frame` and `hpack` (what is read and written), `head` (requests and trailers), `streams` (the table of a stream's states), `receive` and `actions` (what moves them), `flow` (windows), `schedule` (who sends next), `settings`, `guard` (what frames cost), `endings` |
 //! | `h1` | HTTP/1.1: `state` (the table of receiving), `framed` (how an exchange is framed), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers` (what is read), `response` (what is written) |
 //!
 //! # What a slow peer can hold
@@ -138,10 +140,9 @@ mod endings;
 mod event;
 mod exchange;
 mod h1;
+mod h2;
 mod head;
 mod input;
-#[cfg(test)]
-mod many;
 mod output;
 mod protocol;
 mod rate;
@@ -154,7 +155,9 @@ mod transport;
 mod waits;
 pub mod websocket;
 
-pub use close::{CloseReason, Expiry, Misuse, PeerClose, Refusal, ResetReason, TlsFailure};
+pub use close::{
+    CloseReason, ErrorCode, Expiry, Fault, Misuse, PeerClose, Refusal, ResetReason, TlsFailure,
+};
 pub use config::{Builder, Config, ConfigError, ConnectionLimit, Setting};
 pub use connection::{Connection, Events, Stream};
 pub use event::{Begun, BodyLength, Event, Sent};

@@ -9,6 +9,7 @@ use crate::close::{CloseReason, Expiry, Misuse, ResetReason, Violation};
 use crate::config::Config;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::h1::Http1;
+use crate::h2::{self, Http2};
 use crate::input::Input;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
@@ -27,9 +28,8 @@ pub(crate) enum Protocol {
     Http1(Http1),
     /// Boxed, so that other connections don't pay for its size.
     WebSocket(Box<Session>),
-    /// A protocol of many streams, as HTTP/2 will be one.
-    #[cfg(test)]
-    Many(Box<crate::many::Many>),
+    /// Boxed as well.
+    Http2(Box<Http2>),
 }
 
 /// A protocol that a client can choose instead of HTTP/1.1.
@@ -38,18 +38,18 @@ struct Choice {
     alpn: &'static [u8],
     /// The first bytes of each of its clients.
     preface: &'static [u8],
+    /// Whether the configuration allows it.
+    is_offered: fn(&Config) -> bool,
     begin: fn() -> Protocol,
 }
 
 /// The protocols beside HTTP/1.1.
-const CHOICES: &[Choice] = &[
-    #[cfg(test)]
-    Choice {
-        alpn: crate::many::ALPN,
-        preface: crate::many::PREFACE,
-        begin: || Protocol::Many(Box::default()),
-    },
-];
+const CHOICES: &[Choice] = &[Choice {
+    alpn: h2::ALPN,
+    preface: h2::PREFACE,
+    is_offered: Config::http2,
+    begin: || Protocol::Http2(Box::new(Http2::new())),
+}];
 
 /// What the client has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +64,16 @@ enum Chosen {
 impl Chosen {
     /// The choice of a client whose first bytes are `bytes`. Over TLS the client chooses by ALPN, and its
     /// bytes don't matter (RFC 9113 3.2). In plaintext the bytes decide (RFC 9113 3.3).
-    fn of(bytes: &[u8], is_tls: bool, alpn: Option<&[u8]>, choices: &[Choice]) -> Chosen {
+    fn of(bytes: &[u8], is_tls: bool, alpn: Option<&[u8]>, config: &Config) -> Chosen {
+        let mut offered = CHOICES.iter().enumerate().filter(|(_, it)| (it.is_offered)(config));
         if is_tls {
-            let place = choices.iter().position(|it| alpn == Some(it.alpn));
-            return place.map_or(Chosen::Http1, Chosen::Other);
+            let chosen = offered.find(|(_, it)| alpn == Some(it.alpn));
+            return chosen.map_or(Chosen::Http1, |(place, _)| Chosen::Other(place));
         }
-        if let Some(place) = choices.iter().position(|it| bytes.starts_with(it.preface)) {
+        if let Some((place, _)) = offered.clone().find(|(_, it)| bytes.starts_with(it.preface)) {
             return Chosen::Other(place);
         }
-        if choices.iter().any(|it| it.preface.starts_with(bytes)) {
+        if offered.any(|(_, it)| it.preface.starts_with(bytes)) {
             return Chosen::NotYet(!bytes.is_empty());
         }
         Chosen::Http1
@@ -85,8 +86,7 @@ macro_rules! each {
         match $protocol {
             Protocol::Http1($it) => $answer,
             Protocol::WebSocket($it) => $answer,
-            #[cfg(test)]
-            Protocol::Many($it) => $answer,
+            Protocol::Http2($it) => $answer,
         }
     };
 }
@@ -97,8 +97,7 @@ macro_rules! of_requests {
         match $protocol {
             Protocol::Http1($it) => $answer,
             Protocol::WebSocket(_) => Err(Misuse::IsWebSocket),
-            #[cfg(test)]
-            Protocol::Many($it) => $answer,
+            Protocol::Http2($it) => $answer,
         }
     };
 }
@@ -128,10 +127,15 @@ impl Protocol {
     #[cold]
     fn choose(&mut self, transport: &mut Transport, input: &mut Input<'_>) -> bool {
         let Protocol::Http1(http) = self else { return true };
+        if transport.is_handshaking() {
+            // The client's offer is known before the handshake is complete. Until then nothing can be sent.
+            transport.blocked = false;
+            return false;
+        }
         let longest = CHOICES.iter().map(|it| it.preface.len()).max().unwrap_or(0);
         input.join(longest);
         let (is_tls, alpn) = (transport.tls.is_some(), transport.alpn());
-        let chosen = match Chosen::of(input.bytes(), is_tls, alpn, CHOICES) {
+        let chosen = match Chosen::of(input.bytes(), is_tls, alpn, &transport.config) {
             // The input has ended, or it no longer matters.
             Chosen::NotYet(_) if transport.eof || !transport.is_open() => Chosen::Http1,
             chosen => chosen,
@@ -145,6 +149,8 @@ impl Protocol {
                 }
             }
             Chosen::NotYet(has_begun) => {
+                // Held bytes wait for the peer.
+                transport.blocked = false;
                 if has_begun {
                     http.begin_head();
                 }
@@ -215,7 +221,27 @@ impl Protocol {
     /// The peer has taken some of the unsent bytes.
     #[inline]
     pub(crate) fn sent(&mut self, transport: &Transport) {
-        if_websocket!(self, it => it.sent(transport))
+        match self {
+            Protocol::Http1(_) => {}
+            Protocol::WebSocket(it) => it.sent(transport),
+            Protocol::Http2(it) => it.sent(),
+        }
+    }
+
+    /// The driver turns to other connections: frees memory that is not needed until it comes back.
+    #[inline]
+    pub(crate) fn rest(&mut self) {
+        if let Protocol::Http2(it) = self {
+            it.rest();
+        }
+    }
+
+    /// A deadline of a stream has passed.
+    #[cold]
+    pub(crate) fn expire_streams(&mut self, transport: &mut Transport) {
+        if let Protocol::Http2(it) = self {
+            it.expire_streams(transport);
+        }
     }
 
     /// Frees memory that is not needed until more bytes arrive. Every public call ends with this.
@@ -464,7 +490,11 @@ impl Protocol {
 
     /// The most that [`Protocol::memory`] becomes, together with the bytes that are lent.
     pub(crate) fn memory_bound(&self, config: &Config) -> usize {
-        if_websocket!(self, it => it.memory_bound(config))
+        match self {
+            Protocol::Http1(_) => 0,
+            Protocol::WebSocket(it) => it.memory_bound(config),
+            Protocol::Http2(_) => h2::memory_bound(config),
+        }
     }
 
     /// Bytes of heap.
@@ -480,27 +510,29 @@ mod tests {
 
     #[test]
     fn a_client_chooses_by_alpn_over_tls_and_by_its_first_bytes_in_plaintext() {
+        let config = Config::default();
         let of = |bytes: &str, alpn: Option<&str>| {
             let is_tls = alpn.is_some();
             let alpn = alpn.filter(|it| !it.is_empty()).map(str::as_bytes);
-            Chosen::of(bytes.as_bytes(), is_tls, alpn, CHOICES)
+            Chosen::of(bytes.as_bytes(), is_tls, alpn, &config)
         };
         for (bytes, chosen) in [
             ("", Chosen::NotYet(false)),
-            ("m", Chosen::NotYet(true)),
-            ("many\r", Chosen::NotYet(true)),
-            ("many\r\n", Chosen::Other(0)),
-            ("many\r\nmore", Chosen::Other(0)),
-            ("many\n", Chosen::Http1),
+            ("P", Chosen::NotYet(true)),
+            ("PO", Chosen::Http1),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r", Chosen::NotYet(true)),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Chosen::Other(0)),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nmore", Chosen::Other(0)),
+            ("PRI * HTTP/2.0\r\n\r\nXX", Chosen::Http1),
             ("GET / HTTP/1.1", Chosen::Http1),
             ("\r", Chosen::Http1),
         ] {
             assert_eq!(of(bytes, None), chosen, "{bytes:?}");
         }
         for (alpn, chosen) in
-            [("", Chosen::Http1), ("http/1.1", Chosen::Http1), ("many", Chosen::Other(0))]
+            [("", Chosen::Http1), ("http/1.1", Chosen::Http1), ("h2", Chosen::Other(0))]
         {
-            for bytes in ["", "many\r\n", "GET"] {
+            for bytes in ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET"] {
                 assert_eq!(of(bytes, Some(alpn)), chosen, "{alpn:?}, {bytes:?}");
             }
         }

@@ -9,9 +9,10 @@ use crate::input::Span;
 #[derive(Debug)]
 pub(crate) enum Step {
     /// The head of a request was read.
-    Request(Span),
-    Data(Span),
-    End(Span),
+    Request(Place),
+    Data(Place),
+    /// The content is complete. The trailers lie there.
+    End(Place),
     Writable,
     Reset(ResetReason),
     Message {
@@ -36,21 +37,29 @@ pub(crate) struct Desk {
     pub(crate) lines: Lines,
     /// The newest request's head.
     pub(crate) head: Head,
-    /// An assembled message; or the newest request's target, if the application gets it in another form than
-    /// it was sent in.
+    /// An assembled message, a decoded list of fields, or content that waited for the application; or the
+    /// newest request's target, if the application gets it in another form than it was sent in.
     pub(crate) whole: Vec<u8>,
     /// Bytes that may still be inflated in this pull of events.
     pub(crate) inflatable: usize,
+    /// Bytes of room that streams were told of in this pull of events.
+    pub(crate) promised: usize,
 }
 
 impl Desk {
     pub(crate) fn new() -> Self {
         let inflatable = INFLATED_AT_ONCE;
-        Desk { lines: Lines::new(), head: Head::default(), whole: Vec::new(), inflatable }
+        Desk {
+            lines: Lines::new(),
+            head: Head::default(),
+            whole: Vec::new(),
+            inflatable,
+            promised: 0,
+        }
     }
 }
 
-/// Where a message lies.
+/// Where a message, content or a list of fields lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In the bytes at hand.

@@ -90,11 +90,18 @@ pub enum Timer {
     /// Our close is out, and the peer's does not come (`websocket_close_timeout`). It also bounds
     /// what an application may still say to a peer that has closed, which is then answered.
     WebSocketClose,
+    /// The earliest deadline of the streams of an HTTP/2 connection, apart from that of their content: a
+    /// window that the peer does not open for an answer (`response_grace`, `response_rate`,
+    /// `response_silence`, `response_deadline`), and the timers of websockets. It ends the stream, and not
+    /// the connection.
+    Stream,
+    /// The peer has not acknowledged our SETTINGS (`http2_settings_ack_timeout`).
+    SettingsAck,
 }
 
 impl Timer {
     /// All timers, in the order of the table.
-    pub const ALL: [Timer; 14] = [
+    pub const ALL: [Timer; 16] = [
         Timer::TlsHandshake,
         Timer::KeepAlive,
         Timer::RequestHead,
@@ -109,6 +116,8 @@ impl Timer {
         Timer::WebSocketMessage,
         Timer::WebSocketIdle,
         Timer::WebSocketClose,
+        Timer::Stream,
+        Timer::SettingsAck,
     ];
 
     /// The timer's name in metrics and logs.
@@ -128,6 +137,8 @@ impl Timer {
             Timer::WebSocketMessage => "websocket_message",
             Timer::WebSocketIdle => "websocket_idle",
             Timer::WebSocketClose => "websocket_close",
+            Timer::Stream => "stream",
+            Timer::SettingsAck => "settings_ack",
         }
     }
 }
@@ -160,7 +171,8 @@ const fn slot(timer: Timer) -> usize {
         Timer::Drain | Timer::ConnectionAge => 2,
         // The content of a stream: of a request, or of a websocket.
         Timer::RequestBody | Timer::WebSocketMessage => 3,
-        Timer::WebSocketIdle => 4,
+        // A connection is a websocket, or has streams, of which the earlier one of two runs.
+        Timer::WebSocketIdle | Timer::Stream | Timer::SettingsAck => 4,
     }
 }
 
@@ -205,8 +217,8 @@ impl Timers {
     /// Stops the timers of the table of waits.
     #[inline]
     pub(crate) fn stop_waits(&mut self) {
-        let [next, _, _, content, _] = &mut self.at;
-        let [has_next, _, _, has_content, _] = self.has;
+        let [next, _, _, content, ..] = &mut self.at;
+        let [has_next, _, _, has_content, ..] = self.has;
         if matches!(
             has_next,
             Timer::TlsHandshake

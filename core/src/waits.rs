@@ -19,6 +19,7 @@ pub(crate) enum Wait {
     GonePeer,
     UnreadContent,
     WebSocket,
+    Streams,
 }
 
 /// When the time of a wait begins.
@@ -58,6 +59,7 @@ impl Wait {
             Wait::GonePeer => (Application, Some(Timer::PeerGone), Entry, Phase::Application),
             Wait::UnreadContent => (Peer, Some(Timer::Linger), FirstEntry, Phase::Lingering),
             Wait::WebSocket => (Either, None, Elsewhere, Phase::WebSocket),
+            Wait::Streams => (Peer, Some(Timer::Stream), Guard, Phase::Response),
         };
         Row { party, timer, start, phase }
     }
@@ -67,7 +69,7 @@ impl Wait {
 mod tests {
     use super::*;
 
-    const ALL: [(Wait, &str); 8] = [
+    const ALL: [(Wait, &str); 9] = [
         (Wait::Handshake, "the rest of a TLS handshake"),
         (Wait::Request, "a request of which nothing has arrived"),
         (Wait::RequestHead, "the rest of a head, or of the record that carries it"),
@@ -76,6 +78,10 @@ mod tests {
         (Wait::GonePeer, "the application, although the peer has sent its FIN"),
         (Wait::UnreadContent, "the rest of the content of a request that is answered"),
         (Wait::WebSocket, "messages of a websocket, in either direction"),
+        (
+            Wait::Streams,
+            "a window for an answer, or the rest of the content of an answered request (HTTP/2)",
+        ),
     ];
 
     /// A row as the documentation has it.

@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 12] = [
     &["event", "step", "tls"],
     &["transport"],
     &["exchange"],
-    &["h1", "many", "websocket"],
+    &["h1", "h2", "websocket"],
     &["protocol"],
     &["connection"],
     &["bound"],

@@ -3,7 +3,7 @@
 //! never read as a request.
 
 use http::StatusCode;
-use portcullis::{CloseReason, Refusal, ResetReason, TlsFailure};
+use portcullis::{CloseReason, Config, Refusal, ResetReason, TlsFailure};
 use portcullis_play::support;
 use std::sync::Arc;
 use support::cuts::{Told, assert_refused, assert_refused_under, refusal_text, told, told_under};
@@ -326,8 +326,10 @@ fn versions_are_1_0_and_1_1() {
     for version in ["1.2", "1.9", "2.0", "3.0", "0.9", "0.0", "0.1", "9.9"] {
         assert_refused(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"), Refusal::Version);
     }
-    // The preface of HTTP/2, with a frame after it.
-    assert_refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0", Refusal::Version);
+    // The preface of HTTP/2, with a frame after it, where HTTP/2 is off.
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0";
+    let config = Config::builder().http2(false).build().expect("valid");
+    assert_refused_under(&Arc::new(config), preface, Refusal::Version);
     for version in ["1.0", "1.1"] {
         assert_accepted(&format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"), 1);
     }

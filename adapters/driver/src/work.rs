@@ -38,7 +38,16 @@ pin_project! {
         data: Bytes,
         trailers: Option<HeaderMap>,
         ended: bool,
+        // The head, while it waits for room.
+        head: Option<Box<Head>>,
     }
+}
+
+/// The head of an answer that is not sent yet.
+struct Head {
+    parts: Parts,
+    /// The length of the content, if the body tells it.
+    length: Option<u64>,
 }
 
 /// How far a step came.
@@ -145,10 +154,11 @@ where
                 Err(outcome) => outcome,
             };
         }
-        let answer = Answering { body, data: Bytes::new(), trailers: None, ended: false };
+        let answer =
+            Answering { body, data: Bytes::new(), trailers: None, ended: false, head: None };
         self.set(Work::Answering { answer });
         match self.project() {
-            WorkProjection::Answering { answer } => answer.begin(cx, step, &mut parts),
+            WorkProjection::Answering { answer } => answer.begin(cx, step, parts),
             _ => Outcome::Waits,
         }
     }
@@ -191,7 +201,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         step: &mut Step<'_, '_>,
-        parts: &mut Parts,
+        parts: Parts,
     ) -> Outcome {
         // Asked for before the first frame is taken, since it shrinks then.
         let length =
@@ -203,7 +213,19 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             // No byte of the answer was sent yet.
             return step.fail_with("the answer's content failed", &error);
         }
+        self.send_head(cx, step, Head { parts, length })
+    }
+
+    /// Sends the head, or waits for room with it. Other streams of the connection may have filled the output.
+    fn send_head(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        step: &mut Step<'_, '_>,
+        mut head: Head,
+    ) -> Outcome {
         let this = self.as_mut().project();
+        let Head { parts, length } = &mut head;
+        let length = *length;
         let is_whole =
             length == Some(this.data.len() as u64) && (*this.ended || this.body.is_end_stream());
         let begun = if is_whole {
@@ -213,6 +235,10 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             let length = length.map_or(BodyLength::Unknown, BodyLength::Known);
             reply::respond(step.stream, parts.status, &parts.headers, length)
         };
+        if begun == Err(Misuse::Full) {
+            *this.head = Some(Box::new(head));
+            return Outcome::WaitsForRoom;
+        }
         spare::keep(&mut parts.headers);
         match begun {
             Ok(Begun::Open) => {}
@@ -227,6 +253,9 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         cx: &mut Context<'_>,
         step: &mut Step<'_, '_>,
     ) -> Outcome {
+        if let Some(head) = self.as_mut().project().head.take() {
+            return self.send_head(cx, step, *head);
+        }
         loop {
             if step.allowance.is_spent() {
                 return Outcome::Yields;

@@ -5,7 +5,8 @@ use crate::time::Timer;
 /// A deadline that ends the connection when it passes. The [table](crate::close) tells what each means.
 ///
 /// Not every [`Timer`] is here: a ping keeps a connection, its age has it drained, and the time for
-/// lingering ends a connection that has its reason already.
+/// lingering ends a connection that has its reason already. A timer of a stream ends the stream, and SETTINGS
+/// without an acknowledgement are a [`Fault`](super::Fault).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // The module's table has a row for each.
 pub enum Expiry {
@@ -69,7 +70,11 @@ impl Expiry {
             Timer::WebSocketMessage => Expiry::WebSocketMessage,
             Timer::WebSocketIdle => Expiry::WebSocketIdle,
             Timer::WebSocketClose => Expiry::WebSocketClose,
-            Timer::Linger | Timer::ConnectionAge | Timer::WebSocketPing => return None,
+            Timer::Linger
+            | Timer::ConnectionAge
+            | Timer::WebSocketPing
+            | Timer::Stream
+            | Timer::SettingsAck => return None,
         })
     }
 }

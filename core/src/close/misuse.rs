@@ -34,7 +34,8 @@ pub enum Misuse {
     Status,
     /// Some of the content was delivered already: its limit is settled.
     ContentBegun,
-    /// As much is unsent as may be; ask again later.
+    /// As much is unsent as may be; ask again later. Over HTTP/2 the head of an answer may have to wait for
+    /// this reason, and [`Event::Writable`](crate::Event::Writable) follows.
     Full,
     /// The stream is a websocket: requests and answers are over.
     IsWebSocket,

@@ -9,13 +9,24 @@ use std::sync::Arc;
 pub(crate) struct TlsSettings(pub(crate) Option<Arc<ServerConfig>>);
 
 impl TlsSettings {
-    /// Copies the caller's settings, with two changes. ALPN offers the protocols that we speak, and
-    /// there is no early data, which could be replayed (RFC 8446 8).
+    /// Copies the caller's settings, without early data, which could be replayed (RFC 8446 8).
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let mut config = config.clone();
-        config.alpn_protocols = [&b"http/1.1"[..], b"http/1.0"].map(<[u8]>::to_vec).into();
         config.max_early_data_size = 0;
         TlsSettings(Some(Arc::new(config)))
+    }
+
+    /// Offers the protocols that we speak by ALPN, the preferred one first.
+    pub(crate) fn offer(&mut self, http2: bool) {
+        let Some(config) = &mut self.0 else { return };
+        let protocols: &[&[u8]] = match http2 {
+            true => &[b"h2", b"http/1.1", b"http/1.0"],
+            false => &[b"http/1.1", b"http/1.0"],
+        };
+        if config.alpn_protocols != protocols {
+            Arc::make_mut(config).alpn_protocols =
+                protocols.iter().map(|name| name.to_vec()).collect();
+        }
     }
 }
 

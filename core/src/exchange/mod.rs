@@ -24,6 +24,7 @@ use crate::head::{ContentFraming, Head, MethodKind};
 use crate::transport::Transport;
 use bytes::Bytes;
 use core::mem::replace;
+use http::Version;
 pub(crate) use state::{Left, Sending};
 pub(crate) use upload::Upload;
 
@@ -77,7 +78,7 @@ impl Exchange {
     pub(crate) fn new(head: &Head, transport: &Transport) -> Self {
         let has_content = head.framing != ContentFraming::Length(0);
         Exchange {
-            asked: Asked { http11: head.http11, kind: head.kind },
+            asked: Asked { http11: head.version != Version::HTTP_10, kind: head.kind },
             sending: Sending::Owed,
             upload: has_content.then(|| Upload::new(transport)),
             continue_owed: head.expects_continue,

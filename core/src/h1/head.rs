@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::exchange::grammar::{self, decimal};
 use crate::exchange::target::{self, Form};
 use crate::head::{ContentFraming, Head, Lines, MethodKind};
+use http::Version;
 
 /// Reads the head at the start of `section`, and puts the places of its fields into `lines`. If the
 /// application gets the target in another form, that form goes into `told`. Returns the head's length.
@@ -44,11 +45,12 @@ pub(super) fn read(
         method: (0, method.len() as u16),
         target: (target_start as u16, (target_start + target.len()) as u16),
         told: is_told,
-        http11,
+        version: if http11 { Version::HTTP_11 } else { Version::HTTP_10 },
         framing,
         persist: if http11 { !seen.close } else { seen.keep_alive && !seen.close },
         expects_continue: seen.expects_continue && http11 && framing != ContentFraming::Length(0),
         kind,
+        protocol: (0, 0),
     };
     Ok(length)
 }

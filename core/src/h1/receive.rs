@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::head::Head;
 use crate::input::{Input, Span};
-use crate::step::{Desk, Step};
+use crate::step::{Desk, Place, Step};
 use crate::transport::Transport;
 
 /// The most bytes of empty lines that are skipped before a request (RFC 9112 2.2).
@@ -138,7 +138,7 @@ impl Http1 {
             Ok(Some(span)) => {
                 transport.budget.earn(span.len());
                 self.begin_exchange(transport, head);
-                Next::Step(Step::Request(span))
+                Next::Step(Step::Request(Place::Input(span)))
             }
             Ok(None) => Next::Wait,
             Err(refusal) => self.refuse(transport, refusal),
@@ -248,7 +248,8 @@ impl Http1 {
             return Next::Again;
         }
         self.exchange.deliver(transport, decoded.length);
-        Next::Step(Step::Data(span.skip(decoded.start).first(decoded.length)))
+        let content = span.skip(decoded.start).first(decoded.length);
+        Next::Step(Step::Data(Place::Input(content)))
     }
 
     /// Discards the rest of the content after an early answer.
@@ -306,7 +307,7 @@ impl Http1 {
             return Next::Again;
         }
         self.receiving.become_next(Receiving::Done);
-        Next::Step(Step::End(span))
+        Next::Step(Step::End(Place::Input(span)))
     }
 
     #[cold]

@@ -209,18 +209,22 @@ fn a_client_that_leaves_within_the_handshake_has_its_own_reason() {
 #[test]
 fn alpn_offers_the_spoken_protocols() {
     for version in VERSIONS {
-        for (offer, agreed) in [
-            (vec!["h2", "http/1.1"], Ok(Some("http/1.1"))),
-            (vec!["http/1.1"], Ok(Some("http/1.1"))),
-            (vec!["http/1.0", "http/1.1"], Ok(Some("http/1.1"))),
-            (vec!["http/1.0"], Ok(Some("http/1.0"))),
-            (vec![], Ok(None)),
-            (vec!["h2"], Err(())),
-            (vec!["acme-tls/1", "smtp"], Err(())),
+        for (http2, offer, agreed) in [
+            (true, vec!["http/1.1", "h2"], Ok(Some("h2"))),
+            (true, vec!["h2"], Ok(Some("h2"))),
+            (true, vec!["http/1.1"], Ok(Some("http/1.1"))),
+            (true, vec![], Ok(None)),
+            (false, vec!["h2", "http/1.1"], Ok(Some("http/1.1"))),
+            (false, vec!["http/1.1"], Ok(Some("http/1.1"))),
+            (false, vec!["http/1.0", "http/1.1"], Ok(Some("http/1.1"))),
+            (false, vec!["http/1.0"], Ok(Some("http/1.0"))),
+            (false, vec![], Ok(None)),
+            (false, vec!["h2"], Err(())),
+            (false, vec!["acme-tls/1", "smtp"], Err(())),
         ] {
             let mut settings = client_settings(version);
             settings.alpn_protocols = offer.iter().map(|name| name.as_bytes().to_vec()).collect();
-            let mut pair = Pair::with(over_tls(Config::builder()), client(settings));
+            let mut pair = Pair::with(over_tls(Config::builder().http2(http2)), client(settings));
             let hello = pair.flight();
             pair.deliver(&hello);
             match agreed {

@@ -1,0 +1,140 @@
+//! Flow control (RFC 9113 5.2, 6.9): how much content each side may send.
+//!
+//! **What the client may send** follows from what the application reads. A stream's window opens as content is
+//! delivered, and further if the application has given credit for more. The connection's window is open for what
+//! may be held unread by all streams together. While content waits for one application and another one asks for
+//! content, the window opens for that one beside: streams that nobody reads don't hold up those that somebody
+//! reads. A stream that ends gives back what it held.
+//!
+//! **What we may send** is the smaller one of the stream's window and the connection's.
+
+use super::Http2;
+use super::frame::{self, MOST};
+use super::streams::State;
+use crate::close::Fault;
+use crate::config::Config;
+use crate::rate::Rate;
+use crate::time::Tick;
+use crate::transport::Transport;
+
+/// The most bytes that wait unread, as long as no application waits for content.
+fn window(config: &Config) -> i64 {
+    (config.receive_buffer_limit() as i64).clamp(super::settings::WINDOW, i64::from(MOST / 4))
+}
+
+/// The window of a new stream: half of the connection's, so that one stream alone can't fill it.
+pub(super) fn stream_window(config: &Config) -> i64 {
+    window(config) / 2
+}
+
+/// The most bytes of content that may wait unread.
+pub(super) fn most_unread(config: &Config) -> usize {
+    2 * window(config) as usize
+}
+
+impl Http2 {
+    // ---- what the client may send ---------------------------------------------------------------
+
+    /// Opens the window of the stream at `place` for what the application has read or asked for.
+    pub(super) fn open_stream(&mut self, transport: &mut Transport, place: usize) {
+        let Some(stream) = self.streams.get_mut(place) else { return };
+        if !matches!(stream.state, State::Open | State::HalfClosedLocal)
+            || stream.declared.is_some_and(|it| it as i64 <= stream.allowed)
+        {
+            return;
+        }
+        let usual = stream_window(&transport.config);
+        let credit = stream.exchange.upload.as_ref().map_or(0, |upload| upload.credit());
+        let credit = credit.min(window(&transport.config) as u64) as i64;
+        let target = (usual - stream.unread.len() as i64).max(credit);
+        let more = target - stream.allowed;
+        if more >= usual / 2 {
+            stream.allowed = target;
+            frame::write_window_update(&mut transport.output, stream.id, more as u32);
+        }
+    }
+
+    /// Opens the connection's window.
+    pub(super) fn open_connection(&mut self, transport: &mut Transport) {
+        let usual = window(&transport.config);
+        let is_pinned = self.unread > 0 && self.streams.iter().any(|it| it.exchange.is_awaited());
+        let target = if is_pinned { 2 * usual } else { usual } - self.unread as i64;
+        let more = target - self.allowed;
+        if more >= usual / 2 && !transport.eof {
+            self.allowed = target;
+            frame::write_window_update(&mut transport.output, 0, more as u32);
+        }
+    }
+
+    // ---- what we may send -----------------------------------------------------------------------
+
+    /// The client opens the connection's window.
+    pub(super) fn widen(&mut self, more: u32) -> Result<(), Fault> {
+        self.window = widened(self.window, more.into())?;
+        self.is_writable = true;
+        Ok(())
+    }
+
+    /// The client opens the window of the stream at `place`.
+    pub(super) fn widen_stream(&mut self, place: usize, more: u32) -> Result<(), Fault> {
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.window = widened(stream.window, more.into())?;
+            self.is_writable = true;
+        }
+        Ok(())
+    }
+
+    /// The client changes the windows of all streams. They may become negative (RFC 9113 6.9.2).
+    pub(super) fn change_windows(&mut self, more: i64) -> Result<(), Fault> {
+        for stream in self.streams.iter_mut() {
+            stream.window = widened(stream.window, more)?;
+        }
+        self.is_writable = true;
+        Ok(())
+    }
+
+    /// The number of bytes that fit into the windows of the stream at `place`.
+    pub(super) fn open_for(&self, place: usize) -> usize {
+        let window = self.streams.get(place).map_or(0, |stream| stream.window);
+        usize::try_from(window.min(self.window)).unwrap_or(0)
+    }
+
+    /// The stream at `place` sends `bytes`.
+    pub(super) fn spend_window(&mut self, transport: &Transport, place: usize, bytes: usize) {
+        self.window -= bytes as i64;
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.window -= bytes as i64;
+            if let Some(guard) = &mut stream.guard {
+                guard.progress(transport.config.response_minimum(), bytes, transport.now);
+            }
+        }
+    }
+
+    /// The earliest deadline of the answers that wait for a window. Time counts only while one waits, and the
+    /// bytes that the client lets us send pay for it.
+    pub(super) fn window_deadline(&mut self, transport: &Transport) -> Tick {
+        if self.waiting == 0 {
+            return Tick::NEVER;
+        }
+        let (minimum, now) = (transport.config.response_minimum(), transport.now);
+        let is_closed = self.window <= 0;
+        let mut earliest = Tick::NEVER;
+        for stream in self.streams.iter_mut() {
+            let waits = stream.exchange.cut_short && stream.is_alive();
+            if waits && (is_closed || stream.window <= 0) {
+                let guard = stream.guard.get_or_insert_with(|| Box::new(Rate::new(minimum, now)));
+                guard.resume(now);
+                earliest = earliest.min(guard.deadline(minimum, 0));
+            } else if let Some(guard) = &mut stream.guard {
+                guard.pause(now);
+            }
+        }
+        earliest
+    }
+}
+
+/// A window that becomes wider by `more`, which may be negative.
+fn widened(window: i64, more: i64) -> Result<i64, Fault> {
+    let widened = window + more;
+    if widened > i64::from(MOST) { Err(Fault::WindowOverflow) } else { Ok(widened) }
+}

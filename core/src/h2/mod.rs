@@ -1,0 +1,265 @@
+//! HTTP/2: many exchanges side by side on a connection (RFC 9113).
+//!
+//! In: received bytes, and the application's actions. Out: [`Step`](crate::step::Step)s, which `connection.rs`
+//! turns into events, and frames in the output.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `frame` | the header of each frame, and the frames that we write |
+//! | `hpack` | field blocks (RFC 7541) |
+//! | `head` | a field block as the head of a request, or as trailers |
+//! | `streams` | the table of a stream's states, and the map of all streams |
+//! | `receive` | frames into steps |
+//! | `settings` | what either side has set |
+//! | `flow` | the windows: what each side may send |
+//! | `schedule` | which stream sends next |
+//! | `actions`, `response` | what the application does, and what is written for it |
+//! | `guard` | what frames cost |
+//! | `endings` | how a stream ends, and how the connection does |
+
+mod actions;
+mod endings;
+mod flow;
+pub(crate) mod frame;
+mod guard;
+mod head;
+pub(crate) mod hpack;
+mod receive;
+mod response;
+mod schedule;
+mod settings;
+mod streams;
+
+use crate::close::{CloseReason, Expiry};
+use crate::config::Config;
+use crate::stream::StreamId;
+use crate::time::{Tick, Timer};
+use crate::transport::Transport;
+use crate::waits::Wait;
+use core::mem::size_of;
+use endings::Goaway;
+pub(crate) use frame::PREFACE;
+use hpack::{Decoder, Encoder};
+use receive::{Block, Reading};
+use settings::Settings;
+use streams::{Past, State, Streams};
+
+/// The name in ALPN (RFC 9113 3.2).
+pub(crate) const ALPN: &[u8] = b"h2";
+
+#[derive(Debug)]
+pub(crate) struct Http2 {
+    reading: Reading,
+    /// A field block whose end has not come.
+    block: Option<Box<Block>>,
+    decoder: Decoder,
+    encoder: Encoder,
+    settings: Settings,
+    streams: Streams,
+    past: Past,
+    /// The stream of the newest step.
+    newest: u32,
+    requests: u64,
+    /// Bytes that the peer lets us send on all streams together.
+    window: i64,
+    /// Bytes that we let the peer send on all streams together.
+    allowed: i64,
+    /// Bytes of content that wait for the application, of all streams.
+    unread: usize,
+    /// The number of streams that wait for room or for their window.
+    waiting: u32,
+    /// The turn of the next stream that waits.
+    turn: u32,
+    /// A stream may have something for the application that needs no more bytes of the peer.
+    is_due: bool,
+    /// A stream that waits may have room.
+    is_writable: bool,
+    /// The content of a stream may be discarded.
+    is_discarding: bool,
+    /// Reading has stopped because too much is unsent.
+    is_stalled: bool,
+    goaway: Goaway,
+}
+
+/// The most memory that HTTP/2 adds to a connection, besides the streams' own buffers, which the connection's
+/// buffers bound.
+pub(crate) fn memory_bound(config: &Config) -> usize {
+    let streams = (config.http2_concurrent_streams() as usize).next_power_of_two();
+    let table = hpack::memory_bound(config.http2_header_table_size() as u32);
+    // A block that arrives in pieces, its text, and a cookie that is joined.
+    let list = config.http2_header_list_limit() as usize;
+    let lines = (config.http2_header_fields_limit() as usize).next_power_of_two() * 8;
+    let head = 4 * list + table + lines;
+    // Content that waits, in buffers that double, and trailers that wait behind it.
+    let unread = 2 * flow::most_unread(config);
+    let trailers = streams * (2 * config.trailers_limit() as usize + 1024);
+    size_of::<Http2>()
+        + streams * streams::MEMORY
+        + head
+        + unread
+        + trailers
+        + hpack::ENCODER_MEMORY
+        + frame::HEADER
+        + frame::LONGEST as usize
+}
+
+impl Http2 {
+    pub(crate) fn new() -> Self {
+        Http2 {
+            reading: Reading::Preface,
+            block: None,
+            decoder: Decoder::new(settings::TABLE),
+            encoder: Encoder::new(),
+            settings: Settings::new(),
+            streams: Streams::default(),
+            past: Past::default(),
+            newest: 0,
+            requests: 0,
+            window: settings::WINDOW,
+            allowed: settings::WINDOW,
+            unread: 0,
+            waiting: 0,
+            turn: 0,
+            is_due: false,
+            is_writable: false,
+            is_discarding: false,
+            is_stalled: false,
+            goaway: Goaway::None,
+        }
+    }
+
+    /// The stream of the newest step.
+    pub(crate) fn stream(&self) -> StreamId {
+        StreamId(self.newest.into())
+    }
+
+    /// The number of requests that were delivered.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Whether nothing of a request has arrived, and no request is being answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.streams.is_empty()
+            && self.block.is_none()
+            && matches!(self.reading, Reading::Preface | Reading::First | Reading::Frame)
+    }
+
+    /// Whether a step can be made without new bytes.
+    pub(crate) fn has_events(&self, transport: &Transport) -> bool {
+        let over = transport.eof && transport.is_open() && self.streams.is_empty();
+        self.is_due || over || (self.is_writable && self.waiting > 0 && has_room(transport))
+    }
+
+    /// Whether the held bytes may yield another step.
+    pub(crate) fn may_go_on(&self, transport: &Transport) -> bool {
+        self.is_stalled && !transport.held.is_empty() && !transport.is_full()
+    }
+
+    /// The peer has taken some of the unsent bytes.
+    pub(crate) fn sent(&mut self) {
+        self.is_writable |= self.waiting > 0;
+    }
+
+    /// Frees memory that idle connections don't need.
+    pub(crate) fn rest(&mut self) {
+        self.streams.rest();
+    }
+
+    /// Bytes of heap.
+    pub(crate) fn memory(&self) -> usize {
+        let block = self.block.as_ref().map_or(0, |it| it.memory());
+        size_of::<Http2>()
+            + self.streams.memory()
+            + block
+            + self.decoder.memory()
+            + self.encoder.memory()
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    /// Starts and stops the timers as the states require.
+    pub(crate) fn settle(&mut self, transport: &mut Transport) {
+        let content = self.content_deadline(transport);
+        let stream = self.window_deadline(transport).min(self.discarding_deadline());
+        let wait = self.waits_for(transport, content, stream);
+        transport.timers.stop(Timer::SettingsAck);
+        transport.wait(wait, if wait == Wait::Streams { stream } else { content });
+        if wait != Wait::RequestBody && content != Tick::NEVER {
+            // A head may be awaited beside the content of other streams.
+            transport.timers.set(Timer::RequestBody, content);
+        }
+        // One of the two runs: the earlier one.
+        let (stream, ack) = (stream.min(self.goaway.deadline()), self.settings.ack_until);
+        let (timer, other) = match ack < stream {
+            true => (Timer::SettingsAck, Timer::Stream),
+            false => (Timer::Stream, Timer::SettingsAck),
+        };
+        transport.timers.stop(other);
+        transport.timers.set(timer, stream.min(ack));
+    }
+
+    /// The row in the table of waits that applies to the current states.
+    fn waits_for(&self, transport: &Transport, content: Tick, stream: Tick) -> Wait {
+        let flushed = transport.is_flushed();
+        let partial = match self.reading {
+            Reading::Frame | Reading::First | Reading::Preface => {
+                (!transport.held.is_empty() && !transport.blocked) || self.block.is_some()
+            }
+            Reading::Content { .. } => false,
+        };
+        let partial = partial || (self.streams.is_empty() && transport.has_partial_record());
+        if partial && !transport.eof {
+            return Wait::RequestHead;
+        }
+        match content {
+            Tick::NEVER if self.streams.is_empty() && flushed => Wait::Request,
+            Tick::NEVER if stream != Tick::NEVER => Wait::Streams,
+            Tick::NEVER if transport.is_half_closed() && flushed => Wait::GonePeer,
+            Tick::NEVER => Wait::Application,
+            _ => Wait::RequestBody,
+        }
+    }
+
+    /// The earliest deadline of the content that applications wait for.
+    fn content_deadline(&mut self, transport: &Transport) -> Tick {
+        let may_send = self.allowed > 0 && !transport.eof;
+        let mut earliest = Tick::NEVER;
+        for stream in self.streams.iter_mut() {
+            let is_open = stream.state == State::Open && stream.allowed > 0 && may_send;
+            let waits = is_open && stream.unread.is_empty();
+            let Some(upload) = &mut stream.exchange.upload else { continue };
+            if waits && upload.is_awaited() {
+                earliest = earliest.min(upload.wait(transport));
+            } else {
+                upload.rest(transport.now);
+            }
+        }
+        earliest
+    }
+
+    /// Acts on a timer of the connection that expired, or of the content of a stream.
+    #[cold]
+    pub(crate) fn expire(&mut self, transport: &mut Transport, expiry: Expiry) {
+        match expiry {
+            Expiry::RequestBody => self.expire_content(transport),
+            Expiry::KeepAlive if transport.draining => self.end(transport, CloseReason::Drained),
+            _ => self.end(transport, CloseReason::Expired(expiry)),
+        }
+    }
+
+    /// Bytes of an incomplete TLS record arrived. They may become content, so the peer is not silent.
+    #[cold]
+    pub(crate) fn trickle(&mut self, transport: &mut Transport) {
+        for stream in self.streams.iter_mut() {
+            if let Some(upload) = stream.exchange.upload.as_mut().filter(|it| it.is_awaited()) {
+                upload.hear(transport);
+            }
+        }
+    }
+}
+
+/// Whether there is room enough for streams to be told of it.
+fn has_room(transport: &Transport) -> bool {
+    transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
+}
