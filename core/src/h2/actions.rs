@@ -120,6 +120,7 @@ impl Http2 {
         let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
         let waited = take(&mut stream.exchange.cut_short);
         self.waiting -= u32::from(waited);
+        stream.quota = u32::MAX;
         let piece = stream.exchange.take_content(data, free);
         if piece.is_err() {
             stream.exchange.cut_short = waited;
@@ -165,6 +166,8 @@ impl Http2 {
         let free = limit.saturating_sub(transport.unsent());
         let frames = free / LONGEST as usize + 1;
         let free = free.saturating_sub(frames * HEADER).min(self.open_for(place));
+        let quota = self.streams.get(place).map_or(0, |stream| stream.quota as usize);
+        let free = free.min(quota);
         if self.waiting == 0 { free } else { self.streams.share(place, free) }
     }
 

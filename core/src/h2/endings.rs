@@ -139,8 +139,18 @@ impl Http2 {
         fault: Fault,
     ) -> Result<(), Fault> {
         guard::pay(transport, guard::STREAM)?;
-        let told = Told::Reset(fault.error_code());
-        self.close_stream(transport, place, ResetReason::Fault(fault), told);
+        let code = fault.error_code();
+        match self.streams.get(place) {
+            Some(stream) if stream.state == State::HalfClosedLocal => {
+                frame::write_reset(&mut transport.output, stream.id, code);
+                self.past.reset(stream.id);
+                self.forget(transport, place);
+            }
+            _ => {
+                let told = Told::Reset(code);
+                self.close_stream(transport, place, ResetReason::Fault(fault), told);
+            }
+        }
         Ok(())
     }
 

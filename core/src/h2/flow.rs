@@ -17,6 +17,9 @@ use crate::rate::Rate;
 use crate::time::Tick;
 use crate::transport::Transport;
 
+/// The least by which a window is opened.
+const LEAST: i64 = 1024;
+
 /// The most bytes that wait unread, as long as no application waits for content.
 fn window(config: &Config) -> i64 {
     (config.receive_buffer_limit() as i64).clamp(super::settings::WINDOW, i64::from(MOST / 4))
@@ -48,7 +51,7 @@ impl Http2 {
         let credit = credit.min(window(&transport.config) as u64) as i64;
         let target = (usual - stream.unread.len() as i64).max(credit);
         let more = target - stream.allowed;
-        if more >= usual / 2 {
+        if is_worth_it(more, stream.allowed, usual) {
             stream.allowed = target;
             frame::write_window_update(&mut transport.output, stream.id, more as u32);
         }
@@ -60,7 +63,7 @@ impl Http2 {
         let is_pinned = self.unread > 0 && self.streams.iter().any(|it| it.exchange.is_awaited());
         let target = if is_pinned { 2 * usual } else { usual } - self.unread as i64;
         let more = target - self.allowed;
-        if more >= usual / 2 && !transport.eof {
+        if is_worth_it(more, self.allowed, usual) && !transport.eof {
             self.allowed = target;
             frame::write_window_update(&mut transport.output, 0, more as u32);
         }
@@ -131,6 +134,12 @@ impl Http2 {
         }
         earliest
     }
+}
+
+/// Whether to open a window by `more`: it is half of the usual one, or doubles what is left. Smaller updates would
+/// cost both sides more than they bring.
+fn is_worth_it(more: i64, left: i64, usual: i64) -> bool {
+    more >= left.clamp(LEAST, usual / 2)
 }
 
 /// A window that becomes wider by `more`, which may be negative.

@@ -12,6 +12,7 @@ use super::endings::{Goaway, Told};
 use super::frame::{self, END_HEADERS, END_STREAM, HEADER, Header, Kind, PADDED, PREFACE};
 use super::guard;
 use super::head::{self, Bad, Said};
+use super::schedule::QUANTUM;
 use super::streams::{Due, Moves, State, Stream, Trailers, Was};
 use crate::close::{CloseReason, ErrorCode, Fault, Refusal, ResetReason};
 use crate::exchange::Exchange;
@@ -166,10 +167,9 @@ impl Http2 {
         let stream = self.streams.get_mut(place)?;
         stream.exchange.cut_short = false;
         self.waiting -= 1;
-        let share = match stream.priority.incremental {
-            true => super::schedule::QUANTUM,
-            false => room,
-        };
+        let takes_turns = stream.priority.incremental && self.waiting > 0;
+        stream.quota = if takes_turns { QUANTUM as u32 } else { u32::MAX };
+        let share = if takes_turns { QUANTUM } else { room };
         desk.promised += share.min(usize::try_from(stream.window).unwrap_or(0));
         self.newest = stream.id;
         Some(Step::Writable)
@@ -499,6 +499,7 @@ impl Http2 {
             trailers: None,
             guard: None,
             discarding: [Tick::NEVER; 2],
+            quota: u32::MAX,
             turn: self.turn,
         });
         // The end of a request without content is told next.
@@ -523,10 +524,6 @@ impl Http2 {
     ) -> Result<Next, Fault> {
         let is_valid = self.read_trailers(transport, block, desk)? && is_whole;
         let Some(stream) = self.streams.get_mut(place) else { return Ok(Next::Again) };
-        if stream.state == State::HalfClosedLocal && is_whole {
-            self.forget(transport, place);
-            return Ok(Next::Again);
-        }
         let next = match stream.state.next(Moves::End) {
             Ok(next) if is_valid && stream.declared.is_none_or(|left| left == 0) => next,
             Ok(_) => {
@@ -538,6 +535,10 @@ impl Http2 {
                 return Ok(Next::Again);
             }
         };
+        if stream.state == State::HalfClosedLocal {
+            self.forget(transport, place);
+            return Ok(Next::Again);
+        }
         stream.state = next;
         if !stream.is_alive() {
             return Ok(Next::Again);
@@ -699,6 +700,7 @@ impl Http2 {
             && let [_, silence] = &mut stream.discarding
         {
             *silence = until;
+            stream.declared = stream.declared.map(|left| left.saturating_sub(bytes as u64));
         }
         transport.budget.earn_piece(bytes);
         self.open_stream(transport, place);
@@ -708,7 +710,7 @@ impl Http2 {
     fn content_ended(&mut self, transport: &mut Transport, id: u32) -> Result<Next, Fault> {
         let Some(place) = self.streams.find(id) else { return Ok(Next::Again) };
         let Some(stream) = self.streams.get_mut(place) else { return Ok(Next::Again) };
-        if stream.is_alive() && stream.declared.is_some_and(|left| left > 0) {
+        if stream.declared.is_some_and(|left| left > 0) {
             self.fault_stream(transport, place, Fault::Malformed)?;
             return Ok(Next::Again);
         }

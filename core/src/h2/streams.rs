@@ -101,6 +101,8 @@ pub(super) struct Stream {
     pub(super) guard: Option<Box<Rate>>,
     /// Until when content is discarded after the answer: in all, and in silence.
     pub(super) discarding: [Tick; 2],
+    /// Bytes that it may send at once, since it was told of room.
+    pub(super) quota: u32,
     /// When the stream began to wait for room, in the order of all that wait.
     pub(super) turn: u32,
 }

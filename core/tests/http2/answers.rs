@@ -1,0 +1,268 @@
+//! Answers: the windows that the client opens, the cap, priorities, and slow readers.
+
+use portcullis::{Config, ErrorCode, Misuse, ResetReason, Timer};
+use portcullis_play::http2::{
+    END_HEADERS, END_STREAM, HEADERS, Pair, frame, get, request, settings, window_update,
+};
+use portcullis_play::support::{millis, secs, tick};
+
+/// HEADERS of a request with a priority.
+fn urgent(stream: u32, priority: &str) -> Vec<u8> {
+    let head = request("GET", "/", &[("priority", priority)]);
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)
+}
+
+fn small_buffer() -> Config {
+    Config::builder().send_buffer_limit(16 * 1024).build().expect("valid")
+}
+
+/// Bytes of content in frames of a stream.
+fn content(frames: &[String], stream: u32) -> usize {
+    let start = format!("{stream} DATA ");
+    let lengths = frames.iter().filter_map(|it| it.strip_prefix(&start));
+    lengths.map(|it| it.trim_end_matches(", end").parse::<usize>().expect("a number")).sum()
+}
+
+#[test]
+fn no_more_is_sent_than_the_windows_allow() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 100)]), get(1, "/"), get(3, "/")]);
+    pair.respond(1);
+    pair.respond(3);
+    assert_eq!((pair.sends(1, 300), pair.sends(3, 50)), (100, 50));
+    pair.takes();
+    assert_eq!(pair.sends(1, 200), 0);
+    assert_eq!(pair.send(&[window_update(1, 150)]), ["1 room"]);
+    assert_eq!(pair.sends(1, 200), 150);
+    // The window of streams becomes smaller, and negative.
+    assert_eq!(pair.send(&[settings(&[(4, 10)])]), [""; 0]);
+    assert_eq!(pair.stream(3).room(), 0);
+    assert_eq!(pair.send(&[window_update(1, 90)]), [""; 0], "the window is 0");
+    assert_eq!(pair.send(&[window_update(1, 1)]), ["1 room"]);
+    assert_eq!(pair.sends(1, 50), 1);
+    assert_eq!(pair.send(&[settings(&[(4, 1000)])]), ["1 room"]);
+    assert_eq!(pair.sends(1, 49), 49);
+}
+
+#[test]
+fn a_window_of_one_byte_makes_progress() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 1)]), get(1, "/")]);
+    pair.respond(1);
+    let mut left = 20 - pair.sends(1, 20);
+    while left > 0 {
+        assert_eq!(pair.send(&[window_update(1, 1)]), ["1 room"]);
+        left -= pair.sends(1, left);
+    }
+    pair.finish(1);
+    let taken = pair.takes();
+    assert_eq!(content(&taken, 1), 20);
+}
+
+#[test]
+fn the_connections_window_is_shared() {
+    let mut pair = Pair::new(Config::builder().send_buffer_limit(1 << 20).build().expect("valid"));
+    pair.send(&[settings(&[(4, 1 << 20)]), get(1, "/"), get(3, "/")]);
+    pair.respond(1);
+    pair.respond(3);
+    assert_eq!(pair.sends(1, 60_000), 60_000);
+    assert_eq!(pair.sends(3, 60_000), 5_535);
+    pair.takes();
+    assert_eq!(pair.resume(), [""; 0], "the window is closed");
+    assert_eq!(pair.send(&[window_update(0, 10)]), ["3 room"]);
+    assert_eq!(pair.sends(3, 54_465), 10);
+}
+
+#[test]
+fn one_cap_is_shared_and_streams_are_told_of_room() {
+    let mut pair = Pair::new(small_buffer());
+    pair.send(&[get(1, "/"), get(3, "/")]);
+    pair.respond(1);
+    pair.respond(3);
+    let first = pair.sends(1, 30_000);
+    assert!((15_000..=16 * 1024).contains(&first));
+    assert_eq!(pair.sends(3, 5), 0);
+    assert!(!pair.connection.status().resume);
+    pair.takes();
+    // The older stream comes first, and may take all of the room.
+    assert_eq!(pair.resume(), ["1 room"]);
+    pair.sends(1, 30_000 - first);
+    pair.finish(1);
+    pair.takes();
+    assert_eq!(pair.resume(), ["3 room"]);
+    assert_eq!(pair.sends(3, 5), 5);
+}
+
+#[test]
+fn a_stream_that_does_not_use_its_room_holds_up_nobody() {
+    let mut pair = Pair::new(small_buffer());
+    pair.send(&[get(1, "/"), get(3, "/")]);
+    pair.respond(1);
+    pair.respond(3);
+    pair.sends(1, 30_000);
+    pair.sends(3, 30_000);
+    pair.takes();
+    assert_eq!(pair.resume(), ["1 room"]);
+    assert!(pair.connection.status().resume);
+    assert_eq!(pair.resume(), ["3 room"]);
+    assert!(pair.sends(3, 30_000) > 0);
+}
+
+#[test]
+fn urgent_answers_come_first() {
+    let mut pair = Pair::new(small_buffer());
+    pair.send(&[urgent(1, "u=5"), urgent(3, ""), urgent(5, "u=0")]);
+    [1, 3, 5].into_iter().for_each(|id| pair.respond(id));
+    assert!([1, 3, 5].map(|id| pair.sends(id, 30_000))[0] > 0);
+    pair.takes();
+    assert_eq!(pair.resume(), ["5 room"]);
+    assert!(pair.sends(5, 10_000) == 10_000);
+    // An answer that asks again while a more urgent one waits gets nothing.
+    assert_eq!(pair.stream(1).room(), 0);
+    pair.takes();
+    assert_eq!(pair.resume(), ["3 room"]);
+}
+
+#[test]
+fn incremental_answers_take_turns() {
+    let config = Config::builder().send_buffer_limit(64 * 1024).build().expect("valid");
+    let mut pair = Pair::new(config);
+    pair.send(&[settings(&[(4, 1 << 20)]), window_update(0, 1 << 20)]);
+    pair.send(&[urgent(1, "i"), urgent(3, "i")]);
+    [1, 3].into_iter().for_each(|id| pair.respond(id));
+    assert!(pair.sends(1, 300_000) > 0 && pair.sends(3, 300_000) == 0);
+    let mut sent = [0, 0];
+    for _ in 0..6 {
+        pair.takes();
+        for told in pair.resume() {
+            let id = if told == "1 room" { 1 } else { 3 };
+            sent[id / 2] += pair.sends(id as u32, 200_000);
+        }
+    }
+    let [one, other] = sent;
+    assert!(one.abs_diff(other) <= 16 * 1024, "{one} and {other}");
+    assert!(one > 50_000, "{one}");
+}
+
+#[test]
+fn a_window_that_stays_closed_ends_its_stream_alone() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 0)]), get(1, "/"), get(3, "/")]);
+    pair.respond(1);
+    assert_eq!(pair.sends(1, 1000), 0);
+    pair.takes();
+    assert_eq!(pair.connection.deadline(), Some((tick(secs(5)), Timer::Stream)));
+    pair.after(secs(5));
+    assert_eq!(pair.resume(), ["1 reset Unread"]);
+    assert_eq!(pair.takes(), ["1 RST_STREAM CANCEL"]);
+    assert_eq!(ResetReason::Unread.error_code(), ErrorCode::Cancel);
+    assert!(pair.connection.status().is_open());
+    assert_eq!(pair.connection.deadline(), None, "stream 3 waits for the application");
+}
+
+#[test]
+fn crumbs_of_window_do_not_hold_a_stream() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 0)]), get(1, "/")]);
+    pair.respond(1);
+    pair.sends(1, 100_000);
+    pair.takes();
+    let mut seconds = 0;
+    loop {
+        pair.after(secs(2));
+        seconds += 2;
+        assert!(seconds < 60, "it lives for ever");
+        match pair.send(&[window_update(1, 1)]).first().map(String::as_str) {
+            Some("1 room") => {
+                pair.sends(1, 100_000);
+                pair.takes();
+            }
+            told => {
+                assert_eq!(told, Some("1 reset Unread"));
+                break;
+            }
+        }
+    }
+    assert!(seconds <= 10, "{seconds} s");
+}
+
+#[test]
+fn a_reader_at_the_minimum_rate_lives() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 0)]), get(1, "/")]);
+    pair.respond(1);
+    pair.sends(1, 100_000);
+    pair.takes();
+    for _ in 0..300 {
+        pair.after(secs(1));
+        let opened = [window_update(0, 240), window_update(1, 240)];
+        assert_eq!(pair.send(&opened), ["1 room"]);
+        assert_eq!(pair.sends(1, 100_000), 240);
+        pair.takes();
+    }
+}
+
+#[test]
+fn a_slow_application_is_never_charged() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 10)]), get(1, "/")]);
+    pair.respond(1);
+    assert_eq!(pair.sends(1, 10), 10);
+    pair.takes();
+    // The window is closed, but nothing waits for it.
+    assert_eq!(pair.connection.deadline(), None);
+    pair.after(secs(3600));
+    assert_eq!(pair.sends(1, 1), 0);
+    assert_eq!(pair.connection.deadline(), Some((tick(secs(3605)), Timer::Stream)));
+    pair.now = pair.now.after(millis(100));
+    assert_eq!(pair.send(&[window_update(1, 10)]), ["1 room"]);
+    assert_eq!(pair.connection.deadline(), None);
+}
+
+#[test]
+fn a_head_waits_for_room_and_is_told_of_it() {
+    let config = Config::builder().send_buffer_limit(1024).build().expect("valid");
+    let mut pair = Pair::new(config);
+    pair.send(&[get(1, "/"), get(3, "/")]);
+    pair.respond(1);
+    pair.sends(1, 2000);
+    while pair.stream(1).room() > 0 {
+        pair.sends(1, 2000);
+    }
+    let mut content = bytes::Bytes::from(vec![0; 40]);
+    let stuffed = pair.stream(1).send(&mut content);
+    assert!(stuffed.is_ok());
+    let refused =
+        pair.stream(3).respond(http::StatusCode::OK, None, portcullis::BodyLength::Unknown);
+    if refused.is_err() {
+        assert_eq!(refused, Err(Misuse::Full));
+        pair.takes();
+        let told = pair.resume();
+        assert!(told.contains(&"3 room".to_string()) || told == ["1 room"], "{told:?}");
+    }
+}
+
+#[test]
+fn large_heads_are_split_and_invalid_ones_leave_the_table_right() {
+    use http::{HeaderMap, HeaderValue, StatusCode, header};
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[get(1, "/"), get(3, "/"), get(5, "/")]);
+    let fields = |pairs: &[(header::HeaderName, String)]| -> HeaderMap {
+        let value = |it: &str| HeaderValue::from_str(it).expect("a value");
+        pairs.iter().map(|(name, it)| (name.clone(), value(it))).collect()
+    };
+    // Fields that contradict each other: some of them are in the encoder's table already.
+    let mut bad = fields(&[(header::SERVER, "one".into())]);
+    bad.insert(header::CONTENT_LENGTH, HeaderValue::from_static("x"));
+    let refused = pair.stream(1).respond(StatusCode::OK, &bad, portcullis::BodyLength::Unknown);
+    assert_eq!(refused, Err(Misuse::Framing));
+    for id in [1, 3] {
+        let fine = fields(&[(header::SERVER, "one".into()), (header::VARY, "two".into())]);
+        let mut content = bytes::Bytes::new();
+        let answered = pair.stream(id).answer(StatusCode::OK, &fine, &mut content);
+        assert!(answered.is_ok());
+        let expected =
+            format!("{id} HEADERS :status=200 server=one vary=two content-length=0, end");
+        assert_eq!(pair.takes(), [expected]);
+    }
+}

@@ -1,0 +1,174 @@
+//! What costs the server and brings nothing is paid from one budget (attacks 47 to 60), and honest clients are
+//! not hindered.
+
+use portcullis::{CloseReason, Config, Fault};
+use portcullis_play::http2::{
+    CONTINUATION, END_HEADERS, HEADERS, PING, PRIORITY, Pair, data, frame, get, post, request,
+    reset, settings, window_update,
+};
+use portcullis_play::support::{millis, secs};
+
+/// Sends what `attack` makes of a growing number until the connection ends. Returns how many times.
+fn ends_after(mut attack: impl FnMut(u32) -> Vec<Vec<u8>>) -> u32 {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[post(1, "/", &[])]);
+    for number in 0..100_000 {
+        pair.send(&attack(number));
+        let taken = pair.takes();
+        if !pair.connection.status().is_open() {
+            let last = taken.last().expect("a goaway");
+            assert!(last.contains("ENHANCE_YOUR_CALM http2_flood"), "{last}");
+            assert_eq!(pair.closed(), Some(CloseReason::Fault(Fault::Costly)));
+            return number;
+        }
+    }
+    panic!("it lives for ever");
+}
+
+fn id(number: u32) -> u32 {
+    2 * number + 3
+}
+
+#[test]
+fn floods_end_within_the_budget() {
+    let rapid = ends_after(|number| vec![get(id(number), "/"), reset(id(number))]);
+    assert!((1000..2000).contains(&rapid), "{rapid}");
+    // Faults that make us reset the stream.
+    let made = ends_after(|number| vec![post(id(number), "/", &[]), window_update(id(number), 0)]);
+    assert!((1000..2000).contains(&made), "{made}");
+    let malformed = ends_after(|number| {
+        vec![frame(HEADERS, END_HEADERS | 1, id(number), &request("GET", "", &[]))]
+    });
+    assert!((1000..2000).contains(&malformed), "{malformed}");
+    assert!(ends_after(|_| vec![frame(PING, 0, 0, &[0; 8])]) < 1100);
+    assert!(ends_after(|_| vec![settings(&[(4, 65_535)])]) < 1100);
+    assert!(ends_after(|_| vec![frame(PRIORITY, 0, 9, &[0; 5])]) < 2100);
+    assert!(ends_after(|_| vec![frame(0x99, 0, 0, &[0; 100])]) < 2100);
+    assert!(ends_after(|_| vec![data(1, b"")]) < 1100);
+    assert!(ends_after(|_| vec![window_update(0, 1)]) < 4200);
+}
+
+#[test]
+fn refused_streams_pay_and_the_table_stays_right() {
+    let mut number = 0;
+    let config = Config::builder().http2_concurrent_streams(3).build().expect("valid");
+    let mut pair = Pair::new(config);
+    let open = pair.send(&[get(1, "/"), get(3, "/"), get(5, "/")]);
+    assert_eq!(open.len(), 6);
+    while pair.connection.status().is_open() {
+        number += 1;
+        let told = pair.send(&[get(5 + 2 * number, "/")]);
+        assert_eq!(told.len(), if pair.connection.status().is_open() { 0 } else { 3 });
+        let taken = pair.takes();
+        if pair.connection.status().is_open() {
+            assert_eq!(taken, [format!("{} RST_STREAM REFUSED_STREAM", 5 + 2 * number)]);
+        }
+        assert!(number < 2000);
+    }
+    assert!(number > 1000, "{number}");
+}
+
+#[test]
+fn continuations_without_end_are_bounded() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[frame(HEADERS, 0, 1, &request("GET", "/", &[]))]);
+    let mut sent = 0;
+    while pair.connection.status().is_open() {
+        pair.send(&[frame(CONTINUATION, 0, 1, &[0; 1000])]);
+        sent += 1;
+        assert!(sent < 100, "{sent}");
+    }
+    assert_eq!(pair.closed(), Some(CloseReason::Fault(Fault::BlockTooLarge)));
+    // Empty ones pay from the budget.
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[frame(HEADERS, 0, 1, &request("GET", "/", &[]))]);
+    let mut sent = 0;
+    while pair.connection.status().is_open() {
+        pair.send(&[frame(CONTINUATION, 0, 1, &[])]);
+        sent += 1;
+        assert!(sent < 1100, "{sent}");
+    }
+    assert_eq!(pair.closed(), Some(CloseReason::Fault(Fault::Costly)));
+}
+
+#[test]
+fn tiny_content_pays_and_useful_content_earns() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[post(1, "/", &[])]);
+    assert_eq!(pair.stream(1).read_to(1 << 30), Ok(()));
+    let mut number = 0;
+    while pair.connection.status().is_open() {
+        pair.send(&[data(1, b"x")]);
+        pair.takes();
+        number += 1;
+        assert!(number < 5000);
+    }
+    assert!(number > 4000, "{number}");
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[post(1, "/", &[])]);
+    assert_eq!(pair.stream(1).read_to(1 << 30), Ok(()));
+    for _ in 0..20_000 {
+        assert_eq!(pair.send(&[data(1, b"six...")]), ["1 data 6"]);
+        pair.takes();
+    }
+}
+
+#[test]
+fn a_hundred_cancels_a_second_live() {
+    let mut pair = Pair::new(Config::default());
+    let mut next = 1;
+    for second in 0..600 {
+        for _ in 0..100 {
+            pair.send(&[get(next, "/"), reset(next)]);
+            next += 2;
+        }
+        if second % 10 == 0 {
+            assert_eq!(pair.send(&[get(next, "/")]).len(), 2);
+            pair.answer(next, 100);
+            next += 2;
+        }
+        pair.takes();
+        if pair.connection.requests() >= 900 {
+            break;
+        }
+        pair.after(millis(1000));
+        assert!(pair.connection.status().is_open(), "second {second}");
+    }
+}
+
+#[test]
+fn a_client_that_updates_windows_for_each_frame_lives() {
+    let config = Config::builder().requests_per_connection(u64::MAX).build().expect("valid");
+    let mut pair = Pair::new(config);
+    for number in 0..2000 {
+        let id = 2 * number + 1;
+        pair.send(&[get(id, "/")]);
+        pair.answer(id, 3000);
+        pair.takes();
+        pair.send(&[window_update(0, 3000), window_update(0, 1), frame(PING, 0, 0, &[0; 8])]);
+        pair.takes();
+        assert!(pair.connection.status().is_open(), "after {number}");
+    }
+}
+
+#[test]
+fn settings_have_to_be_acknowledged() {
+    let mut pair = Pair::greeted(Config::default(), &[]);
+    pair.send(&[get(1, "/")]);
+    pair.takes();
+    assert_eq!(pair.connection.deadline().map(|it| it.1.label()), Some("settings_ack"));
+    pair.after(secs(10));
+    assert_eq!(pair.takes(), ["0 GOAWAY 1 SETTINGS_TIMEOUT http2_settings_timeout"]);
+}
+
+#[test]
+fn pings_do_not_keep_an_idle_connection() {
+    let mut pair = Pair::new(Config::default());
+    for _ in 0..4 {
+        pair.after(secs(1));
+        pair.send(&[frame(PING, 0, 0, &[0; 8])]);
+        pair.takes();
+    }
+    pair.after(secs(1));
+    assert_eq!(pair.takes(), ["0 GOAWAY 0 NO_ERROR keep_alive"]);
+}

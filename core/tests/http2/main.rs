@@ -1,0 +1,8 @@
+//! HTTP/2 in simulated time: requests and answers, windows, deadlines, floods and endings.
+
+mod answers;
+mod content;
+mod endings;
+mod floods;
+mod requests;
+mod rules;
