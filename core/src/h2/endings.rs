@@ -338,13 +338,11 @@ impl Http2 {
     /// Ends the connection for `reason`, with the ending that [`Ending::of`] gives.
     #[cold]
     pub(crate) fn end(&mut self, transport: &mut Transport, reason: CloseReason) {
-        if !transport.is_open() {
-            return;
-        }
         let discarded = match Ending::of(reason) {
+            Ending::Cut => return self.cut(transport, reason),
+            _ if !transport.is_open() => return,
             Ending::Finish | Ending::Refuse => 0,
             Ending::Leave => u64::MAX,
-            Ending::Cut => return self.cut(transport, reason),
         };
         self.settings.write(transport);
         let (last, code) = (self.past.last, reason.error_code());

@@ -667,7 +667,7 @@ impl Http2 {
             self.reading = Reading::Content(Content { left: left - most as u32, ..content });
             return Ok(Next::Again);
         };
-        let known = stream.declared.unwrap_or(most as u64);
+        let known = stream.declared.unwrap_or(left.into());
         if stream.exchange.exceeds_limit(known) && stream.unread.is_empty() {
             let refusal = ResetReason::Refused(Refusal::ContentTooLarge);
             self.refuse_stream(transport, place, refusal);

@@ -11,12 +11,15 @@
 //! | [`websocket`] | deadline, memory, nothing lost, reason; on a websocket, most of the time |
 //! | [`websocket_pure`] | pure |
 //! | [`websocket_cuts`] | cuts |
+//! | [`http2`] | deadline, memory, nothing lost, reason; on HTTP/2 |
+//! | [`http2_cuts`] | cuts |
 //! | [`same`] | cuts, between plaintext and TLS |
 //! | [`alive()`] | alive: requests and websockets, with and without TLS |
 //!
 //! | files | contents |
 //! |---|---|
-//! | `http_input`, `websocket_frames` | the peer's input |
+//! | `http_input`, `http2_frames`, `websocket_frames` | the peer's input |
+//! | `http2_session` | sessions of HTTP/2 |
 //! | `http_actions`, `websocket_actions` | the application's actions |
 //! | `http_answers`, `websocket_output` | the expected output |
 //! | `model`, `websocket_model` | what has to hold after every call |
@@ -26,6 +29,8 @@
 
 mod alive;
 mod chance;
+mod http2_frames;
+mod http2_session;
 mod http_actions;
 mod http_answers;
 mod http_eager;
@@ -44,6 +49,7 @@ pub mod websocket_output;
 
 pub use alive::alive;
 pub use http_eager::{Manner, Told, compare, told};
+pub use http2_session::{http2, http2_cuts};
 pub use model::unsent;
 pub use websocket_echo::{Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone};
 

@@ -98,6 +98,31 @@ pub fn with(changes: &[(&str, &str)]) -> Result<Arc<Config>, ConfigError> {
     Ok(Arc::new(config))
 }
 
+/// HTTP/2 with near limits, on top of [`TINY`] or [`NARROW`].
+const TINY_HTTP2: &[(&str, &str)] = &[
+    ("requests_per_connection", "20"),
+    ("http2_concurrent_streams", "3"),
+    ("http2_header_list_limit", "1KiB"),
+    ("http2_header_fields_limit", "8"),
+    ("http2_header_table_size", "100"),
+];
+
+static HTTP2_PROFILES: LazyLock<[Arc<Config>; 4]> = LazyLock::new(|| {
+    let valid = |changes: &[(&str, &str)]| with(changes).expect("a valid profile");
+    [
+        valid(&[]),
+        valid(&[TINY, TINY_HTTP2].concat()),
+        valid(&[NARROW, &[("http2_header_table_size", "64KiB")]].concat()),
+        strict(),
+    ]
+});
+
+/// A profile for HTTP/2.
+pub fn http2_profile(source: &mut Source<'_>) -> Arc<Config> {
+    let profiles = &*HTTP2_PROFILES;
+    profiles[source.below(profiles.len())].clone()
+}
+
 pub fn tiny() -> Arc<Config> {
     with(TINY).expect("the tiny profile is valid")
 }

@@ -1,0 +1,360 @@
+//! Sessions of HTTP/2: frames, actions on any stream, time and output in any order. After each call the
+//! invariants have to hold.
+
+use super::Weigh;
+use super::http2_frames::{any_frame, wire};
+use super::settings;
+use super::source::Source;
+use crate::http2::{PREFACE, settings as settings_frame};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use portcullis::{
+    BodyLength, Config, Connection, Event, Events, Misuse, Party, Refusal, StreamId, Tick,
+};
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Plays `bytes` as a session. At the end only time passes until the connection has closed; or it is weighed.
+pub fn http2(bytes: &[u8], weigh: Option<Weigh>) {
+    let mut source = Source::new(bytes);
+    let mut session = Session::new(settings::http2_profile(&mut source));
+    let mut next = 1;
+    let mut hello = PREFACE.to_vec();
+    hello.extend(settings_frame(&[]));
+    session.receive(&mut hello);
+    let mut steps = 0;
+    while !source.is_empty() && steps < 500 {
+        steps += 1;
+        session.step(&mut source, &mut next);
+        session.check();
+    }
+    match weigh {
+        Some(weigh) => session.weigh(weigh),
+        None => session.end(),
+    }
+}
+
+/// What the application sends.
+static CONTENT: [u8; 70_000] = [b'a'; 70_000];
+
+/// What the application knows of a stream.
+#[derive(Debug, Default)]
+struct Known {
+    /// No more content comes.
+    ended: bool,
+    delivered: u64,
+    credit: u64,
+}
+
+struct Session {
+    connection: Connection,
+    config: Arc<Config>,
+    now: Tick,
+    streams: BTreeMap<StreamId, Known>,
+    eof: bool,
+}
+
+impl Session {
+    fn new(config: Arc<Config>) -> Session {
+        let connection = Connection::new(config.clone(), Tick::ZERO);
+        Session { connection, config, now: Tick::ZERO, streams: BTreeMap::new(), eof: false }
+    }
+
+    fn step(&mut self, source: &mut Source<'_>, next: &mut u32) {
+        match source.below(16) {
+            0..=5 => {
+                let mut bytes = any_frame(source, next);
+                if source.below(4) == 0 {
+                    let cut = source.below(bytes.len() + 1);
+                    let mut rest = bytes.split_off(cut);
+                    self.receive(&mut bytes);
+                    self.check();
+                    self.receive(&mut rest);
+                } else {
+                    self.receive(&mut bytes);
+                }
+            }
+            6 => self.resume(),
+            7 => self.take(source.size() as usize),
+            8 => {
+                let nanoseconds = source.size().min(1 << 24) * 1000;
+                self.pass(Duration::from_nanos(nanoseconds));
+            }
+            9 => {
+                if let Some((at, _)) = self.connection.deadline() {
+                    self.now = self.now.max(at);
+                    self.tick();
+                }
+            }
+            10 if source.below(20) == 0 => {
+                self.eof = true;
+                let events = self.connection.receive_eof(self.now);
+                pull(events, &mut self.streams);
+            }
+            10 if source.below(20) == 1 => self.connection.drain(self.now),
+            10 => self.take(usize::MAX),
+            _ => self.act(source),
+        }
+    }
+
+    /// An action on a stream that is there, or that was.
+    fn act(&mut self, source: &mut Source<'_>) {
+        let place = source.below(self.streams.len());
+        let Some(id) = self.streams.keys().nth(place).copied() else { return };
+        let (action, size) = (source.below(10), source.size());
+        let mut stream = self.connection.stream(self.now, id);
+        // Static bytes own no memory, and count with their length.
+        let mut content = Bytes::from_static(&CONTENT).slice(..size.min(70_000) as usize);
+        let over = |misuse| misuse == Misuse::UnknownStream;
+        let mut fields = HeaderMap::new();
+        fields.insert("server", HeaderValue::from_static("played"));
+        let gone = match action {
+            0 => stream.answer(StatusCode::OK, &fields, &mut content).is_err_and(over),
+            1 => stream.respond(StatusCode::OK, &fields, BodyLength::Unknown).is_err_and(over),
+            2 => stream
+                .respond(StatusCode::OK, None, BodyLength::Known(size.min(70_000)))
+                .is_err_and(over),
+            3 | 4 => stream.send(&mut content).is_err_and(over),
+            5 => stream.finish(source.one_of(&[None, Some(&fields)])).is_err_and(over),
+            6 => {
+                let read = stream.read_to(size);
+                if let (Ok(()), Some(known)) = (read, self.streams.get_mut(&id)) {
+                    known.credit = known.credit.max(size);
+                }
+                read.is_err_and(over)
+            }
+            7 => stream.inform(StatusCode::PROCESSING, None).is_err_and(over),
+            8 => stream.limit_body(Some(size)).is_err_and(over),
+            _ => match source.below(3) {
+                0 => stream.reset().is_err_and(over),
+                1 => stream.refuse(Refusal::Unavailable).is_err_and(over),
+                _ => stream.cancel_read().is_err_and(over),
+            },
+        };
+        if gone && source.below(2) == 0 {
+            self.resume();
+        }
+    }
+
+    fn receive(&mut self, bytes: &mut [u8]) {
+        let limit = self.connection.receive_limit();
+        for piece in bytes.chunks_mut(limit) {
+            match self.connection.receive(self.now, piece) {
+                Ok(events) => pull(events, &mut self.streams),
+                Err(misuse) => assert_eq!(misuse, Misuse::NotReading),
+            }
+        }
+    }
+
+    fn resume(&mut self) {
+        let events = self.connection.resume(self.now);
+        pull(events, &mut self.streams);
+        assert!(
+            !self.connection.status().resume || self.connection.status().has_work,
+            "resume brings nothing, and is asked for again: {:?}",
+            self.connection
+        );
+    }
+
+    fn take(&mut self, most: usize) {
+        while self.connection.status().write {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = self.connection.outgoing(&mut slices);
+            let length: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            assert!(length > 0, "something is to be written, but there is nothing");
+            self.connection.sent(self.now, length.min(most.max(1)));
+            if most != usize::MAX {
+                break;
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        self.tick();
+    }
+
+    fn tick(&mut self) {
+        self.connection.tick(self.now);
+        if let Some((at, timer)) = self.connection.deadline() {
+            assert!(at > self.now, "deadline: {timer:?} is still set to {at:?} at {:?}", self.now);
+        }
+    }
+
+    fn check(&mut self) {
+        let (memory, bound) = (self.connection.memory(), self.connection.memory_bound());
+        assert!(memory <= bound, "memory: {memory} of {bound}");
+        let party = self.connection.waits_for();
+        let status = self.connection.status();
+        if status.closed().is_none() && party == Party::Peer {
+            let deadline = self.connection.deadline();
+            assert!(deadline.is_some(), "deadline: none while {status:?}: {:?}", self.connection);
+        }
+        if status.is_open() {
+            assert!(
+                status.read || self.eof || status.write || status.resume || party != Party::Peer,
+                "it waits for the peer, but does not read: {:?}",
+                self.connection
+            );
+        }
+        let streams = self.config.http2_concurrent_streams() as usize;
+        let phase = self.connection.phase();
+        assert!(!phase.label().is_empty() && streams > 0);
+    }
+
+    /// The application gives up on all streams, and time passes until the connection has closed.
+    fn end(mut self) {
+        self.resume();
+        for id in std::mem::take(&mut self.streams).into_keys() {
+            let _ = self.connection.stream(self.now, id).reset();
+        }
+        for _ in 0..1000 {
+            self.check();
+            if self.connection.status().resume {
+                self.resume();
+            }
+            let Some((at, _)) = self.connection.deadline() else { break };
+            self.now = self.now.max(at);
+            self.tick();
+        }
+        let status = self.connection.status();
+        assert!(status.closed().is_some(), "it never closes: {:?}", self.connection);
+    }
+
+    fn weigh(self, weigh: Weigh) {
+        let Session { mut connection, config, .. } = self;
+        drop(connection.return_buffer());
+        let (told, bound) = (connection.memory(), connection.memory_bound());
+        let owned = weigh(connection) + size_of::<Connection>();
+        assert!(owned <= bound, "memory: {owned} owned, of {bound}");
+        assert!(told + 64 >= owned, "memory: {owned} owned, but {told} told");
+        let lent = config.send_buffer_limit() as usize;
+        assert!(told <= owned + lent + 1024, "memory: {owned} owned, and {told} told");
+    }
+}
+
+/// Takes all events, and holds them against what the application knows.
+fn pull(mut events: Events<'_, '_>, streams: &mut BTreeMap<StreamId, Known>) {
+    while let Some((connection, event)) = events.next() {
+        match event {
+            Event::Request { stream, head } => {
+                assert!(head.target().len() <= 1 << 16 && !head.method().is_empty());
+                assert!(head.to_http().is_ok(), "{head:?}");
+                let before = streams.insert(stream, Known::default());
+                assert!(before.is_none(), "{stream} begins twice");
+            }
+            Event::Data { stream, data, .. } => {
+                let known = streams.get_mut(&stream).expect("a stream that has begun");
+                known.delivered += data.len() as u64;
+                assert!(!known.ended && !data.is_empty(), "{stream}");
+                assert!(known.delivered <= known.credit, "{stream}: more than there is credit for");
+            }
+            Event::End { stream, trailers } => {
+                let known = streams.get_mut(&stream).expect("a stream that has begun");
+                assert!(!known.ended, "{stream} ends twice");
+                known.ended = true;
+                let _ = trailers.to_http();
+            }
+            Event::Writable { stream } => assert!(streams.contains_key(&stream)),
+            Event::Reset { stream, .. } => {
+                let known = streams.remove(&stream);
+                assert!(known.is_some(), "{stream} is reset, but never began, or twice");
+                let now = Tick::from_nanos(0);
+                let gone = connection.stream(now, stream).finish(None);
+                assert_eq!(gone, Err(Misuse::UnknownStream));
+            }
+            other => panic!("not an event of HTTP/2: {other:?}"),
+        }
+    }
+}
+
+/// An application that answers each request when it is whole, and reads all content. What it is told and what
+/// it sends must not depend on how the input is cut.
+pub fn http2_cuts(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let config = settings::http2_profile(&mut source);
+    let seed = source.byte();
+    let wire = wire(&mut source);
+    let whole = eager(&config, &wire, wire.len());
+    for step in [1, usize::from(seed % 97) + 2, 1000] {
+        let cut = eager(&config, &wire, step);
+        assert_eq!(cut, whole, "cuts of {step}: {:?}", wire.escape_ascii().to_string());
+    }
+}
+
+/// What the application is told, with the pieces of content of a stream together; and what is sent, without the
+/// window updates, which may be cut differently.
+fn eager(config: &Arc<Config>, wire: &[u8], step: usize) -> (Vec<String>, Vec<Vec<u8>>) {
+    let mut connection = Connection::new(config.clone(), Tick::ZERO);
+    let (mut told, mut sent) = (BTreeMap::new(), Vec::new());
+    let mut bytes = wire.to_vec();
+    let step = step.min(config.receive_buffer_limit() as usize);
+    for piece in bytes.chunks_mut(step) {
+        if let Ok(events) = connection.receive(Tick::ZERO, piece) {
+            serve(events, &mut told);
+        }
+        for _ in 0..100 {
+            take_all(&mut connection, &mut sent);
+            if !connection.status().resume {
+                break;
+            }
+            serve(connection.resume(Tick::ZERO), &mut told);
+        }
+    }
+    let told = told.into_iter().map(|(id, told)| format!("{id}: {told}")).collect();
+    let mut frames = frames(&sent);
+    frames.retain(|frame| frame[3] != crate::http2::WINDOW_UPDATE);
+    (told, frames)
+}
+
+fn take_all(connection: &mut Connection, sent: &mut Vec<u8>) {
+    while connection.status().write {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = connection.outgoing(&mut slices);
+        let before = sent.len();
+        slices[..count].iter().for_each(|slice| sent.extend_from_slice(slice));
+        let length = sent.len() - before;
+        connection.sent(Tick::ZERO, length);
+    }
+}
+
+/// The frames in `bytes`.
+fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while let [a, b, c, ..] = bytes {
+        let length = 9 + u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let (frame, rest) = bytes.split_at(length);
+        frames.push(frame.to_vec());
+        bytes = rest;
+    }
+    frames
+}
+
+/// Reads content, and answers a request when it is whole.
+fn serve(mut events: Events<'_, '_>, told: &mut BTreeMap<u64, String>) {
+    while let Some((connection, event)) = events.next() {
+        let (stream, words, answers) = match event {
+            Event::Request { stream, head } => {
+                let words = format!("{} {};", head.method(), head.target());
+                let _ = connection.stream(Tick::ZERO, stream).read_to(u64::MAX);
+                (stream, words, false)
+            }
+            Event::Data { stream, data, .. } => (stream, "x".repeat(data.len()), false),
+            Event::End { stream, trailers } => {
+                let count = trailers.fields().count();
+                (stream, format!("; end {count}"), true)
+            }
+            Event::Writable { stream } => (stream, String::new(), false),
+            Event::Reset { stream, reason } => (stream, format!("; {reason:?}"), false),
+            other => panic!("not an event of HTTP/2: {other:?}"),
+        };
+        *told.entry(stream.as_u64()).or_default() += &words;
+        if answers {
+            let mut content = Bytes::from_static(b"answer");
+            let _ =
+                connection.stream(Tick::ZERO, stream).answer(StatusCode::OK, None, &mut content);
+        }
+    }
+}
