@@ -2,7 +2,7 @@
 //!
 //! | route | answer | which servers have it |
 //! |---|---|---|
-//! | `GET /hello` | `Hello, world!`, text/plain | all except those for websockets; the bare loop answers every target so |
+//! | `GET /hello` | `Hello, world!`, text/plain | all except those for websockets; `hyper-h2` speaks HTTP/2 only; the bare loop answers every target so |
 //! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | hyper, axum, portcullis |
 //! | `POST /sink` | the length of the request's body, in decimal | hyper, axum, portcullis |
 //! | `GET /ws` | a websocket that sends each message back | fastwebsockets, tungstenite, portcullis |
@@ -46,6 +46,8 @@ pub enum Stack {
     Bare,
     /// hyper's HTTP/1 connection with hyper-util's adapters.
     Hyper,
+    /// hyper's HTTP/2 connection with hyper-util's adapters.
+    HyperH2,
     /// axum's router and its `serve`.
     Axum,
     /// fastwebsockets over hyper's upgrade.
@@ -72,7 +74,7 @@ impl Stack {
     /// Whether this server supports TLS.
     pub fn has_tls(self) -> bool {
         match self {
-            Self::Hyper | Self::Portcullis => true,
+            Self::Hyper | Self::HyperH2 | Self::Portcullis => true,
             // axum's `serve` has no TLS; the others are only measured in plaintext.
             Self::Bare | Self::Axum | Self::Fastwebsockets | Self::Tungstenite => false,
             #[cfg(feature = "other-runtimes")]
@@ -109,6 +111,7 @@ impl fmt::Display for Stack {
         f.pad(match self {
             Self::Bare => "bare",
             Self::Hyper => "hyper",
+            Self::HyperH2 => "hyper-h2",
             Self::Axum => "axum",
             Self::Fastwebsockets => "fastwebsockets",
             Self::Tungstenite => "tungstenite",
@@ -166,6 +169,7 @@ pub fn serve(options: &Options) -> io::Result<()> {
     match options.stack {
         Stack::Bare => on_tokio(threads, listener, bare::serve),
         Stack::Hyper => on_tokio(threads, listener, |listener| hyper::serve(listener, tls)),
+        Stack::HyperH2 => on_tokio(threads, listener, |listener| hyper::serve_h2(listener, tls)),
         Stack::Axum => on_tokio(threads, listener, axum::serve),
         Stack::Fastwebsockets => on_tokio(threads, listener, fastwebsockets::serve),
         Stack::Tungstenite => on_tokio(threads, listener, tungstenite::serve),

@@ -2,9 +2,9 @@
 //!
 //! **What the client may send** follows from what the application reads. A stream's window opens as content is
 //! delivered, and further if the application has given credit for more. The connection's window is open for what
-//! may be held unread by all streams together. While content waits for one application and another one asks for
-//! content, the window opens for that one beside: streams that nobody reads don't hold up those that somebody
-//! reads. A stream that ends gives back what it held.
+//! may be held unread by all streams together, and beside it for the content that applications wait for, up to
+//! four times as much in all: streams that nobody reads don't hold up those that somebody reads. A stream that
+//! ends gives back what it held.
 //!
 //! **What we may send** is the smaller one of the stream's window and the connection's.
 
@@ -32,7 +32,7 @@ pub(super) fn stream_window(config: &Config) -> i64 {
 
 /// The most bytes of content that may wait unread.
 pub(super) fn most_unread(config: &Config) -> usize {
-    2 * window(config) as usize
+    4 * window(config) as usize
 }
 
 impl Http2 {
@@ -48,10 +48,10 @@ impl Http2 {
         }
         let usual = stream_window(&transport.config);
         let credit = stream.exchange.upload.as_ref().map_or(0, |upload| upload.credit());
-        let credit = credit.min(window(&transport.config) as u64) as i64;
+        let credit = credit.min(most_unread(&transport.config) as u64) as i64;
         let target = (usual - stream.unread.len() as i64).max(credit);
         let more = target - stream.allowed;
-        if is_worth_it(more, stream.allowed, usual) {
+        if is_worth_it(more, stream.allowed, target) {
             stream.allowed = target;
             frame::write_window_update(&mut transport.output, stream.id, more as u32);
         }
@@ -60,11 +60,16 @@ impl Http2 {
     /// Opens the connection's window.
     pub(super) fn open_connection(&mut self, transport: &mut Transport) {
         let usual = window(&transport.config);
-        let is_pinned = self.unread > 0 && self.streams.iter().any(|it| it.exchange.is_awaited());
-        let target = if is_pinned { 2 * usual } else { usual } - self.unread as i64;
+        if self.allowed > usual {
+            return;
+        }
+        let reading = self.streams.iter().filter_map(|stream| stream.exchange.upload.as_ref());
+        let credits = reading.filter(|it| it.is_awaited()).map(|it| it.credit());
+        let credit = credits.fold(0, u64::saturating_add).min(3 * usual as u64);
+        let target = usual + credit as i64 - self.unread as i64;
         let more = target - self.allowed;
-        if is_worth_it(more, self.allowed, usual) && !transport.eof {
-            self.allowed = target;
+        if is_worth_it(more, self.allowed, target) && !transport.eof {
+            self.allowed += more;
             frame::write_window_update(&mut transport.output, 0, more as u32);
         }
     }
@@ -136,10 +141,10 @@ impl Http2 {
     }
 }
 
-/// Whether to open a window by `more`: it is half of the usual one, or doubles what is left. Smaller updates would
-/// cost both sides more than they bring.
-fn is_worth_it(more: i64, left: i64, usual: i64) -> bool {
-    more >= left.clamp(LEAST, usual / 2)
+/// Whether to open a window by `more` to its target: that is half of the target, or doubles what is left. Smaller
+/// updates would cost both sides more than they bring.
+fn is_worth_it(more: i64, left: i64, target: i64) -> bool {
+    more >= left.min(target / 2).max(LEAST)
 }
 
 /// A window that becomes wider by `more`, which may be negative.

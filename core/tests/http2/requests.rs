@@ -182,3 +182,26 @@ fn one_connection_answers_so_many_requests() {
     assert_eq!(taken.last().map(String::as_str), Some("0 GOAWAY 5 NO_ERROR request_limit"));
     assert_eq!(pair.closed(), Some(CloseReason::RequestLimit));
 }
+
+#[test]
+fn an_idle_connection_keeps_at_most_a_kibibyte_more_than_one_of_http_1() {
+    let mut pair = Pair::new(Config::default());
+    for id in [1, 3, 5] {
+        let fields = [("user-agent", "curl/7.88.1"), ("accept", "*/*")];
+        let mut head = request("GET", "/some/path", &fields);
+        // Clients put most fields into the table.
+        head.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = 0x40);
+        pair.send(&[frame(HEADERS, END_HEADERS | END_STREAM, id, &head)]);
+        pair.answer(id, 100);
+        pair.takes();
+    }
+    drop(pair.connection.return_buffer());
+    let memory = pair.connection.memory();
+    let owned = size_of_val(&pair.connection) + heap(pair.connection);
+    println!("{owned} bytes, {memory} told");
+    assert!(owned <= 512 + 1024 && memory <= 512 + 1024, "{owned} bytes, {memory} told");
+}
+
+fn heap<T>(owner: T) -> usize {
+    allocation_counter::measure(move || drop(owner)).bytes_current.unsigned_abs() as usize
+}
