@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exchange::{self, target};
-use crate::{head, output, tls, websocket};
+use crate::{h2, head, output, tls, websocket};
 use core::mem::size_of;
 
 impl Config {
@@ -25,6 +25,13 @@ impl Config {
         let tls = tls::memory_bound(self);
         let beneath = tls.handshake.max(content + input + lines + unsent + tls.after);
         size_of::<Connection>() + beneath
+    }
+
+    /// The most memory that a connection owns once it speaks HTTP/2: [`Config::memory_bound`], and beside it the
+    /// state of `http2_concurrent_streams` streams, the tables for their fields, and content that nobody has
+    /// read.
+    pub fn http2_memory_bound(&self) -> usize {
+        self.memory_bound().saturating_add(h2::memory_bound(self))
     }
 
     /// The most memory that a connection owns once it is a websocket.

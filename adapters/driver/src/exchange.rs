@@ -229,13 +229,19 @@ where
     F: Future<Output = Result<Response<B>, BoxError>>,
     B: http_body::Body<Error: Into<BoxError>>,
 {
-    /// Lets the application work as far as it can. Returns whether the exchange is over.
-    pub(crate) fn poll(&mut self, mut stream: Stream<'_>, allowance: &mut Allowance) -> bool {
+    /// Lets the application work as far as it can. Returns whether the exchange is over. The connection has
+    /// `handlers` exchanges.
+    pub(crate) fn poll(
+        &mut self,
+        mut stream: Stream<'_>,
+        allowance: &mut Allowance,
+        handlers: usize,
+    ) -> bool {
         (self.is_due, self.waits_for_room, self.is_polled) = (false, false, true);
         let waker = Waker::from(Arc::clone(&self.bell));
         let cx = &mut Context::from_waker(&waker);
         let upload = self.shares.upload.as_deref();
-        let mut step = Step { stream: &mut stream, upload, allowance };
+        let mut step = Step { stream: &mut stream, upload, allowance, handlers };
         let outcome = loop {
             let Some(work) = self.work.as_mut().as_pin_mut() else { break Outcome::Over };
             match work.poll(cx, &mut step) {
@@ -251,7 +257,7 @@ where
             Outcome::Waits | Outcome::GoesOn => {}
         }
         // Passes on what the reader of the content asked for, here or on another task.
-        reply::pass_wishes(&mut stream, upload, cx);
+        reply::pass_wishes(&mut stream, upload, cx, handlers);
         false
     }
 }

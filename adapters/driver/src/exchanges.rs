@@ -303,11 +303,11 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     fn poll(&mut self, now: Tick, connection: &mut Connection, stream: StreamId) {
         self.allowance.work(HANDLER);
         let Exchanges { exchanges, allowance, due, .. } = self;
-        let is_only = exchanges.has_one();
+        let handlers = exchanges.len();
         let Some(exchange) = exchanges.get(stream) else { return };
-        if !exchange.poll(connection.stream(now, stream), allowance) {
+        if !exchange.poll(connection.stream(now, stream), allowance, handlers) {
             // Of several exchanges another one may be due.
-            *due = exchange.is_due() || (*due && !is_only);
+            *due = exchange.is_due() || (*due && handlers > 1);
             return;
         }
         if let Some(exchange) = exchanges.remove(stream) {

@@ -98,15 +98,21 @@ pub(crate) fn give_up(stream: &mut Stream<'_>) -> Result<(), Misuse> {
     }
 }
 
-/// Passes the application's wishes for content on to the connection, if the request has any.
+/// Passes the application's wishes for content on to the connection, if the request has any. The credit is
+/// divided by the number of `handlers` that the connection has.
 #[inline]
-pub(crate) fn pass_wishes(stream: &mut Stream<'_>, upload: Option<&Upload>, cx: &Context<'_>) {
+pub(crate) fn pass_wishes(
+    stream: &mut Stream<'_>,
+    upload: Option<&Upload>,
+    cx: &Context<'_>,
+    handlers: usize,
+) {
     if let Some(upload) = upload {
-        pass_wishes_of(upload, stream, cx);
+        pass_wishes_of(upload, stream, cx, handlers);
     }
 }
 
-fn pass_wishes_of(upload: &Upload, stream: &mut Stream<'_>, cx: &Context<'_>) {
+fn pass_wishes_of(upload: &Upload, stream: &mut Stream<'_>, cx: &Context<'_>, handlers: usize) {
     let Wishes { limit, wanted } = upload.wishes(cx);
     if let Some(limit) = limit
         && stream.limit_body(limit).is_err()
@@ -119,6 +125,7 @@ fn pass_wishes_of(upload: &Upload, stream: &mut Stream<'_>, cx: &Context<'_>) {
             Pace::Slow => usual,
             Pace::Fast => LARGE * usual,
         };
+        let most = (most / handlers.max(1) as u64).max(1);
         let end = stream.received().saturating_add(most);
         // A stream that is gone gets its end by an event.
         let _ = stream.read_to(end);

@@ -81,9 +81,15 @@ impl Stats {
 
 /// The most that a connection counts in [`Snapshot::bytes_held`], without the content of its answers, whose
 /// size the application decides. It is the bound of its state machine ([`Config::memory_bound`]) and the
-/// content that the handler has asked for and does not take.
+/// content that the handler has asked for and does not take. If `http2` is on, it is the bound of HTTP/2
+/// ([`Config::http2_memory_bound`]), and the content of all handlers of a connection.
 pub fn memory_bound(config: &Config) -> usize {
-    config.memory_bound().saturating_add(upload::memory_bound(config))
+    let content = upload::memory_bound(config);
+    if config.http2() {
+        let content = content.saturating_mul(upload::HANDLERS);
+        return config.http2_memory_bound().saturating_add(content);
+    }
+    config.memory_bound().saturating_add(content)
 }
 
 /// One connection's part in the counters. Dropping it takes the part back.

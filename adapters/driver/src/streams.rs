@@ -26,10 +26,9 @@ impl<T: OfStream> Streams<T> {
         self.first.is_none()
     }
 
-    /// Whether there is one value, and no other.
     #[inline]
-    pub(crate) fn has_one(&self) -> bool {
-        self.first.is_some() && self.others.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
     }
 
     /// The value of the lowest stream.
@@ -73,7 +72,12 @@ impl<T: OfStream> Streams<T> {
     pub(crate) fn remove(&mut self, stream: StreamId) -> Option<T> {
         if self.first.as_ref()?.stream() == stream {
             let next = if self.others.is_empty() { None } else { Some(self.others.remove(0)) };
-            return std::mem::replace(&mut self.first, next);
+            let removed = std::mem::replace(&mut self.first, next);
+            if self.first.is_none() && self.others.capacity() > 0 {
+                // An idle connection keeps no memory of the streams that it had.
+                self.others = Vec::new();
+            }
+            return removed;
         }
         let place = self.others.binary_search_by_key(&stream, T::stream).ok()?;
         Some(self.others.remove(place))

@@ -70,6 +70,8 @@ pub(crate) struct Step<'a, 's> {
     pub(crate) stream: &'a mut Stream<'s>,
     pub(crate) upload: Option<&'a Upload>,
     pub(crate) allowance: &'a mut Allowance,
+    /// The handlers that the connection has.
+    pub(crate) handlers: usize,
 }
 
 impl Step<'_, '_> {
@@ -208,7 +210,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
         let polled = self.as_mut().poll_data(cx);
         // Wishes from before the answer take effect before it: a limit, or the 100 (Continue).
-        reply::pass_wishes(step.stream, step.upload, cx);
+        reply::pass_wishes(step.stream, step.upload, cx, step.handlers);
         if let Err(error) = polled {
             // No byte of the answer was sent yet.
             return step.fail_with("the answer's content failed", &error);

@@ -14,7 +14,7 @@ use std::thread::available_parallelism;
 const WIDTH: usize = 100;
 const INDENT: &str = "      ";
 
-/// A hardened HTTP/1.1 and WebSocket server for the files of a directory, or for demo routes.
+/// A hardened HTTP/1.1, HTTP/2 and WebSocket server for the files of a directory, or for demo routes.
 ///
 /// No client can hold a connection open, or make the server hold memory, beyond what a setting
 /// allows. SIGINT or SIGTERM drains: requests in progress may finish within `drain_timeout`. A
@@ -64,6 +64,12 @@ pub(crate) struct Args {
     /// out
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
     tls_self_signed: bool,
+
+    /// No HTTP/2: the same as --set http2=false
+    ///
+    /// Without this, clients may choose HTTP/2 by ALPN over TLS, and by its preface in plaintext.
+    #[arg(long)]
+    http1_only: bool,
 
     /// Number of threads that serve connections [default: one for each processor core]
     #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = threads)]
@@ -137,6 +143,9 @@ impl Args {
     fn config(&self) -> Result<Config, String> {
         let profile = if self.strict { Profile::Strict } else { self.profile };
         let mut builder = Builder::from(profile.config());
+        if self.http1_only {
+            builder = builder.http2(false);
+        }
         for Assignment { name, value } in &self.set {
             builder = builder.set(name, value).map_err(|error| error.to_string())?;
         }

@@ -287,6 +287,10 @@ impl Http2 {
     /// Ends the streams whose window stays closed, or whose content does not end, and names the last stream of a connection that drains.
     #[cold]
     pub(crate) fn expire_streams(&mut self, transport: &mut Transport) {
+        if self.settings.ack_until <= transport.now {
+            // Only the earlier one of the two timers was running.
+            return self.end(transport, CloseReason::Fault(Fault::SettingsTimeout));
+        }
         if self.goaway.deadline() <= transport.now {
             self.name_last(transport, CloseReason::Drained);
         }

@@ -147,7 +147,8 @@ impl Http2 {
 
     /// Whether a step can be made without new bytes.
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
-        let over = transport.eof && transport.is_open() && self.streams.is_empty();
+        let is_over = transport.eof && self.streams.is_empty() && !self.is_stalled;
+        let over = is_over && transport.is_open();
         self.is_due || over || (self.is_writable && self.waiting > 0 && has_room(transport))
     }
 

@@ -110,6 +110,8 @@ pub fn settings(pairs: &[(u16, u32)]) -> Vec<u8> {
 /// A connection, and a client that has sent its preface.
 pub struct Pair {
     pub connection: Connection,
+    /// Kept, so that it does not count as the connection's memory.
+    pub config: Arc<Config>,
     pub now: Tick,
     decoder: Decoder<'static>,
     /// The streams that began.
@@ -134,8 +136,9 @@ impl Pair {
 
     /// A connection at 0.
     pub fn untouched(config: Config) -> Pair {
-        let connection = Connection::new(Arc::new(config), Tick::ZERO);
-        Pair { connection, now: Tick::ZERO, decoder: Decoder::new(), begun: Vec::new() }
+        let config = Arc::new(config);
+        let connection = Connection::new(config.clone(), Tick::ZERO);
+        Pair { connection, config, now: Tick::ZERO, decoder: Decoder::new(), begun: Vec::new() }
     }
 
     /// The time moves on, as far as the next deadline or the one after it may be.

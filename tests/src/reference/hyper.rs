@@ -77,6 +77,7 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) {
 async fn answer_h2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new());
-    let service = service_fn(|request| async { Ok::<_, Infallible>(content::answer(request).await) });
+    let service =
+        service_fn(|request| async { Ok::<_, Infallible>(content::answer(request).await) });
     drop(builder.serve_connection(TokioIo::new(stream), service).await);
 }
