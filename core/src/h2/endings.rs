@@ -385,14 +385,14 @@ impl Http2 {
 
     /// The input has ended: requests that are not whole never will be.
     pub(super) fn input_ended(&mut self, transport: &mut Transport) {
-        if self.streams.is_empty() {
-            return self.end(transport, CloseReason::Peer(transport.peer_close()));
-        }
         for place in (0..self.streams.len()).rev() {
             if self.streams.get(place).is_some_and(|stream| stream.state == State::Open) {
                 self.close_stream(transport, place, ResetReason::Truncated, Told::Nothing);
             }
             self.forget_discarding(transport, place);
+        }
+        if self.streams.is_empty() {
+            self.end(transport, CloseReason::Peer(transport.peer_close()));
         }
     }
 }
