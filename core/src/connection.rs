@@ -569,7 +569,8 @@ impl<'i> Events<'_, 'i> {
                 Event::Piece { stream, text, last, data }
             }
             Step::Closing { code, reason } => {
-                let reason = head::text(self.input.span(reason), 0..reason.len());
+                let reason = lend(&mut self.input, &mut self.desk.whole, reason);
+                let reason = head::text(reason, 0..reason.len());
                 Event::Closing { stream, code, reason }
             }
         };

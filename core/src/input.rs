@@ -29,7 +29,6 @@ impl Held {
     }
 
     /// Appends bytes to the held ones.
-    #[cfg(feature = "tls")]
     pub(crate) fn append(&mut self, bytes: Vec<u8>) {
         if bytes.is_empty() {
             return;

@@ -11,6 +11,7 @@ use crate::event::{Begun, BodyLength, Sent};
 use crate::h1::Http1;
 use crate::h2::{self, Http2};
 use crate::input::Input;
+use crate::socket::Socket;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
 use crate::transport::Transport;
@@ -102,16 +103,6 @@ macro_rules! of_requests {
     };
 }
 
-/// For calls on websockets. No other protocol can answer them.
-macro_rules! of_messages {
-    ($protocol:ident, $it:ident => $answer:expr) => {
-        match $protocol {
-            Protocol::WebSocket($it) => $answer,
-            _ => Err(Misuse::NotWebSocket),
-        }
-    };
-}
-
 /// For calls that change something for websockets only.
 macro_rules! if_websocket {
     ($protocol:ident, $it:ident => $answer:expr) => {
@@ -198,12 +189,20 @@ impl Protocol {
     /// Whether work is left that waits for neither party.
     #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {
-        if_websocket!(self, it => it.is_paused())
+        match self {
+            Protocol::Http1(_) => false,
+            Protocol::WebSocket(it) => it.is_paused(),
+            Protocol::Http2(it) => it.is_paused(),
+        }
     }
 
     /// Whether assembled messages become the application's own.
     pub(crate) fn hands_over(&self) -> bool {
-        if_websocket!(self, it => it.hands_over())
+        match self {
+            Protocol::Http1(_) => false,
+            Protocol::WebSocket(it) => it.hands_over(),
+            Protocol::Http2(it) => it.hands_over(),
+        }
     }
 
     /// The driver has read on, although held bytes wait for the application.
@@ -317,7 +316,11 @@ impl Protocol {
         transport: &mut Transport,
         violation: Violation,
     ) -> ResetReason {
-        if_websocket!(self, it => it.violated(transport, violation));
+        match self {
+            Protocol::Http1(_) => {}
+            Protocol::WebSocket(it) => it.violated(transport, violation),
+            Protocol::Http2(it) => it.violated(transport, violation),
+        }
         ResetReason::Violation(violation)
     }
 
@@ -366,6 +369,15 @@ impl Protocol {
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
         of_requests!(self, it => it.send(transport, id, data))
+    }
+
+    /// The application is to be told of room.
+    pub(crate) fn await_room(
+        &mut self,
+        transport: &mut Transport,
+        id: StreamId,
+    ) -> Result<(), Misuse> {
+        each!(self, it => it.await_room(transport, id))
     }
 
     #[inline]
@@ -421,7 +433,7 @@ impl Protocol {
         of_requests!(self, it => it.give_up(transport, id, reason))
     }
 
-    /// Makes the request a websocket, which takes over the connection.
+    /// Makes the request a websocket, which takes over the connection; over HTTP/2 only the stream.
     #[cold]
     pub(crate) fn accept_websocket<'f>(
         &mut self,
@@ -434,6 +446,11 @@ impl Protocol {
         of_requests!(self, it => it.upgrade(transport, stream, accepted.fields(), fields))?;
         let limits = options.limits(&transport.config);
         let terms = Terms { stream, limits, deflate: accepted.deflate(), owned: options.owned };
+        if let Protocol::Http2(http) = self {
+            let socket = Socket::new(terms, transport);
+            http.begin_tunnel(transport, stream, Box::new(socket));
+            return Ok(());
+        }
         *self = Protocol::WebSocket(Box::new(Session::new(terms, transport)));
         transport.begin_endless_answer();
         if transport.draining {
@@ -450,7 +467,13 @@ impl Protocol {
         text: bool,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        of_messages!(self, it => it.send_message(transport, id, text, data))
+        match self {
+            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::WebSocket(it) => it.send_message(transport, id, text, data),
+            Protocol::Http2(it) => {
+                it.on_tunnel(transport, id, |tunnel, now| tunnel.send_message(now, text, data))
+            }
+        }
     }
 
     pub(crate) fn ping(
@@ -459,7 +482,13 @@ impl Protocol {
         id: StreamId,
         payload: &[u8],
     ) -> Result<(), Misuse> {
-        of_messages!(self, it => it.ping(transport, id, payload))
+        match self {
+            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::WebSocket(it) => it.ping(transport, id, payload),
+            Protocol::Http2(it) => {
+                it.on_tunnel(transport, id, |tunnel, now| tunnel.ping(now, payload))
+            }
+        }
     }
 
     /// Closes a websocket.
@@ -470,7 +499,13 @@ impl Protocol {
         code: Option<u16>,
         reason: &str,
     ) -> Result<(), Misuse> {
-        of_messages!(self, it => it.close(transport, id, code, reason))
+        match self {
+            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::WebSocket(it) => it.close(transport, id, code, reason),
+            Protocol::Http2(it) => {
+                it.on_tunnel(transport, id, |tunnel, now| tunnel.close(now, code, reason))
+            }
+        }
     }
 
     /// How much content, or how much of a message, would be taken now.
@@ -493,7 +528,7 @@ impl Protocol {
         match self {
             Protocol::Http1(_) => 0,
             Protocol::WebSocket(it) => it.memory_bound(config),
-            Protocol::Http2(_) => h2::memory_bound(config),
+            Protocol::Http2(it) => it.memory_bound(config),
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) enum Step {
     /// The peer closes its websocket.
     Closing {
         code: Option<u16>,
-        reason: Span,
+        reason: Place,
     },
 }
 

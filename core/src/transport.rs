@@ -109,6 +109,34 @@ impl Transport {
         transport
     }
 
+    /// What a websocket over a stream of HTTP/2 has for a transport: the stream is beneath it.
+    pub(crate) fn of_stream(outer: &Transport) -> Self {
+        let mut transport = Transport {
+            config: outer.config.clone(),
+            now: outer.now,
+            timers: Timers::new(),
+            output: Output::default(),
+            held: Held::default(),
+            budget: Budget::new(outer.now),
+            tls: None,
+            end: End::None,
+            response: Rate::new(outer.config.response_minimum(), outer.now),
+            untaken: 0,
+            since: Tick::NEVER,
+            wait: Wait::WebSocket,
+            is_measured: false,
+            eof: false,
+            fin: false,
+            draining: false,
+            cut_off: false,
+            blocked: false,
+            origin: None,
+            reads_ahead: false,
+        };
+        transport.begin_endless_answer();
+        transport
+    }
+
     #[cold]
     fn begin_tls(&mut self, tls: Result<Box<Tls>, TlsFailure>) {
         match tls {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, from the lowest layer up. A module is a file of `src`, with the folder of its name.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["stream", "time", "input"],
     &["budget", "close", "rate"],
     &["config", "endings", "status"],
@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 12] = [
     &["transport"],
     &["exchange"],
     &["h1", "h2", "websocket"],
+    &["socket"],
     &["protocol"],
     &["connection"],
     &["bound"],

@@ -279,7 +279,14 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             if *this.ended || this.body.is_end_stream() {
                 return step.finish(this.trailers.as_ref());
             }
-            return if room > 0 { Outcome::Waits } else { Outcome::WaitsForRoom };
+            if room > 0 {
+                return Outcome::Waits;
+            }
+            // Over HTTP/2 room may come without a write: the client opens a window.
+            return match step.stream.await_room() {
+                Ok(()) => Outcome::WaitsForRoom,
+                Err(_) => Outcome::Over,
+            };
         }
     }
 

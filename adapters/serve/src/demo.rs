@@ -110,7 +110,12 @@ impl Service<Native> for Demo {
     type Future = FunctionAnswer<Answer<Content>>;
 
     fn call(&mut self, incoming: Incoming<'_>) -> Reply<Self::Future> {
-        let route = Route::find(incoming.head().method(), incoming.head().path());
+        let head = incoming.head();
+        let route = match head.protocol() {
+            // Over HTTP/2 a websocket begins with an extended CONNECT (RFC 8441).
+            Some(_) => Route::of_connect(head.path()),
+            None => Route::find(head.method(), head.path()),
+        };
         match route {
             // The route for benchmarks: answered on the spot, without a request object.
             Ok(Route::Hello) => {

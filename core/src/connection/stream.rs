@@ -126,6 +126,16 @@ impl<'c> Stream<'c> {
         self.connection.protocol.room(&self.connection.transport, self.id)
     }
 
+    /// Asks to be told when there is room: [`Event::Writable`](crate::Event::Writable) follows once, as after a
+    /// [`send`](Self::send) that took only a part. For an application that looks at [`room`](Self::room) before
+    /// it makes content.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`]; [`Misuse::NotAnswered`] before the head of the answer.
+    pub fn await_room(&mut self) -> Result<(), Misuse> {
+        self.act(|id, protocol, transport| protocol.await_room(transport, id))
+    }
+
     /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise.
     ///
     /// # Errors

@@ -26,6 +26,18 @@ pub(crate) trait FieldWriter {
     fn connection_option(&mut self, option: &[u8]);
 }
 
+/// Fields that the application may not give when it accepts a websocket: there is no content to frame, and the
+/// handshake has settled the upgrade.
+pub(crate) const SETTLED: [HeaderName; 7] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+];
+
 /// How an answer is to be framed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Framed {

@@ -125,6 +125,17 @@ impl Http1 {
         Ok(Sent::of(data))
     }
 
+    pub(crate) fn await_room(
+        &mut self,
+        transport: &mut Transport,
+        stream: StreamId,
+    ) -> Result<(), Misuse> {
+        self.check(transport, stream)?;
+        self.exchange.check_content()?;
+        self.exchange.cut_short = true;
+        Ok(())
+    }
+
     pub(crate) fn finish(
         &mut self,
         transport: &mut Transport,

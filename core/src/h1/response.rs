@@ -11,7 +11,7 @@ use crate::exchange::{Asked, Left, fields};
 use crate::head::MethodKind;
 use crate::output::{Output, reserve};
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use std::time::SystemTime;
 
@@ -83,17 +83,7 @@ pub(super) fn write_switch<'f>(
         write_field(buffer, name.as_str(), value.as_bytes());
     }
     for (name, value) in fields {
-        // A 101 has no content to frame, and the handshake has settled the upgrade.
-        let settled = [
-            header::CONTENT_LENGTH,
-            header::TRANSFER_ENCODING,
-            header::CONNECTION,
-            header::UPGRADE,
-            header::SEC_WEBSOCKET_ACCEPT,
-            header::SEC_WEBSOCKET_EXTENSIONS,
-            header::SEC_WEBSOCKET_PROTOCOL,
-        ];
-        if settled.contains(name) {
+        if answer::SETTLED.contains(name) {
             output.undo(mark);
             return Err(Misuse::Framing);
         }

@@ -6,7 +6,7 @@ use super::streams::State;
 use super::{Http2, guard};
 use crate::close::{CloseReason, Misuse, Refusal, ResetReason};
 use crate::event::{Begun, BodyLength, Sent};
-use crate::exchange::Sending;
+use crate::exchange::{Left, Sending};
 use crate::stream::StreamId;
 use crate::transport::Transport;
 use bytes::Bytes;
@@ -115,7 +115,7 @@ impl Http2 {
         id: StreamId,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        let place = self.find(transport, id)?;
+        let place = self.find_request(transport, id)?;
         let free = self.free(transport, place);
         let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
         let waited = take(&mut stream.exchange.cut_short);
@@ -137,13 +137,28 @@ impl Http2 {
         Ok(Sent::of(data))
     }
 
+    pub(crate) fn await_room(
+        &mut self,
+        transport: &mut Transport,
+        id: StreamId,
+    ) -> Result<(), Misuse> {
+        let place = self.find(transport, id)?;
+        let stream = self.streams.get(place).ok_or(Misuse::UnknownStream)?;
+        if stream.tunnel.is_some() {
+            return self.on_tunnel(transport, id, |tunnel, now| tunnel.await_room(now));
+        }
+        stream.exchange.check_content()?;
+        self.wait_for_room(place);
+        Ok(())
+    }
+
     pub(crate) fn finish(
         &mut self,
         transport: &mut Transport,
         id: StreamId,
         trailers: Option<&HeaderMap>,
     ) -> Result<(), Misuse> {
-        let place = self.find(transport, id)?;
+        let place = self.find_request(transport, id)?;
         let stream = self.streams.get(place).ok_or(Misuse::UnknownStream)?;
         stream.exchange.check_complete()?;
         let (limit, number) = (transport.config.response_head_limit(), stream.id);
@@ -156,12 +171,15 @@ impl Http2 {
     /// The number of bytes that [`Http2::send`] would take.
     pub(crate) fn room(&self, transport: &Transport, id: StreamId) -> usize {
         let Ok(place) = self.find(transport, id) else { return 0 };
+        if let Some(tunnel) = self.streams.get(place).and_then(|it| it.tunnel.as_ref()) {
+            return tunnel.room();
+        }
         let speaks = self.streams.get(place).is_some_and(|it| it.exchange.check_content().is_ok());
         if speaks { self.free(transport, place) } else { 0 }
     }
 
     /// The number of bytes of content that the stream at `place` may send now.
-    fn free(&self, transport: &Transport, place: usize) -> usize {
+    pub(super) fn free(&self, transport: &Transport, place: usize) -> usize {
         let limit = transport.config.send_buffer_limit() as usize;
         let free = limit.saturating_sub(transport.unsent());
         let frames = free / LONGEST as usize + 1;
@@ -171,7 +189,7 @@ impl Http2 {
         if self.waiting == 0 { free } else { self.streams.share(place, free) }
     }
 
-    fn write_content(
+    pub(super) fn write_content(
         &mut self,
         transport: &mut Transport,
         place: usize,
@@ -186,7 +204,7 @@ impl Http2 {
     }
 
     /// The stream at `place` waits until it is told of room.
-    fn wait_for_room(&mut self, place: usize) {
+    pub(super) fn wait_for_room(&mut self, place: usize) {
         if let Some(stream) = self.streams.get_mut(place)
             && !stream.exchange.cut_short
         {
@@ -207,6 +225,9 @@ impl Http2 {
         end: u64,
     ) -> Result<(), Misuse> {
         let place = self.find(transport, id)?;
+        if self.streams.get(place).is_some_and(|stream| stream.tunnel.is_some()) {
+            return self.on_tunnel(transport, id, |tunnel, now| tunnel.read_to(now, end));
+        }
         self.check_declared_length(transport, place)?;
         let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
         if stream.state != State::Open && stream.unread.is_empty() {
@@ -231,7 +252,10 @@ impl Http2 {
     pub(crate) fn received(&self, id: StreamId) -> u64 {
         let place = u32::try_from(id.as_u64()).ok().and_then(|id| self.streams.find(id));
         let stream = place.and_then(|place| self.streams.get(place));
-        stream.map_or(0, |stream| stream.exchange.received())
+        stream.map_or(0, |stream| match &stream.tunnel {
+            Some(tunnel) => tunnel.received(),
+            None => stream.exchange.received(),
+        })
     }
 
     /// The application no longer waits for content. The time charged to the peer is void.
@@ -253,7 +277,7 @@ impl Http2 {
         id: StreamId,
         limit: Option<u64>,
     ) -> Result<(), Misuse> {
-        let place = self.find(transport, id)?;
+        let place = self.find_request(transport, id)?;
         let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
         stream.exchange.limit_content(limit)
     }
@@ -277,16 +301,27 @@ impl Http2 {
 
     // ---- others ---------------------------------------------------------------------------------
 
-    /// Makes the request a websocket (RFC 8441): not possible yet.
+    /// Answers an extended CONNECT with a 200 that has all these fields (RFC 8441 5). The stream then leaves HTTP:
+    /// see [`Http2::begin_tunnel`].
     pub(crate) fn upgrade<'f>(
         &mut self,
         transport: &mut Transport,
         id: StreamId,
-        _: impl Iterator<Item = (HeaderName, HeaderValue)>,
-        _: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+        accepted: impl Iterator<Item = (HeaderName, HeaderValue)>,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     ) -> Result<(), Misuse> {
-        self.find_owed(transport, id)?;
-        Err(Misuse::NotUpgradable)
+        let place = self.find_owed(transport, id)?;
+        let stream = self.streams.get(place).ok_or(Misuse::UnknownStream)?;
+        if !stream.is_extended {
+            return Err(Misuse::NotUpgradable);
+        }
+        let (limit, number) = (transport.config.response_head_limit(), stream.id);
+        let output = &mut transport.output;
+        response::write_tunnel(output, &mut self.encoder, number, accepted, fields, limit)?;
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.exchange.sending.become_next(Sending::Content(Left::Unknown));
+        }
+        Ok(())
     }
 
     /// Ends the stream, because the application or the driver gives up.
@@ -307,7 +342,7 @@ impl Http2 {
     }
 
     /// The place of the stream of that number, if it goes on.
-    fn find(&self, transport: &Transport, id: StreamId) -> Result<usize, Misuse> {
+    pub(super) fn find(&self, transport: &Transport, id: StreamId) -> Result<usize, Misuse> {
         let id = u32::try_from(id.as_u64()).map_err(|_| Misuse::UnknownStream)?;
         let place = self.streams.find(id).filter(|_| transport.is_open());
         let place = place.ok_or(Misuse::UnknownStream)?;
@@ -317,9 +352,18 @@ impl Http2 {
         }
     }
 
+    /// The place of the stream of that number, if it goes on as a request.
+    fn find_request(&self, transport: &Transport, id: StreamId) -> Result<usize, Misuse> {
+        let place = self.find(transport, id)?;
+        match self.streams.get(place) {
+            Some(stream) if stream.tunnel.is_none() => Ok(place),
+            _ => Err(Misuse::IsWebSocket),
+        }
+    }
+
     /// The place of the stream of that number, if the head of its answer is owed.
     fn find_owed(&self, transport: &Transport, id: StreamId) -> Result<usize, Misuse> {
-        let place = self.find(transport, id)?;
+        let place = self.find_request(transport, id)?;
         let stream = self.streams.get(place).ok_or(Misuse::UnknownStream)?;
         stream.exchange.check_owed().map(|()| place)
     }

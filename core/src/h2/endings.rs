@@ -114,9 +114,11 @@ impl Http2 {
     fn release(&mut self, transport: &mut Transport, place: usize) {
         let Some(stream) = self.streams.get_mut(place) else { return };
         self.waiting -= u32::from(take(&mut stream.exchange.cut_short));
-        self.unread -= take(&mut stream.unread).len();
+        self.unread -= stream.waiting_content();
+        self.tunnels -= u32::from(stream.tunnel.is_some());
         stream.exchange.upload = None;
-        (stream.guard, stream.trailers) = (None, None);
+        (stream.guard, stream.trailers, stream.tunnel) = (None, None, None);
+        stream.unread = Vec::new();
         self.open_connection(transport);
     }
 
@@ -247,8 +249,10 @@ impl Http2 {
     pub(super) fn forget(&mut self, transport: &mut Transport, place: usize) {
         let Some(stream) = self.streams.remove(place) else { return };
         self.waiting -= u32::from(stream.exchange.cut_short);
-        self.unread -= stream.unread.len();
-        if !stream.unread.is_empty() {
+        self.tunnels -= u32::from(stream.tunnel.is_some());
+        let waiting = stream.waiting_content();
+        self.unread -= waiting;
+        if waiting > 0 {
             self.open_connection(transport);
         }
         if self.streams.is_empty()
@@ -294,6 +298,7 @@ impl Http2 {
         if self.goaway.deadline() <= transport.now {
             self.name_last(transport, CloseReason::Drained);
         }
+        self.tick_tunnels(transport);
         let minimum = transport.config.response_minimum();
         for place in (0..self.streams.len()).rev() {
             let Some(stream) = self.streams.get(place) else { continue };
@@ -323,6 +328,7 @@ impl Http2 {
             frame::write_goaway(&mut transport.output, MOST, ErrorCode::NoError, "");
             let until = transport.now.after(transport.config.drain_idle_timeout());
             self.goaway = Goaway::Warned(until);
+            self.drain_tunnels(transport);
         }
     }
 

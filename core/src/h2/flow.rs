@@ -49,7 +49,7 @@ impl Http2 {
         let usual = stream_window(&transport.config);
         let credit = stream.exchange.upload.as_ref().map_or(0, |upload| upload.credit());
         let credit = credit.min(most_unread(&transport.config) as u64) as i64;
-        let target = (usual - stream.unread.len() as i64).max(credit);
+        let target = (usual - stream.waiting_content() as i64).max(credit);
         let more = target - stream.allowed;
         if is_worth_it(more, stream.allowed, target) {
             stream.allowed = target;

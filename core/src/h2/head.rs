@@ -304,6 +304,10 @@ impl Parts {
         {
             return Err(Bad::Malformed);
         }
+        if part(self.protocol).is_some_and(|protocol| protocol != b"websocket") {
+            // RFC 9220 3: not implemented.
+            return Err(Bad::Refused(Refusal::Method));
+        }
         let target_at = if is_tunnel { self.authority } else { self.path };
         let target = part(target_at).ok_or(Bad::Malformed)?;
         if target.len() as u64 > config.request_target_limit() {

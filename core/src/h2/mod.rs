@@ -14,6 +14,7 @@
 //! | `flow` | the windows: what each side may send |
 //! | `schedule` | which stream sends next |
 //! | `actions`, `response` | what the application does, and what is written for it |
+//! | `tunnel` | a stream that has left HTTP, such as a websocket |
 //! | `guard` | what frames cost |
 //! | `endings` | how a stream ends, and how the connection does |
 
@@ -29,6 +30,7 @@ mod response;
 mod schedule;
 mod settings;
 mod streams;
+pub(crate) mod tunnel;
 
 use crate::close::{CloseReason, Expiry};
 use crate::config::Config;
@@ -74,6 +76,8 @@ pub(crate) struct Http2 {
     is_due: bool,
     /// A stream that waits may have room.
     is_writable: bool,
+    /// The number of streams that have left HTTP.
+    tunnels: u32,
     /// The content of a stream may be discarded.
     is_discarding: bool,
     /// Reading has stopped because too much is unsent.
@@ -122,6 +126,7 @@ impl Http2 {
             turn: 0,
             is_due: false,
             is_writable: false,
+            tunnels: 0,
             is_discarding: false,
             is_stalled: false,
             goaway: Goaway::None,
@@ -167,6 +172,13 @@ impl Http2 {
         self.streams.rest();
     }
 
+    /// The most that [`Http2::memory`] becomes, with the tunnels that there are.
+    pub(crate) fn memory_bound(&self, config: &Config) -> usize {
+        let tunnels = self.streams.iter().filter_map(|stream| stream.tunnel.as_ref());
+        let bounds = tunnels.map(|tunnel| tunnel.memory_bound());
+        bounds.fold(memory_bound(config), usize::saturating_add)
+    }
+
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
         let block = self.block.as_ref().map_or(0, |it| it.memory());
@@ -183,6 +195,7 @@ impl Http2 {
     pub(crate) fn settle(&mut self, transport: &mut Transport) {
         let content = self.content_deadline(transport);
         let stream = self.window_deadline(transport).min(self.discarding_deadline());
+        let stream = stream.min(self.tunnel_deadline());
         let wait = self.waits_for(transport, content, stream);
         transport.timers.stop(Timer::SettingsAck);
         transport.wait(wait, if wait == Wait::Streams { stream } else { content });

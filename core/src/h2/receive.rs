@@ -110,11 +110,18 @@ impl Http2 {
 
     /// Takes what a stream has for the application.
     fn take_due(&mut self, transport: &mut Transport, desk: &mut Desk) -> Option<Step> {
-        for place in 0..self.streams.len() {
-            let Some(stream) = self.streams.get_mut(place) else { break };
+        for place in (0..self.streams.len()).rev() {
+            let Some(stream) = self.streams.get_mut(place) else { continue };
             let Some(due) = stream.due() else { continue };
             self.newest = stream.id;
+            if let Due::Tunnel = due {
+                match self.take_tunneled(transport, place, desk) {
+                    Some(step) => return Some(step),
+                    None => continue,
+                }
+            }
             return Some(match due {
+                Due::Tunnel => continue,
                 Due::Reset(reason) => {
                     self.end_told(transport, place);
                     Step::Reset(reason)
@@ -160,13 +167,23 @@ impl Http2 {
             self.is_writable = self.waiting > 0 && desk.promised > 0;
             return None;
         }
-        let Some(place) = self.streams.next_waiting() else {
-            self.is_writable = false;
-            return None;
+        let place = loop {
+            let Some(place) = self.streams.next_waiting() else {
+                self.is_writable = false;
+                return None;
+            };
+            let stream = self.streams.get_mut(place)?;
+            stream.exchange.cut_short = false;
+            self.waiting -= 1;
+            if stream.tunnel.is_none() {
+                break place;
+            }
+            self.pump(transport, place);
+            if transport.is_full() {
+                return None;
+            }
         };
         let stream = self.streams.get_mut(place)?;
-        stream.exchange.cut_short = false;
-        self.waiting -= 1;
         let takes_turns = stream.priority.incremental && self.waiting > 0;
         stream.quota = if takes_turns { QUANTUM as u32 } else { u32::MAX };
         let share = if takes_turns { QUANTUM } else { room };
@@ -497,6 +514,9 @@ impl Http2 {
             declared: said.content_length.filter(|_| !is_whole),
             unread: Vec::new(),
             trailers: None,
+            tunnel: None,
+            is_reset_told: false,
+            is_extended: desk.head.protocol != (0, 0),
             guard: None,
             discarding: [Tick::NEVER; 2],
             quota: u32::MAX,
@@ -667,6 +687,15 @@ impl Http2 {
             self.reading = Reading::Content(Content { left: left - most as u32, ..content });
             return Ok(Next::Again);
         };
+        if let Some(tunnel) = &mut stream.tunnel {
+            let span = input.take(most);
+            tunnel.receive(transport.now, input.span(span));
+            self.unread += most;
+            self.is_due = true;
+            transport.budget.earn_piece(most);
+            self.reading = Reading::Content(Content { left: left - most as u32, ..content });
+            return Ok(Next::Again);
+        }
         let known = stream.declared.unwrap_or(left.into());
         if stream.exchange.exceeds_limit(known) && stream.unread.is_empty() {
             let refusal = ResetReason::Refused(Refusal::ContentTooLarge);
@@ -719,6 +748,9 @@ impl Http2 {
             state => {
                 if let Ok(next) = state.next(Moves::End) {
                     stream.state = next;
+                }
+                if let Some(tunnel) = &mut stream.tunnel {
+                    tunnel.end_input(transport.now);
                 }
                 self.is_due = true;
             }

@@ -158,6 +158,38 @@ pub(super) fn write_interim<'f>(
     }
 }
 
+/// Writes the 200 by which a stream leaves HTTP (RFC 8441 5).
+pub(super) fn write_tunnel<'f>(
+    output: &mut Output,
+    encoder: &mut Encoder,
+    stream: u32,
+    accepted: impl Iterator<Item = (HeaderName, HeaderValue)>,
+    fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    limit: u64,
+) -> Result<(), Misuse> {
+    let mut block = Block::begin(output, encoder, stream);
+    block.status(StatusCode::OK);
+    let mut writer = block.fields();
+    for (name, value) in accepted {
+        writer.field(name.as_str(), value.as_bytes());
+    }
+    let mut is_settled = false;
+    for (name, value) in fields {
+        // The tunnel has no content to frame, and the handshake has settled the rest.
+        is_settled |= answer::SETTLED.contains(name);
+        writer.field(name.as_str(), value.as_bytes());
+    }
+    let size = writer.size as u64;
+    if is_settled {
+        return block.undo(Misuse::Framing);
+    }
+    if size > limit {
+        return block.undo(Misuse::HeadTooLarge { limit });
+    }
+    block.end(0);
+    Ok(())
+}
+
 /// What an answer begins with.
 pub(super) struct Begins {
     pub(super) asked: Asked,

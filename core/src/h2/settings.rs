@@ -23,6 +23,7 @@ const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_FRAME_SIZE: u16 = 5;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
+const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 const NO_RFC7540_PRIORITIES: u16 = 9;
 
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl Settings {
             (MAX_CONCURRENT_STREAMS, config.http2_concurrent_streams() as u32),
             (INITIAL_WINDOW_SIZE, flow::stream_window(config) as u32),
             (MAX_HEADER_LIST_SIZE, config.http2_header_list_limit() as u32),
+            (ENABLE_CONNECT_PROTOCOL, 1),
             (NO_RFC7540_PRIORITIES, 1),
         ];
         self.ack_until = transport.now.after(config.http2_settings_ack_timeout());

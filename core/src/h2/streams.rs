@@ -15,6 +15,7 @@
 //! A stream stays in the map until the application has been told of its end. Until then it counts as one that
 //! is open, so that nobody can have the application work on more streams than there may be.
 
+use super::tunnel::Tunnel;
 use crate::close::{Fault, ResetReason};
 use crate::exchange::{Exchange, Upload};
 use crate::rate::Rate;
@@ -97,6 +98,12 @@ pub(super) struct Stream {
     pub(super) unread: Vec<u8>,
     /// The trailers, until the content before them is delivered.
     pub(super) trailers: Option<Box<Trailers>>,
+    /// What the stream has become, once it has left HTTP.
+    pub(super) tunnel: Option<Box<dyn Tunnel>>,
+    /// The application has been told that the tunnel failed.
+    pub(super) is_reset_told: bool,
+    /// The request was an extended CONNECT (RFC 8441 4).
+    pub(super) is_extended: bool,
     /// The guard over a window that the peer does not open.
     pub(super) guard: Option<Box<Rate>>,
     /// Until when content is discarded after the answer: in all, and in silence.
@@ -122,6 +129,8 @@ pub(super) enum Due {
     /// So many bytes of the unread content.
     Content(usize),
     End,
+    /// What the tunnel has.
+    Tunnel,
 }
 
 impl Stream {
@@ -131,6 +140,9 @@ impl Stream {
             State::Closed(reason) => return Some(Due::Reset(reason)),
             State::HalfClosedLocal => return None,
             State::Open | State::HalfClosedRemote => {}
+        }
+        if let Some(tunnel) = &self.tunnel {
+            return tunnel.has_events().then_some(Due::Tunnel);
         }
         if !self.unread.is_empty() {
             let credit = self.exchange.upload.as_ref().map_or(0, |upload| upload.credit());
@@ -150,6 +162,11 @@ impl Stream {
         matches!(self.state, State::Open | State::HalfClosedRemote)
     }
 
+    /// Bytes of content that wait for the application.
+    pub(super) fn waiting_content(&self) -> usize {
+        self.unread.len() + self.tunnel.as_ref().map_or(0, |tunnel| tunnel.held())
+    }
+
     /// Whether the rest of the request is to be discarded.
     pub(super) fn is_discarding(&self) -> bool {
         self.discarding != [Tick::NEVER; 2]
@@ -163,7 +180,8 @@ impl Stream {
             .trailers
             .as_ref()
             .map_or(0, |it| size_of::<Trailers>() + it.text.capacity() + it.lengths.capacity() * 4);
-        self.unread.capacity() + upload + guard + trailers
+        let tunnel = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.memory());
+        self.unread.capacity() + upload + guard + trailers + tunnel
     }
 }
 

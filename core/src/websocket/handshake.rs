@@ -140,6 +140,9 @@ pub trait UpgradeRequest {
     fn version(&self) -> Version;
     /// Returns the values of the field lines with this name, in order.
     fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]>;
+    /// Whether this is an extended CONNECT of HTTP/2 (RFC 8441 4). No other protocol than `websocket` is
+    /// delivered by one.
+    fn is_extended_connect(&self) -> bool;
 }
 
 impl UpgradeRequest for RequestHead<'_> {
@@ -155,6 +158,10 @@ impl UpgradeRequest for RequestHead<'_> {
         let name = name.as_str();
         self.fields().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|it| it.1)
     }
+
+    fn is_extended_connect(&self) -> bool {
+        self.protocol().is_some()
+    }
 }
 
 impl<B> UpgradeRequest for http::Request<B> {
@@ -169,19 +176,30 @@ impl<B> UpgradeRequest for http::Request<B> {
     fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
         self.headers().get_all(name).iter().map(HeaderValue::as_bytes)
     }
+
+    fn is_extended_connect(&self) -> bool {
+        // The target of another CONNECT is an authority.
+        let has_path = self.uri().path().starts_with('/') && self.uri().authority().is_none();
+        self.method() == http::Method::CONNECT && has_path
+    }
 }
 
 /// Returns whether a request asks for a websocket, even if the handshake is faulty. The check is
 /// cheap for other requests.
 pub fn is_asked(request: &impl UpgradeRequest) -> bool {
-    request.version() == Version::HTTP_11 && has_token(request, &header::UPGRADE, "websocket")
+    match request.version() {
+        Version::HTTP_11 => has_token(request, &header::UPGRADE, "websocket"),
+        Version::HTTP_2 => request.is_extended_connect(),
+        _ => false,
+    }
 }
 
 /// A valid request for a websocket, which the application may accept.
 #[derive(Debug)]
 pub struct Handshake<'r, R> {
     request: &'r R,
-    accept: [u8; ACCEPT_LENGTH],
+    /// The proof that the server has read the client's key. HTTP/2 needs none (RFC 8441 5).
+    accept: Option<[u8; ACCEPT_LENGTH]>,
 }
 
 impl<'r, R: UpgradeRequest> Handshake<'r, R> {
@@ -190,7 +208,8 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
         if !is_asked(request) {
             return Err(BadHandshake::NotAsked);
         }
-        if request.method() != "GET" {
+        let is_upgrade = request.version() == Version::HTTP_11;
+        if is_upgrade && request.method() != "GET" {
             return Err(BadHandshake::Method);
         }
         let has_content = request.lines(&header::TRANSFER_ENCODING).next().is_some()
@@ -200,7 +219,7 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
         if has_content {
             return Err(BadHandshake::Content);
         }
-        if !has_token(request, &header::CONNECTION, "upgrade") {
+        if is_upgrade && !has_token(request, &header::CONNECTION, "upgrade") {
             return Err(BadHandshake::Connection);
         }
         let only = |name| {
@@ -211,8 +230,13 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
         if only(&header::SEC_WEBSOCKET_VERSION) != Ok(Some(b"13")) {
             return Err(BadHandshake::Version);
         }
-        let key = only(&header::SEC_WEBSOCKET_KEY).ok().flatten().filter(|key| is_key(key));
-        let accept = accept(key.ok_or(BadHandshake::Key)?);
+        let accept = match is_upgrade {
+            true => {
+                let key = only(&header::SEC_WEBSOCKET_KEY).ok().flatten();
+                Some(accept(key.filter(|key| is_key(key)).ok_or(BadHandshake::Key)?))
+            }
+            false => None,
+        };
         only(&header::ORIGIN).map_err(|()| BadHandshake::Origin)?;
         for list in request.lines(&header::SEC_WEBSOCKET_PROTOCOL) {
             if extension::tokens(list).any(|token| token.is_err()) {
@@ -300,7 +324,7 @@ impl<'r, R: UpgradeRequest> Handshake<'r, R> {
 /// An accepted handshake.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    accept: [u8; ACCEPT_LENGTH],
+    accept: Option<[u8; ACCEPT_LENGTH]>,
     protocol: Option<HeaderValue>,
     deflate: Option<Agreed>,
 }
@@ -316,12 +340,12 @@ impl Accepted {
         Accepted { deflate: None, ..self }
     }
 
-    /// The fields of the 101 (RFC 6455 4.2.2).
+    /// The fields of the 101 (RFC 6455 4.2.2), or of the 200 over HTTP/2 (RFC 8441 5).
     pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let accept = HeaderValue::from_bytes(&self.accept).ok();
+        let accept = self.accept.and_then(|accept| HeaderValue::from_bytes(&accept).ok());
         let fields = [
-            (header::UPGRADE, Some(WEBSOCKET)),
-            (header::CONNECTION, Some(UPGRADE)),
+            (header::UPGRADE, accept.is_some().then_some(WEBSOCKET)),
+            (header::CONNECTION, accept.is_some().then_some(UPGRADE)),
             (header::SEC_WEBSOCKET_ACCEPT, accept),
             (header::SEC_WEBSOCKET_PROTOCOL, self.protocol.clone()),
             (header::SEC_WEBSOCKET_EXTENSIONS, self.deflate.map(|agreed| agreed.answer())),

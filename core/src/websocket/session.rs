@@ -25,7 +25,7 @@ use crate::endings::Ending;
 use crate::event::Sent;
 use crate::input::Input;
 use crate::rate::Rate;
-use crate::step::{Desk, Step};
+use crate::step::{Desk, Place, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::transport::Transport;
@@ -273,7 +273,7 @@ impl Session {
             Arrival::Pong(_) => None,
             Arrival::Close { code, reason } => {
                 self.closed_by_peer(transport, code);
-                Some(Step::Closing { code, reason })
+                Some(Step::Closing { code, reason: Place::Input(reason) })
             }
         }
     }
@@ -418,6 +418,16 @@ impl Session {
         self.cut_short |= !is_last;
         self.used = transport.now;
         Ok(Sent::of(data))
+    }
+
+    pub(crate) fn await_room(
+        &mut self,
+        transport: &mut Transport,
+        stream: StreamId,
+    ) -> Result<(), Misuse> {
+        self.check(transport, stream)?;
+        self.cut_short = true;
+        Ok(())
     }
 
     pub(crate) fn ping(

@@ -6,3 +6,4 @@ mod endings;
 mod floods;
 mod requests;
 mod rules;
+mod websockets;

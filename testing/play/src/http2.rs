@@ -5,6 +5,7 @@ use crate::support::text;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use loona_hpack::Decoder;
+use portcullis::websocket::{Handshake, Message, Options};
 use portcullis::{
     BodyLength, CloseReason, Config, Connection, Event, Events, FieldLines, Sent, Stream, StreamId,
     Tick,
@@ -105,6 +106,28 @@ pub fn settings(pairs: &[(u16, u32)]) -> Vec<u8> {
         })
         .collect();
     frame(SETTINGS, 0, 0, &payload)
+}
+
+/// HEADERS of a request for a websocket (RFC 8441).
+pub fn connect(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/chat"),
+        (":authority", "a"),
+        ("sec-websocket-version", "13"),
+    ];
+    frame(HEADERS, END_HEADERS, stream, &block(&[&fields[..], more].concat()))
+}
+
+/// DATA with a frame of a websocket, masked with a key of zeros.
+pub fn socket_frame(stream: u32, first: u8, payload: &[u8]) -> Vec<u8> {
+    let header = match payload.len() {
+        length @ 0..126 => vec![first, 0x80 | length as u8],
+        length => [&[first, 0x80 | 126][..], &(length as u16).to_be_bytes()].concat(),
+    };
+    data(stream, &[&header[..], &[0; 4], payload].concat())
 }
 
 /// A connection, and a client that has sent its preface.
@@ -226,6 +249,21 @@ impl Pair {
         }
     }
 
+    /// Sends a request for a websocket, and accepts it.
+    pub fn opens_socket(&mut self, id: u32, options: Options) {
+        let mut bytes = connect(id, &[]);
+        let mut events = self.connection.receive(self.now, &mut bytes).expect("it reads");
+        let Some((connection, Event::Request { stream, head })) = events.next() else {
+            panic!("a request")
+        };
+        let accepted = Handshake::read(&head).expect("a handshake").accept(None, None);
+        let accepted = accepted.expect("no protocol is asked for");
+        let mut stream = connection.stream(self.now, stream);
+        stream.accept_websocket(&accepted, None, options).expect("a websocket");
+        self.begun.push(stream.id());
+        drop(events);
+    }
+
     /// Answers with `length` bytes of content.
     pub fn answer(&mut self, id: u32, length: usize) -> Sent {
         let mut content = Bytes::from(vec![b'x'; length]);
@@ -272,6 +310,19 @@ fn pull(mut events: Events<'_, '_>, told: &mut Vec<String>, begun: &mut Vec<Stre
             Event::End { stream, trailers } => format!("{stream} end{}", lines(trailers.fields())),
             Event::Writable { stream } => format!("{stream} room"),
             Event::Reset { stream, reason } => format!("{stream} reset {reason:?}"),
+            Event::Message { stream, message: Message::Text(text), .. } => {
+                format!("{stream} text {text}")
+            }
+            Event::Message { stream, message: Message::Binary(bytes), .. } => {
+                format!("{stream} binary {}", bytes.len())
+            }
+            Event::OwnedMessage { stream, bytes, .. } => format!("{stream} owned {}", bytes.len()),
+            Event::Piece { stream, last, data, .. } => {
+                format!("{stream} piece {}{}", data.len(), if last { ", last" } else { "" })
+            }
+            Event::Closing { stream, code, reason } => {
+                format!("{stream} closes {code:?} {reason}")
+            }
             other => panic!("{other:?}"),
         });
     }

@@ -35,6 +35,16 @@ impl Connector {
         Connector { address: program.address, tls: program.tls.clone() }
     }
 
+    /// The same, for a client that speaks HTTP/2: over TLS it asks for it by ALPN.
+    pub(crate) fn http2(program: &Program) -> Self {
+        let tls = program.tls.as_ref().map(|config| {
+            let mut config = ClientConfig::clone(config);
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Arc::new(config)
+        });
+        Connector { address: program.address, tls }
+    }
+
     pub(crate) async fn connect(self) -> io::Result<Stream> {
         let stream = TcpStream::connect(self.address).await?;
         let Some(config) = self.tls else { return Ok(Stream(Box::new(stream))) };

@@ -66,7 +66,7 @@ fn curl_gets_and_sends_with_both_versions(place: Place) {
         let tls = [&format!("--tlsv{version}"), "--tls-max", version];
         let url = program.url("/hello");
         let hello = curl(&[&tls[..], &["-w", " over %{http_version}", &url]].concat(), b"");
-        assert_eq!(hello, "Hello, world! over 1.1");
+        assert_eq!(hello, "Hello, world! over 2");
         let url = program.url("/bytes/5000000");
         assert_eq!(curl(&[&tls[..], &[&url]].concat(), b"").len(), 5_000_000);
         for (path, answer) in [("/sink", &b"3000000"[..]), ("/echo", &content)] {

@@ -56,6 +56,14 @@ impl Route {
         }
     }
 
+    /// The route of a request for a websocket over HTTP/2.
+    pub(super) fn of_connect(path: &str) -> Result<Route, NoRoute> {
+        match Route::of_path(path)? {
+            Route::WebSocket => Ok(Route::WebSocket),
+            other => Err(NoRoute::BadMethod(other.methods().1)),
+        }
+    }
+
     fn of_path(path: &str) -> Result<Route, NoRoute> {
         match path {
             "/hello" => return Ok(Route::Hello),
@@ -184,6 +192,9 @@ mod tests {
         ] {
             assert_eq!(Route::find("OPTIONS", path), Ok(Route::Options(methods)), "{path}");
         }
+        assert_eq!(Route::of_connect("/ws"), Ok(Route::WebSocket));
+        assert_eq!(Route::of_connect("/echo"), Err(NoRoute::BadMethod("POST, OPTIONS")));
+        assert_eq!(Route::of_connect("/nowhere"), Err(NoRoute::Unknown));
         assert_eq!(Route::find("OPTIONS", "/nowhere"), Err(NoRoute::Unknown));
         assert_eq!(Route::find("GET", "*"), Err(NoRoute::Unknown));
         assert_eq!(Route::find("HEAD", "/ws"), Err(NoRoute::BadMethod("GET, OPTIONS")));

@@ -1,0 +1,228 @@
+//! A websocket over a stream of HTTP/2 (RFC 8441): the session of `websocket`, with a transport of its own whose
+//! bytes are the content of the stream.
+//!
+//! The session does not know the difference. Its timers and limits are those of any websocket; it ends its
+//! stream, and not the connection.
+
+use crate::close::{CloseReason, Expiry, Misuse, ResetReason, Violation};
+use crate::endings::Ending;
+use crate::event::Sent;
+use crate::h2::tunnel::{Tunnel, TunnelEnd};
+use crate::input::Input;
+use crate::status::Life;
+use crate::step::{Desk, Place, Step};
+use crate::stream::StreamId;
+use crate::time::{Tick, Timer};
+use crate::transport::Transport;
+use crate::websocket::session::{Session, Terms};
+use bytes::Bytes;
+use core::mem::{size_of, take};
+use std::io::IoSlice;
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: StreamId,
+    transport: Transport,
+    session: Session,
+    /// Content has come that the session has not looked at.
+    is_fresh: bool,
+}
+
+impl Socket {
+    /// The websocket that begins on a stream of `outer`.
+    pub(crate) fn new(terms: Terms, outer: &Transport) -> Self {
+        let transport = Transport::of_stream(outer);
+        let stream = terms.stream;
+        Socket { stream, session: Session::new(terms, &transport), transport, is_fresh: false }
+    }
+
+    /// Does something at `now`. The timers are right afterwards.
+    fn act<T>(&mut self, now: Tick, act: impl FnOnce(&mut Session, &mut Transport) -> T) -> T {
+        self.transport.advance(now);
+        let result = act(&mut self.session, &mut self.transport);
+        self.settle();
+        result
+    }
+
+    fn settle(&mut self) {
+        self.session.release(&self.transport);
+        if self.transport.is_open() {
+            self.session.settle(&mut self.transport);
+        }
+        self.transport.settle();
+    }
+
+    /// Moves the parts of a step that lie in `input` to the desk.
+    fn move_to_desk(input: &mut Input<'_>, desk: &mut Desk, step: Step) -> Step {
+        let mut moved = |at: Place| {
+            if let Place::Input(span) = at {
+                desk.whole.clear();
+                desk.whole.extend_from_slice(input.span(span));
+            }
+            Place::Whole
+        };
+        match step {
+            Step::Message { text, at } => Step::Message { text, at: moved(at) },
+            Step::Piece { text, last, at } => Step::Piece { text, last, at: moved(at) },
+            Step::Closing { code, reason } => Step::Closing { code, reason: moved(reason) },
+            other => other,
+        }
+    }
+}
+
+impl Tunnel for Socket {
+    fn receive(&mut self, now: Tick, bytes: &[u8]) {
+        self.transport.advance(now);
+        self.session.heard(&self.transport);
+        self.transport.held.append(bytes.to_vec());
+        self.is_fresh = true;
+    }
+
+    fn end_input(&mut self, now: Tick) {
+        self.transport.advance(now);
+        self.transport.eof = true;
+        self.is_fresh = true;
+    }
+
+    fn step(&mut self, now: Tick, desk: &mut Desk) -> Option<Step> {
+        self.transport.advance(now);
+        let mut input = Input::new(take(&mut self.transport.held), &mut []);
+        let step = self.session.step(&mut self.transport, &mut input, desk);
+        let step = step.map(|step| Self::move_to_desk(&mut input, desk, step));
+        if self.transport.is_open() {
+            let most = if self.transport.reads_ahead { self.transport.most_ahead() } else { 0 };
+            self.transport.held = input.put_back(most);
+        }
+        // There may be another step behind this one.
+        self.is_fresh = step.is_some();
+        if step.is_none() {
+            if self.transport.reads_ahead {
+                self.session.look_ahead(&mut self.transport);
+            }
+        }
+        self.settle();
+        step
+    }
+
+    fn has_events(&self) -> bool {
+        self.is_fresh
+            || self.session.has_events(&self.transport)
+            || self.session.may_go_on(&self.transport)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.session.is_paused()
+    }
+
+    fn held(&self) -> usize {
+        self.transport.held.len()
+    }
+
+    fn take_output(&mut self, now: Tick, most: usize) -> Vec<u8> {
+        self.transport.advance(now);
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = self.transport.slices(&mut slices);
+        let mut taken = Vec::with_capacity(most.min(self.transport.unsent()));
+        for slice in slices.get(..count).unwrap_or_default() {
+            let room = most - taken.len();
+            taken.extend_from_slice(slice.get(..room.min(slice.len())).unwrap_or_default());
+        }
+        self.transport.sent(taken.len());
+        self.session.sent(&self.transport);
+        self.settle();
+        taken
+    }
+
+    fn unsent(&self) -> usize {
+        self.transport.unsent()
+    }
+
+    fn end(&self) -> TunnelEnd {
+        match self.transport.life() {
+            Life::Open => TunnelEnd::None,
+            Life::Lingering { .. } => TunnelEnd::Finished,
+            Life::Closed { reason, cut_off } => match Ending::of(reason) {
+                Ending::Cut => TunnelEnd::Cut(reason),
+                _ if cut_off => TunnelEnd::Cut(reason),
+                Ending::Finish | Ending::Refuse | Ending::Leave => TunnelEnd::Finished,
+            },
+        }
+    }
+
+    fn deadline(&mut self) -> Tick {
+        self.transport.timers.next().map_or(Tick::NEVER, |(at, _)| at)
+    }
+
+    fn tick(&mut self, now: Tick) {
+        self.transport.advance(now);
+        while let Some(timer) = self.transport.timers.expired(now) {
+            let Socket { transport, session, .. } = self;
+            match (timer, Expiry::of(timer)) {
+                (Timer::Response, _) if transport.goes_on_taking() => {}
+                (_, Some(expiry)) => session.expire(transport, expiry),
+                (Timer::WebSocketPing, None) => session.ping_silent(transport),
+                (_, None) => session.cut(transport, CloseReason::Completed),
+            }
+        }
+        self.is_fresh = true;
+        self.settle();
+    }
+
+    fn drain(&mut self, now: Tick) {
+        self.act(now, |session, transport| session.drain(transport));
+    }
+
+    fn memory(&self) -> usize {
+        // The session counts itself.
+        size_of::<Socket>() - size_of::<Session>() + self.transport.memory() + self.session.memory()
+    }
+
+    fn memory_bound(&self) -> usize {
+        let config = &self.transport.config;
+        let own = size_of::<Socket>() + crate::output::memory_bound(config);
+        // Content that the stream's window has let in is counted there.
+        own.saturating_add(self.session.memory_bound(config))
+    }
+
+    fn hands_over(&self) -> bool {
+        self.session.hands_over()
+    }
+
+    fn violated(&mut self, now: Tick, violation: Violation) -> ResetReason {
+        self.act(now, |session, transport| session.violated(transport, violation));
+        ResetReason::Violation(violation)
+    }
+
+    fn read_to(&mut self, now: Tick, end: u64) -> Result<(), Misuse> {
+        let stream = self.stream;
+        self.act(now, |session, transport| session.read_to(transport, stream, end))
+    }
+
+    fn received(&self) -> u64 {
+        self.session.received(self.stream)
+    }
+
+    fn room(&self) -> usize {
+        self.session.room(&self.transport, self.stream)
+    }
+
+    fn await_room(&mut self, now: Tick) -> Result<(), Misuse> {
+        let stream = self.stream;
+        self.act(now, |session, transport| session.await_room(transport, stream))
+    }
+
+    fn send_message(&mut self, now: Tick, text: bool, data: &mut Bytes) -> Result<Sent, Misuse> {
+        let stream = self.stream;
+        self.act(now, |session, transport| session.send_message(transport, stream, text, data))
+    }
+
+    fn ping(&mut self, now: Tick, payload: &[u8]) -> Result<(), Misuse> {
+        let stream = self.stream;
+        self.act(now, |session, transport| session.ping(transport, stream, payload))
+    }
+
+    fn close(&mut self, now: Tick, code: Option<u16>, reason: &str) -> Result<(), Misuse> {
+        let stream = self.stream;
+        self.act(now, |session, transport| session.close(transport, stream, code, reason))
+    }
+}

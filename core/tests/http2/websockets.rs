@@ -1,0 +1,263 @@
+//! Websockets over streams of HTTP/2 (RFC 8441): the same session, limits and timers as over HTTP/1.1.
+
+use bytes::Bytes;
+use portcullis::websocket::Options;
+use portcullis::{Config, Misuse, Timer};
+use portcullis_play::http2::{
+    END_HEADERS, END_STREAM, HEADERS, Pair, block, connect, data, frame, get, last_data, reset,
+    settings, socket_frame, window_update,
+};
+use portcullis_play::support::{secs, tick};
+
+const TEXT: u8 = 0x81;
+const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
+
+fn opened() -> Pair {
+    let mut pair = Pair::new(Config::default());
+    pair.opens_socket(1, Options::default());
+    assert_eq!(pair.takes(), ["1 HEADERS :status=200"]);
+    pair
+}
+
+fn say(pair: &mut Pair, id: u32, text: &'static str) {
+    let mut message = Bytes::from_static(text.as_bytes());
+    pair.stream(id).send_message(true, &mut message).expect("a message");
+    assert!(message.is_empty());
+}
+
+#[test]
+fn messages_pass_in_both_directions_beside_requests() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).read_to(2), Ok(()));
+    assert_eq!(pair.send(&[socket_frame(1, TEXT, b"hello")]), ["1 text hello"]);
+    assert_eq!(pair.send(&[get(3, "/")]), ["3 GET /", "3 end"]);
+    say(&mut pair, 1, "hi");
+    pair.answer(3, 0);
+    assert_eq!(pair.takes(), ["1 DATA 4", "3 HEADERS :status=200 content-length=0, end"]);
+    // A frame in pieces, across DATA frames.
+    assert_eq!(pair.send(&[data(1, &[TEXT, 0x85, 0, 0])]), [""; 0]);
+    assert_eq!(pair.send(&[data(1, b"\0\0again")]), ["1 text again"]);
+    assert_eq!(pair.connection.requests(), 2);
+}
+
+#[test]
+fn messages_wait_for_credit() {
+    let mut pair = opened();
+    assert_eq!(pair.send(&[socket_frame(1, TEXT, b"one"), socket_frame(1, TEXT, b"two")]), [""; 0]);
+    assert_eq!(pair.stream(1).read_to(1), Ok(()));
+    assert_eq!(pair.resume(), ["1 text one"]);
+    assert_eq!(pair.stream(1).received(), 1);
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    assert_eq!(pair.resume(), ["1 text two"]);
+}
+
+#[test]
+fn pings_are_answered_and_silence_is_probed() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    assert_eq!(pair.send(&[socket_frame(1, PING, b"abc")]), [""; 0]);
+    assert_eq!(pair.takes(), ["1 DATA 5"]);
+    assert_eq!(pair.connection.deadline(), Some((tick(secs(20)), Timer::Stream)));
+    pair.after(secs(20));
+    assert_eq!(pair.takes(), ["1 DATA 2"]);
+    pair.after(secs(5));
+    assert_eq!(pair.send(&[socket_frame(1, PONG, b"")]), [""; 0]);
+    assert_eq!(pair.connection.deadline(), Some((tick(secs(45)), Timer::Stream)));
+    // A client that answers no ping loses its stream, and not the connection.
+    pair.after(secs(20));
+    assert_eq!(pair.takes(), ["1 DATA 2"]);
+    pair.after(secs(20));
+    assert_eq!(pair.resume(), ["1 reset Timeout"]);
+    let taken = pair.takes();
+    assert!(taken[0].starts_with("1 DATA"), "{taken:?}");
+    assert!(pair.connection.status().is_open());
+    assert_eq!(pair.send(&[get(3, "/")]), ["3 GET /", "3 end"]);
+}
+
+#[test]
+fn a_close_by_the_client_is_answered_and_ends_the_stream() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    let told = pair.send(&[socket_frame(1, CLOSE, b"\x03\xe8bye")]);
+    assert_eq!(told, ["1 closes Some(1000) bye"]);
+    say(&mut pair, 1, "last");
+    assert_eq!(pair.stream(1).close(None, ""), Ok(()));
+    let taken = pair.takes();
+    assert_eq!(taken, ["1 DATA 6", "1 DATA 4", "1 DATA 0, end"]);
+    assert_eq!(pair.send(&[last_data(1, b"")]), [""; 0]);
+    assert_eq!(pair.connection.deadline().map(|it| it.1), Some(Timer::KeepAlive));
+}
+
+#[test]
+fn a_close_by_the_application_waits_for_the_clients() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).close(Some(1000), "done"), Ok(()));
+    assert_eq!(pair.takes(), ["1 DATA 8"]);
+    assert_eq!(pair.connection.deadline(), Some((tick(secs(5)), Timer::Stream)));
+    let told = pair.send(&[socket_frame(1, CLOSE, b"\x03\xe8")]);
+    assert_eq!(told, ["1 closes Some(1000) "]);
+    assert_eq!(pair.takes(), ["1 DATA 0, end"]);
+    // Another one is never answered.
+    pair.send(&[last_data(1, b"")]);
+    pair.opens_socket(3, Options::default());
+    assert_eq!(pair.stream(3).close(Some(1000), ""), Ok(()));
+    pair.takes();
+    pair.after(secs(5));
+    pair.resume();
+    assert_eq!(pair.takes(), ["3 RST_STREAM CANCEL"]);
+    assert!(pair.connection.status().is_open());
+}
+
+#[test]
+fn violations_end_the_stream_with_a_close_code() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    let told = pair.send(&[socket_frame(1, 0x83, b"")]);
+    assert_eq!(told, ["1 reset Violation(ReservedOpcode)"]);
+    let taken = pair.takes();
+    assert!(taken[0].starts_with("1 DATA") && taken[1] == "1 DATA 0, end", "{taken:?}");
+    assert_eq!(pair.stream(1).ping(b""), Err(Misuse::UnknownStream));
+    // Text that is no UTF-8.
+    pair.opens_socket(3, Options::default());
+    assert_eq!(pair.stream(3).read_to(9), Ok(()));
+    assert_eq!(pair.send(&[socket_frame(3, TEXT, b"\xff")]), ["3 reset Violation(Utf8)"]);
+    assert!(pair.connection.status().is_open());
+}
+
+#[test]
+fn limits_are_those_of_any_websocket() {
+    let config = Config::builder().websocket_message_limit(10).build().expect("valid");
+    let mut pair = Pair::new(config);
+    pair.opens_socket(1, Options::default());
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    let told = pair.send(&[socket_frame(1, TEXT, b"0123456789a")]);
+    assert_eq!(told, ["1 reset Violation(TooLarge)"]);
+}
+
+#[test]
+fn output_waits_for_the_window() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 10)])]);
+    pair.opens_socket(1, Options::default());
+    say(&mut pair, 1, "0123456789abcdef");
+    assert_eq!(pair.takes(), ["0 SETTINGS ack", "1 HEADERS :status=200", "1 DATA 10"]);
+    assert_eq!(pair.send(&[window_update(1, 100)]), [""; 0]);
+    assert_eq!(pair.takes(), ["1 DATA 8"]);
+    // Much more than there is room for: the application is told when there is some again.
+    let mut much = Bytes::from(vec![b'x'; 200_000]);
+    pair.stream(1).send_message(false, &mut much).expect("a part");
+    assert!(!much.is_empty());
+    pair.takes();
+    assert_eq!(pair.send(&[window_update(1, 1 << 20), window_update(0, 1 << 20)]), ["1 room"]);
+    pair.stream(1).send_message(false, &mut much).expect("the next part");
+}
+
+#[test]
+fn a_window_that_stays_closed_ends_the_stream() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 0)])]);
+    pair.opens_socket(1, Options::default());
+    say(&mut pair, 1, "hello");
+    pair.takes();
+    pair.after(secs(5));
+    let told = pair.resume();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("1 reset"), "{told:?}");
+    assert!(pair.connection.status().is_open());
+}
+
+#[test]
+fn large_messages_pass_through_small_windows() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    let mut header = vec![0x82, 0x80 | 127];
+    header.extend(1_000_000_u64.to_be_bytes());
+    header.extend([0; 4]);
+    pair.send(&[data(1, &header)]);
+    let (mut sent, mut allowed) = (0, 32_767 - header.len());
+    let mut told = Vec::new();
+    while sent < 1_000_000 {
+        for update in pair.takes() {
+            if let Some(more) = update.strip_prefix("1 WINDOW_UPDATE ") {
+                allowed += more.parse::<usize>().expect("a number");
+            }
+        }
+        let piece = allowed.min(16_000).min(1_000_000 - sent);
+        assert!(piece > 0, "stuck after {sent} bytes");
+        told.extend(pair.send(&[data(1, &vec![7; piece])]));
+        (sent, allowed) = (sent + piece, allowed - piece);
+    }
+    assert_eq!(told, ["1 binary 1000000"]);
+    assert!(pair.connection.memory() <= pair.connection.memory_bound());
+}
+
+#[test]
+fn the_clients_reset_ends_a_websocket() {
+    let mut pair = opened();
+    assert_eq!(pair.send(&[reset(1)]), ["1 reset Cancelled"]);
+    assert_eq!(pair.stream(1).ping(b""), Err(Misuse::UnknownStream));
+    assert_eq!(pair.takes(), [""; 0]);
+}
+
+#[test]
+fn the_end_of_a_stream_without_a_close_is_told() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    assert_eq!(pair.send(&[last_data(1, b"")]), ["1 reset Truncated"]);
+    assert_eq!(pair.takes(), ["1 DATA 0, end"]);
+}
+
+#[test]
+fn a_drain_closes_websockets() {
+    let mut pair = opened();
+    pair.connection.drain(pair.now);
+    let taken = pair.takes();
+    assert!(taken.contains(&"1 DATA 4".to_string()), "{taken:?}");
+    pair.send(&[socket_frame(1, CLOSE, b"\x03\xe9")]);
+    pair.send(&[last_data(1, b"")]);
+    pair.after(secs(1));
+    assert!(!pair.connection.status().is_open());
+}
+
+#[test]
+fn other_requests_cannot_become_websockets() {
+    let mut pair = Pair::new(Config::default());
+    let other = frame(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &block(&[
+            (":method", "CONNECT"),
+            (":protocol", "other"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a"),
+        ]),
+    );
+    assert_eq!(pair.send(&[other]), [""; 0]);
+    let taken = pair.takes();
+    assert!(taken[0].starts_with("1 HEADERS :status=501"), "{taken:?}");
+    // `:protocol` belongs to CONNECT.
+    let get = block(&[
+        (":method", "GET"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "a"),
+    ]);
+    pair.send(&[frame(HEADERS, END_HEADERS | END_STREAM, 3, &get)]);
+    assert_eq!(pair.takes(), ["3 RST_STREAM PROTOCOL_ERROR"]);
+    let told = pair.send(&[connect(5, &[])]);
+    assert_eq!(told, ["5 CONNECT /chat sec-websocket-version=13"]);
+    let mut message = Bytes::from_static(b"too early");
+    assert_eq!(pair.stream(5).send_message(true, &mut message), Err(Misuse::NotWebSocket));
+    // A 2xx would accept the websocket.
+    let mut content = Bytes::new();
+    let plain = pair.stream(5).answer(http::StatusCode::OK, None, &mut content);
+    assert_eq!(plain, Err(Misuse::Status));
+    let refused = pair.stream(5).answer(http::StatusCode::NOT_FOUND, None, &mut content);
+    assert!(refused.is_ok());
+    assert!(pair.takes()[0].starts_with("5 HEADERS :status=404"));
+}
