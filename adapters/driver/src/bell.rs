@@ -101,8 +101,11 @@ impl Bell {
     }
 
     /// The stream was taken out of the queue: the next wake-up notes it again.
+    ///
+    /// A wake-up that finds the bell rung notes nothing. This swap reads what that wake-up wrote, so the
+    /// poll that follows sees why the handler was woken. A store would not, and the wake-up could be lost.
     pub(crate) fn is_heard(&self) {
-        self.is_rung.store(false, Ordering::Release);
+        self.is_rung.swap(false, Ordering::AcqRel);
     }
 }
 
