@@ -38,6 +38,8 @@ pub(crate) struct Exchange<F, B> {
     waits_for_room: bool,
     /// It is being polled. If this is so afterwards, the application has panicked.
     is_polled: bool,
+    /// Its stream has ended early: the next poll is the last one.
+    is_reset: bool,
 }
 
 impl<F, B> OfStream for Exchange<F, B> {
@@ -82,6 +84,7 @@ impl<F, B> Exchange<F, B> {
             is_due: false,
             waits_for_room: false,
             is_polled: false,
+            is_reset: false,
         }
     }
 
@@ -128,7 +131,8 @@ impl<F, B> Exchange<F, B> {
                 }
             }
             Event::Reset { reason, .. } => {
-                reset(self.shares.upload.as_deref(), self.meeting(), reason);
+                self.is_reset = true;
+                self.tell_reset(reason);
             }
             Event::Closing { code, reason, .. } => {
                 if let Some(meeting) = self.meeting() {
@@ -137,6 +141,20 @@ impl<F, B> Exchange<F, B> {
             }
             // The poll finds the room.
             _ => {}
+        }
+    }
+
+    /// Tells the application, wherever it waits, that the stream has ended early.
+    #[cold]
+    fn tell_reset(&self, reason: ResetReason) {
+        if let Some(presence) = &self.shares.presence {
+            presence.end();
+        }
+        if let Some(upload) = &self.shares.upload {
+            upload.end(Err(BodyError::Reset(reason)));
+        }
+        if let Some(meeting) = self.meeting() {
+            meeting.end(Closed::Reset(reason));
         }
     }
 
@@ -250,6 +268,9 @@ where
             }
         };
         self.is_polled = false;
+        if self.is_reset {
+            return true;
+        }
         match outcome {
             Outcome::Over => return true,
             Outcome::WaitsForRoom => self.waits_for_room = true,
@@ -259,16 +280,5 @@ where
         // Passes on what the reader of the content asked for, here or on another task.
         reply::pass_wishes(&mut stream, upload, cx, handlers);
         false
-    }
-}
-
-/// The stream has ended early.
-#[cold]
-fn reset(upload: Option<&Upload>, meeting: Option<&Meeting>, reason: ResetReason) {
-    if let Some(upload) = upload {
-        upload.end(Err(BodyError::Reset(reason)));
-    }
-    if let Some(meeting) = meeting {
-        meeting.end(Closed::Reset(reason));
     }
 }

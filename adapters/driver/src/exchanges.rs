@@ -118,9 +118,16 @@ impl<S: Service<K>, K> Exchanges<S, K> {
                 self.deliver(now, connection, stream, Message::own(text, bytes), behind)
             }
             event => {
+                let is_reset = matches!(event, Event::Reset { .. });
                 if let Some(exchange) = self.exchanges.get(stream) {
                     exchange.on_event(event);
                     self.due = true;
+                    if is_reset {
+                        // Polled for the last time and dropped at once, however little is left of the turn:
+                        // handlers of streams that are gone must not pile up.
+                        self.poll(now, connection, stream);
+                        return self.allowance.is_spent();
+                    }
                 }
                 false
             }
@@ -358,7 +365,7 @@ mod tests {
     use crate::service::Native;
     use http::Response;
     use http_body_util::Full;
-    use portcullis::{Config, ConnectionLimit};
+    use portcullis::{Config, ConnectionLimit, ResetReason};
     use std::future::poll_fn;
     use std::mem::take;
     use std::pin::Pin;
@@ -381,6 +388,8 @@ mod tests {
     #[derive(Default)]
     struct Notes {
         polled: Vec<usize>,
+        /// The handlers that were polled after they were told that the client is gone.
+        told: Vec<usize>,
         wakers: Vec<Option<Waker>>,
         manners: Vec<Option<Manner>>,
     }
@@ -411,7 +420,8 @@ mod tests {
         type ResponseBody = Full<Bytes>;
         type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-        fn call(&mut self, incoming: Incoming<'_>) -> Reply<Self::Future> {
+        fn call(&mut self, mut incoming: Incoming<'_>) -> Reply<Self::Future> {
+            let gone = incoming.disconnected();
             let number: usize = incoming.head().path()[1..].parse().expect("a number");
             let noting = self.clone();
             noting.visit(|notes| {
@@ -422,6 +432,9 @@ mod tests {
                 Box::pin(poll_fn(move |cx| {
                     let manner = noting.visit(|notes| {
                         notes.polled.push(number);
+                        if gone.is_disconnected() {
+                            notes.told.push(number);
+                        }
                         notes.wakers[number] = Some(cx.waker().clone());
                         notes.manners[number].unwrap_or(Manner::Waits)
                     });
@@ -481,6 +494,16 @@ mod tests {
                 drop(events);
                 other.sent(NOW, usize::MAX);
             }
+        }
+
+        /// The client resets the stream of a handler.
+        fn reset(&mut self, number: usize) {
+            let shared = Shared::new(Arc::new(Config::default()), ConnectionLimit::Count(1));
+            let cx = Context::from_waker(&self.task.1);
+            let ids: Vec<_> = self.exchanges.exchanges.iter().map(Exchange::stream).collect();
+            let event = Event::Reset { stream: ids[number - 1], reason: ResetReason::Cancelled };
+            let Played { exchanges, connection, .. } = self;
+            exchanges.on_event(&cx, NOW, connection, event, &shared, &Address::Unknown);
         }
 
         fn woken(&self) -> usize {
@@ -563,6 +586,20 @@ mod tests {
         assert!(played.noting.polled().contains(&3));
         played.noting.wake(2);
         assert_eq!(played.turn(), [], "it is gone");
+    }
+
+    #[test]
+    fn a_handler_whose_stream_was_reset_is_told_polled_once_more_and_dropped() {
+        let mut played = Played::with(3);
+        // Handlers of streams that are gone must not pile up, so this does not wait for the next turn.
+        played.exchanges.allowance.moved(usize::MAX);
+        played.reset(2);
+        assert_eq!(played.noting.polled(), [2]);
+        assert_eq!(played.noting.visit(|notes| take(&mut notes.told)), [2], "before it is dropped");
+        assert_eq!(played.exchanges.exchanges.iter().count(), 2);
+        (1..=3).for_each(|number| played.noting.wake(number));
+        assert_eq!(played.turn(), [1, 3]);
+        assert_eq!(played.noting.visit(|notes| take(&mut notes.told)), [], "the others go on");
     }
 
     #[test]
