@@ -64,12 +64,17 @@ impl Queue {
         take(&mut state.woken)
     }
 
-    /// Gives the emptied list of [`Queue::take`] back, so that it need not be allocated again.
-    pub(crate) fn give_back(&self, mut woken: Vec<StreamId>) {
-        woken.clear();
+    /// Gives the list of [`Queue::take`] back. The streams that are left in it come before all that were
+    /// woken since. An empty list is kept, so that it need not be allocated again.
+    pub(crate) fn give_back(&self, mut left: Vec<StreamId>) {
         let mut state = self.state.lock();
-        if state.woken.capacity() == 0 {
-            state.woken = woken;
+        if !left.is_empty() {
+            left.append(&mut state.woken);
+            // The task goes on by itself, so it needs no wake-up.
+            self.rings.store(true, Ordering::Release);
+        }
+        if state.woken.capacity() == 0 || !left.is_empty() {
+            state.woken = left;
         }
     }
 

@@ -178,10 +178,16 @@ impl<F, B> Exchange<F, B> {
         }
     }
 
-    /// It was woken. Returns whether it was not due before.
-    pub(crate) fn hear(&mut self) -> bool {
+    /// It was woken, or postponed.
+    pub(crate) fn hear(&mut self) {
         self.bell.is_heard();
-        !replace(&mut self.is_due, true)
+        self.is_due = true;
+    }
+
+    /// The turn is over before its poll. Returns whether it is to stand in the queue again, where it needs
+    /// no other mark.
+    pub(crate) fn postpone(&mut self) -> bool {
+        replace(&mut self.is_due, false)
     }
 
     /// The peer has taken some of what was unsent.

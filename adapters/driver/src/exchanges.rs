@@ -273,16 +273,23 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     }
 
     /// Polls the exchanges that are due: first those that were woken, in the order of their wake-ups. Each
-    /// is polled once, unless the turn ends before.
+    /// is polled once. If the turn ends before, the rest come first in the next one.
     pub(crate) fn poll_due(&mut self, now: Tick, connection: &mut Connection) {
-        // An exchange that is not polled in this turn, or after a panic, stays due.
-        let order = self.take_order();
+        // After a panic, an exchange that was not polled stays due.
+        let mut order = self.take_order();
+        let mut polled = 0;
         for stream in &order {
             if self.allowance.is_spent() {
                 break;
             }
-            self.poll(now, connection, *stream);
+            polled += 1;
+            // A stream that was postponed and woken again is noted twice.
+            if self.exchanges.get(*stream).is_some_and(|exchange| exchange.is_due()) {
+                self.poll(now, connection, *stream);
+            }
         }
+        order.drain(..polled);
+        order.retain(|stream| self.exchanges.get(*stream).is_some_and(Exchange::postpone));
         self.due = self.exchanges.iter().any(Exchange::is_due);
         if let Some(queue) = self.queue() {
             queue.give_back(order);
@@ -294,7 +301,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         let is_rung = |queue: &&Arc<Queue>| queue.is_rung();
         let mut order = self.queue().filter(is_rung).map_or_else(Vec::new, |queue| queue.take());
         // Those that were due before come after those that were woken, once.
-        order.retain(|stream| self.exchanges.get(*stream).is_some_and(Exchange::hear));
+        order.retain(|stream| self.exchanges.get(*stream).map(Exchange::hear).is_some());
         let woken = order.len();
         if self.due {
             let due = self.exchanges.iter().filter(|exchange| exchange.is_due());
@@ -359,6 +366,7 @@ impl<S: Service<K>, K> Drop for Exchanges<S, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::counted::Counted;
     use crate::error::BoxError;
     use crate::guard::guarded;
@@ -371,6 +379,7 @@ mod tests {
     use std::pin::Pin;
     use std::sync::Mutex;
     use std::task::{Poll, Waker};
+    use std::time::{Duration, Instant};
 
     /// What a handler does when it is polled.
     #[derive(Clone, Copy, PartialEq, Eq)]
@@ -379,6 +388,8 @@ mod tests {
         WakesItself,
         Panics,
         Answers,
+        /// Takes the rest of the turn.
+        TakesLong,
     }
 
     /// Handlers that note when they are polled, by the numbers of their streams.
@@ -441,6 +452,11 @@ mod tests {
                     match manner {
                         Manner::Waits => {}
                         Manner::WakesItself => cx.waker().wake_by_ref(),
+                        Manner::TakesLong => {
+                            let begin = Instant::now();
+                            while begin.elapsed() < Duration::from_millis(1) {}
+                            cx.waker().wake_by_ref();
+                        }
                         Manner::Panics => panic!("as it was told"),
                         Manner::Answers => return Poll::Ready(Ok(Response::default())),
                     }
@@ -498,12 +514,20 @@ mod tests {
 
         /// The client resets the stream of a handler.
         fn reset(&mut self, number: usize) {
+            self.on_event(number, |stream| Event::Reset { stream, reason: ResetReason::Cancelled });
+        }
+
+        fn writable(&mut self, number: usize) {
+            self.on_event(number, |stream| Event::Writable { stream });
+        }
+
+        fn on_event(&mut self, number: usize, event: fn(StreamId) -> Event<'static>) {
             let shared = Shared::new(Arc::new(Config::default()), ConnectionLimit::Count(1));
             let cx = Context::from_waker(&self.task.1);
             let ids: Vec<_> = self.exchanges.exchanges.iter().map(Exchange::stream).collect();
-            let event = Event::Reset { stream: ids[number - 1], reason: ResetReason::Cancelled };
+            let (event, peer) = (event(ids[number - 1]), Address::Unknown);
             let Played { exchanges, connection, .. } = self;
-            exchanges.on_event(&cx, NOW, connection, event, &shared, &Address::Unknown);
+            exchanges.on_event(&cx, NOW, connection, event, &shared, &peer);
         }
 
         fn woken(&self) -> usize {
@@ -600,6 +624,24 @@ mod tests {
         (1..=3).for_each(|number| played.noting.wake(number));
         assert_eq!(played.turn(), [1, 3]);
         assert_eq!(played.noting.visit(|notes| take(&mut notes.told)), [], "the others go on");
+    }
+
+    #[test]
+    fn handlers_that_take_whole_turns_starve_nobody() {
+        let mut played = Played::with(10);
+        (1..=5).for_each(|number| played.noting.behave(number, Manner::TakesLong));
+        (1..=10).for_each(|number| played.noting.wake(number));
+        let mut polled = Vec::new();
+        for _ in 0..5 {
+            // What comes for a handler that was postponed does not put it back.
+            [6, 9].into_iter().for_each(|number| played.writable(number));
+            played.exchanges.begin_turn(clock::tick(Instant::now()));
+            played.exchanges.poll_due(NOW, &mut played.connection);
+            polled.extend(played.noting.polled());
+        }
+        // Those that were woken first come first, whoever wakes itself meanwhile.
+        assert_eq!(polled[..10], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(polled[10..15], [1, 2, 3, 4, 5], "once each, before any goes twice");
     }
 
     #[test]
