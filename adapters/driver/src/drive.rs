@@ -543,12 +543,12 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
         self.exchanges.begin_turn(now);
         self.drained = false;
         let this = &mut *self;
-        let mut panics = 0;
+        let mut aborts = 0;
         loop {
             if let Some(polled) = guarded(|| this.take_turn(cx, now)) {
                 return polled;
             }
-            if !this.recovers(now, &mut panics) {
+            if !this.recovers(now, &mut aborts) {
                 return Poll::Ready(CloseReason::Aborted);
             }
         }

@@ -330,14 +330,17 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         }
     }
 
-    /// The service, its handler, the body of its answer, or the handler of a websocket has panicked.
+    /// The service, its handler, the body of its answer, or the handler of a websocket has panicked. Returns
+    /// whether that ends its stream alone: the connection is aborted otherwise.
     #[cold]
-    pub(crate) fn panicked(&mut self, now: Tick, connection: &mut Connection) {
+    pub(crate) fn panicked(&mut self, now: Tick, connection: &mut Connection) -> bool {
+        // So a turn ends however many requests panic.
+        self.allowance.work(HANDLER);
         let polled = self.exchanges.iter_mut().find(|exchange| exchange.is_polled());
         let stream = polled.as_ref().map(|exchange| exchange.stream());
         if polled.is_some_and(Exchange::panicked) {
             self.due = true;
-            return;
+            return true;
         }
         let exchange = stream.and_then(|stream| self.exchanges.remove(stream));
         let given_up = match stream.or(self.calling.take()) {
@@ -354,6 +357,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
             self.due &= !self.exchanges.is_empty();
             exchange.end();
         }
+        given_up
     }
 }
 
@@ -624,6 +628,24 @@ mod tests {
         (1..=3).for_each(|number| played.noting.wake(number));
         assert_eq!(played.turn(), [1, 3]);
         assert_eq!(played.noting.visit(|notes| take(&mut notes.told)), [], "the others go on");
+    }
+
+    #[test]
+    fn each_handler_that_panics_ends_alone_however_many_do() {
+        let mut played = Played::with(5);
+        [1, 2, 4, 5].into_iter().for_each(|number| played.noting.behave(number, Manner::Panics));
+        (1..=5).for_each(|number| played.noting.wake(number));
+        for _ in 0..4 {
+            assert!(guarded(|| played.turn()).is_none());
+            assert!(played.exchanges.panicked(NOW, &mut played.connection), "it is accounted for");
+        }
+        let mut polled = played.turn();
+        polled.sort_unstable();
+        assert_eq!(polled, [1, 2, 3, 4, 5], "each once");
+        assert_eq!(played.exchanges.exchanges.iter().count(), 1);
+        played.noting.wake(3);
+        assert_eq!(played.turn(), [3]);
+        assert!(!played.exchanges.panicked(NOW, &mut played.connection), "nothing was polled");
     }
 
     #[test]

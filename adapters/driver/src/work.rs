@@ -175,14 +175,12 @@ impl<F, B> Work<F, B> {
         }
     }
 
-    /// The handler of a websocket has panicked. Returns false if the request is no websocket.
+    /// The handler of a websocket has panicked. Returns whether the websocket can still end in good order:
+    /// false if the request is none, or if it panics once more.
     #[cold]
     pub(crate) fn panicked(self: Pin<&mut Self>) -> bool {
         match self.project() {
-            WorkProjection::Messaging { messaging } => {
-                messaging.panicked();
-                true
-            }
+            WorkProjection::Messaging { messaging } => messaging.panicked(),
             _ => false,
         }
     }

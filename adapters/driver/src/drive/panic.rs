@@ -1,4 +1,5 @@
-//! Recovers from a panic of the application: its request is answered, and the connection ends.
+//! Recovers from a panic of the application: its request is answered, and the connection takes no new ones.
+//! Other streams go on.
 
 use super::Drive;
 use crate::runtime::Timer;
@@ -7,16 +8,17 @@ use crate::socket::Socket;
 use portcullis::{CloseReason, Tick};
 
 impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
-    /// Handles a panic, one of `panics` within this poll. Returns whether the connection can go on. Bytes
-    /// that were read and not looked at are held, as after any turn.
+    /// Handles a panic. `aborts` counts those within this poll that have cost the connection. Returns whether
+    /// the poll can go on. Bytes that were read and not looked at are held, as after any turn.
     #[cold]
-    pub(super) fn recovers(&mut self, now: Tick, panics: &mut u32) -> bool {
-        *panics += 1;
-        match *panics {
-            1 => self.exchanges.panicked(now, &mut self.connection),
-            // The connection does not survive a second panic.
-            _ => self.connection.abort(now, CloseReason::Aborted),
+    pub(super) fn recovers(&mut self, now: Tick, aborts: &mut u32) -> bool {
+        if *aborts == 0 && self.exchanges.panicked(now, &mut self.connection) {
+            return true;
         }
-        *panics < 3
+        *aborts += 1;
+        if *aborts == 2 {
+            self.connection.abort(now, CloseReason::Aborted);
+        }
+        *aborts < 3
     }
 }

@@ -7,6 +7,7 @@ use crate::reply;
 use crate::work::Outcome;
 use http::HeaderMap;
 use portcullis::{Misuse, Stream};
+use std::mem::replace;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -15,6 +16,7 @@ pub(crate) struct Messaging {
     /// Until it is ready.
     running: Option<Running>,
     meeting: Arc<Meeting>,
+    has_panicked: bool,
 }
 
 impl Messaging {
@@ -33,7 +35,7 @@ impl Messaging {
         let websocket = WebSocket::new(meeting.clone());
         // If it panics, the websocket that it had is closed.
         let running = guarded(|| run(websocket));
-        Ok(Messaging { running, meeting })
+        Ok(Messaging { running, meeting, has_panicked: false })
     }
 
     /// Where its messages go.
@@ -41,12 +43,14 @@ impl Messaging {
         &self.meeting
     }
 
-    /// The handler has panicked: what it left to be sent is still sent, and the websocket ends.
+    /// The handler has panicked: what it left to be sent is still sent, and the websocket ends. Returns false
+    /// if that has happened before.
     #[cold]
-    pub(crate) fn panicked(&mut self) {
+    pub(crate) fn panicked(&mut self) -> bool {
         // What is left of it may panic once more.
         let _ = guarded(|| self.running = None);
         self.meeting.fail();
+        !replace(&mut self.has_panicked, true)
     }
 
     /// Lets it work as far as it can in this turn.
@@ -56,7 +60,7 @@ impl Messaging {
         stream: &mut Stream<'_>,
         allowance: &mut Allowance,
     ) -> Outcome {
-        let Messaging { running, meeting } = self;
+        let Messaging { running, meeting, .. } = self;
         loop {
             if running.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
                 // What it leaves to be sent is still sent. The websocket ends with it, even if it was
