@@ -292,7 +292,11 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// Does one round. Returns whether there may be more to do.
     fn round(&mut self, cx: &mut Context<'_>, now: Tick, scratch: &mut Scratch) -> bool {
-        let mut moved = self.connection.status().resume && self.resume(cx, now);
+        let mut moved = self.exchanges.has_postponed();
+        if moved {
+            self.exchanges.poll_due(now, &mut self.connection);
+        }
+        moved |= self.connection.status().resume && self.resume(cx, now);
         let reads = self.connection.status().read;
         if reads && self.read(cx, now, scratch) {
             // A handler that is due may ask for more content, so it comes first. Without a handler, one more

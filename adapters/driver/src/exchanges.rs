@@ -32,6 +32,8 @@ pub(crate) struct Exchanges<S: Service<K>, K> {
     answering: bool,
     /// An exchange is due although nothing has woken it.
     due: bool,
+    /// The last turn was over before all that were due were polled.
+    postponed: bool,
     /// What is left of the connection's turn.
     pub(crate) allowance: Allowance,
 }
@@ -44,6 +46,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
             calling: None,
             answering: false,
             due: false,
+            postponed: false,
             allowance: Allowance::new(),
         }
     }
@@ -52,6 +55,13 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.due || self.queue().is_some_and(|queue| queue.is_rung())
+    }
+
+    /// Whether the last turn was over before all that were due were polled. They come before new events
+    /// then, so that a client can't fill each turn with requests and hold up the handlers of others.
+    #[inline]
+    pub(crate) fn has_postponed(&self) -> bool {
+        self.postponed
     }
 
     /// Whether the application is at work.
@@ -290,6 +300,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         }
         order.drain(..polled);
         order.retain(|stream| self.exchanges.get(*stream).is_some_and(Exchange::postpone));
+        self.postponed = !order.is_empty();
         self.due = self.exchanges.iter().any(Exchange::is_due);
         if let Some(queue) = self.queue() {
             queue.give_back(order);
@@ -674,9 +685,10 @@ mod tests {
         played.exchanges.allowance.moved(usize::MAX);
         played.exchanges.poll_due(NOW, &mut played.connection);
         assert_eq!(played.noting.polled(), [], "the turn was over");
-        assert!(played.exchanges.is_due());
+        assert!(played.exchanges.is_due() && played.exchanges.has_postponed());
         let mut polled = played.turn();
         polled.sort_unstable();
         assert_eq!(polled, [1, 2, 3]);
+        assert!(!played.exchanges.is_due() && !played.exchanges.has_postponed());
     }
 }
