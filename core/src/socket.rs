@@ -95,10 +95,8 @@ impl Tunnel for Socket {
         }
         // There may be another step behind this one.
         self.is_fresh = step.is_some();
-        if step.is_none() {
-            if self.transport.reads_ahead {
-                self.session.look_ahead(&mut self.transport);
-            }
+        if step.is_none() && self.transport.reads_ahead {
+            self.session.look_ahead(&mut self.transport);
         }
         self.settle();
         step
