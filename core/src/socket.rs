@@ -112,6 +112,10 @@ impl Tunnel for Socket {
         self.session.is_paused()
     }
 
+    fn takes_more(&self) -> bool {
+        self.session.takes_more()
+    }
+
     fn held(&self) -> usize {
         self.transport.held.len()
     }

@@ -3,8 +3,12 @@
 //! **What the client may send** follows from what the application reads. A stream's window opens as content is
 //! delivered, and further if the application has given credit for more. The connection's window is open for what
 //! may be held unread by all streams together, and beside it for the content that applications wait for, up to
-//! four times as much in all: streams that nobody reads don't hold up those that somebody reads. A stream that
-//! ends gives back what it held.
+//! four times as much in all. A stream that ends gives back what it held.
+//!
+//! Streams that nobody reads must not hold up those that somebody reads, though a client may spend the
+//! connection's window on any of them. So when much is held unread, SETTINGS makes the window of each stream
+//! narrow (RFC 9113 6.9.2). From the client's acknowledgement on, only streams whose content is asked for have
+//! a window of size, and the connection's window no longer shrinks by what is held.
 //!
 //! **What we may send** is the smaller one of the stream's window and the connection's.
 
@@ -19,6 +23,9 @@ use crate::transport::Transport;
 
 /// The least by which a window is opened.
 const LEAST: i64 = 1024;
+/// The window of a stream while much is held unread. It is wide enough for a websocket's control frames, and
+/// twice the least step, so that it opens again before it is used up.
+pub(super) const NARROW: i64 = 2 * LEAST;
 
 /// The most bytes that wait unread, as long as no application waits for content.
 fn window(config: &Config) -> i64 {
@@ -30,9 +37,15 @@ pub(super) fn stream_window(config: &Config) -> i64 {
     window(config) / 2
 }
 
+/// The most credit that opens a window, and the most content that waits unread when the streams' windows become
+/// narrow.
+fn most_credit(config: &Config) -> u64 {
+    4 * window(config) as u64
+}
+
 /// The most bytes of content that may wait unread.
 pub(super) fn most_unread(config: &Config) -> usize {
-    4 * window(config) as usize
+    most_credit(config) as usize + config.http2_concurrent_streams() as usize * NARROW as usize
 }
 
 impl Http2 {
@@ -46,9 +59,12 @@ impl Http2 {
         {
             return;
         }
-        let usual = stream_window(&transport.config);
+        let usual = match &stream.tunnel {
+            Some(tunnel) if tunnel.takes_more() => stream_window(&transport.config),
+            _ => self.settings.asked_window,
+        };
         let credit = stream.exchange.upload.as_ref().map_or(0, |upload| upload.credit());
-        let credit = credit.min(most_unread(&transport.config) as u64) as i64;
+        let credit = credit.min(most_credit(&transport.config)) as i64;
         let target = (usual - stream.waiting_content() as i64).max(credit);
         let more = target - stream.allowed;
         if is_worth_it(more, stream.allowed, target) {
@@ -60,18 +76,32 @@ impl Http2 {
     /// Opens the connection's window.
     pub(super) fn open_connection(&mut self, transport: &mut Transport) {
         let usual = window(&transport.config);
+        self.fit_streams(transport, usual);
         if self.allowed > usual {
             return;
         }
         let reading = self.streams.iter().filter_map(|stream| stream.exchange.upload.as_ref());
         let credits = reading.filter(|it| it.is_awaited()).map(|it| it.credit());
         let credit = credits.fold(0, u64::saturating_add).min(3 * usual as u64);
-        let target = usual + credit as i64 - self.unread as i64;
+        let counted = if self.settings.is_narrow() { 0 } else { self.unread as i64 };
+        let target = usual + credit as i64 - counted;
         let more = target - self.allowed;
         if is_worth_it(more, self.allowed, target) && !transport.eof {
             self.allowed += more;
             frame::write_window_update(&mut transport.output, 0, more as u32);
         }
+    }
+
+    /// Makes the streams' windows narrow while more than three quarters of the `usual` window are held unread,
+    /// and wide again below a quarter.
+    fn fit_streams(&mut self, transport: &mut Transport, usual: i64) {
+        let unread = self.unread as i64;
+        let window = match self.settings.asked_window {
+            NARROW if unread <= usual / 4 => stream_window(&transport.config),
+            asked if asked > NARROW && unread > usual / 4 * 3 => NARROW,
+            _ => return,
+        };
+        self.settings.ask_window(transport, window);
     }
 
     // ---- what we may send -----------------------------------------------------------------------

@@ -35,8 +35,10 @@ pub(super) struct Settings {
     is_written: bool,
     /// The client's window for a new stream.
     pub(super) their_window: i64,
-    /// Our window for a new stream, as the client knows it.
+    /// Our window for a new stream, as the client has acknowledged it.
     pub(super) our_window: i64,
+    /// Our window for a new stream, as we have set it.
+    pub(super) asked_window: i64,
     /// The longest payload that the client takes. We send no longer one than [`LONGEST`].
     pub(super) longest: u32,
 }
@@ -48,6 +50,7 @@ impl Settings {
             is_written: false,
             their_window: WINDOW,
             our_window: WINDOW,
+            asked_window: WINDOW,
             longest: LONGEST,
         }
     }
@@ -59,16 +62,32 @@ impl Settings {
         }
         self.is_written = true;
         let config = &transport.config;
+        self.asked_window = flow::stream_window(config);
         let settings = [
             (HEADER_TABLE_SIZE, config.http2_header_table_size() as u32),
             (MAX_CONCURRENT_STREAMS, config.http2_concurrent_streams() as u32),
-            (INITIAL_WINDOW_SIZE, flow::stream_window(config) as u32),
+            (INITIAL_WINDOW_SIZE, self.asked_window as u32),
             (MAX_HEADER_LIST_SIZE, config.http2_header_list_limit() as u32),
             (ENABLE_CONNECT_PROTOCOL, 1),
             (NO_RFC7540_PRIORITIES, 1),
         ];
         self.ack_until = transport.now.after(config.http2_settings_ack_timeout());
         frame::write_settings(&mut transport.output, &settings);
+    }
+
+    /// Sets another window for streams, unless the client has yet to acknowledge the last SETTINGS.
+    pub(super) fn ask_window(&mut self, transport: &mut Transport, window: i64) {
+        if self.ack_until == Tick::NEVER && !transport.eof {
+            self.asked_window = window;
+            self.ack_until = transport.now.after(transport.config.http2_settings_ack_timeout());
+            let settings = [(INITIAL_WINDOW_SIZE, window as u32)];
+            frame::write_settings(&mut transport.output, &settings);
+        }
+    }
+
+    /// Whether the client knows that the windows of streams are narrow.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.our_window == flow::NARROW && self.asked_window == flow::NARROW
     }
 }
 
@@ -114,17 +133,20 @@ impl Http2 {
     }
 
     /// The client has acknowledged our SETTINGS: they hold from now on.
-    fn settings_acknowledged(&mut self, transport: &Transport) {
+    fn settings_acknowledged(&mut self, transport: &mut Transport) {
         if self.settings.ack_until == Tick::NEVER {
             return;
         }
         self.settings.ack_until = Tick::NEVER;
-        let config = &transport.config;
-        self.decoder.set_limit(config.http2_header_table_size() as u32);
-        let more = flow::stream_window(config) - self.settings.our_window;
+        self.decoder.set_limit(transport.config.http2_header_table_size() as u32);
+        let more = self.settings.asked_window - self.settings.our_window;
         self.settings.our_window += more;
-        for stream in self.streams.iter_mut() {
-            stream.allowed += more;
+        for place in 0..self.streams.len() {
+            if let Some(stream) = self.streams.get_mut(place) {
+                stream.allowed += more;
+            }
+            // Content that is asked for may need a window again.
+            self.open_stream(transport, place);
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) trait Tunnel: Debug + Send {
     fn has_events(&self) -> bool;
     /// Whether work is left that waits for neither party.
     fn is_paused(&self) -> bool;
+    /// Whether the application takes more of what comes.
+    fn takes_more(&self) -> bool;
     /// Bytes of content that wait for the application.
     fn held(&self) -> usize;
 

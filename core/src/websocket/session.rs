@@ -336,6 +336,11 @@ impl Session {
         self.reset.is_some() || room || over || (transport.is_open() && self.receiver.has_more())
     }
 
+    /// Whether the application takes more of what the peer sends.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.receiver.has_credit()
+    }
+
     /// Whether inflating stopped for this pull of events, so that other connections get their turn.
     #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {

@@ -63,26 +63,142 @@ fn content_beyond_a_window_is_an_error() {
     assert_eq!(pair.takes()[0], "1 RST_STREAM FLOW_CONTROL_ERROR");
 }
 
+/// Content that fills the window of a stream.
+fn full(id: u32) -> Vec<u8> {
+    [data(id, &[0; 16_000]), data(id, &[0; 16_000])].concat()
+}
+
 #[test]
 fn streams_that_nobody_reads_do_not_hold_up_others() {
     let mut pair = Pair::new(Config::default());
-    // Two streams fill all of the connection's window.
-    let full = |id| [data(id, &[0; 16_000]), data(id, &[0; 16_000])].concat();
+    // Two streams fill all of the connection's window, so no more may come unread.
     pair.send(&[post(1, "/", &[]), full(1), post(3, "/", &[]), full(3), post(5, "/", &[])]);
-    assert_eq!(pair.takes(), [""; 0], "no more may come unread");
+    assert_eq!(pair.takes(), ["0 SETTINGS 4=2048"]);
     assert_eq!(pair.stream(5).read_to(100_000), Ok(()));
     let taken = pair.takes();
     assert!(taken.iter().any(|it| it.starts_with("0 WINDOW_UPDATE")), "{taken:?}");
     assert_eq!(pair.send(&[data(5, &[0; 16_000])]), ["5 data 16000"]);
 }
 
+/// A client that spends windows where it can.
+struct Spending {
+    pair: Pair,
+    /// The window of a new stream, of the connection, and of each stream.
+    usual: i64,
+    connection: i64,
+    streams: Vec<(u32, i64)>,
+}
+
+impl Spending {
+    fn new() -> Self {
+        let pair = Pair::new(Config::default());
+        Spending { pair, usual: 32_768, connection: 65_535, streams: Vec::new() }
+    }
+
+    fn begin(&mut self, id: u32) {
+        self.streams.push((id, self.usual));
+        self.pair.send(&[post(id, "/", &[])]);
+    }
+
+    /// Takes what the server sends, and acknowledges SETTINGS.
+    fn listen(&mut self) {
+        for frame in self.pair.takes() {
+            if let Some(usual) = frame.strip_prefix("0 SETTINGS 4=") {
+                let usual = usual.parse().expect("a number");
+                self.streams.iter_mut().for_each(|(_, window)| *window += usual - self.usual);
+                self.usual = usual;
+                self.pair.send(&[frame_of_ack()]);
+            } else if let Some((id, more)) = frame.split_once(" WINDOW_UPDATE ") {
+                let (id, more): (u32, i64) = (id.parse().unwrap(), more.parse().unwrap());
+                match self.streams.iter_mut().find(|(stream, _)| *stream == id) {
+                    Some((_, window)) => *window += more,
+                    None => self.connection += more,
+                }
+            }
+        }
+    }
+
+    /// Spends as much as it can on the stream. Returns how much.
+    fn spend(&mut self, id: u32) -> i64 {
+        let (_, window) = self.streams.iter_mut().find(|(stream, _)| *stream == id).expect("begun");
+        let bytes = (*window).min(self.connection).clamp(0, 16_000);
+        if bytes > 0 {
+            (*window, self.connection) = (*window - bytes, self.connection - bytes);
+            let told = self.pair.send(&[data(id, &vec![0; bytes as usize])]);
+            assert!(told.iter().all(|it| it.contains(" data ")), "{told:?}");
+        }
+        bytes
+    }
+}
+
+fn frame_of_ack() -> Vec<u8> {
+    use portcullis_play::http2::{ACK, SETTINGS, frame};
+    frame(SETTINGS, ACK, 0, &[])
+}
+
+#[test]
+fn a_client_that_spends_all_windows_on_unread_streams_can_send_on_those_that_are_read() {
+    let mut client = Spending::new();
+    (0..50).for_each(|place| client.begin(2 * place + 1));
+    client.begin(101);
+    let (mut delivered, mut unread) = (0, 0);
+    for _ in 0..200 {
+        assert_eq!(client.pair.stream(101).read_to(delivered as u64 + 65_536), Ok(()));
+        client.listen();
+        // What is read comes last.
+        for place in 0..50 {
+            while let bytes @ 1.. = client.spend(2 * place + 1) {
+                unread += bytes;
+                client.listen();
+            }
+        }
+        while let bytes @ 1.. = client.spend(101) {
+            delivered += bytes;
+            client.listen();
+        }
+    }
+    assert!(delivered > 1_000_000, "{delivered} bytes");
+    assert!(unread < 4 * 65_536 + 50 * 2048, "{unread} bytes");
+    // All of it is read, so windows are wide again.
+    for place in 0..50 {
+        let id = 2 * place + 1;
+        assert_eq!(client.pair.stream(id).read_to(1 << 20), Ok(()));
+    }
+    client.pair.resume();
+    client.listen();
+    assert_eq!(client.usual, 32_768);
+    client.begin(103);
+    assert!(client.spend(103) > 10_000);
+}
+
+#[test]
+fn an_acknowledgement_that_uses_up_a_window_opens_it_for_what_is_awaited() {
+    let mut pair = Pair::greeted(Config::default(), &[]);
+    pair.takes();
+    // The client does not know yet that the window of a stream is 32,768 bytes, and not 65,535.
+    assert_eq!(pair.send(&[post(1, "/", &[])]), ["1 POST /"]);
+    assert_eq!(pair.stream(1).read_to(32_768), Ok(()));
+    for _ in 0..2 {
+        assert_eq!(pair.send(&[data(1, &[0; 16_384])]), ["1 data 16384"]);
+    }
+    assert_eq!(pair.stream(1).read_to(65_536), Ok(()));
+    let updates = |taken: Vec<String>| -> i64 {
+        let more = taken.iter().filter_map(|it| it.strip_prefix("1 WINDOW_UPDATE "));
+        more.map(|more| more.parse::<i64>().expect("a number")).sum()
+    };
+    let mut allowed = 65_535 - 32_768 + updates(pair.takes());
+    assert_eq!(pair.send(&[frame_of_ack()]), [""; 0]);
+    allowed += 32_768 - 65_535 + updates(pair.takes());
+    assert!(allowed > 0, "{allowed}");
+    assert_eq!(pair.connection.waits_for(), Party::Peer);
+}
+
 #[test]
 fn a_stream_that_ends_gives_its_part_of_the_window_back() {
     for cancel in [true, false] {
         let mut pair = Pair::new(Config::default());
-        let full = |id| [data(id, &[0; 16_000]), data(id, &[0; 16_000])].concat();
         pair.send(&[post(1, "/", &[]), full(1), post(3, "/", &[]), full(3)]);
-        assert_eq!(pair.takes(), [""; 0]);
+        assert_eq!(pair.takes(), ["0 SETTINGS 4=2048"]);
         if cancel {
             assert_eq!(pair.send(&[reset(1)]), ["1 reset Cancelled"]);
         } else {

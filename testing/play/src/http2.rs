@@ -239,7 +239,13 @@ impl Pair {
             }
             RST_STREAM => format!("RST_STREAM {}", code(number(0))),
             SETTINGS if flags & ACK != 0 => "SETTINGS ack".into(),
-            SETTINGS => "SETTINGS".into(),
+            SETTINGS => {
+                let settings = payload.chunks_exact(6).map(|it| {
+                    let value = u32::from_be_bytes([it[2], it[3], it[4], it[5]]);
+                    format!(" {}={value}", u16::from_be_bytes([it[0], it[1]]))
+                });
+                format!("SETTINGS{}", settings.collect::<String>())
+            }
             PING => format!("PING ack {}", text(payload)),
             GOAWAY => {
                 format!("GOAWAY {} {} {}", number(0), code(number(4)), text(&payload[8..]))
