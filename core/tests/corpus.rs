@@ -50,3 +50,13 @@ fn websocket_cuts() {
 fn cuts() {
     replay("cuts", play::cuts);
 }
+
+#[test]
+fn http2() {
+    replay("http2", |bytes| play::http2(bytes, None));
+}
+
+#[test]
+fn http2_cuts() {
+    replay("http2_cuts", play::http2_cuts);
+}

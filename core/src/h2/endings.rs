@@ -282,13 +282,15 @@ impl Http2 {
         if !self.is_discarding {
             return Tick::NEVER;
         }
-        let discarding = self.streams.iter().filter(|it| it.state == State::HalfClosedLocal);
-        let earliest = discarding.flat_map(|stream| stream.discarding).min();
-        self.is_discarding = earliest.is_some();
-        earliest.unwrap_or(Tick::NEVER)
+        let discarding = self.streams.iter().filter(|stream| stream.is_discarding());
+        self.is_discarding = discarding.clone().next().is_some();
+        // Before the application is told of the end, nothing waits for the client.
+        let waiting = discarding.filter(|stream| stream.state == State::HalfClosedLocal);
+        waiting.flat_map(|stream| stream.discarding).min().unwrap_or(Tick::NEVER)
     }
 
-    /// Ends the streams whose window stays closed, or whose content does not end, and names the last stream of a connection that drains.
+    /// Ends the streams whose window stays closed, or whose content does not end, and names the last stream of
+    /// a connection that drains.
     #[cold]
     pub(crate) fn expire_streams(&mut self, transport: &mut Transport) {
         if self.settings.ack_until <= transport.now {
