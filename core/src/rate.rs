@@ -156,6 +156,14 @@ impl Rate {
         };
     }
 
+    /// The deadline without a minimum rate: until when the peer may be silent, also before its first byte.
+    pub(crate) fn silence(&mut self, minimum: MinimumRate, now: Tick) -> Tick {
+        if !self.is_heard() {
+            self.hear(minimum, now);
+        }
+        self.silent_until.min(self.total_until)
+    }
+
     /// Whether the peer has moved anything yet.
     pub(crate) fn is_heard(&self) -> bool {
         self.silent_until != Tick::NEVER

@@ -4,6 +4,7 @@
 //! The session does not know the difference. Its timers and limits are those of any websocket; it ends its
 //! stream, and not the connection.
 
+use crate::budget::Budget;
 use crate::close::{CloseReason, Expiry, Misuse, ResetReason, Violation};
 use crate::endings::Ending;
 use crate::event::Sent;
@@ -16,7 +17,7 @@ use crate::time::{Tick, Timer};
 use crate::transport::Transport;
 use crate::websocket::session::{Session, Terms};
 use bytes::Bytes;
-use core::mem::{size_of, take};
+use core::mem::{size_of, swap, take};
 use std::io::IoSlice;
 
 #[derive(Debug)]
@@ -84,8 +85,9 @@ impl Tunnel for Socket {
         self.is_fresh = true;
     }
 
-    fn step(&mut self, now: Tick, desk: &mut Desk) -> Option<Step> {
+    fn step(&mut self, now: Tick, budget: &mut Budget, desk: &mut Desk) -> Option<Step> {
         self.transport.advance(now);
+        swap(&mut self.transport.budget, budget);
         let mut input = Input::new(take(&mut self.transport.held), &mut []);
         let step = self.session.step(&mut self.transport, &mut input, desk);
         let step = step.map(|step| Self::move_to_desk(&mut input, desk, step));
@@ -98,6 +100,7 @@ impl Tunnel for Socket {
         if step.is_none() && self.transport.reads_ahead {
             self.session.look_ahead(&mut self.transport);
         }
+        swap(&mut self.transport.budget, budget);
         self.settle();
         step
     }

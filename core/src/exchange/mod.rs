@@ -182,14 +182,13 @@ impl Exchange {
         self.upload.as_ref().is_some_and(|upload| bytes > upload.limit)
     }
 
-    /// Content was delivered.
-    pub(crate) fn deliver(&mut self, transport: &mut Transport, bytes: usize) {
+    /// Content was delivered. What it earns, the protocol knows.
+    pub(crate) fn deliver(&mut self, transport: &Transport, bytes: usize) {
         self.content_begun = true;
         // The client sends without waiting for the 100.
         self.continue_owed = false;
         if let Some(upload) = &mut self.upload {
             upload.deliver(transport, bytes);
         }
-        transport.budget.earn_piece(bytes);
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Upload {
     granted: u64,
     /// The application waits for content: it has given credit, and has not cancelled the wait.
     awaited: bool,
+    /// The client sends content when it has something to say: no minimum rate counts, and silence does.
+    pub(crate) is_sporadic: bool,
     /// Bytes of content that the request may still have.
     pub(crate) limit: u64,
 }
@@ -26,6 +28,7 @@ impl Upload {
             delivered: 0,
             granted: 0,
             awaited: false,
+            is_sporadic: false,
             limit: transport.config.request_body_limit().unwrap_or(u64::MAX),
         })
     }
@@ -33,6 +36,9 @@ impl Upload {
     /// The application waits for content: returns the deadline until which the peer has to send some.
     pub(crate) fn wait(&mut self, transport: &Transport) -> Tick {
         self.guard.resume(transport.now);
+        if self.is_sporadic {
+            return self.guard.silence(transport.config.request_body_minimum(), transport.now);
+        }
         self.guard.deadline(transport.config.request_body_minimum(), transport.ahead())
     }
 

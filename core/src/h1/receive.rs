@@ -248,6 +248,7 @@ impl Http1 {
             return Next::Again;
         }
         self.exchange.deliver(transport, decoded.length);
+        transport.budget.earn_piece(decoded.length);
         let content = span.skip(decoded.start).first(decoded.length);
         Next::Step(Step::Data(Place::Input(content)))
     }

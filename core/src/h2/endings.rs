@@ -10,8 +10,9 @@
 //! | the connection ends | GOAWAY | `Truncated`, `Timeout` or `Fault` |
 //! | the application gives up | RST_STREAM of INTERNAL_ERROR | nothing: it said so |
 //!
-//! A connection that drains sends two GOAWAYs: the first one says that it will end, and takes all streams that
-//! are on their way. After `drain_idle_timeout` the second one names the last stream that is answered.
+//! A connection that drains, or has had all its requests, sends two GOAWAYs: the first one says that it will end,
+//! and takes all streams that are on their way. After `drain_idle_timeout` the second one names the last stream
+//! that is answered.
 
 use super::Http2;
 use super::frame::{self, MOST};
@@ -25,12 +26,16 @@ use crate::time::{Tick, Timer};
 use crate::transport::Transport;
 use core::mem::take;
 
+/// The most bytes that are discarded after a fault, so that GOAWAY arrives: as many as a client that keeps to the
+/// windows may have on their way.
+const DISCARDED: u64 = 1 << 20;
+
 /// What the client was told of the connection's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goaway {
     None,
-    /// It will end. The last stream is named at this tick.
-    Warned(Tick),
+    /// It will end, for this reason. The last stream is named at this tick.
+    Warned(Tick, CloseReason),
     /// Streams after this one are ignored. The connection ends with the last stream, for this reason.
     Last(u32, CloseReason),
 }
@@ -49,7 +54,7 @@ impl Goaway {
     /// Until when streams are still accepted after the first GOAWAY.
     pub(super) fn deadline(self) -> Tick {
         match self {
-            Goaway::Warned(until) => until,
+            Goaway::Warned(until, _) => until,
             Goaway::None | Goaway::Last(..) => Tick::NEVER,
         }
     }
@@ -297,16 +302,15 @@ impl Http2 {
             // Only the earlier one of the two timers was running.
             return self.end(transport, CloseReason::Fault(Fault::SettingsTimeout));
         }
-        if self.goaway.deadline() <= transport.now {
-            self.name_last(transport, CloseReason::Drained);
+        if let Goaway::Warned(until, reason) = self.goaway
+            && until <= transport.now
+        {
+            self.name_last(transport, reason);
         }
         self.tick_tunnels(transport);
-        let minimum = transport.config.response_minimum();
         for place in (0..self.streams.len()).rev() {
             let Some(stream) = self.streams.get(place) else { continue };
-            let waits = stream.exchange.cut_short && (stream.window <= 0 || self.window <= 0);
-            let guard = stream.guard.as_ref().filter(|_| waits && stream.is_alive());
-            if guard.is_some_and(|guard| guard.deadline(minimum, 0) <= transport.now) {
+            if self.has_waited_in_vain(transport, place) {
                 let told = Told::Reset(ErrorCode::Cancel);
                 self.close_stream(transport, place, ResetReason::Unread, told);
             } else if stream.state == State::HalfClosedLocal
@@ -326,25 +330,48 @@ impl Http2 {
         transport.end_since();
         transport.timers.stop(Timer::KeepAlive);
         if self.goaway == Goaway::None {
-            self.settings.write(transport);
-            frame::write_goaway(&mut transport.output, MOST, ErrorCode::NoError, "");
-            let until = transport.now.after(transport.config.drain_idle_timeout());
-            self.goaway = Goaway::Warned(until);
+            self.warn(transport, CloseReason::Drained);
             self.drain_tunnels(transport);
+        }
+    }
+
+    /// Tells the client that the connection will end for `reason`, with the first GOAWAY.
+    fn warn(&mut self, transport: &mut Transport, reason: CloseReason) {
+        self.settings.write(transport);
+        frame::write_goaway(&mut transport.output, MOST, ErrorCode::NoError, "");
+        let until = transport.now.after(transport.config.drain_idle_timeout());
+        self.goaway = Goaway::Warned(until, reason);
+    }
+
+    /// A request has come. After the last one that the connection may have, more are answered only if they may
+    /// have been on their way.
+    pub(super) fn count_request(&mut self, transport: &mut Transport) {
+        self.requests += 1;
+        let most = transport.config.requests_per_connection();
+        let on_their_way = transport.config.http2_concurrent_streams();
+        if self.requests >= most && self.goaway == Goaway::None {
+            self.warn(transport, CloseReason::RequestLimit);
+        } else if self.requests >= most.saturating_add(on_their_way) {
+            self.name_last(transport, CloseReason::RequestLimit);
         }
     }
 
     /// Names the last stream that is answered. The connection ends with it, for `reason`.
     pub(super) fn name_last(&mut self, transport: &mut Transport, reason: CloseReason) {
-        if let Goaway::Last(..) = self.goaway {
+        if matches!(self.goaway, Goaway::Last(..)) || !transport.is_open() {
             return;
         }
         let last = self.past.last;
+        frame::write_goaway(&mut transport.output, last, ErrorCode::NoError, reason.label());
         self.goaway = Goaway::Last(last, reason);
         if self.streams.is_empty() {
-            return self.end(transport, reason);
+            self.end(transport, reason);
         }
-        frame::write_goaway(&mut transport.output, last, ErrorCode::NoError, reason.label());
+    }
+
+    /// Whether the client was told that the connection ends for `reason`.
+    fn has_said_so(&self, reason: CloseReason) -> bool {
+        matches!(self.goaway, Goaway::Last(_, said) if said == reason)
     }
 
     /// Ends the connection for `reason`, with the ending that [`Ending::of`] gives.
@@ -353,12 +380,16 @@ impl Http2 {
         let discarded = match Ending::of(reason) {
             Ending::Cut => return self.cut(transport, reason),
             _ if !transport.is_open() => return,
+            // Who breaks the rules need not be heard for long.
+            _ if matches!(reason, CloseReason::Fault(_)) => u64::MAX - DISCARDED,
             Ending::Finish | Ending::Refuse => 0,
             Ending::Leave => u64::MAX,
         };
         self.settings.write(transport);
         let (last, code) = (self.past.last, reason.error_code());
-        frame::write_goaway(&mut transport.output, last, code, reason.label());
+        if !self.has_said_so(reason) {
+            frame::write_goaway(&mut transport.output, last, code, reason.label());
+        }
         transport.end_since();
         transport.linger(reason, discarded);
         self.close_all(transport, reason);

@@ -17,7 +17,7 @@ use super::frame::{self, MOST};
 use super::streams::State;
 use crate::close::Fault;
 use crate::config::Config;
-use crate::rate::Rate;
+use crate::rate::{MinimumRate, Rate};
 use crate::time::Tick;
 use crate::transport::Transport;
 
@@ -140,35 +140,77 @@ impl Http2 {
     /// The stream at `place` sends `bytes`.
     pub(super) fn spend_window(&mut self, transport: &Transport, place: usize, bytes: usize) {
         self.window -= bytes as i64;
+        let (minimum, now) = (transport.config.response_minimum(), transport.now);
+        if let Some(guard) = &mut self.guard {
+            guard.progress(minimum, bytes, now);
+        }
         if let Some(stream) = self.streams.get_mut(place) {
             stream.window -= bytes as i64;
+            stream.sent = stream.sent.saturating_add(bytes as u64);
             if let Some(guard) = &mut stream.guard {
-                guard.progress(transport.config.response_minimum(), bytes, transport.now);
+                guard.progress(minimum, bytes, now);
             }
         }
     }
 
-    /// The earliest deadline of the answers that wait for a window. Time counts only while one waits, and the
-    /// bytes that the client lets us send pay for it.
+    /// The earliest deadline of the answers that wait for a window. Time counts only while one waits, and all
+    /// bytes that the client lets us send pay for it, those before the wait as well. An answer that waits for
+    /// the connection's window has no deadline of its own: all streams pay for that wait.
     pub(super) fn window_deadline(&mut self, transport: &Transport) -> Tick {
         if self.waiting == 0 {
+            if let Some(guard) = &mut self.guard {
+                guard.pause(transport.now);
+            }
             return Tick::NEVER;
         }
         let (minimum, now) = (transport.config.response_minimum(), transport.now);
-        let is_closed = self.window <= 0;
-        let mut earliest = Tick::NEVER;
+        let (mut earliest, mut waits_for_connection) = (Tick::NEVER, false);
         for stream in self.streams.iter_mut() {
             let waits = stream.exchange.cut_short && stream.is_alive();
-            if waits && (is_closed || stream.window <= 0) {
-                let guard = stream.guard.get_or_insert_with(|| Box::new(Rate::new(minimum, now)));
+            waits_for_connection |= waits && stream.window > 0;
+            if waits && stream.window <= 0 {
+                let sent = stream.sent;
+                let guard = stream.guard.get_or_insert_with(|| paid(minimum, sent, now));
                 guard.resume(now);
                 earliest = earliest.min(guard.deadline(minimum, 0));
             } else if let Some(guard) = &mut stream.guard {
                 guard.pause(now);
             }
         }
+        if waits_for_connection && self.window <= 0 {
+            let sent = self.streams.iter().map(|it| it.sent).fold(0, u64::saturating_add);
+            let guard = self.guard.get_or_insert_with(|| paid(minimum, sent, now));
+            guard.resume(now);
+            earliest = earliest.min(guard.deadline(minimum, 0));
+        } else if let Some(guard) = &mut self.guard {
+            guard.pause(now);
+        }
         earliest
     }
+
+    /// Whether the answer at `place` has waited for a window for too long.
+    pub(super) fn has_waited_in_vain(&self, transport: &Transport, place: usize) -> bool {
+        let Some(stream) = self.streams.get(place) else { return false };
+        if !stream.exchange.cut_short || !stream.is_alive() {
+            return false;
+        }
+        let guard = match stream.window {
+            ..=0 => &stream.guard,
+            _ if self.window <= 0 => &self.guard,
+            _ => return false,
+        };
+        let minimum = transport.config.response_minimum();
+        guard.as_ref().is_some_and(|guard| guard.deadline(minimum, 0) <= transport.now)
+    }
+}
+
+/// A guard over a wait for a window, after `sent` bytes that pay for it.
+fn paid(minimum: MinimumRate, sent: u64, now: Tick) -> Box<Rate> {
+    let mut guard = Rate::new(minimum, now);
+    if sent > 0 {
+        guard.progress(minimum, usize::try_from(sent).unwrap_or(usize::MAX), now);
+    }
+    Box::new(guard)
 }
 
 /// Whether to open a window by `more` to its target: that is half of the target, or doubles what is left. Smaller

@@ -73,6 +73,11 @@ pub(crate) struct Header {
     pub(crate) length: u32,
 }
 
+/// Whether the beginning of a frame shows that it carries the head of a request, or trailers.
+pub(super) fn begins_head(bytes: &[u8]) -> bool {
+    bytes.get(3).is_some_and(|kind| Kind::of(*kind) == Kind::Headers)
+}
+
 impl Header {
     /// Reads a header, and checks what holds for it alone: the length of the payload, and whether the frame
     /// is one of a stream or of the connection.

@@ -11,7 +11,7 @@
 //! | PRIORITY, PRIORITY_UPDATE, GOAWAY, a frame of unknown type, any frame on a closed stream | 8 | CVE-2019-9513 |
 //! | WINDOW_UPDATE | 4 | CVE-2019-9511: windows of a byte |
 //! | DATA without content, unless it ends the stream | 16 | CVE-2019-9518 |
-//! | DATA with content | 4, and each byte of content but the first two brings one | a byte in each frame |
+//! | DATA with content | 6, and each byte of content brings one, when it arrives | a byte in each frame |
 //!
 //! A complete answer brings 32, and a DATA frame of ours of at least 1 KiB brings 16. A budget is 16,384 points
 //! at most, and 1,024 come back in a second: so a client may cancel 100 requests a second for ever.
@@ -27,7 +27,7 @@ pub(super) const ANSWERED: u32 = USELESS;
 /// A frame that is only looked at.
 pub(super) const READ: u32 = 8;
 pub(super) const WINDOW_UPDATE: u32 = 4;
-pub(super) const DATA: u32 = 4;
+pub(super) const DATA: u32 = 6;
 
 /// What a complete answer brings.
 const ANSWER: usize = 32;

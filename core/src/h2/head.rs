@@ -29,11 +29,22 @@ pub(super) enum Bad {
     Refused(Refusal),
 }
 
+const GRPC: &[u8] = b"application/grpc";
+
+/// Whether content is of the type `application/grpc`, or of one with a suffix or parameters.
+fn is_grpc(value: &[u8]) -> bool {
+    let (name, rest) = value.split_at_checked(GRPC.len()).unwrap_or_default();
+    name.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
 /// What a valid block says beside its [`Head`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Said {
     pub(super) priority: Priority,
     pub(super) content_length: Option<u64>,
+    /// The content is a stream of messages, which the client sends when it has something to say: gRPC. No
+    /// minimum rate fits that.
+    pub(super) is_sporadic: bool,
 }
 
 /// Reads the block of a request. `is_whole`: no content follows. The outer error ends the connection, and the
@@ -231,6 +242,7 @@ impl Parts {
             b"te" if value.eq_ignore_ascii_case(b"trailers") => {}
             b"te" | b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding"
             | b"upgrade" => return Err(Bad::Malformed),
+            b"content-type" => self.said.is_sporadic = is_grpc(value),
             b"priority" => self.said.priority = Priority::read(value),
             _ => {}
         }

@@ -34,6 +34,7 @@ pub(crate) mod tunnel;
 
 use crate::close::{CloseReason, Expiry};
 use crate::config::Config;
+use crate::rate::Rate;
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::transport::Transport;
@@ -66,6 +67,8 @@ pub(crate) struct Http2 {
     window: i64,
     /// Bytes that we let the peer send on all streams together.
     allowed: i64,
+    /// The guard over the connection's window, which the peer does not open.
+    guard: Option<Box<Rate>>,
     /// Bytes of content that wait for the application, of all streams.
     unread: usize,
     /// The number of streams that wait for room or for their window.
@@ -98,6 +101,7 @@ pub(crate) fn memory_bound(config: &Config) -> usize {
     let unread = 2 * flow::most_unread(config);
     let trailers = streams * (2 * config.trailers_limit() as usize + 1024);
     size_of::<Http2>()
+        + size_of::<Rate>()
         + streams * streams::MEMORY
         + head
         + unread
@@ -121,6 +125,7 @@ impl Http2 {
             requests: 0,
             window: settings::WINDOW,
             allowed: settings::WINDOW,
+            guard: None,
             unread: 0,
             waiting: 0,
             turn: 0,
@@ -170,6 +175,7 @@ impl Http2 {
     /// Frees memory that idle connections don't need.
     pub(crate) fn rest(&mut self) {
         self.streams.rest();
+        self.guard = None;
     }
 
     /// The most that [`Http2::memory`] becomes, with the tunnels that there are.
@@ -183,6 +189,7 @@ impl Http2 {
     pub(crate) fn memory(&self) -> usize {
         let block = self.block.as_ref().map_or(0, |it| it.memory());
         size_of::<Http2>()
+            + self.guard.as_ref().map_or(0, |_| size_of::<Rate>())
             + self.streams.memory()
             + block
             + self.decoder.memory()
@@ -216,14 +223,7 @@ impl Http2 {
     /// The row in the table of waits that applies to the current states.
     fn waits_for(&self, transport: &Transport, content: Tick, stream: Tick) -> Wait {
         let flushed = transport.is_flushed();
-        let partial = match self.reading {
-            Reading::Frame | Reading::First | Reading::Preface => {
-                (!transport.held.is_empty() && !transport.blocked) || self.block.is_some()
-            }
-            Reading::Content { .. } => false,
-        };
-        let partial = partial || (self.streams.is_empty() && transport.has_partial_record());
-        if partial && !transport.eof {
+        if self.awaits_head(transport) && !transport.eof {
             return Wait::RequestHead;
         }
         match content {
@@ -233,6 +233,21 @@ impl Http2 {
             Tick::NEVER => Wait::Application,
             _ => Wait::RequestBody,
         }
+    }
+
+    /// Whether the rest of a head is awaited, or of something that may become one. While there is a stream, the
+    /// rest of another frame is awaited only if the stream's own deadlines say so.
+    fn awaits_head(&self, transport: &Transport) -> bool {
+        let is_partial = match self.reading {
+            Reading::Preface | Reading::First | Reading::Frame => {
+                !transport.held.is_empty() && !transport.blocked
+            }
+            Reading::Content(_) => false,
+        };
+        if self.streams.is_empty() {
+            return self.block.is_some() || is_partial || transport.has_partial_record();
+        }
+        self.block.is_some() || (is_partial && frame::begins_head(transport.held.bytes()))
     }
 
     /// The earliest deadline of the content that applications wait for.
@@ -259,6 +274,16 @@ impl Http2 {
             Expiry::RequestBody => self.expire_content(transport),
             Expiry::KeepAlive if transport.draining => self.end(transport, CloseReason::Drained),
             _ => self.end(transport, CloseReason::Expired(expiry)),
+        }
+    }
+
+    /// The client shows with a PING that it is there. That counts where it sends content only when it has
+    /// something to say.
+    fn hear_sporadic(&mut self, transport: &mut Transport) {
+        for stream in self.streams.iter_mut() {
+            if let Some(upload) = stream.exchange.upload.as_mut().filter(|it| it.is_sporadic) {
+                upload.hear(transport);
+            }
         }
     }
 

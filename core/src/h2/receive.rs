@@ -179,7 +179,10 @@ impl Http2 {
                 break place;
             }
             self.pump(transport, place);
-            if transport.is_full() {
+            let waits = self.streams.get(place).is_some_and(Stream::waits_for_room);
+            if waits || self.window <= 0 || transport.is_full() {
+                // There is no more room on the connection. Whoever makes some says so.
+                self.is_writable = false;
                 return None;
             }
         };
@@ -252,12 +255,15 @@ impl Http2 {
         }
         let payload = input.take(whole).skip(HEADER);
         input.part();
-        if self.reading == Reading::First {
+        let is_first = self.reading == Reading::First;
+        if is_first {
             self.reading = Reading::Frame;
         }
         let next = self.whole_frame(transport, header, payload, input, desk);
-        if self.block.is_none() {
-            // The wait for the rest of a head is over.
+        let is_head = is_first || matches!(header.kind, Kind::Headers | Kind::Continuation);
+        if is_head && self.block.is_none() {
+            // The wait for the rest of a head is over. Other frames don't end it, so that nobody can wait for a
+            // head for ever behind them.
             transport.timers.stop(Timer::RequestHead);
         }
         next
@@ -300,6 +306,7 @@ impl Http2 {
             Kind::Settings => self.take_settings(transport, header, payload)?,
             Kind::Ping => {
                 guard::pay(transport, guard::ANSWERED)?;
+                self.hear_sporadic(transport);
                 if let (false, Some(payload)) = (header.has(frame::ACK), payload.first_chunk()) {
                     frame::write_pong(&mut transport.output, *payload);
                 }
@@ -324,7 +331,12 @@ impl Http2 {
             Kind::PriorityUpdate => {
                 guard::pay(transport, guard::READ)?;
                 let (of, value) = payload.split_at_checked(4).unwrap_or_default();
-                if let Some(stream) = self.streams.by_id(frame::number(of) & frame::MOST) {
+                let of = frame::number(of) & frame::MOST;
+                if of == 0 {
+                    // RFC 9218 7.1.
+                    return Err(Fault::FrameStream);
+                }
+                if let Some(stream) = self.streams.by_id(of) {
                     stream.priority = super::streams::Priority::read(value);
                 }
             }
@@ -499,14 +511,18 @@ impl Http2 {
             transport.timers.stop_waits();
             transport.end_since();
             transport.begin_answer();
+            self.guard = None;
         }
-        self.requests += 1;
         self.turn = self.turn.wrapping_add(1);
         self.newest = id;
+        let mut exchange = Exchange::new(&desk.head, transport);
+        if let Some(upload) = &mut exchange.upload {
+            upload.is_sporadic = said.is_sporadic;
+        }
         self.streams.push(Stream {
             id,
             state: if is_whole { State::HalfClosedRemote } else { State::Open },
-            exchange: Exchange::new(&desk.head, transport),
+            exchange,
             priority: said.priority,
             is_end_told: false,
             window: self.settings.their_window,
@@ -517,6 +533,7 @@ impl Http2 {
             tunnel: None,
             is_reset_told: false,
             is_extended: desk.head.protocol != (0, 0),
+            sent: 0,
             guard: None,
             discarding: [Tick::NEVER; 2],
             quota: u32::MAX,
@@ -524,9 +541,7 @@ impl Http2 {
         });
         // The end of a request without content is told next.
         self.is_due |= is_whole;
-        if self.requests >= transport.config.requests_per_connection() {
-            self.name_last(transport, CloseReason::RequestLimit);
-        }
+        self.count_request(transport);
         if transport.draining && !transport.is_timed_drain() {
             // The connection drains because of its age: this request is its last.
             transport.begin_timed_drain();
@@ -692,7 +707,8 @@ impl Http2 {
             tunnel.receive(transport.now, input.span(span));
             self.unread += most;
             self.is_due = true;
-            transport.budget.earn_piece(most);
+            // The first bytes pay for the frame. What the others are worth, the tunnel knows.
+            transport.budget.earn(most.min(guard::DATA as usize));
             self.reading = Reading::Content(Content { left: left - most as u32, ..content });
             return Ok(Next::Again);
         }
@@ -711,6 +727,8 @@ impl Http2 {
         }
         let span = input.take(taken);
         self.reading = Reading::Content(Content { left: left - taken as u32, ..content });
+        // Earned when it arrives: the client can't know when the application takes it.
+        transport.budget.earn(taken);
         if passed_on == 0 {
             stream.unread.extend_from_slice(input.span(span));
             self.unread += taken;
@@ -731,7 +749,7 @@ impl Http2 {
             *silence = until;
             stream.declared = stream.declared.map(|left| left.saturating_sub(bytes as u64));
         }
-        transport.budget.earn_piece(bytes);
+        transport.budget.earn(bytes);
         self.open_stream(transport, place);
     }
 

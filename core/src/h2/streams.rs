@@ -104,6 +104,8 @@ pub(super) struct Stream {
     pub(super) is_reset_told: bool,
     /// The request was an extended CONNECT (RFC 8441 4).
     pub(super) is_extended: bool,
+    /// Bytes of content that were sent.
+    pub(super) sent: u64,
     /// The guard over a window that the peer does not open.
     pub(super) guard: Option<Box<Rate>>,
     /// Until when content is discarded after the answer: in all, and in silence.

@@ -8,6 +8,7 @@ use super::Http2;
 use super::endings::Told;
 use super::frame::{self, END_STREAM, Kind};
 use super::streams::State;
+use crate::budget::Budget;
 use crate::close::{CloseReason, ErrorCode, Misuse, ResetReason, Violation};
 use crate::event::Sent;
 use crate::step::{Desk, Step};
@@ -33,8 +34,9 @@ pub(crate) trait Tunnel: Debug + Send {
     fn receive(&mut self, now: Tick, bytes: &[u8]);
     /// The client sends no more content.
     fn end_input(&mut self, now: Tick);
-    /// What the application is told next. All parts lie on the desk.
-    fn step(&mut self, now: Tick, desk: &mut Desk) -> Option<Step>;
+    /// What the application is told next. All parts lie on the desk. What costs work pays from the budget of the
+    /// connection.
+    fn step(&mut self, now: Tick, budget: &mut Budget, desk: &mut Desk) -> Option<Step>;
     /// Whether [`Tunnel::step`] may have something.
     fn has_events(&self) -> bool;
     /// Whether work is left that waits for neither party.
@@ -107,7 +109,7 @@ impl Http2 {
         let stream = self.streams.get_mut(place)?;
         let tunnel = stream.tunnel.as_mut()?;
         let before = tunnel.held();
-        let step = tunnel.step(transport.now, desk);
+        let step = tunnel.step(transport.now, &mut transport.budget, desk);
         self.unread = self.unread + tunnel.held() - before;
         if let Some(Step::Reset(_)) = step {
             stream.is_reset_told = true;

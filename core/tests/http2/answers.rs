@@ -266,3 +266,70 @@ fn large_heads_are_split_and_invalid_ones_leave_the_table_right() {
         assert_eq!(pair.takes(), [expected]);
     }
 }
+
+/// Reads an answer at a rate, with a window that the client opens in steps, for a time. Returns whether the
+/// stream lived.
+fn reads(rate: u64, window: u64, step: u64, seconds: u64) -> bool {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, window as u32)]), window_update(0, (1 << 30) as u32), get(1, "/")]);
+    pair.respond(1);
+    let (mut sent, mut taken, mut opened) = (0, 0, window);
+    for _ in 0..seconds {
+        while sent < opened {
+            match pair.sends(1, 100_000) {
+                0 => break,
+                bytes => sent += bytes as u64,
+            }
+            pair.takes();
+        }
+        assert_eq!(pair.sends(1, 1), 0);
+        pair.after(secs(1));
+        if !pair.resume().is_empty() {
+            return false;
+        }
+        taken += rate;
+        while taken >= opened - window + step {
+            opened += step;
+            assert_eq!(pair.send(&[window_update(1, step as u32)]), ["1 room"]);
+        }
+    }
+    true
+}
+
+#[test]
+fn what_a_client_has_taken_pays_for_its_pauses() {
+    // 1 KB a second, with a window that opens by halves; 6 KB; 300 KB with the window of a browser.
+    for (rate, window, step) in
+        [(1000, 65_535, 32_768), (6000, 65_535, 32_768), (300_000, 6 << 20, 3 << 20)]
+    {
+        assert!(reads(rate, window, step, 120), "{rate} bytes a second");
+    }
+    assert!(!reads(10, 65_535, 32_768, 400), "10 bytes a second");
+    assert!(!reads(0, 2000, 1, 400), "nothing");
+}
+
+#[test]
+fn a_wait_for_the_connections_window_is_paid_by_all_its_streams() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 1 << 24)]), get(1, "/"), get(3, "/"), get(5, "/")]);
+    [1, 3, 5].into_iter().for_each(|id| pair.respond(id));
+    // Stream 1 takes all of the connection's window.
+    let mut left = 65_535;
+    while left > 0 {
+        left -= pair.sends(1, 100_000);
+        pair.takes();
+    }
+    assert_eq!((pair.sends(1, 1), pair.sends(3, 1), pair.sends(5, 1)), (0, 0, 0));
+    for _ in 0..100 {
+        pair.after(secs(1));
+        // The client reads 20 KB a second, of one answer after the other.
+        assert_eq!(pair.send(&[window_update(0, 20_000)])[0], "1 room");
+        assert_eq!(pair.sends(1, 20_001), 20_000);
+        pair.takes();
+    }
+    // Then it stops.
+    assert_eq!(pair.connection.deadline().map(|(_, timer)| timer), Some(Timer::Stream));
+    pair.after(secs(200));
+    assert_eq!(pair.resume().len(), 3);
+    assert!(pair.connection.status().is_open());
+}

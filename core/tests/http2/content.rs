@@ -308,3 +308,89 @@ fn an_early_answer_ends_and_the_rest_is_discarded() {
     assert_eq!(pair.send(&[data(1, b"more"), last_data(1, b"more")]), [""; 0]);
     assert_eq!(pair.connection.deadline(), Some((tick(secs(5)), Timer::KeepAlive)));
 }
+
+#[test]
+fn a_stream_of_messages_lives_for_as_long_as_it_has_something_to_say() {
+    for (kind, is_sporadic) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc; x=1", true),
+        ("application/grpc-web", false),
+        ("text/plain", false),
+    ] {
+        let mut pair = Pair::new(Config::default());
+        pair.send(&[post(1, "/", &[("content-type", kind), ("te", "trailers")])]);
+        pair.respond(1);
+        let mut hours = 0.0;
+        while hours < 3.0 && pair.connection.deadline().is_some() | (hours == 0.0) {
+            let received = pair.stream(1).received();
+            assert_eq!(pair.stream(1).read_to(received + 65_536), Ok(()));
+            pair.takes();
+            pair.after(secs(20));
+            hours += 20.0 / 3600.0;
+            if pair.resume() == ["1 reset Timeout"] {
+                break;
+            }
+            assert_eq!(pair.send(&[data(1, b"hello")]), ["1 data 5"]);
+            assert_eq!(pair.sends(1, 5), 5);
+            pair.takes();
+        }
+        assert_eq!(hours > 2.9, is_sporadic, "{kind}: {hours} hours");
+        if is_sporadic {
+            // It may also show with pings that it is there.
+            let received = pair.stream(1).received();
+            assert_eq!(pair.stream(1).read_to(received + 65_536), Ok(()));
+            for _ in 0..100 {
+                pair.after(secs(25));
+                assert_eq!(pair.send(&[frame_of_ping()]), [""; 0]);
+                pair.takes();
+            }
+            pair.after(secs(30));
+            assert_eq!(pair.resume(), ["1 reset Timeout"], "silence");
+        }
+    }
+}
+
+fn frame_of_ping() -> Vec<u8> {
+    use portcullis_play::http2::{PING, frame};
+    frame(PING, 0, 0, &[0; 8])
+}
+
+#[test]
+fn a_client_may_pause_in_the_middle_of_a_frame_as_long_as_it_may_be_silent() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[post(1, "/", &[])]);
+    assert_eq!(pair.stream(1).read_to(100_000), Ok(()));
+    pair.send(&[data(1, &[0; 16_000])]);
+    let piece = data(1, &[0; 1000]);
+    pair.takes();
+    assert_eq!(pair.send(&[piece[..5].to_vec()]), [""; 0]);
+    pair.after(secs(20));
+    assert_eq!(pair.send(&[piece[5..].to_vec()]), ["1 data 1000"]);
+    // Also while an answer is on its way.
+    pair.send(&[get(3, "/")]);
+    pair.respond(3);
+    pair.sends(3, 60_000);
+    pair.takes();
+    let update = window_update(3, 60_000);
+    assert_eq!(pair.send(&[update[..12].to_vec()]), [""; 0]);
+    pair.after(secs(20));
+    assert_eq!(pair.send(&[update[12..].to_vec()]), [""; 0]);
+    assert!(pair.connection.status().is_open());
+    // The rest of a head is not waited for so long.
+    pair.send(&[get(5, "/")[..20].to_vec()]);
+    pair.after(secs(5));
+    assert_eq!(pair.connection.deadline().map(|(_, timer)| timer), Some(Timer::RequestHead));
+}
+
+#[test]
+fn small_frames_pay_for_themselves_even_if_the_application_is_late() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[post(1, "/", &[])]);
+    for _ in 0..5400 {
+        assert_eq!(pair.send(&[data(1, b"6 byte")]), [""; 0]);
+    }
+    assert!(pair.connection.status().is_open());
+    assert_eq!(pair.stream(1).read_to(100_000), Ok(()));
+    assert_eq!(pair.resume(), ["1 data 32400"]);
+}

@@ -5,7 +5,7 @@ use portcullis_play::http2::{
     CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PREFACE, Pair, block, frame, get, post,
     request, settings,
 };
-use portcullis_play::support::{secs, tick};
+use portcullis_play::support::{millis, secs, tick};
 
 #[test]
 fn the_preface_chooses_in_pieces_too_under_one_deadline() {
@@ -171,16 +171,30 @@ fn trailers_end_a_request() {
 
 #[test]
 fn one_connection_answers_so_many_requests() {
-    let config = Config::builder().requests_per_connection(2).build().expect("valid");
-    let mut pair = Pair::new(config);
-    pair.send(&[get(1, "/"), get(3, "/")]);
-    assert_eq!(pair.takes(), ["0 GOAWAY 3 NO_ERROR request_limit"]);
-    assert_eq!(pair.send(&[get(5, "/")]), [""; 0], "a client may send it again elsewhere");
-    pair.answer(1, 0);
-    pair.answer(3, 0);
-    let taken = pair.takes();
-    assert_eq!(taken.last().map(String::as_str), Some("0 GOAWAY 5 NO_ERROR request_limit"));
-    assert_eq!(pair.closed(), Some(CloseReason::RequestLimit));
+    let config = Config::builder().requests_per_connection(2).http2_concurrent_streams(3);
+    let config = config.build().expect("valid");
+    for many in [false, true] {
+        let mut pair = Pair::new(config.clone());
+        pair.send(&[get(1, "/"), get(3, "/")]);
+        assert_eq!(pair.takes(), ["0 GOAWAY 2147483647 NO_ERROR "]);
+        // These may have been on their way: as many as there may be at once, for half a second.
+        assert_eq!(pair.send(&[get(5, "/")]), ["5 GET /", "5 end"]);
+        let mut last = 5;
+        if many {
+            (1..=5).step_by(2).for_each(|id| drop(pair.answer(id, 0)));
+            pair.takes();
+            pair.send(&[get(7, "/"), get(9, "/")]);
+            last = 9;
+        } else {
+            pair.after(millis(500));
+        }
+        assert_eq!(pair.takes(), [format!("0 GOAWAY {last} NO_ERROR request_limit")]);
+        assert_eq!(pair.send(&[get(11, "/")]), [""; 0], "a client may send it again elsewhere");
+        let owed = if many { [7, 9].as_slice() } else { &[1, 3, 5] };
+        owed.iter().for_each(|id| drop(pair.answer(*id, 0)));
+        assert_eq!(pair.takes().len(), owed.len());
+        assert_eq!(pair.closed(), Some(CloseReason::RequestLimit));
+    }
 }
 
 #[test]

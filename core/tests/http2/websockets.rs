@@ -261,3 +261,47 @@ fn other_requests_cannot_become_websockets() {
     assert!(refused.is_ok());
     assert!(pair.takes()[0].starts_with("5 HEADERS :status=404"));
 }
+
+#[test]
+fn websockets_that_share_a_closed_window_wait_for_it() {
+    // The connection's window is used up by one of several that wait, or by a few bytes more.
+    for more in [1, 100, 30_000, 100_000] {
+        let mut pair = Pair::new(Config::default());
+        [1, 3, 5].into_iter().for_each(|id| pair.opens_socket(id, Options::default()));
+        for id in [1, 3, 5] {
+            let mut much = Bytes::from(vec![b'x'; 50_000]);
+            pair.stream(id).send_message(false, &mut much).expect("at least a part");
+        }
+        pair.takes();
+        pair.send(&[window_update(0, more)]);
+        pair.takes();
+        pair.send(&[window_update(0, 1 << 20)]);
+        let taken: usize = pair.takes().iter().filter(|it| it.contains(" DATA ")).count();
+        assert!(taken > 0, "{more}");
+        assert!(pair.connection.status().is_open());
+    }
+}
+
+#[test]
+fn websockets_that_wait_for_a_few_bytes_of_room_wait() {
+    for left in 0..30 {
+        let config = Config::builder().send_buffer_limit(16_384).build().expect("valid");
+        let mut pair = Pair::new(config);
+        pair.send(&[settings(&[(4, 1 << 20)]), window_update(0, 1 << 20)]);
+        for id in [1, 3] {
+            pair.opens_socket(id, Options::default());
+        }
+        pair.takes();
+        for (id, length) in [(1, 16_384 - 2 * 9 - left), (3, 1000)] {
+            let mut message = Bytes::from(vec![b'x'; length]);
+            pair.stream(id).send_message(false, &mut message).expect("at least a part");
+        }
+        pair.send(&[settings(&[])]);
+        pair.resume();
+        let taken = pair.takes();
+        assert!(taken.iter().any(|it| it.starts_with("1 DATA")), "{taken:?}");
+        pair.resume();
+        let taken = [taken, pair.takes()].concat();
+        assert!(taken.iter().any(|it| it.starts_with("3 DATA")), "{taken:?}");
+    }
+}
