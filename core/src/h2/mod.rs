@@ -159,7 +159,8 @@ impl Http2 {
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let is_over = transport.eof && self.streams.is_empty() && !self.is_stalled;
         let over = is_over && transport.is_open();
-        self.is_due || over || (self.is_writable && self.waiting > 0 && has_room(transport))
+        let is_writable = self.is_writable && self.waiting > 0 && has_room(transport);
+        self.is_due || over || is_writable || self.is_paused()
     }
 
     /// Whether the held bytes may yield another step.

@@ -74,6 +74,8 @@ impl Http2 {
         transport.blocked = false;
         self.is_stalled = false;
         self.settings.write(transport);
+        // A tunnel whose work was paused goes on in the next pull of events.
+        self.is_due |= desk.inflatable > 0 && self.is_paused();
         loop {
             if self.is_due
                 && let Some(step) = self.take_due(transport, desk)

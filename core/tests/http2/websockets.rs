@@ -1,12 +1,13 @@
 //! Websockets over streams of HTTP/2 (RFC 8441): the same session, limits and timers as over HTTP/1.1.
 
 use bytes::Bytes;
-use portcullis::websocket::Options;
+use portcullis::websocket::{DeflateSettings, Options};
 use portcullis::{Config, Misuse, Timer};
 use portcullis_play::http2::{
     END_HEADERS, END_STREAM, HEADERS, Pair, block, connect, data, frame, get, last_data, reset,
     settings, socket_frame, window_update,
 };
+use portcullis_play::play::websocket_frames as frames;
 use portcullis_play::support::{secs, tick};
 
 const TEXT: u8 = 0x81;
@@ -304,4 +305,36 @@ fn websockets_that_wait_for_a_few_bytes_of_room_wait() {
         let taken = [taken, pair.takes()].concat();
         assert!(taken.iter().any(|it| it.starts_with("3 DATA")), "{taken:?}");
     }
+}
+
+#[test]
+fn inflating_lets_others_run_without_losing_bytes() {
+    let config = Config::builder().websocket_deflate(true).build().expect("valid");
+    let mut pair = Pair::new(config);
+    let deflate = DeflateSettings::default();
+    let extension = [("sec-websocket-extensions", "permessage-deflate")];
+    let mut context = frames::compressor();
+    let payload = frames::deflate(&mut context, &vec![b'x'; 1 << 20]);
+    for id in [1, 3] {
+        pair.opens_socket_with(id, &extension, Some(&deflate), Options::default());
+        assert_eq!(pair.stream(id).read_to(9), Ok(()));
+    }
+    let mut told = pair.send(&[
+        socket_frame(1, TEXT | frames::COMPRESSED, &payload),
+        socket_frame(3, TEXT | frames::COMPRESSED, &payload),
+        get(5, "/"),
+    ]);
+    assert!(told.contains(&"5 GET /".into()), "{told:?}");
+    let mut looks = 0;
+    while pair.connection.status().has_work {
+        assert!(pair.connection.status().resume);
+        told.extend(pair.resume());
+        looks += 1;
+        assert!(looks < 100, "it goes on for ever");
+    }
+    assert!(looks > 20, "{looks} looks");
+    let texts = told.iter().filter(|it| it.contains(" text ")).count();
+    assert_eq!(texts, 2);
+    assert_eq!(pair.resume(), [""; 0]);
+    assert!(!pair.connection.status().resume, "no events are left");
 }

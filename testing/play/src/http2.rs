@@ -5,7 +5,7 @@ use crate::support::text;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use loona_hpack::Decoder;
-use portcullis::websocket::{Handshake, Message, Options};
+use portcullis::websocket::{DeflateSettings, Handshake, Message, Options};
 use portcullis::{
     BodyLength, CloseReason, Config, Connection, Event, Events, FieldLines, Sent, Stream, StreamId,
     Tick,
@@ -257,12 +257,23 @@ impl Pair {
 
     /// Sends a request for a websocket, and accepts it.
     pub fn opens_socket(&mut self, id: u32, options: Options) {
-        let mut bytes = connect(id, &[]);
+        self.opens_socket_with(id, &[], None, options);
+    }
+
+    /// Sends a request for a websocket with more fields, and accepts it, with compression if both want that.
+    pub fn opens_socket_with(
+        &mut self,
+        id: u32,
+        fields: &[(&str, &str)],
+        deflate: Option<&DeflateSettings>,
+        options: Options,
+    ) {
+        let mut bytes = connect(id, fields);
         let mut events = self.connection.receive(self.now, &mut bytes).expect("it reads");
         let Some((connection, Event::Request { stream, head })) = events.next() else {
             panic!("a request")
         };
-        let accepted = Handshake::read(&head).expect("a handshake").accept(None, None);
+        let accepted = Handshake::read(&head).expect("a handshake").accept(None, deflate);
         let accepted = accepted.expect("no protocol is asked for");
         let mut stream = connection.stream(self.now, stream);
         stream.accept_websocket(&accepted, None, options).expect("a websocket");
