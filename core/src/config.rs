@@ -261,7 +261,7 @@ settings! {
     request_head_timeout: Duration = [secs(10)], strict [secs(5)], within [MILLISECOND]..=[DAY], from "Apache `mod_reqtimeout` (10 s to 20 s)";
     /// How long the peer may take to send the first byte of content that the application waits for. The minimum rate is not enforced before this time has passed.
     request_body_grace: Duration = [secs(5)], strict [secs(5)], within [MILLISECOND]..=[DAY], from "Kestrel `MinRequestBodyDataRate`";
-    /// Bytes per second of content that the peer has to send on average while the application waits for them. Answer: 408.
+    /// Bytes per second of content that the peer has to send on average while the application waits for them. Answer: 408. Over HTTP/2 silence alone counts once the answer has begun, and for gRPC: such content is one side of a conversation.
     request_body_rate: u64 = [240], strict [240], within [1]..=[u64::MAX], from "Kestrel `MinRequestBodyDataRate`";
     /// How long the peer may pause within content that the application waits for, however much it has sent before. Answer: 408.
     request_body_silence: Duration = [secs(30)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "half of nginx `client_body_timeout` (60 s)";

@@ -27,6 +27,8 @@ pub(crate) struct Socket {
     session: Session,
     /// Content has come that the session has not looked at.
     is_fresh: bool,
+    /// The length of the last message that was delivered.
+    delivered: usize,
 }
 
 impl Socket {
@@ -34,7 +36,13 @@ impl Socket {
     pub(crate) fn new(terms: Terms, outer: &Transport) -> Self {
         let transport = Transport::of_stream(outer);
         let stream = terms.stream;
-        Socket { stream, session: Session::new(terms, &transport), transport, is_fresh: false }
+        Socket {
+            stream,
+            session: Session::new(terms, &transport),
+            transport,
+            is_fresh: false,
+            delivered: 0,
+        }
     }
 
     /// Does something at `now`. The timers are right afterwards.
@@ -91,6 +99,9 @@ impl Tunnel for Socket {
         let mut input = Input::new(take(&mut self.transport.held), &mut []);
         let step = self.session.step(&mut self.transport, &mut input, desk);
         let step = step.map(|step| Self::move_to_desk(&mut input, desk, step));
+        if let Some(Step::Message { .. }) = step {
+            self.delivered = desk.whole.len();
+        }
         if self.transport.is_open() {
             let most = if self.transport.reads_ahead { self.transport.most_ahead() } else { 0 };
             self.transport.held = input.put_back(most);
@@ -121,6 +132,18 @@ impl Tunnel for Socket {
 
     fn held(&self) -> usize {
         self.transport.held.len()
+    }
+
+    fn begun(&self) -> usize {
+        self.session.begun()
+    }
+
+    fn delivered(&self) -> usize {
+        if self.session.takes_more() { 0 } else { self.delivered }
+    }
+
+    fn hold_back(&mut self, now: Tick, is_held_back: bool) {
+        self.act(now, |session, transport| session.hold_back(transport, is_held_back));
     }
 
     fn take_output(&mut self, now: Tick, most: usize) -> Vec<u8> {

@@ -105,6 +105,10 @@ impl Http2 {
         };
         if let Some(stream) = self.streams.get_mut(place) {
             stream.exchange.sending.become_next(Sending::Content(left));
+            if let Some(upload) = &mut stream.exchange.upload {
+                // Content that still comes is one side of a conversation.
+                upload.is_sporadic = true;
+            }
         }
         Ok((Begun::Open, place))
     }

@@ -120,6 +120,7 @@ impl Http2 {
         let Some(stream) = self.streams.get_mut(place) else { return };
         self.waiting -= u32::from(take(&mut stream.exchange.cut_short));
         self.unread -= stream.waiting_content();
+        self.hoarded -= stream.hoarded();
         self.tunnels -= u32::from(stream.tunnel.is_some());
         stream.exchange.upload = None;
         (stream.guard, stream.trailers, stream.tunnel) = (None, None, None);
@@ -257,6 +258,7 @@ impl Http2 {
         self.tunnels -= u32::from(stream.tunnel.is_some());
         let waiting = stream.waiting_content();
         self.unread -= waiting;
+        self.hoarded -= stream.hoarded();
         if waiting > 0 {
             self.open_connection(transport);
         }

@@ -14,7 +14,7 @@
 
 use super::Http2;
 use super::frame::{self, MOST};
-use super::streams::State;
+use super::streams::{State, Stream};
 use crate::close::Fault;
 use crate::config::Config;
 use crate::rate::{MinimumRate, Rate};
@@ -53,6 +53,7 @@ impl Http2 {
 
     /// Opens the window of the stream at `place` for what the application has read or asked for.
     pub(super) fn open_stream(&mut self, transport: &mut Transport, place: usize) {
+        let is_held_back = self.hold_back(transport, place);
         let Some(stream) = self.streams.get_mut(place) else { return };
         if !matches!(stream.state, State::Open | State::HalfClosedLocal)
             || stream.declared.is_some_and(|it| it as i64 <= stream.allowed)
@@ -60,6 +61,7 @@ impl Http2 {
             return;
         }
         let usual = match &stream.tunnel {
+            Some(_) if is_held_back => 0,
             Some(tunnel) if tunnel.takes_more() => stream_window(&transport.config),
             _ => self.settings.asked_window,
         };
@@ -73,35 +75,63 @@ impl Http2 {
         }
     }
 
+    /// Whether the tunnel at `place` is held back, because the messages of the connection take much memory: as
+    /// many bytes together as content may wait unread. Then the oldest of the large messages goes on alone, and
+    /// none does while the applications keep as much as the largest one may have. Small messages always go on.
+    fn hold_back(&mut self, transport: &Transport, place: usize) -> bool {
+        let config = &transport.config;
+        let is_large = |stream: &Stream| {
+            stream.tunnel.as_ref().is_some_and(|it| it.begun() as i64 >= window(config))
+        };
+        let is_much = self.hoarded as u64 > most_credit(config);
+        let is_held_back = is_much && self.streams.get(place).is_some_and(is_large) && {
+            let tunnels = self.streams.iter().filter_map(|stream| stream.tunnel.as_ref());
+            let delivered: usize = tunnels.map(|tunnel| tunnel.delivered()).sum();
+            let oldest = self.streams.iter().position(is_large);
+            delivered as u64 > config.websocket_message_limit() || oldest != Some(place)
+        };
+        if is_held_back || self.holds_back {
+            self.holds_back = true;
+            let stream = self.streams.get_mut(place);
+            if let Some(tunnel) = stream.and_then(|stream| stream.tunnel.as_mut()) {
+                tunnel.hold_back(transport.now, is_held_back);
+            }
+        }
+        is_held_back
+    }
+
+    /// Opens the windows of tunnels that were held back and need not be any more.
+    pub(super) fn let_go(&mut self, transport: &mut Transport) {
+        if self.holds_back {
+            (0..self.streams.len()).for_each(|place| self.open_stream(transport, place));
+            self.holds_back = self.hoarded as u64 > most_credit(&transport.config);
+        }
+    }
+
     /// Opens the connection's window.
     pub(super) fn open_connection(&mut self, transport: &mut Transport) {
         let usual = window(&transport.config);
-        self.fit_streams(transport, usual);
+        let unread = self.unread as i64;
+        if self.settings.asked_window == NARROW && unread <= usual / 2 {
+            self.settings.ask_window(transport, stream_window(&transport.config));
+        }
         if self.allowed > usual {
             return;
         }
         let reading = self.streams.iter().filter_map(|stream| stream.exchange.upload.as_ref());
         let credits = reading.filter(|it| it.is_awaited()).map(|it| it.credit());
-        let credit = credits.fold(0, u64::saturating_add).min(3 * usual as u64);
-        let counted = if self.settings.is_narrow() { 0 } else { self.unread as i64 };
-        let target = usual + credit as i64 - counted;
+        let credit = credits.fold(0, u64::saturating_add).min(3 * usual as u64) as i64;
+        // What nobody reads takes up half of what the window is wider by for what somebody reads.
+        if credit > 0 && unread > usual + credit / 2 {
+            self.settings.ask_window(transport, NARROW);
+        }
+        let counted = if self.settings.is_narrow() { 0 } else { unread };
+        let target = usual + credit - counted;
         let more = target - self.allowed;
         if is_worth_it(more, self.allowed, target) && !transport.eof {
             self.allowed += more;
             frame::write_window_update(&mut transport.output, 0, more as u32);
         }
-    }
-
-    /// Makes the streams' windows narrow while more than three quarters of the `usual` window are held unread,
-    /// and wide again below a quarter.
-    fn fit_streams(&mut self, transport: &mut Transport, usual: i64) {
-        let unread = self.unread as i64;
-        let window = match self.settings.asked_window {
-            NARROW if unread <= usual / 4 => stream_window(&transport.config),
-            asked if asked > NARROW && unread > usual / 4 * 3 => NARROW,
-            _ => return,
-        };
-        self.settings.ask_window(transport, window);
     }
 
     // ---- what we may send -----------------------------------------------------------------------

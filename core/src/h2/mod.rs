@@ -71,6 +71,10 @@ pub(crate) struct Http2 {
     guard: Option<Box<Rate>>,
     /// Bytes of content that wait for the application, of all streams.
     unread: usize,
+    /// Bytes of the messages of all tunnels, in part or delivered.
+    hoarded: usize,
+    /// A tunnel may be held back because of them.
+    holds_back: bool,
     /// The number of streams that wait for room or for their window.
     waiting: u32,
     /// The turn of the next stream that waits.
@@ -127,6 +131,8 @@ impl Http2 {
             allowed: settings::WINDOW,
             guard: None,
             unread: 0,
+            hoarded: 0,
+            holds_back: false,
             waiting: 0,
             turn: 0,
             is_due: false,

@@ -100,6 +100,7 @@ impl Http2 {
                 Ok(Next::Step(step)) => return Some(step),
                 Ok(Next::Again) => {}
                 Ok(Next::Wait) => {
+                    self.let_go(transport);
                     self.open_connection(transport);
                     return None;
                 }

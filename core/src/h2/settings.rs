@@ -75,9 +75,9 @@ impl Settings {
         frame::write_settings(&mut transport.output, &settings);
     }
 
-    /// Sets another window for streams, unless the client has yet to acknowledge the last SETTINGS.
+    /// Sets another window for streams, once the client has acknowledged the last SETTINGS.
     pub(super) fn ask_window(&mut self, transport: &mut Transport, window: i64) {
-        if self.ack_until == Tick::NEVER && !transport.eof {
+        if self.ack_until == Tick::NEVER && self.asked_window != window && !transport.eof {
             self.asked_window = window;
             self.ack_until = transport.now.after(transport.config.http2_settings_ack_timeout());
             let settings = [(INITIAL_WINDOW_SIZE, window as u32)];

@@ -169,6 +169,11 @@ impl Stream {
         self.unread.len() + self.tunnel.as_ref().map_or(0, |tunnel| tunnel.held())
     }
 
+    /// Bytes of messages that the stream holds, or has delivered to an application that is not done with them.
+    pub(super) fn hoarded(&self) -> usize {
+        self.tunnel.as_ref().map_or(0, |tunnel| tunnel.begun() + tunnel.delivered())
+    }
+
     /// Whether the rest of the request is to be discarded.
     pub(super) fn is_discarding(&self) -> bool {
         self.discarding != [Tick::NEVER; 2]

@@ -45,6 +45,12 @@ pub(crate) trait Tunnel: Debug + Send {
     fn takes_more(&self) -> bool;
     /// Bytes of content that wait for the application.
     fn held(&self) -> usize;
+    /// Bytes of a message that is not whole yet.
+    fn begun(&self) -> usize;
+    /// Bytes of the last message that was delivered, until the application asks for the next one.
+    fn delivered(&self) -> usize;
+    /// The client is not allowed to send on. No deadline of its own runs meanwhile.
+    fn hold_back(&mut self, now: Tick, is_held_back: bool);
 
     /// Takes up to `most` bytes to be sent.
     fn take_output(&mut self, now: Tick, most: usize) -> Vec<u8>;
@@ -108,9 +114,10 @@ impl Http2 {
     ) -> Option<Step> {
         let stream = self.streams.get_mut(place)?;
         let tunnel = stream.tunnel.as_mut()?;
-        let before = tunnel.held();
+        let (held, hoarded) = (tunnel.held(), tunnel.begun() + tunnel.delivered());
         let step = tunnel.step(transport.now, &mut transport.budget, desk);
-        self.unread = self.unread + tunnel.held() - before;
+        self.unread = self.unread + tunnel.held() - held;
+        self.hoarded = self.hoarded + tunnel.begun() + tunnel.delivered() - hoarded;
         if let Some(Step::Reset(_)) = step {
             stream.is_reset_told = true;
         }
@@ -205,9 +212,10 @@ impl Http2 {
         let place = self.find(transport, id)?;
         let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
         let tunnel = stream.tunnel.as_mut().ok_or(Misuse::NotWebSocket)?;
-        let before = tunnel.held();
+        let (held, hoarded) = (tunnel.held(), tunnel.begun() + tunnel.delivered());
         let result = act(&mut **tunnel, transport.now);
-        self.unread = self.unread + tunnel.held() - before;
+        self.unread = self.unread + tunnel.held() - held;
+        self.hoarded = self.hoarded + tunnel.begun() + tunnel.delivered() - hoarded;
         self.pump(transport, place);
         result
     }

@@ -235,6 +235,11 @@ impl Receiver {
         }
     }
 
+    /// Bytes of a message that is not whole yet.
+    pub(crate) fn begun(&self) -> usize {
+        self.assembled.len()
+    }
+
     /// Bytes of heap.
     pub(crate) fn memory(&self) -> usize {
         let inflater = self.inflater.as_ref().map(|it| size_of::<Inflater>() + it.memory());

@@ -31,7 +31,7 @@ use crate::time::{Tick, Timer};
 use crate::transport::Transport;
 use crate::waits::Wait;
 use bytes::Bytes;
-use core::mem::take;
+use core::mem::{replace, take};
 use core::time::Duration;
 
 /// A message that is too long for the free room is split only if this many bytes fit. So no tiny
@@ -103,6 +103,8 @@ pub(crate) struct Session {
     ping_sent: Tick,
     /// The application's message was sent in part: the next fragment continues it.
     sending: bool,
+    /// The peer is not allowed to send on.
+    is_shut: bool,
     /// `send_message` took less than the whole message: the application is told when there is room.
     cut_short: bool,
     /// A reset that the application has not been told of yet.
@@ -125,6 +127,7 @@ impl Session {
             pinged: false,
             ping_sent: Tick::NEVER,
             sending: false,
+            is_shut: false,
             cut_short: false,
             reset: None,
         }
@@ -341,6 +344,19 @@ impl Session {
         self.receiver.has_credit()
     }
 
+    /// Tells whether the peer is not allowed to send on, although the application waits.
+    pub(crate) fn hold_back(&mut self, transport: &Transport, is_held_back: bool) {
+        if replace(&mut self.is_shut, is_held_back) != is_held_back {
+            // What was not allowed to come does not count as silence.
+            self.heard(transport);
+        }
+    }
+
+    /// Bytes of a message that is not whole yet.
+    pub(crate) fn begun(&self) -> usize {
+        self.receiver.begun()
+    }
+
     /// Whether inflating stopped for this pull of events, so that other connections get their turn.
     #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {
@@ -523,9 +539,10 @@ impl Session {
         }
         // Once the buffer is full of bytes that wait for the application, we read no more and can't
         // hear the peer: no pings then.
-        self.settle_pings(transport, !transport.is_held_back(), flushed);
+        let hears = !transport.is_held_back() && !self.is_shut;
+        self.settle_pings(transport, hears, flushed);
         // The other timers run only while the application waits for the peer.
-        let hears = nothing_held || !transport.blocked;
+        let hears = (nothing_held || !transport.blocked) && !self.is_shut;
         let idle_until = transport.config.websocket_idle_timeout().map(|it| self.used.after(it));
         set(transport, Timer::WebSocketIdle, idle_until.filter(|_| hears));
         let is_owed =

@@ -181,7 +181,9 @@ fn one_connection_answers_so_many_requests() {
         assert_eq!(pair.send(&[get(5, "/")]), ["5 GET /", "5 end"]);
         let mut last = 5;
         if many {
-            (1..=5).step_by(2).for_each(|id| drop(pair.answer(id, 0)));
+            for id in [1, 3, 5] {
+                pair.answer(id, 0);
+            }
             pair.takes();
             pair.send(&[get(7, "/"), get(9, "/")]);
             last = 9;
@@ -191,7 +193,9 @@ fn one_connection_answers_so_many_requests() {
         assert_eq!(pair.takes(), [format!("0 GOAWAY {last} NO_ERROR request_limit")]);
         assert_eq!(pair.send(&[get(11, "/")]), [""; 0], "a client may send it again elsewhere");
         let owed = if many { [7, 9].as_slice() } else { &[1, 3, 5] };
-        owed.iter().for_each(|id| drop(pair.answer(*id, 0)));
+        for id in owed {
+            pair.answer(*id, 0);
+        }
         assert_eq!(pair.takes().len(), owed.len());
         assert_eq!(pair.closed(), Some(CloseReason::RequestLimit));
     }

@@ -338,3 +338,71 @@ fn inflating_lets_others_run_without_losing_bytes() {
     assert_eq!(pair.resume(), [""; 0]);
     assert!(!pair.connection.status().resume, "no events are left");
 }
+
+/// Begins a binary message of `length` bytes.
+fn begins_message(id: u32, length: u64) -> Vec<u8> {
+    let header = [&[0x82, 0x80 | 127][..], &length.to_be_bytes(), &[0; 4]].concat();
+    data(id, &header)
+}
+
+#[test]
+fn large_messages_of_many_websockets_take_little_more_than_one() {
+    const LENGTH: u64 = 2_000_000;
+    let config = Config::builder().websocket_message_limit(LENGTH).build().expect("valid");
+    let mut pair = Pair::new(config);
+    let ids: Vec<u32> = (0..50).map(|place| 2 * place + 1).collect();
+    let (mut connection, mut told) = (65_535_i64, Vec::new());
+    // The windows, and the bytes that are left to be sent.
+    let mut windows: Vec<(i64, i64)> = ids.iter().map(|_| (32_768, LENGTH as i64)).collect();
+    for id in &ids {
+        pair.opens_socket(*id, Options::default());
+        assert_eq!(pair.stream(*id).read_to(1), Ok(()));
+    }
+    for (id, (window, _)) in ids.iter().zip(&mut windows) {
+        told.extend(pair.send(&[begins_message(*id, LENGTH)]));
+        (*window, connection) = (*window - 14, connection - 14);
+    }
+    let mut most = 0;
+    for _ in 0..100_000 {
+        for frame in pair.takes() {
+            let Some((id, more)) = frame.split_once(" WINDOW_UPDATE ") else { continue };
+            let (id, more): (u32, i64) = (id.parse().unwrap(), more.parse().unwrap());
+            match id {
+                0 => connection += more,
+                id => windows[id as usize / 2].0 += more,
+            }
+        }
+        // The client goes on with all messages at once.
+        let mut has_sent = false;
+        for (id, (window, left)) in ids.iter().zip(&mut windows) {
+            let bytes = (*window).min(connection).min(*left).min(8000);
+            if bytes > 0 {
+                has_sent = true;
+                (*window, *left, connection) = (*window - bytes, *left - bytes, connection - bytes);
+                told.extend(pair.send(&[data(*id, &vec![0; bytes as usize])]));
+                told.extend(pair.resume());
+            }
+        }
+        most = most.max(pair.connection.memory());
+        let done: Vec<u32> = ids
+            .iter()
+            .copied()
+            .filter(|id| told.contains(&format!("{id} binary {LENGTH}")))
+            .collect();
+        if done.len() == ids.len() {
+            break;
+        }
+        if !has_sent {
+            // The applications keep what they have. Those that are done ask for more.
+            assert!(!done.is_empty(), "nobody may go on: {windows:?}");
+            for id in done {
+                let _ = pair.stream(id).read_to(2);
+            }
+            told.extend(pair.resume());
+        }
+    }
+    let whole = told.iter().filter(|it| it.ends_with(&format!("binary {LENGTH}"))).count();
+    assert_eq!(whole, ids.len(), "{windows:?}");
+    let small = 50 * (65_536 + 2 * 32_768);
+    assert!(most < 2 * LENGTH as usize + 2 * small, "{most} bytes");
+}
