@@ -37,12 +37,17 @@ impl Connector {
 
     /// The same, for a client that speaks HTTP/2: over TLS it asks for it by ALPN.
     pub(crate) fn http2(program: &Program) -> Self {
-        let tls = program.tls.as_ref().map(|config| {
+        Self::http2_to(program.address, program.tls.as_deref())
+    }
+
+    /// The same, to any server.
+    pub(crate) fn http2_to(address: SocketAddr, tls: Option<&ClientConfig>) -> Self {
+        let tls = tls.map(|config| {
             let mut config = ClientConfig::clone(config);
             config.alpn_protocols = vec![b"h2".to_vec()];
             Arc::new(config)
         });
-        Connector { address: program.address, tls }
+        Connector { address, tls }
     }
 
     pub(crate) async fn connect(self) -> io::Result<Stream> {

@@ -9,6 +9,7 @@ mod connector;
 mod crowd;
 mod examples;
 mod framing;
+mod grpc;
 mod http2;
 mod limits;
 mod newcomers;

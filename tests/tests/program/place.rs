@@ -59,8 +59,12 @@ impl Runtime {
 }
 
 /// Makes tests of functions that take a [`Place`]: those under `everywhere` on each runtime over
-/// both transports, the others on each runtime over one transport.
+/// both transports, those under `tokio` over both on tokio only, the others on each runtime over one
+/// transport.
 macro_rules! tests {
+    (tokio: $($name:ident),+;) => {
+        $crate::place::tests! { @on tokio Tokio [$($name)+] [$($name)+] }
+    };
     (
         $(everywhere: $($everywhere:ident),+;)?
         $(plaintext: $($plaintext:ident),+;)?

@@ -20,7 +20,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// Settings of every program here, before those of its test. No timer fires unless the test sets
 /// it. So a client needs no speed on a busy machine, and a close has the reason that the test
 /// expects.
-const CALM: [&str; 14] = [
+pub(crate) const CALM: [&str; 14] = [
     "tls_handshake_timeout=1h",
     "keep_alive_timeout=1h",
     "request_head_timeout=1h",
