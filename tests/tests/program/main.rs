@@ -13,6 +13,7 @@ mod grpc;
 mod http2;
 mod limits;
 mod newcomers;
+mod peers;
 mod place;
 mod proxies;
 mod responses;

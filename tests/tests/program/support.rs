@@ -71,6 +71,13 @@ impl Program {
         Self::start(command(place, settings))
     }
 
+    /// Starts the program at an address.
+    pub(crate) fn at(place: Place, address: SocketAddr, settings: &[&str]) -> Self {
+        let mut command = command(place, settings);
+        command.args(["--listen", &address.to_string()]);
+        Self::listen(command)
+    }
+
     /// Starts the program over TLS with the certificate in these files.
     pub(crate) fn with_certificate(place: Place, chain: &Path, key: &Path) -> Self {
         let mut command = command(place.plaintext(), &[]);
