@@ -14,6 +14,8 @@ use tempfile::TempDir;
 tests! {
     everywhere:
         the_page_works_in_a_browser;
+    tls:
+        a_browser_does_all_on_one_connection_of_http2;
 }
 
 /// ChromeDriver as a child process, which ends with the test.
@@ -129,6 +131,13 @@ impl Page {
         self.browser.execute(script, vec![]).await.expect("the script runs")
     }
 
+    /// Runs the content of an async function, and returns what it returns, or its error as text.
+    async fn run_to_end(&self, content: &str) -> Value {
+        let call =
+            format!("(async () => {{ {content} }})().then(done, (error) => done(`${{error}}`))");
+        self.run_until_done(&call).await
+    }
+
     /// Runs a script and returns what it passes to `done`.
     async fn run_until_done(&self, script: &str) -> Value {
         let script = format!("const done = arguments[0]; {script}");
@@ -176,6 +185,83 @@ fn the_page_works_in_a_browser(place: Place) {
         page.wait_for("once more").await;
         program.signal("TERM");
         page.wait_for("closed with 1001 ").await;
+    });
+    if done {
+        assert_eq!(program.wait(), Some(0));
+    }
+}
+
+fn a_browser_does_all_on_one_connection_of_http2(place: Place) {
+    let program = Program::with(place, &[]);
+    let done = browse(&program, async |page| {
+        let protocol = "return performance.getEntriesByType('navigation')[0].nextHopProtocol";
+        assert_eq!(page.run(protocol).await, "h2");
+        let accepted = "
+            const status = await (await fetch('/status')).json();
+            return status.accepted;";
+        let before = page.run_to_end(accepted).await;
+
+        let script = "
+            const lengths = [...Array(100).keys()].map((number) => number * 100);
+            const answers = lengths.map((length) => fetch(`/bytes/${length}`));
+            const contents = answers.map(async (answer) => (await (await answer).text()).length);
+            const got = await Promise.all(contents);
+            return got.every((length, place) => length == lengths[place]);";
+        assert_eq!(page.run_to_end(script).await, true, "many answers arrive");
+        let script = "return (await (await fetch('/bytes/10000000')).text()).length";
+        assert_eq!(page.run_to_end(script).await, 10_000_000, "a large answer arrives");
+        let script = "
+            const answer = await fetch('/bytes/1000', { method: 'HEAD' });
+            return [answer.headers.get('content-length'), (await answer.text()).length];";
+        assert_eq!(page.run_to_end(script).await, json!(["1000", 0]));
+
+        let script = "
+            const post = { method: 'POST', body: new Uint8Array(3000000) };
+            return await (await fetch('/sink', post)).text();";
+        assert_eq!(page.run_to_end(script).await, "3000000", "an upload arrives");
+        // Content that a page makes as it goes, which Chromium sends over HTTP/2 only.
+        let script = "
+            let left = 100;
+            const body = new ReadableStream({ pull(content) {
+                if (left-- > 0) content.enqueue(new Uint8Array(10000)); else content.close();
+            }});
+            const answer = await fetch('/sink', { method: 'POST', body, duplex: 'half' });
+            return await answer.text();";
+        assert_eq!(page.run_to_end(script).await, "1000000", "a stream arrives");
+
+        let script = "
+            const stop = new AbortController();
+            const answer = await fetch('/bytes/1000000000000', { signal: stop.signal });
+            await answer.body.getReader().read();
+            stop.abort();
+            return await (await fetch('/hello')).text();";
+        assert_eq!(page.run_to_end(script).await, "Hello, world!", "after an answer is cancelled");
+
+        // A websocket is a stream of the same connection (RFC 8441).
+        page.say("hello").await;
+        page.wait_for("hello").await;
+        assert_eq!(page.run_to_end(accepted).await, before, "all on one connection");
+        let script = "
+            const all = performance.getEntriesByType('resource');
+            return all.filter((entry) => entry.nextHopProtocol != 'h2').map((entry) => entry.name);";
+        assert_eq!(page.run(script).await, json!([]), "all over HTTP/2");
+
+        // An upload that is in progress when the program drains is answered.
+        let script = "
+            const body = new ReadableStream({ start(content) { window.content = content } });
+            window.answer = fetch('/sink', { method: 'POST', body, duplex: 'half' });
+            content.enqueue(new Uint8Array(1000));";
+        page.run_to_end(script).await;
+        program.wait_for("the upload arrives", |status| {
+            status["phases"]["request_body"].as_u64() >= Some(1)
+        });
+        program.signal("TERM");
+        page.wait_for("closed with 1001 ").await;
+        let script = "
+            content.enqueue(new Uint8Array(1000));
+            content.close();
+            return await (await answer).text();";
+        assert_eq!(page.run_to_end(script).await, "2000", "the upload is answered");
     });
     if done {
         assert_eq!(program.wait(), Some(0));
