@@ -196,8 +196,8 @@ struct Parts {
     in_fields: bool,
     expects_continue: bool,
     said: Said,
-    /// The crumbs of the cookie, joined.
-    cookie: Vec<u8>,
+    /// The crumbs of the cookie, joined. A crumb may be empty.
+    cookie: Option<Vec<u8>>,
 }
 
 impl Parts {
@@ -222,10 +222,13 @@ impl Parts {
                 }
             }
             b"cookie" => {
-                if !self.cookie.is_empty() {
-                    self.cookie.extend_from_slice(b"; ");
+                match &mut self.cookie {
+                    Some(cookie) => {
+                        cookie.extend_from_slice(b"; ");
+                        cookie.extend_from_slice(value);
+                    }
+                    None => self.cookie = Some(value.to_vec()),
                 }
-                self.cookie.extend_from_slice(value);
                 reader.text.truncate(field.start);
                 return Ok(());
             }
@@ -338,9 +341,9 @@ impl Parts {
             form.tell(target, config, &mut told).map_err(Bad::Refused)?;
             target_at = append(reader.text, &told).ok_or(Bad::Refused(Refusal::TargetTooLong))?;
         }
-        if !self.cookie.is_empty() {
+        if let Some(cookie) = &self.cookie {
             let name_at = append(reader.text, b"cookie");
-            let value_at = append(reader.text, &self.cookie);
+            let value_at = append(reader.text, cookie);
             let (Some(name), Some(value)) = (name_at, value_at) else {
                 return Err(Bad::Refused(Refusal::HeadTooLarge));
             };

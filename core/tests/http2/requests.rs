@@ -114,6 +114,19 @@ fn crumbs_of_cookies_are_joined() {
 }
 
 #[test]
+fn an_empty_crumb_is_a_crumb() {
+    for (crumbs, cookie) in [
+        (&[("cookie", "")][..], ""),
+        (&[("cookie", ""), ("cookie", "a=1"), ("cookie", "")], "; a=1; "),
+    ] {
+        let mut pair = Pair::new(Config::default());
+        let head = request("GET", "/", crumbs);
+        let told = pair.send(&[frame(HEADERS, END_HEADERS | END_STREAM, 1, &head)]);
+        assert_eq!(told, [&format!("1 GET / cookie={cookie}"), "1 end"]);
+    }
+}
+
+#[test]
 fn too_many_fields_and_too_large_lists_are_431() {
     let mut pair = Pair::new(Config::default());
     let many = vec![("a", "b"); 257];
