@@ -110,6 +110,7 @@ impl Http2 {
         match self.streams.get_mut(place) {
             Some(stream) if stream.is_discarding() && transport.is_open() => {
                 stream.state = State::HalfClosedLocal;
+                self.open_stream(transport, place);
             }
             _ => self.forget(transport, place),
         }

@@ -1,7 +1,7 @@
 //! How streams and connections end.
 
-use portcullis::{CloseReason, Config, PeerClose, Refusal, ResetReason};
-use portcullis_play::http2::{Pair, get, post, reset};
+use portcullis::{CloseReason, Config, PeerClose, Refusal, ResetReason, Timer};
+use portcullis_play::http2::{Pair, data, get, last_data, post, reset};
 use portcullis_play::support::{millis, secs};
 
 #[test]
@@ -26,6 +26,19 @@ fn a_refusal_by_the_driver_is_an_answer() {
     assert!(taken[0].starts_with("1 HEADERS :status=503"), "{taken:?}");
     assert!(pair.connection.status().is_open());
     assert_eq!(pair.resume(), [""; 0]);
+}
+
+#[test]
+fn a_refused_request_may_end_though_its_window_was_used_up() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[post(1, "/", &[("content-length", "40000")])]);
+    pair.send(&[data(1, &[0; 16_384]), data(1, &[0; 16_384])]);
+    assert_eq!(pair.stream(1).refuse(Refusal::Unavailable), Ok(()));
+    let taken = pair.takes();
+    assert!(taken.iter().any(|it| it.starts_with("1 WINDOW_UPDATE")), "{taken:?}");
+    assert_eq!(pair.send(&[last_data(1, &[0; 40_000 - 2 * 16_384])]), [""; 0]);
+    assert_eq!(pair.takes(), [""; 0]);
+    assert_eq!(pair.connection.deadline().map(|it| it.1), Some(Timer::KeepAlive));
 }
 
 #[test]
