@@ -16,6 +16,8 @@ mod decode;
 mod encode;
 mod huffman;
 mod integer;
+#[cfg(test)]
+mod python;
 mod table;
 #[cfg(test)]
 mod tests;

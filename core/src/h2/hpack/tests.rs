@@ -2,9 +2,9 @@
 
 use super::*;
 
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn decoded(decoder: &mut Decoder, mut block: &[u8]) -> Result<Pairs, HpackError> {
+pub(super) fn decoded(decoder: &mut Decoder, mut block: &[u8]) -> Result<Pairs, HpackError> {
     let mut text = b"?".to_vec();
     let mut fields = Vec::new();
     decoder.begin();
