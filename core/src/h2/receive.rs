@@ -87,6 +87,10 @@ impl Http2 {
             {
                 return Some(step);
             }
+            if self.is_due {
+                // A tunnel has sent something, and tells of room.
+                continue;
+            }
             if !transport.is_open() {
                 transport.discard(input.take_all());
                 return None;
@@ -125,6 +129,10 @@ impl Http2 {
             }
             return Some(match due {
                 Due::Tunnel => continue,
+                Due::Reset(_) if stream.is_reset_told => {
+                    self.end_told(transport, place);
+                    continue;
+                }
                 Due::Reset(reason) => {
                     self.end_told(transport, place);
                     Step::Reset(reason)

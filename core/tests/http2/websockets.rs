@@ -4,8 +4,8 @@ use bytes::Bytes;
 use portcullis::websocket::{DeflateSettings, Options};
 use portcullis::{Config, Misuse, Timer};
 use portcullis_play::http2::{
-    END_HEADERS, END_STREAM, HEADERS, Pair, block, connect, data, frame, get, last_data, reset,
-    settings, socket_frame, window_update,
+    ACK, END_HEADERS, END_STREAM, HEADERS, Pair, SETTINGS, block, connect, data, frame, get,
+    last_data, reset, settings, socket_frame, window_update,
 };
 use portcullis_play::play::websocket_frames as frames;
 use portcullis_play::support::{secs, tick};
@@ -405,4 +405,17 @@ fn large_messages_of_many_websockets_take_little_more_than_one() {
     assert_eq!(whole, ids.len(), "{windows:?}");
     let small = 50 * (65_536 + 2 * 32_768);
     assert!(most < 2 * LENGTH as usize + 2 * small, "{most} bytes");
+
+#[test]
+fn a_reset_is_told_once_though_the_close_waits_for_a_window() {
+    let mut pair = Pair::greeted(Config::default(), &[(4, 0)]);
+    pair.takes();
+    pair.send(&[frame(SETTINGS, ACK, 0, &[])]);
+    pair.opens_socket(1, Options::default());
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    let told = pair.send(&[socket_frame(1, 0x83, b"")]);
+    assert_eq!(told, ["1 reset Violation(ReservedOpcode)"]);
+    assert_eq!(pair.send(&[reset(1)]), [""; 0]);
+    assert_eq!(pair.resume(), [""; 0]);
+    assert_eq!(pair.send(&[get(3, "/")]), ["3 GET /", "3 end"]);
 }
