@@ -570,6 +570,8 @@ impl Http2 {
     ) -> Result<Next, Fault> {
         let is_valid = self.read_trailers(transport, block, desk)? && is_whole;
         let Some(stream) = self.streams.get_mut(place) else { return Ok(Next::Again) };
+        // A stream that has left HTTP carries nothing but DATA (RFC 9113 8.5).
+        let is_valid = is_valid && stream.tunnel.is_none();
         let next = match stream.state.next(Moves::End) {
             Ok(next) if is_valid && stream.declared.is_none_or(|left| left == 0) => next,
             Ok(_) => {

@@ -419,3 +419,16 @@ fn a_reset_is_told_once_though_the_close_waits_for_a_window() {
     assert_eq!(pair.resume(), [""; 0]);
     assert_eq!(pair.send(&[get(3, "/")]), ["3 GET /", "3 end"]);
 }
+
+#[test]
+fn trailers_on_a_websocket_break_a_rule() {
+    // RFC 9113 8.5: on a stream that is connected, HEADERS is an error of the stream.
+    for flags in [END_HEADERS, END_HEADERS | END_STREAM] {
+        let mut pair = opened();
+        assert_eq!(pair.stream(1).read_to(9), Ok(()));
+        let told = pair.send(&[frame(HEADERS, flags, 1, &block(&[("x", "y")]))]);
+        assert_eq!(told, ["1 reset Fault(Malformed)"]);
+        assert_eq!(pair.takes(), ["1 RST_STREAM PROTOCOL_ERROR"]);
+        assert!(pair.connection.status().is_open());
+    }
+}
