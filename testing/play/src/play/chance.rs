@@ -13,6 +13,11 @@ impl<'b> Chance<'b> {
         Chance { source: Source::new(bytes), state: 0x9e37_79b9_7f4a_7c15 }
     }
 
+    /// A generator alone.
+    pub fn seeded(seed: u8) -> Chance<'static> {
+        Chance { source: Source::new(&[]), state: u64::from(seed) << 32 }
+    }
+
     fn next(&mut self) -> u64 {
         // splitmix64: it need not be good, but must repeat itself.
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15 ^ u64::from(self.source.byte()));

@@ -3,11 +3,13 @@
 
 use super::Weigh;
 use super::http2_frames::{any_frame, wire};
+use super::http2_sockets::Sockets;
 use super::settings;
 use super::source::Source;
 use crate::http2::{PREFACE, settings as settings_frame};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use portcullis::websocket::{Accepted, DeflateSettings, Handshake};
 use portcullis::{
     BodyLength, Config, Connection, Event, Events, Misuse, Party, Refusal, StreamId, Tick,
 };
@@ -16,10 +18,17 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// First bytes from here on select a session with websockets. It is a multiple of the number of profiles, so that
+/// a smaller first byte still selects the session that it always did.
+const SOCKETS: u8 = 128;
+
 /// Plays `bytes` as a session. At the end only time passes until the connection has closed; or it is weighed.
 pub fn http2(bytes: &[u8], weigh: Option<Weigh>) {
     let mut source = Source::new(bytes);
     let mut session = Session::new(settings::http2_profile(&mut source));
+    if bytes.first().is_some_and(|first| *first >= SOCKETS) {
+        session.sockets = Some(Sockets::default());
+    }
     let mut next = 1;
     let mut hello = PREFACE.to_vec();
     hello.extend(settings_frame(&[]));
@@ -27,8 +36,14 @@ pub fn http2(bytes: &[u8], weigh: Option<Weigh>) {
     let mut steps = 0;
     while !source.is_empty() && steps < 500 {
         steps += 1;
-        session.step(&mut source, &mut next);
+        match session.sockets {
+            Some(_) if source.below(2) == 0 => session.socket_step(&mut source, &mut next),
+            _ => session.step(&mut source, &mut next),
+        }
         session.check();
+    }
+    if let Some(sockets) = &session.sockets {
+        sockets.compare();
     }
     match weigh {
         Some(weigh) => session.weigh(weigh),
@@ -46,6 +61,9 @@ struct Known {
     ended: bool,
     delivered: u64,
     credit: u64,
+    /// It asks for a websocket, which may be accepted so.
+    accepted: Option<Accepted>,
+    is_socket: bool,
 }
 
 struct Session {
@@ -53,19 +71,24 @@ struct Session {
     config: Arc<Config>,
     now: Tick,
     streams: BTreeMap<StreamId, Known>,
+    sockets: Option<Sockets>,
     eof: bool,
 }
 
 impl Session {
     fn new(config: Arc<Config>) -> Session {
         let connection = Connection::new(config.clone(), Tick::ZERO);
-        Session { connection, config, now: Tick::ZERO, streams: BTreeMap::new(), eof: false }
+        let (now, streams) = (Tick::ZERO, BTreeMap::new());
+        Session { connection, config, now, streams, sockets: None, eof: false }
     }
 
     fn step(&mut self, source: &mut Source<'_>, next: &mut u32) {
         match source.below(16) {
             0..=5 => {
                 let mut bytes = any_frame(source, next);
+                if let Some(sockets) = &mut self.sockets {
+                    sockets.others(&bytes);
+                }
                 if source.below(4) == 0 {
                     let cut = source.below(bytes.len() + 1);
                     let mut rest = bytes.split_off(cut);
@@ -91,7 +114,7 @@ impl Session {
             10 if source.below(20) == 0 => {
                 self.eof = true;
                 let events = self.connection.receive_eof(self.now);
-                let _ = pull(events, &mut self.streams);
+                let _ = pull(events, &mut self.streams, &mut self.sockets);
             }
             10 if source.below(20) == 1 => self.connection.drain(self.now),
             10 => self.take(usize::MAX),
@@ -122,6 +145,9 @@ impl Session {
                 let read = stream.read_to(size);
                 if let (Ok(()), Some(known)) = (read, self.streams.get_mut(&id)) {
                     known.credit = known.credit.max(size);
+                    if let Some(sockets) = &mut self.sockets {
+                        sockets.granted(id, size);
+                    }
                 }
                 read.is_err_and(over)
             }
@@ -138,19 +164,57 @@ impl Session {
         }
     }
 
+    /// The client or the application does something with a websocket.
+    fn socket_step(&mut self, source: &mut Source<'_>, next: &mut u32) {
+        let Session { sockets: Some(sockets), streams, connection, now, .. } = self else { return };
+        match source.below(8) {
+            0 => {
+                let mut bytes = sockets.open(source, next);
+                self.receive(&mut bytes);
+            }
+            1..4 => {
+                let mut bytes = sockets.speak(source);
+                self.receive(&mut bytes);
+            }
+            choice => {
+                let place = source.below(streams.len());
+                let Some((id, known)) = streams.iter_mut().nth(place) else { return };
+                let mut stream = connection.stream(*now, *id);
+                let acted = match &known.accepted {
+                    Some(accepted) if !known.is_socket && choice < 7 => {
+                        let result = sockets.accept(&mut stream, accepted, source);
+                        known.is_socket = result.is_ok();
+                        result
+                    }
+                    _ => sockets.act(&mut stream, source),
+                };
+                assert!(known.is_socket || acted != Err(Misuse::IsWebSocket), "{id}");
+                // Messages that had come before the websocket was accepted are told now.
+                if source.below(2) == 0 && connection.status().resume {
+                    self.resume();
+                }
+            }
+        }
+    }
+
     fn receive(&mut self, bytes: &mut [u8]) {
         let limit = self.connection.receive_limit();
         for piece in bytes.chunks_mut(limit) {
             match self.connection.receive(self.now, piece) {
-                Ok(events) => drop(pull(events, &mut self.streams)),
-                Err(misuse) => assert_eq!(misuse, Misuse::NotReading),
+                Ok(events) => drop(pull(events, &mut self.streams, &mut self.sockets)),
+                Err(misuse) => {
+                    assert_eq!(misuse, Misuse::NotReading);
+                    if let Some(sockets) = &mut self.sockets {
+                        sockets.lost();
+                    }
+                }
             }
         }
     }
 
     fn resume(&mut self) {
         let events = self.connection.resume(self.now);
-        let told = pull(events, &mut self.streams);
+        let told = pull(events, &mut self.streams, &mut self.sockets);
         assert!(
             told > 0 || !self.connection.status().resume || self.connection.status().has_work,
             "resume brings nothing, and is asked for again: {:?}",
@@ -164,7 +228,14 @@ impl Session {
             let count = self.connection.outgoing(&mut slices);
             let length: usize = slices[..count].iter().map(|slice| slice.len()).sum();
             assert!(length > 0, "something is to be written, but there is nothing");
-            self.connection.sent(self.now, length.min(most.max(1)));
+            let taken = length.min(most.max(1));
+            if let Some(sockets) = &mut self.sockets {
+                let mut bytes: Vec<u8> =
+                    slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+                bytes.truncate(taken);
+                sockets.take(&bytes);
+            }
+            self.connection.sent(self.now, taken);
             if most != usize::MAX {
                 break;
             }
@@ -235,16 +306,48 @@ impl Session {
     }
 }
 
+fn stream_of(event: &Event<'_>) -> Option<StreamId> {
+    match event {
+        Event::Request { .. } => None,
+        Event::Data { stream, .. }
+        | Event::End { stream, .. }
+        | Event::Message { stream, .. }
+        | Event::OwnedMessage { stream, .. }
+        | Event::Piece { stream, .. }
+        | Event::Closing { stream, .. }
+        | Event::Writable { stream }
+        | Event::Reset { stream, .. } => Some(*stream),
+        _ => None,
+    }
+}
+
 /// Takes all events, and holds them against what the application knows. Returns how many there were.
-fn pull(mut events: Events<'_, '_>, streams: &mut BTreeMap<StreamId, Known>) -> usize {
+fn pull(
+    mut events: Events<'_, '_>,
+    streams: &mut BTreeMap<StreamId, Known>,
+    sockets: &mut Option<Sockets>,
+) -> usize {
     let mut told = 0;
     while let Some((connection, event)) = events.next() {
         told += 1;
+        if let (Some(sockets), Some(stream)) = (sockets.as_mut(), stream_of(&event))
+            && sockets.event(stream.as_u64() as u32, &event)
+        {
+            if let Event::Reset { .. } = event {
+                streams.remove(&stream).expect("a websocket is reset once");
+            }
+            continue;
+        }
         match event {
             Event::Request { stream, head } => {
                 assert!(head.target().len() <= 1 << 16 && !head.method().is_empty());
                 assert!(head.to_http().is_ok(), "{head:?}");
-                let before = streams.insert(stream, Known::default());
+                let handshake = head.protocol().and_then(|_| Handshake::read(&head).ok());
+                let deflate = DeflateSettings::default();
+                let deflate = connection.config().websocket_deflate().then_some(&deflate);
+                let accepted = handshake.map(|it| it.accept(None, deflate));
+                let accepted = accepted.map(|it| it.expect("no subprotocol was chosen"));
+                let before = streams.insert(stream, Known { accepted, ..Known::default() });
                 assert!(before.is_none(), "{stream} begins twice");
             }
             Event::Data { stream, data, .. } => {

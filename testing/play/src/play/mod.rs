@@ -19,7 +19,7 @@
 //! | files | contents |
 //! |---|---|
 //! | `http_input`, `http2_frames`, `websocket_frames` | the peer's input |
-//! | `http2_session` | sessions of HTTP/2 |
+//! | `http2_session`, `http2_sockets` | sessions of HTTP/2, and websockets on its streams |
 //! | `http_actions`, `websocket_actions` | the application's actions |
 //! | `http_answers`, `websocket_output` | the expected output |
 //! | `model`, `websocket_model` | what has to hold after every call |
@@ -28,9 +28,10 @@
 //! | `alive`, `peer`, `chance`, `link` | a live peer behind a random network |
 
 mod alive;
-mod chance;
-mod http2_frames;
+pub mod chance;
+pub mod http2_frames;
 mod http2_session;
+mod http2_sockets;
 mod http_actions;
 mod http_answers;
 mod http_eager;

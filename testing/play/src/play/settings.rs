@@ -111,8 +111,8 @@ static HTTP2_PROFILES: LazyLock<[Arc<Config>; 4]> = LazyLock::new(|| {
     let valid = |changes: &[(&str, &str)]| with(changes).expect("a valid profile");
     [
         valid(&[]),
-        valid(&[TINY, TINY_HTTP2].concat()),
-        valid(&[NARROW, &[("http2_header_table_size", "64KiB")]].concat()),
+        valid(&[TINY, TINY_HTTP2, TINY_SOCKET].concat()),
+        valid(&[NARROW, QUIET_SOCKET, &[("http2_header_table_size", "64KiB")]].concat()),
         strict(),
     ]
 });

@@ -39,16 +39,19 @@ pub struct Said {
 
 /// Reads the answer to a handshake, and everything after it.
 pub fn read(out: &[u8]) -> Said {
-    let mut said = Said::default();
     let Some(end) = out.windows(4).position(|it| it == b"\r\n\r\n") else {
-        said.cut = true;
-        return said;
+        return Said { cut: true, ..Said::default() };
     };
     let head = str::from_utf8(&out[..end]).expect("a head is ASCII here");
     assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
     let deflates = head.contains("permessage-deflate");
     let takeover = deflates && !head.contains("server_no_context_takeover");
-    let mut rest = &out[end + 4..];
+    frames(&out[end + 4..], deflates, takeover)
+}
+
+/// Reads frames that are, or are not, compressed with a context that lasts.
+pub fn frames(mut rest: &[u8], deflates: bool, takeover: bool) -> Said {
+    let mut said = Said::default();
     let mut context = Decompress::new(false);
     // The message that is being read: its first byte, and its payload so far.
     let mut begun: Option<(u8, Vec<u8>)> = None;
