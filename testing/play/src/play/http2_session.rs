@@ -2,8 +2,10 @@
 //! invariants have to hold.
 
 use super::Weigh;
+use super::http_eager::HANDSHAKE;
 use super::http2_frames::{any_frame, wire};
 use super::http2_sockets::Sockets;
+use super::link::{Link, Plain};
 use super::settings;
 use super::source::Source;
 use crate::http2::{PREFACE, settings as settings_frame};
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis::websocket::{Accepted, DeflateSettings, Handshake};
 use portcullis::{
-    BodyLength, Config, Connection, Event, Events, Misuse, Party, Refusal, StreamId, Tick,
+    BodyLength, Builder, Config, Connection, Event, Events, Misuse, Party, Refusal, StreamId, Tick,
 };
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -383,26 +385,59 @@ pub fn http2_cuts(bytes: &[u8]) {
     let config = settings::http2_profile(&mut source);
     let seed = source.byte();
     let wire = wire(&mut source);
-    let whole = eager(&config, &wire, wire.len());
+    let whole = eager(&config, &wire, wire.len(), &mut Plain);
     for step in [1, usize::from(seed % 97) + 2, 1000] {
-        let cut = eager(&config, &wire, step);
+        let cut = eager(&config, &wire, step, &mut Plain);
         assert_eq!(cut, whole, "cuts of {step}: {:?}", wire.escape_ascii().to_string());
     }
 }
 
+/// Input over `link` gives the same as in plaintext. `transport` adds the server's side of the link.
+pub fn http2_same<L: Link>(
+    bytes: &[u8],
+    mut link: L,
+    transport: impl FnOnce(Builder) -> Arc<Config>,
+) {
+    let mut source = Source::new(bytes);
+    let config = settings::http2_profile(&mut source);
+    let step = usize::from(source.byte()) * 16 + 1;
+    let wire = wire(&mut source);
+    let plain = eager(&config, &wire, wire.len(), &mut Plain);
+    let sealed = transport(Config::clone(&config).into());
+    let over = eager(&sealed, &wire, step, &mut link);
+    let shown = wire.escape_ascii().to_string();
+    assert_eq!(over, plain, "the result differs from plaintext: {shown:?}");
+}
+
 /// What the application is told, with the pieces of content of a stream together; and what is sent, without the
 /// window updates, which may be cut differently.
-fn eager(config: &Arc<Config>, wire: &[u8], step: usize) -> (Vec<String>, Vec<Vec<u8>>) {
+fn eager(
+    config: &Arc<Config>,
+    wire: &[u8],
+    step: usize,
+    link: &mut dyn Link,
+) -> (Vec<String>, Vec<Vec<u8>>) {
     let mut connection = Connection::new(config.clone(), Tick::ZERO);
     let (mut told, mut sent) = (BTreeMap::new(), Vec::new());
-    let mut bytes = wire.to_vec();
-    let step = step.min(config.receive_buffer_limit() as usize);
+    for _ in 0..HANDSHAKE {
+        let mut flight = link.flight();
+        for piece in flight.chunks_mut(connection.receive_limit()) {
+            serve(connection.receive(Tick::ZERO, piece).expect("it reads"), &mut told);
+        }
+        let mut sealed = Vec::new();
+        take_all(&mut connection, &mut sealed);
+        sent.extend(link.open(&sealed));
+    }
+    let mut bytes = link.seal(wire);
+    let step = step.min(connection.receive_limit()).min(config.receive_buffer_limit() as usize);
     for piece in bytes.chunks_mut(step) {
         if let Ok(events) = connection.receive(Tick::ZERO, piece) {
             serve(events, &mut told);
         }
         for _ in 0..100 {
-            take_all(&mut connection, &mut sent);
+            let mut sealed = Vec::new();
+            take_all(&mut connection, &mut sealed);
+            sent.extend(link.open(&sealed));
             if !connection.status().resume {
                 break;
             }

@@ -13,7 +13,7 @@
 //! | [`websocket_cuts`] | cuts |
 //! | [`http2`] | deadline, memory, nothing lost, reason; on HTTP/2 |
 //! | [`http2_cuts`] | cuts |
-//! | [`same`] | cuts, between plaintext and TLS |
+//! | [`same`], [`http2_same`] | cuts, between plaintext and TLS |
 //! | [`alive()`] | alive: requests and websockets, with and without TLS |
 //!
 //! | files | contents |
@@ -50,7 +50,7 @@ pub mod websocket_output;
 
 pub use alive::alive;
 pub use http_eager::{Manner, Told, compare, told};
-pub use http2_session::{http2, http2_cuts};
+pub use http2_session::{http2, http2_cuts, http2_same};
 pub use model::unsent;
 pub use websocket_echo::{Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone};
 

@@ -6,7 +6,9 @@
 //!
 //! Property tests, the fuzz target `tls` and its corpus all call [`session`].
 
-use crate::play::{Source, same, stream, unsent};
+use crate::http2::{PREFACE, settings as settings_frame};
+use crate::play::http2_frames::any_frame;
+use crate::play::{Source, http2_same, same, stream, unsent};
 use crate::tls::pair::{VERSIONS, client, client_settings, over_tls};
 use bytes::Bytes;
 use http::StatusCode;
@@ -28,12 +30,19 @@ struct Session<'b> {
     /// The client reads no more: it has sent its close_notify, or got invalid records.
     deaf: bool,
     stream: Option<StreamId>,
+    /// The number of the next stream of HTTP/2, and all streams that have begun.
+    http2: Option<u32>,
+    streams: Vec<StreamId>,
     now: Tick,
 }
 
 /// First bytes from here on select a session without changes, in which TLS makes no difference. It
 /// is an even number, so that a smaller first byte still selects the version that it always did.
 const SAME: u8 = 192;
+/// From here on that session is one of HTTP/2.
+const SAME_HTTP2: u8 = 224;
+/// First bytes from here to [`SAME`] select a session of HTTP/2 whose bytes are changed.
+const HTTP2: u8 = 128;
 
 /// Plays `bytes`: a session that is compared with plaintext, or one whose bytes are changed. At the
 /// end of a changed session only time passes until the connection has closed.
@@ -43,7 +52,14 @@ pub fn session(bytes: &[u8]) {
             let mut settings = client_settings(VERSIONS[usize::from(*first) % 2]);
             let most = usize::from(*first - SAME) / 2 % 4;
             settings.max_fragment_size = [None, Some(40), Some(300), Some(3000)][most];
-            same(rest, client(settings), over_tls);
+            let is_http2 = *first >= SAME_HTTP2;
+            if is_http2 {
+                settings.alpn_protocols = vec![b"h2".to_vec()];
+            }
+            match is_http2 {
+                true => http2_same(rest, client(settings), over_tls),
+                false => same(rest, client(settings), over_tls),
+            }
         }
         _ => changed(bytes),
     }
@@ -60,11 +76,21 @@ fn changed(bytes: &[u8]) {
     });
     let mut settings = client_settings(version);
     settings.max_fragment_size = source.one_of(&[None, None, Some(40), Some(300)]);
+    let http2 = bytes.first().filter(|first| **first >= HTTP2).map(|_| 1);
+    if http2.is_some() {
+        settings.alpn_protocols = vec![b"h2".to_vec()];
+    }
     let server = Connection::new(Arc::clone(&config), Tick::ZERO);
     let client = client(settings);
     let (wire, stream, now) = (Vec::new(), None, Tick::ZERO);
     let deaf = false;
-    let mut session = Session { source, config, server, client, wire, deaf, stream, now };
+    let streams = Vec::new();
+    let mut session =
+        Session { source, config, server, client, wire, deaf, stream, http2, streams, now };
+    if session.http2.is_some() {
+        let hello = [PREFACE, &settings_frame(&[])].concat();
+        let _ = session.client.writer().write_all(&hello);
+    }
     // Most sessions begin with a successful handshake.
     if session.source.below(4) > 0 {
         for _ in 0..6 {
@@ -94,7 +120,10 @@ impl Session<'_> {
                 self.taken(count);
             }
             6 | 7 => {
-                let plaintext = stream(self.source.raw(6));
+                let plaintext = match &mut self.http2 {
+                    Some(next) => any_frame(&mut self.source, next),
+                    None => stream(self.source.raw(6)),
+                };
                 let length = plaintext.len().min(20_000);
                 let _ = self.client.writer().write_all(&plaintext[..length]);
                 self.flight();
@@ -113,7 +142,7 @@ impl Session<'_> {
             12 => self.time(),
             13 if self.source.below(4) == 0 => {
                 let events = self.server.receive_eof(self.now);
-                react(events, self.now, &mut self.stream, usize::MAX);
+                react(events, self.now, &mut self.stream, &mut self.streams, usize::MAX);
             }
             _ => self.act(),
         }
@@ -154,7 +183,7 @@ impl Session<'_> {
                 self.server.receive(self.now, &mut piece).expect("the connection reads");
             for _ in 0..most {
                 let Some((server, event)) = events.next() else { break };
-                if let Some(stream) = note(&event, &mut self.stream) {
+                if let Some(stream) = note(&event, &mut self.stream, &mut self.streams) {
                     let _ = crate::support::read_more(server.stream(self.now, stream), credit);
                 }
             }
@@ -214,7 +243,7 @@ impl Session<'_> {
             1 => self.server.abort(now, CloseReason::Aborted),
             _ => {}
         }
-        react(self.server.resume(now), now, &mut self.stream, usize::MAX);
+        react(self.server.resume(now), now, &mut self.stream, &mut self.streams, usize::MAX);
     }
 
     fn time(&mut self) {
@@ -232,7 +261,8 @@ impl Session<'_> {
         // Sealing for the check above may have ended the connection.
         assert!(status.write == (unsent > 0) || status != self.server.status());
         if let Some(reason) = self.server.status().closed() {
-            assert_eq!(self.server.memory(), size_of::<Connection>());
+            // HTTP/2 keeps its tables until it is dropped.
+            assert!(self.server.memory() == size_of::<Connection>() || self.http2.is_some());
             assert_eq!(self.server.deadline(), None);
             assert!(
                 CloseReason::all().any(|known| known == reason),
@@ -247,7 +277,13 @@ impl Session<'_> {
         // from its beginning, and may be over.
         self.server.tick(self.now);
         for _ in 0..4000 {
-            react(self.server.resume(self.now), self.now, &mut self.stream, usize::MAX);
+            react(
+                self.server.resume(self.now),
+                self.now,
+                &mut self.stream,
+                &mut self.streams,
+                usize::MAX,
+            );
             self.check();
             let status = self.server.status();
             match (status.closed(), self.server.deadline()) {
@@ -256,6 +292,11 @@ impl Session<'_> {
                     assert!(at > self.now, "deadline: {timer:?} is still set");
                     self.now = at;
                     self.server.tick(at);
+                }
+                (None, None) if self.http2.is_some() && !self.streams.is_empty() => {
+                    for stream in std::mem::take(&mut self.streams) {
+                        let _ = self.server.stream(self.now, stream).reset();
+                    }
                 }
                 (None, None) => {
                     let stream = self
@@ -273,9 +314,14 @@ impl Session<'_> {
 }
 
 /// Keeps the newest stream. Returns a stream that may have content.
-fn note(event: &Event<'_>, newest: &mut Option<StreamId>) -> Option<StreamId> {
+fn note(
+    event: &Event<'_>,
+    newest: &mut Option<StreamId>,
+    all: &mut Vec<StreamId>,
+) -> Option<StreamId> {
     match event {
         Event::Request { stream, .. } => {
+            all.push(*stream);
             *newest = Some(*stream);
             Some(*stream)
         }
@@ -284,10 +330,16 @@ fn note(event: &Event<'_>, newest: &mut Option<StreamId>) -> Option<StreamId> {
     }
 }
 
-fn react(mut events: Events<'_, '_>, now: Tick, newest: &mut Option<StreamId>, most: usize) {
+fn react(
+    mut events: Events<'_, '_>,
+    now: Tick,
+    newest: &mut Option<StreamId>,
+    all: &mut Vec<StreamId>,
+    most: usize,
+) {
     for _ in 0..most {
         let Some((server, event)) = events.next() else { return };
-        if let Some(stream) = note(&event, newest) {
+        if let Some(stream) = note(&event, newest, all) {
             let _ = crate::support::read_more(server.stream(now, stream), 100);
         }
     }
