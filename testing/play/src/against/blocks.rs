@@ -47,6 +47,10 @@ pub fn blocks(bytes: &[u8]) {
             ),
             _ => block(&mut source),
         };
+        if block.len() > 16_000 {
+            // It does not fit into a frame.
+            return;
+        }
         if source.below(8) == 0 {
             play.set(source.one_of(&[0, 1, 31, 64, 100, 1000, 1024, 4096, 100_000]));
         }

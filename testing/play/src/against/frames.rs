@@ -135,11 +135,25 @@ fn stricter(head: &Block) -> Option<&'static str> {
     if one(":protocol").is_some_and(|it| it != b"websocket") {
         return Some("RFC 9220 3: another protocol is answered with 501");
     }
+    let names = || head.lines.iter().map(|(name, _)| name.as_str());
+    let is_late = names().skip_while(|it| it.starts_with(':')).any(|it| it.starts_with(':'));
+    let is_twice = names().any(|name| name.starts_with(':') && all_named(head, name) > 1);
+    let is_hop = names().any(|name| HOP_BY_HOP.contains(&name));
+    if head.in_pieces && (is_late || is_twice || is_hop) {
+        return Some("RFC 9113 8.2.2, 8.3: h2 forgets what the first frame of a block breaks");
+    }
     if one(":method").is_some_and(|it| it.len() > 32) {
         return Some("a method of more than 32 bytes is answered with 501");
     }
     None
 }
+
+fn all_named(head: &Block, name: &str) -> usize {
+    head.lines.iter().filter(|(other, _)| other == name).count()
+}
+
+const HOP_BY_HOP: [&str; 6] =
+    ["te", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
 /// Why a request is reset, after it was taken, that `h2` takes whole.
 fn stricter_end(blocks: &[Block], content: usize) -> Option<&'static str> {
@@ -174,6 +188,8 @@ fn broader(head: &Block) -> Option<&'static str> {
 struct Block {
     lines: Lines,
     is_whole: bool,
+    /// It came in several frames.
+    in_pieces: bool,
 }
 
 impl fmt::Debug for Block {
@@ -290,7 +306,10 @@ impl Both {
             payload = &payload[..payload.len().saturating_sub(padding)];
             self.part.clear();
             let is_whole = flags & END_STREAM != 0;
-            self.blocks.entry(id).or_default().push(Block { is_whole, lines: Lines::new() });
+            self.blocks.entry(id).or_default().push(Block { is_whole, ..Block::default() });
+        }
+        if let (CONTINUATION, Some(blocks)) = (kind, self.blocks.get_mut(&id)) {
+            blocks.iter_mut().next_back().into_iter().for_each(|block| block.in_pieces = true);
         }
         self.part.extend_from_slice(payload);
         if flags & END_HEADERS != 0 {
