@@ -120,6 +120,8 @@ fn stricter(head: &Block) -> Option<&'static str> {
         if !(path.starts_with(b"/") && is_text || is_asterisk) {
             return Some("RFC 9113 8.3.1: the path is none, or has a fragment");
         }
+    } else if !is_tunnel {
+        return Some("RFC 9113 8.3.1: a request has a path");
     }
     let is_number = |it: &[u8]| !it.is_empty() && it.iter().all(u8::is_ascii_digit);
     let lengths: Vec<_> = all("content-length").collect();
