@@ -1,6 +1,6 @@
 //! Replays the inputs that the fuzzers kept (`fuzz/corpus`), in a folder for each target.
 
-use portcullis_play::play;
+use portcullis_play::{against, play};
 use portcullis_testing::watched;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,4 +59,19 @@ fn http2() {
 #[test]
 fn http2_cuts() {
     replay("http2_cuts", play::http2_cuts);
+}
+
+#[test]
+fn http2_client() {
+    replay("http2_client", against::client);
+}
+
+#[test]
+fn http2_servers() {
+    replay("http2_servers", against::frames);
+}
+
+#[test]
+fn hpack() {
+    replay("hpack", against::blocks);
 }
