@@ -10,11 +10,13 @@ use crate::endings::Ending;
 use crate::event::Sent;
 use crate::h2::tunnel::{Tunnel, TunnelEnd};
 use crate::input::Input;
+use crate::output::Output;
 use crate::status::Life;
 use crate::step::{Desk, Place, Step};
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::transport::Transport;
+use crate::websocket::message;
 use crate::websocket::session::{Session, Terms};
 use bytes::Bytes;
 use core::mem::{size_of, swap, take};
@@ -61,6 +63,19 @@ impl Socket {
         self.transport.settle();
     }
 
+    /// Checks text that is handed over as it lies in `input`: only assembled messages were checked before, and
+    /// those that are lent are checked when they are.
+    fn checked(&mut self, input: &mut Input<'_>, step: Step) -> Step {
+        if let Step::Message { text: true, at: Place::Input(span) } = step
+            && self.session.hands_over()
+            && let Err(violation) = message::lend(true, input.span(span))
+        {
+            self.session.violated(&mut self.transport, violation);
+            return Step::Reset(ResetReason::Violation(violation));
+        }
+        step
+    }
+
     /// Moves the parts of a step that lie in `input` to the desk.
     fn move_to_desk(input: &mut Input<'_>, desk: &mut Desk, step: Step) -> Step {
         let mut moved = |at: Place| {
@@ -98,6 +113,7 @@ impl Tunnel for Socket {
         swap(&mut self.transport.budget, budget);
         let mut input = Input::new(take(&mut self.transport.held), &mut []);
         let step = self.session.step(&mut self.transport, &mut input, desk);
+        let step = step.map(|step| self.checked(&mut input, step));
         let step = step.map(|step| Self::move_to_desk(&mut input, desk, step));
         if let Some(Step::Message { .. }) = step {
             self.delivered = desk.whole.len();
@@ -146,19 +162,23 @@ impl Tunnel for Socket {
         self.act(now, |session, transport| session.hold_back(transport, is_held_back));
     }
 
-    fn take_output(&mut self, now: Tick, most: usize) -> Vec<u8> {
+    fn move_output(&mut self, now: Tick, bytes: usize, output: &mut Output) {
         self.transport.advance(now);
-        let mut slices = [IoSlice::new(&[]); 16];
-        let count = self.transport.slices(&mut slices);
-        let mut taken = Vec::with_capacity(most.min(self.transport.unsent()));
-        for slice in slices.get(..count).unwrap_or_default() {
-            let room = most - taken.len();
-            taken.extend_from_slice(slice.get(..room.min(slice.len())).unwrap_or_default());
+        let mut left = bytes.min(self.transport.unsent());
+        while left > 0 {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = self.transport.slices(&mut slices);
+            let mut moved = 0;
+            for slice in slices.get(..count).unwrap_or_default() {
+                let part = slice.get(..slice.len().min(left - moved)).unwrap_or_default();
+                output.write(part);
+                moved += part.len();
+            }
+            self.transport.sent(moved);
+            left = if moved == 0 { 0 } else { left - moved };
         }
-        self.transport.sent(taken.len());
         self.session.sent(&self.transport);
         self.settle();
-        taken
     }
 
     fn unsent(&self) -> usize {

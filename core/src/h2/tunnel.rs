@@ -7,10 +7,12 @@
 use super::Http2;
 use super::endings::Told;
 use super::frame::{self, END_STREAM, Kind};
+use super::guard;
 use super::streams::State;
 use crate::budget::Budget;
 use crate::close::{CloseReason, ErrorCode, Misuse, ResetReason, Violation};
 use crate::event::Sent;
+use crate::output::Output;
 use crate::step::{Desk, Step};
 use crate::stream::StreamId;
 use crate::time::Tick;
@@ -52,8 +54,8 @@ pub(crate) trait Tunnel: Debug + Send {
     /// The client is not allowed to send on. No deadline of its own runs meanwhile.
     fn hold_back(&mut self, now: Tick, is_held_back: bool);
 
-    /// Takes up to `most` bytes to be sent.
-    fn take_output(&mut self, now: Tick, most: usize) -> Vec<u8>;
+    /// Moves `bytes` of the bytes that wait to be sent to `output`.
+    fn move_output(&mut self, now: Tick, bytes: usize, output: &mut Output);
     /// Bytes that wait to be sent.
     fn unsent(&self) -> usize;
     fn end(&self) -> TunnelEnd;
@@ -140,8 +142,11 @@ impl Http2 {
             if free == 0 {
                 return self.wait_for_room(place);
             }
-            let bytes = tunnel.take_output(transport.now, free);
-            self.write_content(transport, place, bytes.into(), false);
+            let bytes = tunnel.unsent().min(free).min(self.settings.longest as usize);
+            transport.output.write(&frame::header(Kind::Data, 0, stream.id, bytes));
+            tunnel.move_output(transport.now, bytes, &mut transport.output);
+            self.spend_window(transport, place, bytes);
+            guard::sent(transport, bytes);
         }
         let Some(stream) = self.streams.get_mut(place) else { return };
         let Some(tunnel) = stream.tunnel.as_ref().filter(|it| !it.has_events()) else { return };

@@ -405,6 +405,7 @@ fn large_messages_of_many_websockets_take_little_more_than_one() {
     assert_eq!(whole, ids.len(), "{windows:?}");
     let small = 50 * (65_536 + 2 * 32_768);
     assert!(most < 2 * LENGTH as usize + 2 * small, "{most} bytes");
+}
 
 #[test]
 fn a_reset_is_told_once_though_the_close_waits_for_a_window() {
@@ -430,5 +431,20 @@ fn trailers_on_a_websocket_break_a_rule() {
         assert_eq!(told, ["1 reset Fault(Malformed)"]);
         assert_eq!(pair.takes(), ["1 RST_STREAM PROTOCOL_ERROR"]);
         assert!(pair.connection.status().is_open());
+    }
+}
+
+#[test]
+fn text_that_is_handed_over_is_utf8() {
+    for owned in [true, false] {
+        let mut pair = Pair::new(Config::default());
+        pair.opens_socket(1, Options { owned, ..Options::default() });
+        assert_eq!(pair.stream(1).read_to(9), Ok(()));
+        pair.takes();
+        let valid = pair.send(&[socket_frame(1, TEXT, "gr\u{fc}\u{df}e".as_bytes())]);
+        assert_eq!(valid, [if owned { "1 owned 7" } else { "1 text gr\u{fc}\u{df}e" }]);
+        assert_eq!(pair.send(&[socket_frame(1, TEXT, b"\xff\xfe")]), ["1 reset Violation(Utf8)"]);
+        assert_eq!(pair.resume(), [""; 0]);
+        assert_eq!(pair.takes(), ["1 DATA 16", "1 DATA 0, end"]);
     }
 }

@@ -628,7 +628,7 @@ fn head(source: &mut Source<'_>, next: &mut u32, wire: &mut Vec<u8>) {
         }
     }
     if source.below(4) == 0 {
-        block.push(0x80 | source.byte() % 70);
+        block.push(0x80 | (source.byte() % 70));
     }
     let id = *next;
     *next += 2;
