@@ -17,6 +17,8 @@ use crate::head::{ContentFraming, Head, Line, Lines, MethodKind, TextSpan};
 const LONGEST_METHOD: usize = 32;
 /// The name of the field that `:authority` becomes. Each text begins with it.
 const HOST: &[u8] = b"host";
+/// Room for the text of most heads, so that it need not grow field by field.
+const USUAL: usize = 256;
 /// The longest text, so that each place in it fits into a [`Line`].
 const LONGEST: usize = u16::MAX as usize;
 
@@ -125,6 +127,7 @@ struct Reader<'r> {
 impl<'r> Reader<'r> {
     fn new(config: &Config, text: &'r mut Vec<u8>, lines: &'r mut Lines) -> Self {
         text.clear();
+        text.reserve(USUAL);
         text.extend_from_slice(HOST);
         lines.clear();
         Reader {
