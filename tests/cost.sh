@@ -2,19 +2,21 @@
 # The cost of a request and of an idle connection, compared with other servers. Unlike requests per
 # second, these figures don't depend on what else the machine is doing.
 #
-#   tests/cost.sh [instructions] [messages] [memory]   prints these tables, by default all
-#   tests/cost.sh profile SERVER [LOAD…]               where the instructions of a request for /hello go,
-#                                                      or of another load such as `messages --size 64`
+#   tests/cost.sh [instructions] [http2] [messages] [memory]   prints these tables, by default all
+#   tests/cost.sh profile SERVER [LOAD…]   where the instructions of a request for /hello go, or of another
+#                                          load such as `messages --size 64` or `streams -m 32`
 #
 # instructions: user-space instructions for one small keep-alive request in the whole server,
 #   counted by callgrind as the difference between a long and a short run over 8 connections.
+# http2: the same for a small request over HTTP/2, one at a time or 32 streams at the same time on each of
+#   the 8 connections. The load is h2load of nghttp2.
 # messages: the same for one websocket message of 64 bytes, and of 16 KiB, that is sent back.
-# memory: resident bytes that each of 5,000 idle connections adds after one request, and each of
-#   5,000 idle websockets after one message was sent back.
+# memory: resident bytes that each of 5,000 idle connections adds after one request, with HTTP/1.1 and with
+#   HTTP/2, and each of 5,000 idle websockets after one message was sent back.
 #
-# SERVER is bare, hyper, axum, fastwebsockets, tungstenite or portcullis (`reference` servers on one thread), program
-# (`portcullis` with its default threads) or program-1 (with one thread). hyper-tls,
-# portcullis-tls and program-tls are the same over TLS 1.3, without the cost of the handshake.
+# SERVER is bare, hyper, hyper-h2, axum, fastwebsockets, tungstenite or portcullis (`reference` servers on
+# one thread), program (`portcullis` with its default threads) or program-1 (with one thread). hyper-tls,
+# hyper-h2-tls, portcullis-tls and program-tls are the same over TLS 1.3, without the cost of the handshake.
 #
 # Builds the servers and installs nothing. Uses loopback only. Ends the servers that it started, by
 # their process ids.
@@ -40,9 +42,9 @@ is_there() { command -v "$1" >/dev/null; }
 # command_of SERVER: sets `command` to the server's command line.
 command_of() {
     case $1 in
-        hyper-tls | portcullis-tls) command=("$bin/reference" "${1%-tls}" --tls) ;;
+        hyper-tls | hyper-h2-tls | portcullis-tls) command=("$bin/reference" "${1%-tls}" --tls) ;;
         program-tls) command=("$bin/portcullis" --listen 127.0.0.1:0 --tls-self-signed "${SETTINGS[@]}") ;;
-        bare | hyper | axum | fastwebsockets | tungstenite | portcullis) command=("$bin/reference" "$1") ;;
+        bare | hyper | hyper-h2 | axum | fastwebsockets | tungstenite | portcullis) command=("$bin/reference" "$1") ;;
         program) command=("$bin/portcullis" --listen 127.0.0.1:0 "${SETTINGS[@]}") ;;
         program-1) command=("$bin/portcullis" --listen 127.0.0.1:0 --threads 1 "${SETTINGS[@]}") ;;
         *) fail "there is no server $1; see the head of this script" ;;
@@ -90,20 +92,36 @@ stop_server() {
     wait "$pid" 2>/dev/null || true
 }
 
-# count SERVER NUMBER requests|messages [LOAD OPTION…]: sets `total` to the instructions of the
-# whole run. Leaves callgrind's output in $work/callgrind.out.
+# count SERVER NUMBER requests|messages|streams [LOAD OPTION…]: sets `total` to the instructions of the
+# whole run. Leaves callgrind's output in $work/callgrind.out. streams are requests over HTTP/2, with
+# options of h2load.
 count() {
     local name=$1 number=$2 what=$3 out=$work/callgrind.out
     shift 3
     rm -f "$out"
     start_server "$name" valgrind --tool=callgrind --callgrind-out-file="$out"
-    "${load[@]}" "$what" "$address" --count "$number" --connections "$CONNECTIONS" "$@" >"$work/load.log"
+    if [[ $what == streams ]]; then
+        streams "$name" "$number" "$@"
+    else
+        "${load[@]}" "$what" "$address" --count "$number" --connections "$CONNECTIONS" "$@" >"$work/load.log"
+    fi
     stop_server
     total=$(sed -n 's/^totals: //p' "$out")
     [[ $total ]] || fail "callgrind wrote no total for $name"
 }
 
-# per_one SERVER requests|messages [LOAD OPTION…]: sets `each`.
+# streams SERVER NUMBER [H2LOAD OPTION…]: sends so many requests over HTTP/2.
+streams() {
+    local scheme=http number=$2
+    if [[ $1 == *-tls ]]; then scheme=https; fi
+    shift 2
+    h2load --requests "$number" --clients "$CONNECTIONS" --connection-inactivity-timeout 60 "$@" \
+        "$scheme://$address/hello" >"$work/load.log"
+    grep -e "^status codes: $number 2xx," "$work/load.log" >/dev/null \
+        || fail "not all of $number requests got an answer: $(grep -e '^requests:' "$work/load.log")"
+}
+
+# per_one SERVER requests|messages|streams [LOAD OPTION…]: sets `each`.
 per_one() {
     local name=$1 short
     shift
@@ -124,6 +142,24 @@ instructions() {
         small=$each
         per_one "$name" requests --browser
         printf '%-18s %12d %12d\n' "$name" "$small" "$each"
+    done
+}
+
+http2() {
+    is_there valgrind || fail "valgrind is missing (Debian: apt-get install valgrind)"
+    if ! is_there h2load; then
+        say "h2load is missing, so HTTP/2 is left out (Debian: apt-get install nghttp2-client)"
+        return
+    fi
+    echo
+    echo "user-space instructions per request over HTTP/2, $CONNECTIONS connections"
+    printf '%-18s %12s %12s\n' server "1 stream" "32 streams"
+    local name single
+    for name in "${http2_servers[@]}"; do
+        per_one "$name" streams
+        single=$each
+        per_one "$name" streams --max-concurrent-streams 32
+        printf '%-18s %12d %12d\n' "$name" "$single" "$each"
     done
 }
 
@@ -149,24 +185,27 @@ memory() {
     printf '%-18s %12s %12s\n' server "in turn" "at once"
     local name
     for name in "${servers[@]}"; do hold_server "$name"; done
+    for name in "${http2_servers[@]}"; do hold_server "$name" --http2; done
     for name in "${websockets[@]}"; do hold_server "$name" --websocket; done
     if ! is_there nginx; then
         say "nginx is missing and is left out (Debian: apt-get install nginx-light)"
         return
     fi
     hold_nginx nginx
+    hold_nginx nginx --http2
     if certify; then
         hold_nginx nginx-tls
+        hold_nginx nginx-tls --http2
     else
         say "openssl is missing, so nginx over TLS is left out (Debian: apt-get install openssl)"
     fi
 }
 
-# hold_server SERVER [--websocket]: prints the server's row.
+# hold_server SERVER [--http2|--websocket]: prints the server's row.
 hold_server() {
     local name=$1
     shift
-    printf '%-18s' "$name${1:+, ws}"
+    printf '%-18s' "$name$(kind_of "$@")"
     start_server "$name"
     hold "$@"
     start_server "$name"
@@ -174,14 +213,24 @@ hold_server() {
     echo
 }
 
-# hold_nginx NAME: prints nginx's row.
+# hold_nginx NAME [--http2]: prints nginx's row.
 hold_nginx() {
-    printf '%-18s' "$1"
-    start_nginx "$1"
-    hold
-    start_nginx "$1"
-    hold --at-once
+    local name=$1
+    shift
+    printf '%-18s' "$name$(kind_of "$@")"
+    start_nginx "$name" "$@"
+    hold "$@"
+    start_nginx "$name" "$@"
+    hold --at-once "$@"
     echo
+}
+
+# kind_of [--http2|--websocket]: prints how the table names this kind of connection.
+kind_of() {
+    case ${1-} in
+        --http2) printf ', h2' ;;
+        --websocket) printf ', ws' ;;
+    esac
 }
 
 # hold [LOAD OPTION…]: prints the memory that each idle connection adds to the server, and stops it.
@@ -198,15 +247,18 @@ certify() {
         -subj /CN=localhost -keyout "$work/key.pem" -out "$work/certificate.pem" 2>"$work/openssl.log"
 }
 
-# start_nginx NAME: starts one nginx process without the machine's configuration. nginx cannot
+# start_nginx NAME [--http2]: starts one nginx process without the machine's configuration. nginx cannot
 # report a port that it picked, so it is given one. If that port is taken, another is tried.
 start_nginx() {
-    local attempt port tls=
+    local attempt port tls='' options=''
     load_for "$1"
     if [[ $1 == *-tls ]]; then
         tls="ssl_certificate $work/certificate.pem; ssl_certificate_key $work/key.pem;
         ssl_protocols TLSv1.3;"
+        options=' ssl'
     fi
+    # In plaintext, nginx speaks either HTTP/1 or HTTP/2 on a port.
+    if [[ ${2-} == --http2 ]]; then options+=' http2'; fi
     for attempt in 1 2 3 4 5; do
         port=$((20000 + RANDOM % 10000))
         cat >"$work/nginx.conf" <<CONF
@@ -225,7 +277,7 @@ http {
     keepalive_timeout 60s;
     keepalive_requests 1000000000;
     server {
-        listen 127.0.0.1:$port${tls:+ ssl};
+        listen 127.0.0.1:$port$options;
         $tls
         default_type text/plain;
         location = /hello { return 200 "Hello, world!"; }
@@ -300,9 +352,11 @@ is_there cargo || fail "cargo is missing"
 say "building…"
 cargo build --quiet --release -p portcullis-tests --bins
 servers=(bare hyper axum portcullis hyper-tls portcullis-tls)
+http2_servers=(hyper-h2 portcullis hyper-h2-tls portcullis-tls)
 websockets=(fastwebsockets tungstenite portcullis)
 if cargo build --quiet --release -p portcullis-serve --bin portcullis; then
     servers+=(program program-1)
+    http2_servers+=(program-1)
     websockets+=(program)
     if "$bin/portcullis" --help | grep -e --tls-self-signed >/dev/null; then
         servers+=(program-tls)
@@ -317,12 +371,13 @@ case ${1-} in
     profile) shift && profile "${@:-portcullis}" ;;
     "")
         instructions
+        http2
         messages
         memory
         ;;
     *) for what in "$@"; do
         case $what in
-            instructions | messages | memory) "$what" ;;
+            instructions | http2 | messages | memory) "$what" ;;
             *) fail "there is no table '$what'; see the head of this script" ;;
         esac
     done ;;

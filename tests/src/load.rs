@@ -27,6 +27,7 @@ mod answer;
 pub mod blocking;
 mod client;
 mod echo;
+mod frames;
 pub mod idle;
 mod reader;
 mod request;

@@ -2,15 +2,18 @@
 //!
 //! | route | answer | which servers have it |
 //! |---|---|---|
-//! | `GET /hello` | `Hello, world!`, text/plain | all except those for websockets; `hyper-h2` speaks HTTP/2 only; the bare loop answers every target so |
-//! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | hyper, axum, portcullis |
+//! | `GET /hello` | `Hello, world!`, text/plain | all except those for websockets; the bare loop answers every target so |
+//! | `GET /bytes/N` | N bytes from one static block, `Content-Length: N` | hyper, axum, portcullis; nginx for some lengths |
 //! | `POST /sink` | the length of the request's body, in decimal | hyper, axum, portcullis |
 //! | `GET /ws` | a websocket that sends each message back | fastwebsockets, tungstenite, portcullis |
 //!
 //! The feature `other-runtimes` adds servers on smol and on async-std, which have the first three
 //! routes.
 //!
-//! hyper and portcullis also speak TLS, with the same provider and the same kind of certificate.
+//! `hyper-h2` and `nginx-h2` speak HTTP/2, in plaintext with prior knowledge, and portcullis either version.
+//!
+//! hyper and portcullis also speak TLS, with the same provider and the same kind of certificate. So does nginx,
+//! with OpenSSL. nginx has to be installed.
 //!
 //! Each is written as its documentation shows, with `TCP_NODELAY` and nothing more: the comparison
 //! is about the stack, not the application.
@@ -20,6 +23,8 @@ mod bare;
 mod content;
 mod fastwebsockets;
 mod hyper;
+#[cfg(unix)]
+mod nginx;
 #[cfg(feature = "other-runtimes")]
 mod on_async_std;
 #[cfg(feature = "other-runtimes")]
@@ -36,6 +41,8 @@ use clap::{Args, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
 
 pub use content::{ECHO, HELLO, bytes_target};
+#[cfg(unix)]
+pub use nginx::{has_nginx, nginx_directory, nginx_listens};
 
 use crate::cores;
 
@@ -50,6 +57,10 @@ pub enum Stack {
     HyperH2,
     /// axum's router and its `serve`.
     Axum,
+    /// One process of nginx.
+    Nginx,
+    /// One process of nginx that speaks HTTP/2.
+    NginxH2,
     /// fastwebsockets over hyper's upgrade.
     Fastwebsockets,
     /// tokio-tungstenite.
@@ -74,7 +85,7 @@ impl Stack {
     /// Whether this server supports TLS.
     pub fn has_tls(self) -> bool {
         match self {
-            Self::Hyper | Self::HyperH2 | Self::Portcullis => true,
+            Self::Hyper | Self::HyperH2 | Self::Nginx | Self::NginxH2 | Self::Portcullis => true,
             // axum's `serve` has no TLS; the others are only measured in plaintext.
             Self::Bare | Self::Axum | Self::Fastwebsockets | Self::Tungstenite => false,
             #[cfg(feature = "other-runtimes")]
@@ -84,9 +95,15 @@ impl Stack {
         }
     }
 
+    /// Whether this server reads the body of `POST /sink`.
+    pub fn has_uploads(self) -> bool {
+        !matches!(self, Self::Nginx | Self::NginxH2)
+    }
+
     /// Whether this server supports several threads.
     pub fn has_threads(self) -> bool {
         match self {
+            Self::Nginx | Self::NginxH2 => false,
             #[cfg(feature = "other-runtimes")]
             Self::HyperSmol | Self::PortcullisSmol | Self::AsyncH1 | Self::PortcullisAsyncStd => {
                 false
@@ -113,6 +130,8 @@ impl fmt::Display for Stack {
             Self::Hyper => "hyper",
             Self::HyperH2 => "hyper-h2",
             Self::Axum => "axum",
+            Self::Nginx => "nginx",
+            Self::NginxH2 => "nginx-h2",
             Self::Fastwebsockets => "fastwebsockets",
             Self::Tungstenite => "tungstenite",
             Self::Portcullis => "portcullis",
@@ -148,7 +167,7 @@ pub struct Options {
 }
 
 /// Serves until the process ends. Prints `listening on http://…` (or `https`) once it accepts
-/// connections.
+/// connections, or just before if it is nginx.
 pub fn serve(options: &Options) -> io::Result<()> {
     if let Some(core) = options.core {
         cores::pin(core)?;
@@ -171,6 +190,12 @@ pub fn serve(options: &Options) -> io::Result<()> {
         Stack::Hyper => on_tokio(threads, listener, |listener| hyper::serve(listener, tls)),
         Stack::HyperH2 => on_tokio(threads, listener, |listener| hyper::serve_h2(listener, tls)),
         Stack::Axum => on_tokio(threads, listener, axum::serve),
+        #[cfg(unix)]
+        Stack::Nginx => nginx::serve(listener, tls.is_some(), false),
+        #[cfg(unix)]
+        Stack::NginxH2 => nginx::serve(listener, tls.is_some(), true),
+        #[cfg(not(unix))]
+        Stack::Nginx | Stack::NginxH2 => Err(io::ErrorKind::Unsupported.into()),
         Stack::Fastwebsockets => on_tokio(threads, listener, fastwebsockets::serve),
         Stack::Tungstenite => on_tokio(threads, listener, tungstenite::serve),
         Stack::Portcullis => {

@@ -91,6 +91,9 @@ struct Idle {
     /// Hold websockets at /ws instead, after one message of 64 bytes was sent back
     #[arg(long)]
     websocket: bool,
+    /// Ask over HTTP/2, with prior knowledge or by ALPN
+    #[arg(long, conflicts_with = "websocket")]
+    http2: bool,
 }
 
 fn main() -> ExitCode {
@@ -152,10 +155,14 @@ fn run(
 fn idle(arguments: &Idle, transport: &Transport) -> Result<(), Box<dyn Error>> {
     let arrival = if arguments.at_once { Arrival::AtOnce } else { Arrival::InTurn };
     let Idle { address, pid, connections, .. } = *arguments;
-    let request = match arguments.websocket {
-        false => Request::get("/hello"),
-        true => Request::message(ECHO, 64, false),
+    let tls = matches!(transport, Transport::Tls(_));
+    let request = match arguments {
+        Idle { websocket: true, .. } => Request::message(ECHO, 64, false),
+        Idle { http2: true, .. } => Request::get_http2("/hello", tls),
+        _ => Request::get("/hello"),
     };
+    let own = (tls && arguments.http2).then(Transport::tls_http2);
+    let transport = own.as_ref().unwrap_or(transport);
     let idle = idle::hold(address, pid, connections, transport, &request, arrival)?;
     println!("{:.0}", idle.each());
     Ok(())

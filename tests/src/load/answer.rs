@@ -21,7 +21,7 @@ pub enum BadAnswer {
     Length(u64),
     /// More bytes than the answers have.
     Excess,
-    /// Not the expected handshake or frame of a websocket.
+    /// Not the expected handshake or frame of a websocket or of HTTP/2.
     Frame,
     /// A message that differs from the one that was sent.
     Echo,
@@ -38,7 +38,7 @@ impl fmt::Display for BadAnswer {
             }
             Self::Excess => write!(f, "bytes arrived after the last answer"),
             Self::Frame => {
-                write!(f, "the websocket's answer is not the expected handshake or frame")
+                write!(f, "the answer is not the expected handshake or frame")
             }
             Self::Echo => write!(f, "the echo differs from the message"),
         }

@@ -2,6 +2,7 @@
 
 use super::answer::{Answers, Step};
 use super::echo::Echoes;
+use super::frames::Frames;
 use super::{BadAnswer, Request};
 
 /// Reads the answers, or the messages, of one connection in pieces.
@@ -9,12 +10,14 @@ use super::{BadAnswer, Request};
 pub(super) enum Reader {
     Answers(Answers),
     Echoes(Echoes),
+    Frames(Frames),
 }
 
 impl Reader {
     /// A reader for the answers to `request`, with bodies of `answer_length` if that is given.
     pub(super) fn new(request: &Request, answer_length: Option<u64>) -> Self {
         match request.echo() {
+            None if request.is_http2() => Reader::Frames(Frames::default()),
             None => Reader::Answers(Answers::new(answer_length)),
             Some(message) => Reader::Echoes(Echoes::new(message.clone())),
         }
@@ -25,6 +28,7 @@ impl Reader {
         match self {
             Reader::Answers(answers) => answers.restart(),
             Reader::Echoes(echoes) => echoes.restart(),
+            Reader::Frames(frames) => *frames = Frames::default(),
         }
     }
 
@@ -33,6 +37,7 @@ impl Reader {
         match self {
             Reader::Answers(_) => true,
             Reader::Echoes(echoes) => echoes.is_open(),
+            Reader::Frames(frames) => frames.is_open(),
         }
     }
 
@@ -41,6 +46,7 @@ impl Reader {
         match self {
             Reader::Answers(answers) => answers.step(bytes),
             Reader::Echoes(echoes) => echoes.step(bytes),
+            Reader::Frames(frames) => frames.step(bytes),
         }
     }
 }

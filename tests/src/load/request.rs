@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::echo::Message;
+use super::frames;
 
 /// Bodies are written from this block, repeatedly.
 pub(super) const BLOCK: &[u8] = &[b'x'; 64 << 10];
@@ -27,13 +28,14 @@ const DESKTOP: &str = "\
     Upgrade-Insecure-Requests: 1\r\n\
     Sec-Fetch-Mode: navigate\r\n";
 
-/// One request: a head with a body of a given length, or a websocket message.
+/// One request: a head with a body of a given length, a websocket message, or a request over HTTP/2.
 #[derive(Clone, Debug)]
 pub struct Request {
     head: Arc<[u8]>,
     body: u64,
     closes: bool,
     message: Option<Message>,
+    http2: bool,
 }
 
 impl Request {
@@ -68,21 +70,37 @@ impl Request {
     /// each connection is not counted.
     pub fn message(target: &str, length: usize, text: bool) -> Self {
         let message = Message::new(target, length, text);
-        Self { head: message.frame.clone(), body: 0, closes: false, message: Some(message) }
+        let head = message.frame.clone();
+        Self { head, body: 0, closes: false, message: Some(message), http2: false }
+    }
+
+    /// `GET target` over HTTP/2, for [`idle`](super::idle) connections: each of them asks once.
+    pub fn get_http2(target: &str, tls: bool) -> Self {
+        let head = frames::get(target, tls).into();
+        Self { head, body: 0, closes: false, message: None, http2: true }
     }
 
     fn new(head: &str, body: u64, closes: bool) -> Self {
-        Self { head: head.as_bytes().into(), body, closes, message: None }
+        Self { head: head.as_bytes().into(), body, closes, message: None, http2: false }
     }
 
     /// The bytes before a connection's first request. The server answers them separately.
     pub(super) fn opening(&self) -> &[u8] {
-        self.message.as_ref().map_or(&[], |message| &message.opening)
+        match &self.message {
+            Some(message) => &message.opening,
+            None if self.http2 => frames::OPENING,
+            None => &[],
+        }
     }
 
     /// The message that the server sends back, if this is one.
     pub(super) fn echo(&self) -> Option<&Message> {
         self.message.as_ref()
+    }
+
+    /// Whether the answer comes over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2
     }
 
     /// The head, or the message's frame, as it is sent.

@@ -23,6 +23,15 @@ impl Transport {
     /// TLS 1.3 with a full handshake on each connection. It trusts any certificate, since the
     /// measured server runs on this machine.
     pub fn tls() -> Self {
+        Self::tls_for(b"http/1.1")
+    }
+
+    /// The same, with HTTP/2 by ALPN.
+    pub fn tls_http2() -> Self {
+        Self::tls_for(b"h2")
+    }
+
+    fn tls_for(protocol: &[u8]) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13])
@@ -30,7 +39,7 @@ impl Transport {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = Resumption::disabled();
         Self::Tls(Arc::new(config))
     }

@@ -1,17 +1,22 @@
-//! Compares portcullis with hyper and axum, and for websockets with fastwebsockets and
-//! tokio-tungstenite: the same routes on the same core, in turns. The feature `other-runtimes` adds
-//! hyper on smol and async-h1 on async-std.
+//! Compares portcullis with hyper and axum, over HTTP/2 with hyper and nginx, and for websockets with
+//! fastwebsockets and tokio-tungstenite: the same routes on the same core, in turns. The feature
+//! `other-runtimes` adds hyper on smol and async-h1 on async-std.
 //!
 //! Each server is a process pinned to one core; the load comes from another core. A case runs in
 //! rounds, with one server after the other in each round, so that a disturbance of the machine
 //! affects all servers. Figures are medians over the rounds. Ratios are medians of the ratios
 //! within a round. A server with TLS also runs over TLS.
+//!
+//! The load over HTTP/2 is `h2load` of nghttp2. Without it these cases are left out, and without nginx its column.
 
 mod case;
+mod h2load;
 mod server;
 mod table;
 
 use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,7 +25,8 @@ use portcullis_tests::cores;
 use portcullis_tests::load::{self, Limit, Transport};
 use portcullis_tests::reference::{self, Options, Stack};
 
-use case::{CASES, Case, ELSEWHERE, Field};
+use case::{CASES, Case, ELSEWHERE, Field, Unit};
+use h2load::H2load;
 use server::Server;
 use table::Sample;
 
@@ -33,7 +39,8 @@ struct Pace {
 const THOROUGH: Pace = Pace { rounds: 9, slot: Duration::from_millis(500) };
 const QUICK: Pace = Pace { rounds: 5, slot: Duration::from_millis(150) };
 
-/// Compare portcullis with hyper and axum, and for websockets with fastwebsockets and tungstenite
+/// Compare portcullis with hyper and axum, over HTTP/2 with hyper and nginx, and for websockets with fastwebsockets
+/// and tungstenite
 #[derive(Parser)]
 struct Arguments {
     /// Take about half a minute instead of three, at lower precision
@@ -99,7 +106,17 @@ fn measure<'c>(
     core: Option<usize>,
     pace: &Pace,
 ) -> Result<Vec<table::Result<'c>>, Box<dyn Error>> {
-    let plain = start(field, &Transport::Plain, core, |_| true)?;
+    if field == Field::Http2 && !h2load::is_there() {
+        eprintln!(
+            "h2load is missing, so HTTP/2 is left out (Debian: apt-get install nghttp2-client)"
+        );
+        return Ok(Vec::new());
+    }
+    let plain = if cases.iter().any(|case| !case.tls) {
+        start(field, &Transport::Plain, core, |_| true)?
+    } else {
+        Vec::new()
+    };
     let tls = if cases.iter().any(|case| case.tls) {
         start(field, &Transport::tls(), core, Stack::has_tls)?
     } else {
@@ -122,7 +139,7 @@ fn start(
     runs: impl Fn(Stack) -> bool,
 ) -> Result<Vec<Option<Server>>, Box<dyn Error>> {
     let start = |stack: Stack| -> Result<_, Box<dyn Error>> {
-        if !runs(stack) {
+        if !runs(stack) || !is_installed(stack) {
             return Ok(None);
         }
         let server = Server::start(stack, transport, core)?;
@@ -130,6 +147,15 @@ fn start(
         Ok(Some(server))
     };
     field.stacks().iter().copied().map(start).collect()
+}
+
+/// Whether the server can be run. Only nginx is no part of this program.
+fn is_installed(stack: Stack) -> bool {
+    #[cfg(unix)]
+    let has_nginx = reference::has_nginx();
+    #[cfg(not(unix))]
+    let has_nginx = false;
+    !matches!(stack, Stack::Nginx | Stack::NginxH2) || has_nginx
 }
 
 /// The samples of one case, by round and then by server; `None` for a server that does not take
@@ -140,6 +166,9 @@ fn rounds(
     pace: &Pace,
 ) -> Result<Vec<Vec<Option<Sample>>>, Box<dyn Error>> {
     let suited = |server: &&Server| case.suits(server.stack());
+    if case.field == Field::Http2 {
+        return rounds_of_h2load(case, servers, pace);
+    }
     for server in servers.iter().flatten().filter(suited) {
         sample(case, server, pace.slot / 5)?;
     }
@@ -147,6 +176,77 @@ fn rounds(
         server.as_ref().filter(suited).map(|server| sample(case, server, pace.slot)).transpose()
     };
     (0..pace.rounds).map(|_| servers.iter().map(one).collect()).collect()
+}
+
+/// The same over HTTP/2. The load has no limit in time, so that each server gets the number of requests that
+/// it answers in its slot.
+fn rounds_of_h2load(
+    case: &Case,
+    servers: &[Option<Server>],
+    pace: &Pace,
+) -> Result<Vec<Vec<Option<Sample>>>, Box<dyn Error>> {
+    let file = case.upload().map(UploadFile::write).transpose()?;
+    let load = case.h2load(file.as_ref().map_or(Path::new(""), |file| &file.0));
+    let suited = |server: &&Server| case.suits(server.stack());
+    let count = |server: &Server| -> Result<u64, Box<dyn Error>> {
+        let mut count = load.least();
+        for time in [pace.slot / 5, pace.slot] {
+            let (_, took) = measure_h2load(case, server, &load, count)?;
+            let many = count as f64 * time.as_secs_f64() / took.as_secs_f64();
+            count = load.least().max(many as u64);
+        }
+        Ok(count)
+    };
+    let counts: Vec<Option<(&Server, u64)>> = servers
+        .iter()
+        .map(|server| {
+            let server = server.as_ref().filter(suited);
+            server.map(|server| Ok((server, count(server)?))).transpose()
+        })
+        .collect::<Result<_, Box<dyn Error>>>()?;
+    let one = |server: &Option<(&Server, u64)>| {
+        let measure = |(server, count)| Ok(measure_h2load(case, server, &load, count)?.0);
+        server.map(measure).transpose()
+    };
+    (0..pace.rounds).map(|_| counts.iter().map(one).collect()).collect()
+}
+
+/// Sends `count` requests to one server. Returns how long they took, too.
+fn measure_h2load(
+    case: &Case,
+    server: &Server,
+    load: &H2load<'_>,
+    count: u64,
+) -> Result<(Sample, Duration), Box<dyn Error>> {
+    let before = server.time_used();
+    let took = load
+        .run(server, count)
+        .map_err(|error| format!("{} on {}: {error}", case.name, server.stack()))?;
+    let used = server.time_used().zip(before).map(|(after, before)| after - before);
+    let units = match case.unit {
+        Unit::Requests => count as f64,
+        Unit::Megabytes => (count * case.bytes(load.answer_length)) as f64 / 1e6,
+    };
+    Ok((Sample::of(units, took, used), took))
+}
+
+/// A file that h2load uploads. It is removed when this is dropped.
+struct UploadFile(PathBuf);
+
+impl UploadFile {
+    fn write(length: u64) -> std::io::Result<Self> {
+        let name = format!("portcullis-versus-{}", std::process::id());
+        let file = Self(std::env::temp_dir().join(name));
+        fs::write(&file.0, vec![b'x'; length as usize])?;
+        Ok(file)
+    }
+}
+
+impl Drop for UploadFile {
+    fn drop(&mut self) {
+        // It is temporary, so errors are ignored.
+        drop(fs::remove_file(&self.0));
+    }
 }
 
 /// Loads one server for `time`.

@@ -4,12 +4,15 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use portcullis_tests::cores;
 use portcullis_tests::load::Transport;
 use portcullis_tests::load::blocking::Connection;
 use portcullis_tests::reference::{HELLO, Stack, bytes_target};
+#[cfg(unix)]
+use portcullis_tests::reference::{nginx_directory, nginx_listens};
 
 use crate::case::Field;
 
@@ -43,7 +46,9 @@ impl Server {
             command.arg("--core").arg(core.to_string());
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        match listening(&mut child) {
+        let address = listening(&mut child)
+            .and_then(|address| await_nginx(stack, &mut child).map(|()| address));
+        match address {
             Ok(address) => Ok(Self { stack, transport: transport.clone(), child, address }),
             Err(error) => {
                 end(&mut child);
@@ -70,9 +75,9 @@ impl Server {
     }
 
     /// Checks the answer of each route, since comparing wrong answers would mean nothing.
-    /// Websockets need no check: the load compares every message.
+    /// Websockets need no check: the load compares every message. Over HTTP/2 it compares lengths.
     pub(crate) fn check(&self, field: Field) -> Result<(), Box<dyn Error>> {
-        if field == Field::WebSocket {
+        if matches!(field, Field::WebSocket | Field::Http2) {
             return Ok(());
         }
         let count = 100_001;
@@ -113,6 +118,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         end(&mut self.child);
+        #[cfg(unix)]
+        if matches!(self.stack, Stack::Nginx | Stack::NginxH2) {
+            // What is left is temporary, so errors are ignored.
+            drop(std::fs::remove_dir_all(nginx_directory(self.child.id())));
+        }
     }
 }
 
@@ -126,6 +136,24 @@ fn listening(child: &mut Child) -> Result<SocketAddr, Box<dyn Error>> {
         .strip_prefix("listening on http://")
         .or_else(|| line.strip_prefix("listening on https://"));
     Ok(address.ok_or("its first line has no address")?.parse()?)
+}
+
+/// Waits until nginx listens, which the other servers do when they print their address.
+fn await_nginx(stack: Stack, child: &mut Child) -> Result<(), Box<dyn Error>> {
+    #[cfg(unix)]
+    if matches!(stack, Stack::Nginx | Stack::NginxH2) {
+        let start = Instant::now();
+        while !nginx_listens(child.id()) {
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("it ended with {status}").into());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err("it does not listen".into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Ok(())
 }
 
 /// Ends a child. It may have ended by itself, so errors are ignored.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis_tests::load::Outcome;
 use portcullis_tests::reference::Stack;
 
-use crate::case::{Case, Unit};
+use crate::case::{Case, Field, Unit};
 
 /// The width of a column; most names fit.
 const WIDTH: usize = 14;
@@ -17,24 +17,26 @@ pub(crate) struct Sample {
     rate: f64,
     /// Microseconds of the server's processor time per unit, if known.
     work: Option<f64>,
-    /// Latencies of single requests, in microseconds.
-    median: f64,
-    worst: f64,
+    /// Latencies of single requests, in microseconds, if known.
+    median: Option<f64>,
+    worst: Option<f64>,
 }
 
 impl Sample {
+    /// A sample without latencies: of so many units in `elapsed`.
+    pub(crate) fn of(units: f64, elapsed: Duration, used: Option<Duration>) -> Self {
+        let work = used.map(|used| micros(used) / units);
+        Self { rate: units / elapsed.as_secs_f64(), work, median: None, worst: None }
+    }
+
     pub(crate) fn new(unit: Unit, outcome: &Outcome, used: Option<Duration>) -> Self {
         let units = match unit {
             Unit::Requests => outcome.requests as f64,
             Unit::Megabytes => (outcome.received + outcome.sent) as f64 / 1e6,
         };
-        let latency = |share| micros(outcome.latency(share));
-        Self {
-            rate: units / outcome.elapsed.as_secs_f64(),
-            work: used.map(|used| micros(used) / units),
-            median: latency(0.50),
-            worst: latency(0.99),
-        }
+        let latency = |share| Some(micros(outcome.latency(share)));
+        let (median, worst) = (latency(0.50), latency(0.99));
+        Self { median, worst, ..Self::of(units, outcome.elapsed, used) }
     }
 }
 
@@ -48,15 +50,15 @@ pub(crate) type Result<'a> = (&'a Case, Vec<Vec<Option<Sample>>>);
 /// Prints the results. Ratios are those of the last server to each of the others.
 pub(crate) fn print(stacks: &[Stack], results: &[Result<'_>]) {
     let all = |_: &Case| true;
-    let requests = |case: &Case| case.unit == Unit::Requests;
+    let requests = |case: &Case| case.unit == Unit::Requests && case.field != Field::Http2;
     let title = "per second: requests, or MB (more is better)";
     section(title, stacks, results, all, |sample| Some(sample.rate));
     let title = "server's CPU time, µs: per request, or per MB (less is better)";
     section(title, stacks, results, all, |sample| sample.work);
     let title = "latency, µs, median (less is better)";
-    section(title, stacks, results, requests, |sample| Some(sample.median));
+    section(title, stacks, results, requests, |sample| sample.median);
     let title = "latency, µs, 99 % (less is better)";
-    section(title, stacks, results, requests, |sample| Some(sample.worst));
+    section(title, stacks, results, requests, |sample| sample.worst);
 }
 
 fn section(
@@ -69,6 +71,9 @@ fn section(
     let Some((last, others)) = stacks.split_last() else {
         return;
     };
+    if !results.iter().any(|(case, _)| concerns(case)) {
+        return;
+    }
     print!("\n{title:<60}");
     let names: Vec<String> = stacks.iter().map(Stack::to_string).collect();
     let width = names.iter().map(String::len).fold(WIDTH, usize::max);
