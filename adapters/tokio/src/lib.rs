@@ -145,6 +145,48 @@
 //! # }
 //! ```
 //!
+//! # With handlers that compute
+//!
+//! A connection is one task. Over HTTP/2 its handlers run side by side, but on one thread at a time. That suits
+//! handlers that wait. A handler that computes for long holds up the others of its connection: run it as a task of
+//! its own. A [`JoinSet`](tokio::task::JoinSet) aborts its tasks when it is dropped, so the work still ends with
+//! its stream, at its next `await`.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use portcullis_tokio::{Body, serve};
+//! use std::sync::Arc;
+//! use tokio::task::JoinSet;
+//!
+//! async fn compute(_: Request<Body>) -> Response<String> {
+//!     // … for some hundred microseconds or more
+//!     Response::new("42".to_owned())
+//! }
+//!
+//! async fn on_any_thread(request: Request<Body>) -> Response<String> {
+//!     let mut task = JoinSet::new();
+//!     task.spawn(compute(request));
+//!     match task.join_next().await {
+//!         Some(Ok(response)) => response,
+//!         // A panic goes on here, where it is answered with 500.
+//!         Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+//!         None => unreachable!("there is a task"),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = serve(listener, Arc::default(), on_any_thread);
+//! # let server = server.shutdown_on(async {});
+//! server.await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Small handlers are better off without: a task for each costs about four microseconds of processor time, several
+//! times as much as all else that is done for a small request.
+//!
 //! # One connection
 //!
 //! For a stream that something else has accepted, or that is not a socket at all, such as one in
