@@ -73,6 +73,11 @@ const FAULTS: &[(Fault, &[u8], &str)] = &[
         "RFC 9113 6.10: h2 forgets that a block goes on once it is malformed",
     ),
     (
+        Fault::Compression,
+        &[CONTINUATION],
+        "RFC 7541 4.2: h2 takes a size update at the beginning of any frame of a block",
+    ),
+    (
         Fault::PushPromise,
         &[PUSH_PROMISE],
         "RFC 9113 8.4: h2 looks at it once its block is complete",
