@@ -11,7 +11,8 @@ thread_local! {
 }
 
 /// The number of bytes that the connection takes at once, whose answer's content is polled on this thread
-/// now. `None` outside of a poll, and at the first poll, which comes before the answer begins.
+/// now. `None` outside of a poll, and at the first poll, which comes before the answer begins, unless the
+/// connection works on other requests as well.
 ///
 /// The content may return more bytes. They wait, and the content isn't polled until they are sent.
 pub fn content_room() -> Option<usize> {

@@ -50,6 +50,9 @@ struct Head {
     length: Option<u64>,
 }
 
+/// The least content that an answer begins with, if it is not alone.
+const LEAST: usize = 4096;
+
 /// How far a step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -83,6 +86,13 @@ impl Step<'_, '_> {
             Err(Misuse::UnknownStream) => Some(Outcome::Over),
             Err(misuse) => Some(self.fail("the answer's content cannot be sent", misuse)),
         }
+    }
+
+    /// How much content is worth having before the answer begins. An answer that is alone may have all that it
+    /// wants. Several share what may be unsent, since the client may take none of them.
+    fn first_room(&self) -> Option<usize> {
+        let share = self.stream.config().send_buffer_limit() as usize / self.handlers.max(1);
+        (self.handlers > 1).then_some(share.max(LEAST))
     }
 
     fn finish(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
@@ -206,7 +216,10 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         // Asked for before the first frame is taken, since it shrinks then.
         let length =
             if self.body.is_end_stream() { Some(0) } else { self.body.size_hint().exact() };
-        let polled = self.as_mut().poll_data(cx);
+        let polled = match step.first_room() {
+            Some(room) => room::with(room, || self.as_mut().poll_data(cx)),
+            None => self.as_mut().poll_data(cx),
+        };
         // Wishes from before the answer take effect before it: a limit, or the 100 (Continue).
         reply::pass_wishes(step.stream, step.upload, cx, step.handlers);
         if let Err(error) = polled {

@@ -83,7 +83,8 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`] for 1xx and for
     /// 2xx to CONNECT, [`Misuse::Framing`] if the fields contradict `length`,
-    /// [`Misuse::HeadTooLarge`].
+    /// [`Misuse::HeadTooLarge`]. Over HTTP/2 [`Misuse::Full`] if the answers of other streams have filled the
+    /// output: [`Event::Writable`](crate::Event::Writable) follows when there is room again.
     #[inline]
     pub fn respond<'f>(
         &mut self,
