@@ -16,9 +16,9 @@ const PIECE: u64 = 64 << 10;
 /// The smallest piece, except at the end of the file: each costs a switch to another thread and
 /// back.
 const LEAST: u64 = 4 << 10;
-/// The first piece, read before the answer begins. Together with unsent answers before this one it
-/// about fills the send buffer.
-const FIRST: u64 = 32 << 10;
+/// A range that is no longer is read at once and the file closed, so that its answer costs one switch and no
+/// descriptor. Of a longer one nothing is read before there is room: a client may ask for a hundred and take none.
+const SHORT: u64 = 32 << 10;
 
 /// Reads a range of a file.
 #[derive(Debug)]
@@ -30,22 +30,24 @@ pub(super) struct Reader {
 
 #[derive(Debug)]
 enum State {
-    /// The first piece is here.
-    Held(Bytes, File),
+    /// The range is here.
+    Held(Bytes),
     Resting(File),
     Reading(Task<(File, io::Result<Bytes>)>),
     Failed,
 }
 
 impl Reader {
-    /// Opens `range` and reads its first piece. Blocks.
+    /// Opens `range`, and reads it if it is short. Blocks.
     pub(super) fn new(mut file: File, range: Range<u64>) -> io::Result<Reader> {
         if range.start > 0 {
             file.seek(SeekFrom::Start(range.start))?;
         }
         let left = range.end.saturating_sub(range.start);
-        let first = read_piece(&mut file, left.min(FIRST))?;
-        let state = State::Held(first, file);
+        let state = match left {
+            ..=SHORT => State::Held(read_piece(&mut file, left)?),
+            _ => State::Resting(file),
+        };
         Ok(Reader { state, left })
     }
 
@@ -72,14 +74,11 @@ impl Pieces for Reader {
         }
         // Restored below, unless reading failed.
         let mut task = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Held(first, file) => {
-                self.state = State::Resting(file);
-                return Poll::Ready(Some(Ok(self.hand_out(first))));
-            }
+            State::Held(range) => return Poll::Ready(Some(Ok(self.hand_out(range)))),
             State::Failed => return Poll::Ready(None),
             State::Reading(task) => task,
             State::Resting(mut file) => {
-                let length = room.map_or(FIRST, |room| (room as u64).clamp(LEAST, PIECE));
+                let length = room.map_or(SHORT, |room| (room as u64).clamp(LEAST, PIECE));
                 let length = length.min(self.left);
                 unblock(move || {
                     let piece = read_piece(&mut file, length);
@@ -141,7 +140,7 @@ mod tests {
             read.extend_from_slice(&piece);
             assert_eq!(reader.left(), Some(139_900 - read.len() as u64));
         }
-        assert_eq!(lengths, [32_768, 65_536, 41_596]);
+        assert_eq!(lengths, [65_536, 65_536, 8828]);
         assert_eq!(read, content[100..140_000]);
     }
 
@@ -149,12 +148,12 @@ mod tests {
     fn a_piece_fits_the_room_of_the_connection() {
         let (file, _) = file();
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
-        let last = LENGTH as u64 - FIRST - LEAST - 10_000 - PIECE;
+        let last = LENGTH as u64 - LEAST - 10_000 - 2 * PIECE;
         for (room, length) in [
-            (Some(1), FIRST),
             (Some(1), LEAST),
             (Some(10_000), 10_000),
             (Some(usize::MAX), PIECE),
+            (Some(70_000), PIECE),
             (Some(70_000), last),
         ] {
             let piece = block_on(poll_fn(|cx| reader.poll_piece(cx, room)));
@@ -165,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_piece_is_ready_at_once() {
+    fn a_short_range_is_ready_at_once() {
         let (file, content) = file();
-        let mut reader = Reader::new(file, 0..FIRST).expect("ready");
+        let mut reader = Reader::new(file, 0..SHORT).expect("ready");
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Some(Ok(piece))) = reader.poll_piece(&mut cx, None) else {
-            panic!("the first piece is not ready")
+            panic!("it is not ready")
         };
-        assert_eq!(piece, content[..FIRST as usize]);
+        assert_eq!(piece, content[..SHORT as usize]);
         assert!(matches!(reader.poll_piece(&mut cx, None), Poll::Ready(None)));
         let (file, _) = self::file();
         let mut empty = Reader::new(file, 5..5).expect("ready");
@@ -185,9 +184,9 @@ mod tests {
         let mut position = file.try_clone().expect("the same file");
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
         next(&mut reader).expect("a piece").expect("read");
-        assert_eq!(position.stream_position().expect("a position"), FIRST);
+        assert_eq!(position.stream_position().expect("a position"), PIECE);
         next(&mut reader).expect("a piece").expect("read");
-        assert_eq!(position.stream_position().expect("a position"), FIRST + PIECE);
+        assert_eq!(position.stream_position().expect("a position"), 2 * PIECE);
     }
 
     #[test]
@@ -196,7 +195,7 @@ mod tests {
         let shrink = file.try_clone().expect("the same file");
         let mut reader = Reader::new(file, 0..LENGTH as u64).expect("ready");
         next(&mut reader).expect("a piece").expect("read");
-        shrink.set_len(FIRST + 10).expect("shrunk");
+        shrink.set_len(PIECE + 10).expect("shrunk");
         let error = next(&mut reader).expect("an end").expect_err("too short");
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(next(&mut reader).is_none(), "the error comes once");
