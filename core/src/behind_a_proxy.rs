@@ -63,6 +63,13 @@
 //! program answer OPTIONS with 204. A check that only connects and sends nothing is an idle
 //! connection.
 //!
+//! # HTTP/2
+//!
+//! nginx speaks HTTP/1.1 to its upstreams. HAProxy and Envoy can speak HTTP/2 in plaintext (`proto h2`): the
+//! preface chooses it, and `Upgrade: h2c` is ignored. All users then share one connection, so a proxy needs as
+//! many `http2_concurrent_streams` as it sends requests at once, or several connections. The guard over useless
+//! frames counts for the connection as a whole: one user who cancels all the time spends what the others earn.
+//!
 //! # Websockets and events
 //!
 //! A proxy closes a silent connection: nginx after `proxy_read_timeout` (60 s), HAProxy after

@@ -147,7 +147,8 @@
 //!   a number of messages. Without it the connection still reads `receive_buffer_limit` bytes ahead, so
 //!   that it sees whether the peer is alive.
 //! - **Room.** [`send`](crate::Stream::send) takes the bytes that fit. The application keeps the rest until
-//!   [`Event::Writable`] comes. That event comes once, and only after [`Sent::Part`](crate::Sent).
+//!   [`Event::Writable`] comes. That event comes once, and only after [`Sent::Part`](crate::Sent) or
+//!   [`await_room`](crate::Stream::await_room).
 //! - **The end of a request.** [`Misuse::UnknownStream`] is routine: the peer has reset the stream, or the
 //!   connection has refused the request meanwhile. Every other [`Misuse`] is a bug in the application.
 //! - **Stopping early** is fine. The connection keeps the bytes that were not looked at, and
@@ -157,6 +158,27 @@
 //!   connection stops after [`INFLATED_AT_ONCE`](crate::websocket::INFLATED_AT_ONCE) bytes, and
 //!   [`Status::has_work`] is true. Resume it after the other connections of the thread, without waiting
 //!   for the socket. Until then the connection reads nothing, and no deadline of the peer's runs.
+//!
+//! # Several streams
+//!
+//! A client that speaks HTTP/2 works on up to `http2_concurrent_streams` requests at once. The events and the
+//! actions are the same; the number of the stream tells which request they belong to. A driver that keeps its
+//! handlers in a map by that number is ready for it:
+//!
+//! - [`Event::Request`] adds a handler. Others go on, and none of them is the newest for long.
+//! - [`Event::Reset`] ends one handler, and no other. Drop its work: the client may begin another request in
+//!   its place at once, and only work that has ended is bounded by `http2_concurrent_streams`.
+//! - [`Event::Writable`] names the stream whose turn it is by its priority (RFC 9218). Streams that ask for
+//!   room out of turn get none while a more urgent one waits.
+//! - The head of an answer may find no room either: [`Misuse::Full`]. Keep it until `Writable` comes.
+//! - Room may come without a write, when the client opens a window. A handler that looks at
+//!   [`room`](crate::Stream::room) before it makes content asks to be told: see
+//!   [`await_room`](crate::Stream::await_room).
+//! - Credit opens the windows. Streams without credit hold up none that has some. Divide what you give by the
+//!   number of handlers if they share memory.
+//! - A websocket ends its stream, and the connection goes on.
+//!
+//! Switch HTTP/2 off with the setting `http2` where one request at a time is enough.
 //!
 //! # Buffers
 //!
@@ -325,6 +347,9 @@
 //! 7. With all descriptors in use, accepting pauses, and goes on later.
 //! 8. A process that is stopped for longer than every timer answers what has arrived when it continues.
 //! 9. Over TLS: a handshake byte by byte, a key update, and an end without a close_notify.
+//! 10. Over HTTP/2: `h2load -m 100` is answered; a client that asks for a hundred answers and takes none holds no
+//!     more memory than one that asks for one; a slow handler holds up no other stream; a client that resets
+//!     each request at once is told ENHANCE_YOUR_CALM.
 //!
 //! The end-to-end tests of this project check most of these on the examples.
 

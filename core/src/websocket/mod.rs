@@ -11,6 +11,13 @@
 //! | `deflate` | compressed bytes, messages to send | inflated bytes within limits, compressed messages |
 //! | `session` | the application's actions, time | frames, pings, the close |
 //!
+//! # Over HTTP/2
+//!
+//! A websocket may be one stream of an HTTP/2 connection (RFC 8441). It has the same API, limits and timers,
+//! answers 200 instead of 101, and ends its stream alone. Its frames pay from the budget of the connection.
+//! Beyond 256 KiB of unfinished messages on one connection, the oldest large one goes on alone; the others wait
+//! for their windows, without a deadline.
+//!
 //! # Timers of an open websocket
 //!
 //! | situation | socket is read | pings, and the wait for the pong | `websocket_message` | `websocket_idle` |
