@@ -88,7 +88,9 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
 
     let memory_bound = memory_bound(&config);
     let admission = Arc::new(Admission::new(config.max_connections()));
-    let status = Status::new(stats.clone(), memory_bound).max_connections(admission.limit());
+    let status = Status::new(stats.clone(), memory_bound)
+        .max_connections(admission.limit())
+        .settings(&config);
     let plan = Plan {
         listeners,
         threads: args.threads,

@@ -1,5 +1,6 @@
 //! The answer to `GET /status`: the server's counters as JSON.
 
+use portcullis::Config;
 use portcullis_driver::{Snapshot, Stats};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ pub struct Status {
     stats: Arc<Stats>,
     memory_bound: usize,
     max_connections: Option<usize>,
+    settings: Map<String, Value>,
     since: Instant,
 }
 
@@ -18,7 +20,8 @@ impl Status {
     /// Reports `stats` and the memory bound of a connection
     /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
-        Status { stats, memory_bound, max_connections: None, since: Instant::now() }
+        let settings = Map::new();
+        Status { stats, memory_bound, max_connections: None, settings, since: Instant::now() }
     }
 
     /// Also reports the limit of open connections.
@@ -27,11 +30,21 @@ impl Status {
         self
     }
 
+    /// Also reports the value of every setting, by its name, as `--set` takes it.
+    pub fn settings(mut self, config: &Config) -> Self {
+        let settings = Config::settings().iter();
+        self.settings = settings.map(|it| (it.name.into(), it.value(config).into())).collect();
+        self
+    }
+
     /// The current counters, as a JSON object and a line end.
     pub(crate) fn json(&self) -> String {
         let mut report = report(&self.stats.snapshot(), self.memory_bound, self.since.elapsed());
         if let Some(limit) = self.max_connections {
             report["max_connections"] = limit.into();
+        }
+        if !self.settings.is_empty() {
+            report["settings"] = self.settings.clone().into();
         }
         format!("{report:#}\n")
     }
@@ -65,8 +78,14 @@ mod tests {
     #[test]
     fn every_counter_is_reported_under_its_name() {
         let stats = Arc::new(Stats::new());
-        let text = Status::new(stats.clone(), 1234).max_connections(77).json();
+        let config = Config::strict();
+        let status = Status::new(stats.clone(), 1234).max_connections(77).settings(&config);
+        let text = status.json();
         let value: Value = serde_json::from_str(&text).expect("JSON");
+        for setting in Config::settings() {
+            assert_eq!(value["settings"][setting.name], json!(setting.value(&config)));
+        }
+        assert_eq!(value["settings"]["http2_concurrent_streams"], "32");
         let snapshot = stats.snapshot();
         for (phase, count) in &snapshot.phases {
             assert_eq!(value["phases"][phase], json!(count), "{phase}");
