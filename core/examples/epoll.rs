@@ -124,7 +124,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             server.call(id);
         }
         // 3. Accept new connections, then attend once to each client in the queue.
-        server.accept(now);
+        server.accept(clock);
         for id in take(&mut server.queue) {
             server.attend(id, now);
         }
@@ -144,7 +144,7 @@ impl Server {
         self.acceptable && self.clients.len() < MOST
     }
 
-    fn accept(&mut self, now: Tick) {
+    fn accept(&mut self, clock: impl Fn() -> Tick) {
         while self.has_newcomers() {
             let (mut socket, _) = match self.listener.accept() {
                 Ok(accepted) => accepted,
@@ -157,7 +157,8 @@ impl Server {
                     // Most likely no descriptors are left. The listener gets a deadline as well, to
                     // try again.
                     self.acceptable = false;
-                    self.deadlines.insert((now.after(Duration::from_millis(100)), LISTENER.0));
+                    let again = clock().after(Duration::from_millis(100));
+                    self.deadlines.insert((again, LISTENER.0));
                     return;
                 }
             };
@@ -169,7 +170,8 @@ impl Server {
             let _ = socket.set_nodelay(true);
             self.clients.insert(Client {
                 socket,
-                connection: Connection::new(self.config.clone(), now),
+                // The client may have come after the round began, and gets all of its time.
+                connection: Connection::new(self.config.clone(), clock()),
                 app: App::default(),
                 readable: true,
                 writable: true,
