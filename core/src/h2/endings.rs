@@ -126,7 +126,7 @@ impl Http2 {
         stream.exchange.upload = None;
         (stream.guard, stream.trailers, stream.tunnel) = (None, None, None);
         stream.unread = Vec::new();
-        self.open_connection(transport);
+        self.give_back(transport);
     }
 
     /// The rest of the request at `place` is discarded, so that the client gets the answer.
@@ -257,11 +257,11 @@ impl Http2 {
         let Some(stream) = self.streams.remove(place) else { return };
         self.waiting -= u32::from(stream.exchange.cut_short);
         self.tunnels -= u32::from(stream.tunnel.is_some());
-        let waiting = stream.waiting_content();
+        let (waiting, hoarded) = (stream.waiting_content(), stream.hoarded());
         self.unread -= waiting;
-        self.hoarded -= stream.hoarded();
-        if waiting > 0 {
-            self.open_connection(transport);
+        self.hoarded -= hoarded;
+        if waiting > 0 || hoarded > 0 {
+            self.give_back(transport);
         }
         if self.streams.is_empty()
             && let Goaway::Last(_, reason) = self.goaway

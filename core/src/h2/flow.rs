@@ -92,16 +92,19 @@ impl Http2 {
         };
         if is_held_back || self.holds_back {
             self.holds_back = true;
-            let stream = self.streams.get_mut(place);
-            if let Some(tunnel) = stream.and_then(|stream| stream.tunnel.as_mut()) {
-                tunnel.hold_back(transport.now, is_held_back);
-            }
+            self.with_tunnel(place, |tunnel| tunnel.hold_back(transport.now, is_held_back));
         }
         is_held_back
     }
 
+    /// Less is held: opens the windows that were closed because of it.
+    pub(super) fn give_back(&mut self, transport: &mut Transport) {
+        self.let_go(transport);
+        self.open_connection(transport);
+    }
+
     /// Opens the windows of tunnels that were held back and need not be any more.
-    pub(super) fn let_go(&mut self, transport: &mut Transport) {
+    fn let_go(&mut self, transport: &mut Transport) {
         if self.holds_back {
             (0..self.streams.len()).for_each(|place| self.open_stream(transport, place));
             self.holds_back = self.hoarded as u64 > most_credit(&transport.config);

@@ -203,10 +203,20 @@ impl Http2 {
             + self.encoder.memory()
     }
 
+    /// Checks in tests that what is counted is what there is.
+    fn check_accounts(&self) {
+        let sum = |count: fn(&streams::Stream) -> usize| self.streams.iter().map(count).sum();
+        debug_assert_eq!(self.unread, sum(|it| it.waiting_content()), "unread");
+        debug_assert_eq!(self.hoarded, sum(|it| it.hoarded()), "hoarded");
+        debug_assert_eq!(self.tunnels as usize, sum(|it| it.tunnel.is_some().into()), "tunnels");
+        debug_assert_eq!(self.waiting as usize, sum(|it| it.exchange.cut_short.into()), "waiting");
+    }
+
     // ---- time -----------------------------------------------------------------------------------
 
     /// Starts and stops the timers as the states require.
     pub(crate) fn settle(&mut self, transport: &mut Transport) {
+        self.check_accounts();
         let content = self.content_deadline(transport);
         let stream = self.window_deadline(transport).min(self.discarding_deadline());
         let stream = stream.min(self.tunnel_deadline());

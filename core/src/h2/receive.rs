@@ -104,8 +104,7 @@ impl Http2 {
                 Ok(Next::Step(step)) => return Some(step),
                 Ok(Next::Again) => {}
                 Ok(Next::Wait) => {
-                    self.let_go(transport);
-                    self.open_connection(transport);
+                    self.give_back(transport);
                     return None;
                 }
                 Err(fault) => self.end(transport, CloseReason::Fault(fault)),

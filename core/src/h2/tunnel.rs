@@ -114,18 +114,29 @@ impl Http2 {
         place: usize,
         desk: &mut Desk,
     ) -> Option<Step> {
-        let stream = self.streams.get_mut(place)?;
-        let tunnel = stream.tunnel.as_mut()?;
-        let (held, hoarded) = (tunnel.held(), tunnel.begun() + tunnel.delivered());
-        let step = tunnel.step(transport.now, &mut transport.budget, desk);
-        self.unread = self.unread + tunnel.held() - held;
-        self.hoarded = self.hoarded + tunnel.begun() + tunnel.delivered() - hoarded;
-        if let Some(Step::Reset(_)) = step {
+        let (now, budget) = (transport.now, &mut transport.budget);
+        let step = self.with_tunnel(place, |tunnel| tunnel.step(now, budget, desk))?;
+        if let (Some(Step::Reset(_)), Some(stream)) = (&step, self.streams.get_mut(place)) {
             stream.is_reset_told = true;
         }
         self.open_stream(transport, place);
         self.pump(transport, place);
         step
+    }
+
+    /// Does something with the tunnel on the stream at `place`, if it has one. Whatever that is, the tunnel may
+    /// hold less or more afterwards: it may end.
+    pub(super) fn with_tunnel<T>(
+        &mut self,
+        place: usize,
+        act: impl FnOnce(&mut dyn Tunnel) -> T,
+    ) -> Option<T> {
+        let tunnel = self.streams.get_mut(place)?.tunnel.as_mut()?;
+        let (held, hoarded) = (tunnel.held(), tunnel.begun() + tunnel.delivered());
+        let result = act(&mut **tunnel);
+        self.unread = self.unread + tunnel.held() - held;
+        self.hoarded = self.hoarded + tunnel.begun() + tunnel.delivered() - hoarded;
+        Some(result)
     }
 
     /// Sends what the tunnel on the stream at `place` has to send, as far as there is room, and ends the stream
@@ -144,7 +155,8 @@ impl Http2 {
             }
             let bytes = tunnel.unsent().min(free).min(self.settings.longest as usize);
             transport.output.write(&frame::header(Kind::Data, 0, stream.id, bytes));
-            tunnel.move_output(transport.now, bytes, &mut transport.output);
+            let (now, output) = (transport.now, &mut transport.output);
+            self.with_tunnel(place, |tunnel| tunnel.move_output(now, bytes, output));
             self.spend_window(transport, place, bytes);
             guard::sent(transport, bytes);
         }
@@ -199,12 +211,11 @@ impl Http2 {
             return;
         }
         for place in (0..self.streams.len()).rev() {
-            let stream = self.streams.get_mut(place);
-            if let Some(tunnel) = stream.and_then(|stream| stream.tunnel.as_mut()) {
-                act(&mut **tunnel, transport.now);
+            if self.with_tunnel(place, |tunnel| act(tunnel, transport.now)).is_some() {
                 self.pump(transport, place);
             }
         }
+        self.give_back(transport);
     }
 
     /// The application acts on the tunnel of a stream.
@@ -215,13 +226,13 @@ impl Http2 {
         act: impl FnOnce(&mut dyn Tunnel, Tick) -> Result<T, Misuse>,
     ) -> Result<T, Misuse> {
         let place = self.find(transport, id)?;
-        let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
-        let tunnel = stream.tunnel.as_mut().ok_or(Misuse::NotWebSocket)?;
-        let (held, hoarded) = (tunnel.held(), tunnel.begun() + tunnel.delivered());
-        let result = act(&mut **tunnel, transport.now);
-        self.unread = self.unread + tunnel.held() - held;
-        self.hoarded = self.hoarded + tunnel.begun() + tunnel.delivered() - hoarded;
+        let before = self.unread + self.hoarded;
+        let result = self.with_tunnel(place, |tunnel| act(tunnel, transport.now));
+        let result = result.ok_or(Misuse::NotWebSocket)?;
         self.pump(transport, place);
+        if self.unread + self.hoarded < before {
+            self.give_back(transport);
+        }
         result
     }
 
@@ -245,12 +256,13 @@ impl Http2 {
     /// A message that was lent as text is not UTF-8.
     pub(crate) fn violated(&mut self, transport: &mut Transport, violation: Violation) {
         let Some(place) = self.streams.find(self.newest) else { return };
-        if let Some(stream) = self.streams.get_mut(place)
-            && let Some(tunnel) = &mut stream.tunnel
-        {
-            tunnel.violated(transport.now, violation);
-            stream.is_reset_told = true;
+        let now = transport.now;
+        if self.with_tunnel(place, |tunnel| tunnel.violated(now, violation)).is_some() {
+            if let Some(stream) = self.streams.get_mut(place) {
+                stream.is_reset_told = true;
+            }
             self.pump(transport, place);
+            self.give_back(transport);
         }
     }
 }

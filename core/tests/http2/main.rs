@@ -1,5 +1,6 @@
 //! HTTP/2 in simulated time: requests and answers, windows, deadlines, floods and endings.
 
+mod accounts;
 mod answers;
 mod content;
 mod endings;

@@ -1,0 +1,116 @@
+//! What is counted for a connection stays right, whatever ends a stream.
+
+use portcullis::Config;
+use portcullis::websocket::Options;
+use portcullis_play::http2::{Pair, data, socket_frame};
+use portcullis_play::support::secs;
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+
+/// The sum of the updates of a window.
+fn updates(taken: &[String], id: u32) -> usize {
+    let prefix = format!("{id} WINDOW_UPDATE ");
+    let more = taken.iter().filter_map(|it| it.strip_prefix(&*prefix));
+    more.map(|more| more.parse::<usize>().expect("a number")).sum()
+}
+
+#[test]
+fn a_websocket_that_answers_no_ping_gives_its_part_of_the_window_back() {
+    let mut pair = Pair::new(Config::default());
+    let mut window = 65_535;
+    for id in [1, 3, 5, 7] {
+        pair.opens_socket(id, Options::default());
+        pair.send(&[
+            socket_frame(id, BINARY, &[0; 16_000]),
+            socket_frame(id, BINARY, &[0; 14_000]),
+        ]);
+        window -= 30_016;
+        window += updates(&pair.takes(), 0);
+        pair.after(secs(20));
+        window += updates(&pair.takes(), 0);
+        pair.after(secs(20));
+        assert_eq!(pair.resume(), [format!("{id} reset Timeout")]);
+        window += updates(&pair.takes(), 0);
+        assert!(window > 32_768, "stream {id} leaves {window}");
+    }
+}
+
+#[test]
+fn a_websocket_with_invalid_text_gives_its_part_of_the_window_back() {
+    let mut pair = Pair::new(Config::default());
+    let mut window = 65_535;
+    for id in [1, 3, 5, 7] {
+        pair.opens_socket(id, Options::default());
+        assert_eq!(pair.stream(id).read_to(1), Ok(()));
+        // All of it in one frame of HTTP/2.
+        let invalid = [TEXT, 0x81, 0, 0, 0, 0, 0xff];
+        let content =
+            [&invalid[..], &[BINARY, 0xfe, 0x3a, 0x98, 0, 0, 0, 0], &[0; 15_000]].concat();
+        window -= content.len();
+        assert_eq!(pair.send(&[data(id, &content)]), [format!("{id} reset Violation(Utf8)")]);
+        pair.resume();
+        window += updates(&pair.takes(), 0);
+        assert!(window > 32_768, "stream {id} leaves {window}");
+    }
+}
+
+/// Sends a message in pieces, as the windows allow. Returns how much of it was sent.
+fn message(
+    pair: &mut Pair,
+    id: u32,
+    length: usize,
+    windows: &mut [usize; 2],
+) -> (usize, Vec<String>) {
+    let header = [&[BINARY, 0x80 | 127][..], &(length as u64).to_be_bytes(), &[0; 4]].concat();
+    let mut told = pair.send(&[data(id, &header)]);
+    windows.iter_mut().for_each(|it| *it -= header.len());
+    let mut sent = 0;
+    loop {
+        told.extend(pair.resume());
+        let taken = pair.takes();
+        windows[0] += updates(&taken, 0);
+        windows[1] += updates(&taken, id);
+        let piece = windows[0].min(windows[1]).min(16_000).min(length - sent);
+        if piece == 0 {
+            return (sent, told);
+        }
+        told.extend(pair.send(&[data(id, &vec![0; piece])]));
+        windows.iter_mut().for_each(|it| *it -= piece);
+        sent += piece;
+    }
+}
+
+#[test]
+fn a_message_that_was_held_back_goes_on_when_others_are_done_with() {
+    const LENGTH: usize = 250_000;
+    for gives_up in [false, true] {
+        let config = Config::builder().websocket_message_limit(LENGTH as u64).build();
+        let mut pair = Pair::new(config.expect("valid"));
+        let mut connection = 65_535;
+        for id in [1, 3, 5] {
+            pair.opens_socket(id, Options::default());
+            assert_eq!(pair.stream(id).read_to(1), Ok(()));
+        }
+        for id in [1, 3] {
+            let mut windows = [connection, 32_768];
+            let (sent, told) = message(&mut pair, id, LENGTH, &mut windows);
+            assert_eq!((sent, told), (LENGTH, vec![format!("{id} binary {LENGTH}")]));
+            connection = windows[0];
+        }
+        let mut windows = [connection, 32_768];
+        let (sent, _) = message(&mut pair, 5, LENGTH, &mut windows);
+        assert!(sent < LENGTH && windows[1] == 0, "{sent} bytes, {windows:?}");
+        // The applications are done with the messages. Nothing comes from the client meanwhile.
+        for id in [1, 3] {
+            match gives_up {
+                true => assert_eq!(pair.stream(id).reset(), Ok(())),
+                false => assert_eq!(pair.stream(id).read_to(2), Ok(())),
+            }
+        }
+        if pair.connection.status().resume {
+            pair.resume();
+        }
+        assert!(updates(&pair.takes(), 5) > 0, "gives up: {gives_up}");
+    }
+}
