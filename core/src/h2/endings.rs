@@ -332,8 +332,12 @@ impl Http2 {
     pub(crate) fn drain(&mut self, transport: &mut Transport) {
         transport.end_since();
         transport.timers.stop(Timer::KeepAlive);
-        if self.goaway == Goaway::None {
+        let is_first = self.goaway == Goaway::None;
+        if is_first {
             self.warn(transport, CloseReason::Drained);
+        }
+        // The client may have been warned for another reason, which is none for a tunnel to end.
+        if is_first || transport.draining {
             self.drain_tunnels(transport);
         }
     }

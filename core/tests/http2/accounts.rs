@@ -3,7 +3,7 @@
 use portcullis::Config;
 use portcullis::websocket::Options;
 use portcullis_play::http2::{Pair, data, socket_frame};
-use portcullis_play::support::secs;
+use portcullis_play::support::{millis, secs};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -112,5 +112,20 @@ fn a_message_that_was_held_back_goes_on_when_others_are_done_with() {
             pair.resume();
         }
         assert!(updates(&pair.takes(), 5) > 0, "gives up: {gives_up}");
+    }
+}
+
+#[test]
+fn a_drain_after_the_last_request_closes_websockets() {
+    for named in [false, true] {
+        let config = Config::builder().requests_per_connection(1).build().expect("valid");
+        let mut pair = Pair::new(config);
+        pair.opens_socket(1, Options::default());
+        if named {
+            pair.after(millis(500));
+        }
+        pair.takes();
+        pair.connection.drain(pair.now);
+        assert_eq!(pair.takes(), ["1 DATA 4"], "named: {named}");
     }
 }
