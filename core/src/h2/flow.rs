@@ -190,12 +190,6 @@ impl Http2 {
     /// bytes that the client lets us send pay for it, those before the wait as well. An answer that waits for
     /// the connection's window has no deadline of its own: all streams pay for that wait.
     pub(super) fn window_deadline(&mut self, transport: &Transport) -> Tick {
-        if self.waiting == 0 {
-            if let Some(guard) = &mut self.guard {
-                guard.pause(transport.now);
-            }
-            return Tick::NEVER;
-        }
         let (minimum, now) = (transport.config.response_minimum(), transport.now);
         let (mut earliest, mut waits_for_connection) = (Tick::NEVER, false);
         for stream in self.streams.iter_mut() {

@@ -1,8 +1,9 @@
 //! What is counted for a connection stays right, whatever ends a stream.
 
-use portcullis::Config;
+use bytes::Bytes;
 use portcullis::websocket::Options;
-use portcullis_play::http2::{Pair, data, socket_frame};
+use portcullis::{Config, Sent};
+use portcullis_play::http2::{Pair, data, get, socket_frame, window_update};
 use portcullis_play::support::{millis, secs};
 
 const TEXT: u8 = 0x81;
@@ -113,6 +114,36 @@ fn a_message_that_was_held_back_goes_on_when_others_are_done_with() {
         }
         assert!(updates(&pair.takes(), 5) > 0, "gives up: {gives_up}");
     }
+}
+
+#[test]
+fn only_waits_for_a_window_count_against_it() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[get(1, "/"), window_update(0, 1 << 20)]);
+    pair.respond(1);
+    let mut sent = 0;
+    while sent < 65_535 {
+        sent += pair.sends(1, 65_536 - sent);
+        pair.takes();
+        pair.resume();
+    }
+    assert_eq!(pair.sends(1, 1), 0);
+    pair.after(secs(1));
+    assert_eq!(pair.send(&[window_update(1, 100)]), ["1 room"]);
+    assert_eq!(pair.sends(1, 50), 50);
+    pair.takes();
+    // The application has nothing to say for long.
+    for _ in 0..10 {
+        pair.after(secs(3600));
+        assert_eq!(pair.resume(), [""; 0]);
+    }
+    assert_eq!(pair.sends(1, 100), 50);
+    pair.takes();
+    pair.after(secs(1));
+    assert_eq!(pair.resume(), [""; 0]);
+    assert_eq!(pair.send(&[window_update(1, 100)]), ["1 room"]);
+    let mut content = Bytes::from_static(b"x");
+    assert_eq!(pair.stream(1).send(&mut content), Ok(Sent::All));
 }
 
 #[test]
