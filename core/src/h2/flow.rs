@@ -193,7 +193,7 @@ impl Http2 {
         let (minimum, now) = (transport.config.response_minimum(), transport.now);
         let (mut earliest, mut waits_for_connection) = (Tick::NEVER, false);
         for stream in self.streams.iter_mut() {
-            let waits = stream.exchange.cut_short && stream.is_alive();
+            let waits = stream.waits_for_window();
             waits_for_connection |= waits && stream.window > 0;
             if waits && stream.window <= 0 {
                 let sent = stream.sent;
@@ -218,7 +218,7 @@ impl Http2 {
     /// Whether the answer at `place` has waited for a window for too long.
     pub(super) fn has_waited_in_vain(&self, transport: &Transport, place: usize) -> bool {
         let Some(stream) = self.streams.get(place) else { return false };
-        if !stream.exchange.cut_short || !stream.is_alive() {
+        if !stream.waits_for_window() {
             return false;
         }
         let guard = match stream.window {

@@ -173,12 +173,12 @@ impl Http2 {
     fn take_writable(&mut self, transport: &mut Transport, desk: &mut Desk) -> Option<Step> {
         let limit = transport.config.send_buffer_limit() as usize;
         let room = limit.saturating_sub(transport.unsent()).saturating_sub(desk.promised);
-        if self.waiting == 0 || self.window <= 0 || room < limit / 2 || !transport.is_open() {
+        if self.waiting == 0 || room < limit / 2 || !transport.is_open() {
             self.is_writable = self.waiting > 0 && desk.promised > 0;
             return None;
         }
         let place = loop {
-            let Some(place) = self.streams.next_waiting() else {
+            let Some(place) = self.streams.next_waiting(self.window > 0) else {
                 self.is_writable = false;
                 return None;
             };
@@ -188,9 +188,10 @@ impl Http2 {
             if stream.tunnel.is_none() {
                 break place;
             }
+            let id = stream.id;
             self.pump(transport, place);
-            let waits = self.streams.get(place).is_some_and(Stream::waits_for_room);
-            if waits || self.window <= 0 || transport.is_full() {
+            let waits = self.streams.by_id(id).is_some_and(|stream| stream.waits_for_room());
+            if waits || transport.is_full() {
                 // There is no more room on the connection. Whoever makes some says so.
                 self.is_writable = false;
                 return None;

@@ -40,11 +40,12 @@ fn claims(one: &Stream, other: &Stream) -> Ordering {
 }
 
 impl Streams {
-    /// The place of the stream that is served next, of those that wait for room and could use it.
-    pub(super) fn next_waiting(&self) -> Option<usize> {
+    /// The place of the stream that is served next, of those that wait for room and could use it. Without a
+    /// window of the connection these are the streams that owe a head.
+    pub(super) fn next_waiting(&self, has_window: bool) -> Option<usize> {
         let waiting = (0..self.len())
             .filter_map(|place| Some((place, self.get(place)?)))
-            .filter(|(_, stream)| stream.waits_for_room());
+            .filter(|(_, stream)| stream.waits_for_room() && (has_window || stream.owes_head()));
         waiting.min_by(|(_, one), (_, other)| claims(one, other)).map(|(place, _)| place)
     }
 

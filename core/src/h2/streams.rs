@@ -17,7 +17,7 @@
 
 use super::tunnel::Tunnel;
 use crate::close::{Fault, ResetReason};
-use crate::exchange::{Exchange, Upload};
+use crate::exchange::{Exchange, Sending, Upload};
 use crate::rate::Rate;
 use crate::time::Tick;
 use core::mem::size_of;
@@ -154,9 +154,20 @@ impl Stream {
         (self.state == State::HalfClosedRemote && !self.is_end_told).then_some(Due::End)
     }
 
-    /// Whether the stream waits for room, and has a window that is open.
+    /// Whether the stream waits for room, and could use it.
     pub(super) fn waits_for_room(&self) -> bool {
-        self.exchange.cut_short && self.window > 0 && self.is_alive()
+        let waits = self.exchange.cut_short && self.is_alive();
+        waits && (self.window > 0 || self.owes_head())
+    }
+
+    /// Whether the stream waits for room or for its window, with content.
+    pub(super) fn waits_for_window(&self) -> bool {
+        self.exchange.cut_short && self.is_alive() && !self.owes_head()
+    }
+
+    /// Whether the head of its answer is still to be sent. That needs no window.
+    pub(super) fn owes_head(&self) -> bool {
+        self.exchange.sending == Sending::Owed
     }
 
     /// Whether the application can still act on it.

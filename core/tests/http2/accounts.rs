@@ -1,9 +1,10 @@
 //! What is counted for a connection stays right, whatever ends a stream.
 
 use bytes::Bytes;
+use http::StatusCode;
 use portcullis::websocket::Options;
-use portcullis::{Config, Sent};
-use portcullis_play::http2::{Pair, data, get, socket_frame, window_update};
+use portcullis::{Config, Misuse, Sent};
+use portcullis_play::http2::{Pair, data, get, settings, socket_frame, window_update};
 use portcullis_play::support::{millis, secs};
 
 const TEXT: u8 = 0x81;
@@ -158,5 +159,32 @@ fn a_drain_after_the_last_request_closes_websockets() {
         pair.takes();
         pair.connection.drain(pair.now);
         assert_eq!(pair.takes(), ["1 DATA 4"], "named: {named}");
+    }
+}
+
+#[test]
+fn a_head_waits_for_no_window() {
+    for connection in [false, true] {
+        let mut pair = Pair::new(Config::default());
+        let first = if connection { 65_535 } else { 0 };
+        pair.send(&[settings(&[(4, first)]), get(1, "/"), get(3, "/")]);
+        if connection {
+            pair.respond(1);
+            // All of the connection's window is used up.
+            let mut sent = 0;
+            while sent < 65_535 {
+                sent += pair.sends(1, 65_535 - sent);
+                pair.takes();
+                pair.resume();
+            }
+        }
+        while pair.stream(3).inform(StatusCode::EARLY_HINTS, None) != Err(Misuse::Full) {}
+        let mut content = Bytes::new();
+        assert_eq!(pair.stream(3).answer(StatusCode::OK, None, &mut content), Err(Misuse::Full));
+        pair.takes();
+        assert!(pair.connection.status().resume, "connection: {connection}");
+        assert_eq!(pair.resume(), ["3 room"]);
+        pair.answer(3, 0);
+        assert_eq!(pair.takes(), ["3 HEADERS :status=200 content-length=0, end"]);
     }
 }
