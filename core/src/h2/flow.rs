@@ -67,10 +67,13 @@ impl Http2 {
         };
         let credit = stream.exchange.upload.as_ref().map_or(0, |upload| upload.credit());
         let credit = credit.min(most_credit(&transport.config)) as i64;
-        let target = (usual - stream.waiting_content() as i64).max(credit);
-        let more = target - stream.allowed;
-        if is_worth_it(more, stream.allowed, target) {
-            stream.allowed = target;
+        let target = usual.max(credit) - stream.waiting_content() as i64;
+        // What SETTINGS that are on their way open need not be opened twice.
+        let allowed =
+            stream.allowed + (self.settings.asked_window - self.settings.our_window).max(0);
+        let more = target - allowed;
+        if is_worth_it(more, allowed, target) {
+            stream.allowed += more;
             frame::write_window_update(&mut transport.output, stream.id, more as u32);
         }
     }

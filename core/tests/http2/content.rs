@@ -102,12 +102,24 @@ impl Spending {
 
     /// Takes what the server sends, and acknowledges SETTINGS.
     fn listen(&mut self) {
+        if let Some(usual) = self.hear() {
+            self.acknowledge(usual);
+        }
+    }
+
+    /// Acknowledges SETTINGS that make `usual` the window of a new stream.
+    fn acknowledge(&mut self, usual: i64) {
+        self.streams.iter_mut().for_each(|(_, window)| *window += usual - self.usual);
+        self.usual = usual;
+        self.pair.send(&[frame_of_ack()]);
+    }
+
+    /// Takes what the server sends. Returns the window that it sets.
+    fn hear(&mut self) -> Option<i64> {
+        let mut set = None;
         for frame in self.pair.takes() {
             if let Some(usual) = frame.strip_prefix("0 SETTINGS 4=") {
-                let usual = usual.parse().expect("a number");
-                self.streams.iter_mut().for_each(|(_, window)| *window += usual - self.usual);
-                self.usual = usual;
-                self.pair.send(&[frame_of_ack()]);
+                set = Some(usual.parse().expect("a number"));
             } else if let Some((id, more)) = frame.split_once(" WINDOW_UPDATE ") {
                 let (id, more): (u32, i64) = (id.parse().unwrap(), more.parse().unwrap());
                 match self.streams.iter_mut().find(|(stream, _)| *stream == id) {
@@ -116,6 +128,7 @@ impl Spending {
                 }
             }
         }
+        set
     }
 
     /// Spends as much as it can on the stream. Returns how much.
@@ -169,6 +182,63 @@ fn a_client_that_spends_all_windows_on_unread_streams_can_send_on_those_that_are
     assert_eq!(client.usual, 32_768);
     client.begin(103);
     assert!(client.spend(103) > 10_000);
+}
+
+#[test]
+fn a_late_acknowledgement_leaves_no_window_wide() {
+    const STREAMS: u32 = 90;
+    let ids: Vec<u32> = (0..STREAMS).map(|place| 2 * place + 1).collect();
+    let reader = 2 * STREAMS + 1;
+    let mut client = Spending::new();
+    ids.iter().for_each(|id| client.begin(*id));
+    client.begin(reader);
+    assert_eq!(client.pair.stream(reader).read_to(1 << 30), Ok(()));
+    let fill = |client: &mut Spending, sent: &mut [i64]| {
+        client.listen();
+        for (id, sent) in ids.iter().zip(sent) {
+            while let bytes @ 1.. = client.spend(*id) {
+                *sent += bytes;
+                client.listen();
+            }
+        }
+    };
+    let mut sent = vec![0; ids.len()];
+    fill(&mut client, &mut sent);
+    assert_eq!(client.usual, 2048);
+    let most = 4 * 65_536 + i64::from(STREAMS) * 2048;
+    assert!(sent.iter().sum::<i64>() < most, "{sent:?}");
+    // All of it is read, so that windows become wide. The client acknowledges that late, and has a little more
+    // read meanwhile.
+    let mut set = None;
+    for more in [0, 1500, 0] {
+        for (id, sent) in ids.iter().zip(&mut sent) {
+            assert_eq!(client.pair.stream(*id).read_to(*sent as u64 + more), Ok(()));
+            client.pair.resume();
+            set = client.hear().or(set);
+            let window = &mut client.streams[*id as usize / 2].1;
+            let bytes = (*window).min(client.connection).clamp(0, more as i64);
+            (*window, client.connection) = (*window - bytes, client.connection - bytes);
+            *sent += bytes;
+            if bytes > 0 {
+                let told = client.pair.send(&[data(*id, &vec![0; bytes as usize])]);
+                assert_eq!(told, [format!("{id} data {bytes}")]);
+            }
+            set = client.hear().or(set);
+        }
+    }
+    client.acknowledge(set.expect("wide windows"));
+    for _ in 0..2 {
+        fill(&mut client, &mut sent);
+    }
+    assert_eq!(client.usual, 2048);
+    let unread = ids.iter().zip(&sent).map(|(id, sent)| {
+        let delivered = client.pair.stream(*id).received();
+        sent - delivered as i64
+    });
+    let unread: i64 = unread.sum();
+    let (memory, bound) = (client.pair.connection.memory(), client.pair.connection.memory_bound());
+    assert!(unread < most, "{unread} bytes, {memory} of {bound}");
+    assert!(memory <= bound, "{memory} of {bound} bytes");
 }
 
 #[test]
