@@ -297,13 +297,15 @@ impl Session {
     }
 
     fn weigh(self, weigh: Weigh) {
-        let Session { mut connection, config, .. } = self;
+        let Session { mut connection, config, sockets, .. } = self;
         drop(connection.return_buffer());
+        // Each websocket has an output of its own.
+        let outputs = 1 + sockets.map_or(0, |sockets| sockets.count());
         let (told, bound) = (connection.memory(), connection.memory_bound());
         let owned = weigh(connection) + size_of::<Connection>();
         assert!(owned <= bound, "memory: {owned} owned, of {bound}");
         assert!(told + 64 >= owned, "memory: {owned} owned, but {told} told");
-        let lent = config.send_buffer_limit() as usize;
+        let lent = outputs * config.send_buffer_limit() as usize;
         assert!(told <= owned + lent + 1024, "memory: {owned} owned, and {told} told");
     }
 }

@@ -69,6 +69,11 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
+    /// The number of websockets that were accepted.
+    pub(super) fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
     // ---- the client -----------------------------------------------------------------------------
 
     /// HEADERS that ask for a websocket, mostly valid ones.
