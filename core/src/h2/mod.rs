@@ -182,7 +182,9 @@ impl Http2 {
     /// Frees memory that idle connections don't need.
     pub(crate) fn rest(&mut self) {
         self.streams.rest();
-        self.guard = None;
+        if self.streams.is_empty() {
+            self.guard = None;
+        }
     }
 
     /// The most that [`Http2::memory`] becomes, with the tunnels that there are.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use portcullis::websocket::Options;
 use portcullis::{Config, Misuse, Sent};
-use portcullis_play::http2::{Pair, data, get, settings, socket_frame, window_update};
-use portcullis_play::support::{millis, secs};
+use portcullis_play::http2::{PING, Pair, data, frame, get, settings, socket_frame, window_update};
+use portcullis_play::support::{millis, secs, tick};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -187,4 +187,29 @@ fn a_head_waits_for_no_window() {
         pair.answer(3, 0);
         assert_eq!(pair.takes(), ["3 HEADERS :status=200 content-length=0, end"]);
     }
+}
+
+#[test]
+fn a_window_of_the_connection_that_stays_closed_ends_streams_though_the_client_pings() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[get(1, "/"), window_update(1, 1 << 20)]);
+    pair.respond(1);
+    let mut sent = 0;
+    while sent < 65_535 {
+        sent += pair.sends(1, 65_536 - sent);
+        pair.takes();
+        pair.resume();
+    }
+    assert_eq!(pair.sends(1, 1), 0);
+    // The bytes that were sent pay for some minutes.
+    let mut told = Vec::new();
+    while told.is_empty() && pair.now < tick(secs(3600)) {
+        told = pair.send(&[frame(PING, 0, 0, &[0; 8])]);
+        pair.takes();
+        drop(pair.connection.return_buffer());
+        pair.after(secs(1));
+        told.extend(pair.resume());
+    }
+    assert_eq!(told, ["1 reset Unread"]);
+    assert!(pair.now < tick(secs(600)), "{:?}", pair.now);
 }
