@@ -120,7 +120,13 @@ impl Http2 {
             stream.is_reset_told = true;
         }
         self.open_stream(transport, place);
+        let unsent = |it: &Self| it.newest_tunnel().map_or(0, |tunnel| tunnel.unsent());
+        let before = unsent(self);
         self.pump(transport, place);
+        if step.is_none() && self.newest_tunnel().is_some() && unsent(self) < before {
+            // There is room now, which the tunnel may have waited for.
+            return self.take_tunneled(transport, place, desk);
+        }
         step
     }
 

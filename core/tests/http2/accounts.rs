@@ -213,3 +213,23 @@ fn a_window_of_the_connection_that_stays_closed_ends_streams_though_the_client_p
     assert_eq!(told, ["1 reset Unread"]);
     assert!(pair.now < tick(secs(600)), "{:?}", pair.now);
 }
+
+#[test]
+fn room_on_a_websocket_is_told_at_once_though_the_output_is_half_full() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 0)])]);
+    pair.opens_socket(1, Options::default());
+    let mut message = Bytes::from(vec![b'x'; 45_000]);
+    pair.stream(1).send_message(false, &mut message).expect("a message");
+    assert_eq!(pair.stream(1).await_room(), Ok(()));
+    pair.send(&[get(3, "/"), window_update(3, 40_000)]);
+    pair.takes();
+    pair.respond(3);
+    assert_eq!(pair.sends(3, 36_000), 36_000);
+    let mut told = pair.send(&[window_update(1, 20_000), socket_frame(1, 0x8a, b"")]);
+    pair.takes();
+    while pair.connection.status().resume {
+        told.extend(pair.resume());
+    }
+    assert_eq!(told, ["1 room"]);
+}
