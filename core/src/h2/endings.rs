@@ -301,7 +301,7 @@ impl Http2 {
     /// a connection that drains.
     #[cold]
     pub(crate) fn expire_streams(&mut self, transport: &mut Transport) {
-        if self.settings.ack_until <= transport.now {
+        if self.ack_deadline() <= transport.now {
             // Only the earlier one of the two timers was running.
             return self.end(transport, CloseReason::Fault(Fault::SettingsTimeout));
         }

@@ -230,7 +230,7 @@ impl Http2 {
             transport.timers.set(Timer::RequestBody, content);
         }
         // One of the two runs: the earlier one.
-        let (stream, ack) = (stream.min(self.goaway.deadline()), self.settings.ack_until);
+        let (stream, ack) = (stream.min(self.goaway.deadline()), self.ack_deadline());
         let (timer, other) = match ack < stream {
             true => (Timer::SettingsAck, Timer::Stream),
             false => (Timer::Stream, Timer::SettingsAck),
@@ -267,6 +267,11 @@ impl Http2 {
             return self.block.is_some() || is_partial || transport.has_partial_record();
         }
         self.block.is_some() || (is_partial && frame::begins_head(transport.held.bytes()))
+    }
+
+    /// Until when the client has to acknowledge our SETTINGS. While nothing is read, nobody can know.
+    fn ack_deadline(&self) -> Tick {
+        if self.is_stalled { Tick::NEVER } else { self.settings.ack_until }
     }
 
     /// The earliest deadline of the content that applications wait for.

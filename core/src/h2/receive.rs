@@ -72,7 +72,9 @@ impl Http2 {
         desk: &mut Desk,
     ) -> Option<Step> {
         transport.blocked = false;
-        self.is_stalled = false;
+        if take(&mut self.is_stalled) {
+            self.settings.await_ack_anew(transport);
+        }
         self.settings.write(transport);
         // A tunnel whose work was paused goes on in the next pull of events.
         self.is_due |= desk.inflatable > 0 && self.is_paused();

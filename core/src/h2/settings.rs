@@ -75,6 +75,13 @@ impl Settings {
         frame::write_settings(&mut transport.output, &settings);
     }
 
+    /// Reading had stopped: the client's acknowledgement may be among what was not read.
+    pub(super) fn await_ack_anew(&mut self, transport: &Transport) {
+        if self.ack_until != Tick::NEVER {
+            self.ack_until = transport.now.after(transport.config.http2_settings_ack_timeout());
+        }
+    }
+
     /// Sets another window for streams, once the client has acknowledged the last SETTINGS.
     pub(super) fn ask_window(&mut self, transport: &mut Transport, window: i64) {
         if self.ack_until == Tick::NEVER && self.asked_window != window && !transport.eof {

@@ -2,10 +2,11 @@
 
 use portcullis::{CloseReason, Config, Fault};
 use portcullis_play::http2::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PRIORITY,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PRIORITY,
     PUSH_PROMISE, Pair, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, data, frame, get, last_data,
     post, request, reset, settings, window_update,
 };
+use portcullis_play::support::secs;
 
 /// What comes of frames on a connection with an open stream 1.
 fn connection_ends_with(frames: &[Vec<u8>]) -> Option<Fault> {
@@ -199,4 +200,27 @@ fn what_is_not_known_is_ignored() {
     assert_eq!(pair.takes(), ["0 PING ack 12345678"]);
     assert_eq!(pair.send(&[frame(PING, 1, 0, b"12345678")]), [""; 0]);
     assert_eq!(pair.takes(), [""; 0]);
+}
+
+#[test]
+fn an_acknowledgement_that_waits_behind_unsent_bytes_is_in_time() {
+    let mut pair = Pair::greeted(Config::default(), &[(4, 1 << 20)]);
+    pair.takes();
+    pair.send(&[get(1, "/"), window_update(0, 1 << 20)]);
+    pair.respond(1);
+    pair.takes();
+    assert_eq!(pair.sends(1, 10_000), 10_000);
+    pair.takes();
+    // The client takes nothing for a while. What it has sent is not read meanwhile.
+    while pair.sends(1, 100_000) > 0 {}
+    assert_eq!(pair.send(&[frame(SETTINGS, ACK, 0, &[])]), [""; 0]);
+    pair.after(secs(10));
+    assert!(pair.connection.status().is_open(), "{:?}", pair.connection.status());
+    pair.after(secs(5));
+    pair.takes();
+    pair.resume();
+    pair.after(secs(3600));
+    pair.resume();
+    assert!(pair.connection.status().is_open());
+    assert_eq!(pair.sends(1, 10_000), 10_000);
 }
