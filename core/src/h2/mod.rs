@@ -276,7 +276,7 @@ impl Http2 {
 
     /// The earliest deadline of the content that applications wait for.
     fn content_deadline(&mut self, transport: &Transport) -> Tick {
-        let may_send = self.allowed > 0 && !transport.eof;
+        let may_send = self.allowed > 0 && !transport.eof && !self.is_stalled;
         let mut earliest = Tick::NEVER;
         for stream in self.streams.iter_mut() {
             let is_open = stream.state == State::Open && stream.allowed > 0 && may_send;

@@ -1,7 +1,7 @@
 //! The content of requests: credit, windows, limits and deadlines.
 
 use portcullis::{Config, Party, Refusal, ResetReason, Timer};
-use portcullis_play::http2::{Pair, data, get, last_data, post, reset, window_update};
+use portcullis_play::http2::{Pair, data, get, last_data, post, reset, settings, window_update};
 use portcullis_play::support::{secs, tick};
 
 #[test]
@@ -470,4 +470,22 @@ fn small_frames_pay_for_themselves_even_if_the_application_is_late() {
     assert!(pair.connection.status().is_open());
     assert_eq!(pair.stream(1).read_to(100_000), Ok(()));
     assert_eq!(pair.resume(), ["1 data 32400"]);
+}
+
+#[test]
+fn content_that_waits_behind_unsent_bytes_is_in_time() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, 1 << 20)]), window_update(0, 1 << 20)]);
+    pair.send(&[get(1, "/"), post(3, "/", &[])]);
+    pair.respond(1);
+    assert_eq!(pair.sends(1, 10_000), 10_000);
+    pair.takes();
+    // The client takes nothing for a while. What it has sent is not read meanwhile.
+    while pair.sends(1, 100_000) > 0 {}
+    assert_eq!(pair.stream(3).read_to(100), Ok(()));
+    assert_eq!(pair.send(&[data(3, &[0; 100])]), [""; 0]);
+    pair.after(secs(20));
+    assert_eq!(pair.resume(), [""; 0]);
+    pair.takes();
+    assert!(pair.resume().contains(&"3 data 100".into()));
 }
