@@ -101,7 +101,7 @@
 //! | `websocket` | WebSocket: `handshake`, `origin`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `ahead` (pings behind what is not read yet), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `socket` | a websocket over a stream of HTTP/2 |
 //! | `exchange` | one request and its answer, in all versions of HTTP: `state` (the table of an answer's states), `upload` (credit, limit and minimum rate), `answer` and `fields` (the rules), `grammar` and `target` (what names, values and targets may be) |
-//! | `h2` | HTTP/2: `frame` and `hpack` (what is read and written), `head` (requests and trailers), `streams` (the table of a stream's states), `receive` and `actions` (what moves them), `flow` (windows), `schedule` (who sends next), `settings`, `guard` (what frames cost), `endings` |
+//! | `h2` | HTTP/2: `frame` and `hpack` (what is read and written), `head` (requests and trailers), `streams` (the table of a stream's states), `receive`, `blocks`, `content` and `actions` (what moves them), `flow` (windows), `schedule` (who sends next), `settings`, `guard` (what frames cost), `endings` |
 //! | `h1` | HTTP/1.1: `state` (the table of receiving), `framed` (how an exchange is framed), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers` (what is read), `response` (what is written) |
 //!
 //! # What a slow peer can hold

@@ -10,6 +10,8 @@
 //! | `head` | a field block as the head of a request, or as trailers |
 //! | `streams` | the table of a stream's states, and the map of all streams |
 //! | `receive` | frames into steps |
+//! | `blocks` | HEADERS and CONTINUATION: requests and trailers |
+//! | `content` | DATA: the content of requests |
 //! | `settings` | what either side has set |
 //! | `flow` | the windows: what each side may send |
 //! | `schedule` | which stream sends next |
@@ -19,6 +21,8 @@
 //! | `endings` | how a stream ends, and how the connection does |
 
 mod actions;
+mod blocks;
+mod content;
 mod endings;
 mod flow;
 pub(crate) mod frame;
@@ -39,11 +43,12 @@ use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
 use crate::transport::Transport;
 use crate::waits::Wait;
+use blocks::Block;
 use core::mem::size_of;
 use endings::Goaway;
 pub(crate) use frame::PREFACE;
 use hpack::{Decoder, Encoder};
-use receive::{Block, Reading};
+use receive::Reading;
 use settings::Settings;
 use streams::{Past, State, Streams};
 

@@ -8,20 +8,19 @@
 //! | `Content` | the content of DATA as it comes, and its padding | `Frame` |
 
 use super::Http2;
-use super::endings::{Goaway, Told};
-use super::frame::{self, END_HEADERS, END_STREAM, HEADER, Header, Kind, PADDED, PREFACE};
+use super::blocks;
+use super::content::Content;
+use super::endings::Told;
+use super::frame::{self, HEADER, Header, Kind, PADDED, PREFACE};
 use super::guard;
-use super::head::{self, Bad, Said};
 use super::schedule::QUANTUM;
-use super::streams::{Due, Moves, State, Stream, Trailers, Was};
-use crate::close::{CloseReason, ErrorCode, Fault, Refusal, ResetReason};
-use crate::exchange::Exchange;
-use crate::head::Line;
+use super::streams::{Due, State, Was};
+use crate::close::{CloseReason, Fault, Refusal, ResetReason};
 use crate::input::{Input, Span};
 use crate::step::{Desk, Place, Step};
-use crate::time::{Tick, Timer};
+use crate::time::Timer;
 use crate::transport::Transport;
-use core::mem::{size_of, take};
+use core::mem::take;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -30,34 +29,8 @@ pub(super) enum Reading {
     Frame,
     Content(Content),
 }
-
-/// What is left of a DATA frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
-    stream: u32,
-    left: u32,
-    padding: u32,
-    /// The request ends with it.
-    is_last: bool,
-}
-
-/// A field block that arrives in several frames.
-#[derive(Debug)]
-pub(super) struct Block {
-    stream: u32,
-    is_whole: bool,
-    dependency: Option<u32>,
-    bytes: Vec<u8>,
-}
-
-impl Block {
-    pub(super) fn memory(&self) -> usize {
-        size_of::<Block>() + self.bytes.capacity()
-    }
-}
-
 /// What [`Http2::step`] is to do next.
-enum Next {
+pub(super) enum Next {
     Step(Step),
     Again,
     Wait,
@@ -160,7 +133,7 @@ impl Http2 {
                     desk.lines.clear();
                     desk.whole.clear();
                     if let Some(trailers) = stream.trailers.take() {
-                        put(*trailers, desk);
+                        blocks::put(*trailers, desk);
                     }
                     Step::End(Place::Whole)
                 }
@@ -228,7 +201,7 @@ impl Http2 {
     }
 
     /// No frame is complete.
-    fn starved(&mut self, transport: &mut Transport) -> Next {
+    pub(super) fn starved(&mut self, transport: &mut Transport) -> Next {
         if !transport.eof {
             return Next::Wait;
         }
@@ -399,397 +372,6 @@ impl Http2 {
             Err(fault) => self.fault_stream(transport, place, fault),
         }
     }
-
-    // ---- field blocks ---------------------------------------------------------------------------
-
-    fn headers(
-        &mut self,
-        transport: &mut Transport,
-        header: Header,
-        payload: &[u8],
-        desk: &mut Desk,
-    ) -> Result<Next, Fault> {
-        let (bytes, dependency) = header.field_block(payload)?;
-        let (stream, is_whole) = (header.stream, header.has(END_STREAM));
-        if header.has(END_HEADERS) {
-            return self.block(transport, stream, is_whole, dependency, bytes, desk);
-        }
-        check_block(transport, bytes.len())?;
-        let bytes = bytes.to_vec();
-        self.block = Some(Box::new(Block { stream, is_whole, dependency, bytes }));
-        Ok(Next::Again)
-    }
-
-    fn continuation(
-        &mut self,
-        transport: &mut Transport,
-        header: Header,
-        payload: &[u8],
-        desk: &mut Desk,
-    ) -> Result<Next, Fault> {
-        guard::pay(transport, guard::ANSWERED)?;
-        let Some(mut block) = self.block.take() else { return Err(Fault::Continuation) };
-        check_block(transport, block.bytes.len() + payload.len())?;
-        block.bytes.extend_from_slice(payload);
-        if !header.has(END_HEADERS) {
-            self.block = Some(block);
-            return Ok(Next::Again);
-        }
-        let Block { stream, is_whole, dependency, bytes } = *block;
-        self.block(transport, stream, is_whole, dependency, &bytes, desk)
-    }
-
-    /// Takes a whole field block: a request, trailers, or one of a stream that we have reset.
-    fn block(
-        &mut self,
-        transport: &mut Transport,
-        id: u32,
-        is_whole: bool,
-        dependency: Option<u32>,
-        block: &[u8],
-        desk: &mut Desk,
-    ) -> Result<Next, Fault> {
-        if let Some(place) = self.streams.find(id) {
-            return self.trailers(transport, place, is_whole, block, desk);
-        }
-        match self.past.was(id) {
-            Was::Idle if id.is_multiple_of(2) => Err(Fault::FrameStream),
-            Was::Idle => self.request(transport, id, is_whole, dependency, block, desk),
-            Was::Skipped => Err(Fault::FrameStream),
-            Was::Closed => Err(Fault::ClosedStream),
-            Was::Reset => {
-                guard::pay(transport, guard::READ)?;
-                self.read_trailers(transport, block, desk)?;
-                Ok(Next::Again)
-            }
-        }
-    }
-
-    fn request(
-        &mut self,
-        transport: &mut Transport,
-        id: u32,
-        is_whole: bool,
-        dependency: Option<u32>,
-        block: &[u8],
-        desk: &mut Desk,
-    ) -> Result<Next, Fault> {
-        let config = &transport.config;
-        let Desk { whole, lines, head, .. } = desk;
-        let read = head::read(&mut self.decoder, block, is_whole, config, whole, lines, head);
-        let read = read.map_err(|_| Fault::Compression)?;
-        self.past.begin(id);
-        if let Goaway::Last(..) = self.goaway {
-            // The client may send the request again on another connection.
-            guard::pay(transport, guard::STREAM)?;
-            self.past.reset(id);
-            return Ok(Next::Again);
-        }
-        if self.streams.len() as u64 >= transport.config.http2_concurrent_streams() {
-            let code = Fault::TooManyStreams.error_code();
-            self.reset_unknown(transport, id, code)?;
-            return Ok(Next::Again);
-        }
-        let said = match read {
-            _ if dependency == Some(id) => {
-                self.reset_unknown(transport, id, Fault::Dependency.error_code())?;
-                return Ok(Next::Again);
-            }
-            Ok(said) => said,
-            Err(Bad::Malformed) => {
-                self.reset_unknown(transport, id, ErrorCode::ProtocolError)?;
-                return Ok(Next::Again);
-            }
-            Err(Bad::Refused(refusal)) => {
-                self.refuse_new(transport, id, refusal, is_whole)?;
-                return Ok(Next::Again);
-            }
-        };
-        self.begin(transport, id, is_whole, said, desk);
-        Ok(Next::Step(Step::Request(Place::Whole)))
-    }
-
-    /// Begins the exchange of a request.
-    fn begin(
-        &mut self,
-        transport: &mut Transport,
-        id: u32,
-        is_whole: bool,
-        said: Said,
-        desk: &Desk,
-    ) {
-        if self.streams.is_empty() {
-            // The wait for a request is over. The deadline of a whole answer counts for the first of those
-            // that are under way.
-            transport.timers.stop_waits();
-            transport.end_since();
-            transport.begin_answer();
-            self.guard = None;
-        }
-        self.turn = self.turn.wrapping_add(1);
-        self.newest = id;
-        let mut exchange = Exchange::new(&desk.head, transport);
-        if let Some(upload) = &mut exchange.upload {
-            upload.is_sporadic = said.is_sporadic;
-        }
-        self.streams.push(Stream {
-            id,
-            state: if is_whole { State::HalfClosedRemote } else { State::Open },
-            exchange,
-            priority: said.priority,
-            is_end_told: false,
-            window: self.settings.their_window,
-            allowed: if is_whole { 0 } else { self.settings.our_window },
-            declared: said.content_length.filter(|_| !is_whole),
-            unread: Vec::new(),
-            trailers: None,
-            tunnel: None,
-            is_reset_told: false,
-            is_extended: desk.head.protocol != (0, 0),
-            sent: 0,
-            guard: None,
-            discarding: [Tick::NEVER; 2],
-            quota: u32::MAX,
-            turn: self.turn,
-        });
-        // The end of a request without content is told next.
-        self.is_due |= is_whole;
-        self.count_request(transport);
-        if transport.draining && !transport.is_timed_drain() {
-            // The connection drains because of its age: this request is its last.
-            transport.begin_timed_drain();
-            self.drain(transport);
-        }
-    }
-
-    fn trailers(
-        &mut self,
-        transport: &mut Transport,
-        place: usize,
-        is_whole: bool,
-        block: &[u8],
-        desk: &mut Desk,
-    ) -> Result<Next, Fault> {
-        let is_valid = self.read_trailers(transport, block, desk)? && is_whole;
-        let Some(stream) = self.streams.get_mut(place) else { return Ok(Next::Again) };
-        // A stream that has left HTTP carries nothing but DATA (RFC 9113 8.5).
-        let is_valid = is_valid && stream.tunnel.is_none();
-        let next = match stream.state.next(Moves::End) {
-            Ok(next) if is_valid && stream.declared.is_none_or(|left| left == 0) => next,
-            Ok(_) => {
-                self.fault_stream(transport, place, Fault::Malformed)?;
-                return Ok(Next::Again);
-            }
-            Err(fault) => {
-                self.fault_stream(transport, place, fault)?;
-                return Ok(Next::Again);
-            }
-        };
-        if stream.state == State::HalfClosedLocal {
-            self.forget(transport, place);
-            return Ok(Next::Again);
-        }
-        stream.state = next;
-        if !stream.is_alive() {
-            return Ok(Next::Again);
-        }
-        if stream.unread.is_empty() {
-            stream.is_end_told = true;
-            self.newest = stream.id;
-            return Ok(Next::Step(Step::End(Place::Whole)));
-        }
-        stream.trailers = Some(Box::new(keep(desk)));
-        Ok(Next::Again)
-    }
-
-    /// Decodes the block of a trailer section, valid or not. Returns whether it is.
-    fn read_trailers(
-        &mut self,
-        transport: &Transport,
-        block: &[u8],
-        desk: &mut Desk,
-    ) -> Result<bool, Fault> {
-        let Desk { whole, lines, .. } = desk;
-        let read = head::read_trailers(&mut self.decoder, block, &transport.config, whole, lines);
-        read.map_err(|_| Fault::Compression)
-    }
-
-    // ---- content --------------------------------------------------------------------------------
-
-    /// Takes the header of a DATA frame.
-    fn data(
-        &mut self,
-        transport: &mut Transport,
-        header: Header,
-        padding: u32,
-    ) -> Result<Next, Fault> {
-        let (id, length, is_last) = (header.stream, header.length, header.has(END_STREAM));
-        let own = u32::from(header.has(PADDED));
-        let left = match length.checked_sub(own) {
-            Some(left) => left.checked_sub(padding).ok_or(Fault::Padding)?,
-            None => return Err(Fault::FrameSize),
-        };
-        let cost = if left == 0 && !is_last { guard::ANSWERED } else { guard::DATA };
-        guard::pay(transport, cost)?;
-        if i64::from(length) > self.allowed {
-            return Err(Fault::FlowControl);
-        }
-        self.allowed -= i64::from(length);
-        let ignored = Content { stream: 0, left, padding, is_last: false };
-        let content = match self.streams.find(id) {
-            Some(place) => {
-                self.data_of(transport, place, header, Content { stream: id, is_last, ..ignored })?
-            }
-            None => {
-                match self.past.was(id) {
-                    Was::Idle => return Err(Fault::IdleStream),
-                    Was::Reset => {}
-                    Was::Closed | Was::Skipped => {
-                        self.reset_unknown(transport, id, ErrorCode::StreamClosed)?;
-                    }
-                }
-                ignored
-            }
-        };
-        self.reading = Reading::Content(content);
-        Ok(Next::Again)
-    }
-
-    /// Checks a DATA frame of the stream at `place`.
-    fn data_of(
-        &mut self,
-        transport: &mut Transport,
-        place: usize,
-        header: Header,
-        content: Content,
-    ) -> Result<Content, Fault> {
-        let ignored = Content { stream: 0, is_last: false, ..content };
-        let Some(stream) = self.streams.get_mut(place) else { return Ok(ignored) };
-        let fault = match stream.state.next(Moves::Part) {
-            Err(fault) => Some(fault),
-            Ok(State::Closed(_)) => return Ok(ignored),
-            Ok(_) if i64::from(header.length) > stream.allowed => Some(Fault::FlowControl),
-            Ok(_) if stream.declared.is_some_and(|left| u64::from(content.left) > left) => {
-                Some(Fault::Malformed)
-            }
-            Ok(_) => None,
-        };
-        if let Some(fault) = fault {
-            self.fault_stream(transport, place, fault)?;
-            return Ok(ignored);
-        }
-        stream.allowed -= i64::from(header.length);
-        Ok(content)
-    }
-
-    fn content(
-        &mut self,
-        transport: &mut Transport,
-        input: &mut Input<'_>,
-        content: Content,
-    ) -> Result<Next, Fault> {
-        let Content { stream: id, left, padding, is_last } = content;
-        if left == 0 && padding == 0 {
-            self.reading = Reading::Frame;
-            return match is_last {
-                true => self.content_ended(transport, id),
-                false => Ok(Next::Again),
-            };
-        }
-        let arrived = input.bytes().len();
-        if arrived == 0 {
-            return Ok(self.starved(transport));
-        }
-        if left == 0 {
-            let taken = arrived.min(padding as usize);
-            input.take(taken);
-            self.reading = Reading::Content(Content { padding: padding - taken as u32, ..content });
-            return Ok(Next::Again);
-        }
-        let most = arrived.min(left as usize);
-        let place = self.streams.find(id);
-        let stream = place.and_then(|place| self.streams.get_mut(place));
-        let (Some(place), Some(stream)) = (place, stream.filter(|it| it.is_alive())) else {
-            input.take(most);
-            if let Some(place) = place {
-                self.discard(transport, place, most);
-            }
-            self.reading = Reading::Content(Content { left: left - most as u32, ..content });
-            return Ok(Next::Again);
-        };
-        if let Some(tunnel) = &mut stream.tunnel {
-            let span = input.take(most);
-            tunnel.receive(transport.now, input.span(span));
-            self.unread += most;
-            self.is_due = true;
-            // The first bytes pay for the frame. What the others are worth, the tunnel knows.
-            transport.budget.earn(most.min(guard::DATA as usize));
-            self.reading = Reading::Content(Content { left: left - most as u32, ..content });
-            return Ok(Next::Again);
-        }
-        let known = stream.declared.unwrap_or(left.into());
-        if stream.exchange.exceeds_limit(known) && stream.unread.is_empty() {
-            let refusal = ResetReason::Refused(Refusal::ContentTooLarge);
-            self.refuse_stream(transport, place, refusal);
-            return Ok(Next::Again);
-        }
-        let credit = stream.exchange.upload.as_ref().map_or(0, |upload| upload.credit());
-        let credit = if stream.unread.is_empty() { credit } else { 0 };
-        let passed_on = (most as u64).min(credit) as usize;
-        let taken = if passed_on > 0 { passed_on } else { most };
-        if let Some(declared) = &mut stream.declared {
-            *declared = declared.saturating_sub(taken as u64);
-        }
-        let span = input.take(taken);
-        self.reading = Reading::Content(Content { left: left - taken as u32, ..content });
-        // Earned when it arrives: the client can't know when the application takes it.
-        transport.budget.earn(taken);
-        if passed_on == 0 {
-            stream.unread.extend_from_slice(input.span(span));
-            self.unread += taken;
-            return Ok(Next::Again);
-        }
-        stream.exchange.deliver(transport, taken);
-        self.newest = id;
-        self.open_stream(transport, place);
-        Ok(Next::Step(Step::Data(Place::Input(span))))
-    }
-
-    /// Discards content of the stream at `place`, whose answer is complete.
-    fn discard(&mut self, transport: &mut Transport, place: usize, bytes: usize) {
-        let until = transport.now.after(transport.config.linger_silence());
-        if let Some(stream) = self.streams.get_mut(place)
-            && let [_, silence] = &mut stream.discarding
-        {
-            *silence = until;
-            stream.declared = stream.declared.map(|left| left.saturating_sub(bytes as u64));
-        }
-        transport.budget.earn(bytes);
-        self.open_stream(transport, place);
-    }
-
-    /// The last DATA frame of a request is complete.
-    fn content_ended(&mut self, transport: &mut Transport, id: u32) -> Result<Next, Fault> {
-        let Some(place) = self.streams.find(id) else { return Ok(Next::Again) };
-        let Some(stream) = self.streams.get_mut(place) else { return Ok(Next::Again) };
-        if stream.declared.is_some_and(|left| left > 0) {
-            self.fault_stream(transport, place, Fault::Malformed)?;
-            return Ok(Next::Again);
-        }
-        match stream.state {
-            State::HalfClosedLocal => self.forget(transport, place),
-            state => {
-                if let Ok(next) = state.next(Moves::End) {
-                    stream.state = next;
-                }
-                if let Some(tunnel) = &mut stream.tunnel {
-                    tunnel.end_input(transport.now);
-                }
-                self.is_due = true;
-            }
-        }
-        Ok(Next::Again)
-    }
 }
 
 /// Brings `bytes` bytes together at the front of the input. Returns whether they are there.
@@ -798,34 +380,4 @@ fn gather(input: &mut Input<'_>, bytes: usize) -> bool {
         input.join(bytes);
     }
     input.bytes().len() >= bytes
-}
-
-/// Fails if a field block is too long as it is encoded. It can't be skipped, because it changes the table.
-fn check_block(transport: &Transport, length: usize) -> Result<(), Fault> {
-    let limit = transport.config.http2_header_list_limit();
-    if length as u64 > limit { Err(Fault::BlockTooLarge) } else { Ok(()) }
-}
-
-/// Copies the trailers on the desk.
-fn keep(desk: &Desk) -> Trailers {
-    let (mut text, mut lengths) = (Vec::new(), Vec::new());
-    for line in (0..desk.lines.count()).filter_map(|place| desk.lines.get(place)) {
-        for part in [line.name(), line.value()] {
-            text.extend_from_slice(desk.whole.get(part).unwrap_or_default());
-        }
-        lengths.push((line.name().len() as u16, line.value().len() as u16));
-    }
-    Trailers { text, lengths }
-}
-
-/// Puts trailers that were kept on the desk.
-fn put(Trailers { text, lengths }: Trailers, desk: &mut Desk) {
-    let mut start = 0;
-    for (name, value) in lengths {
-        let name_end = start + usize::from(name);
-        let end = name_end + usize::from(value);
-        desk.lines.push(Line::new(start, name_end, name_end, end));
-        start = end;
-    }
-    desk.whole = text;
 }
