@@ -47,6 +47,11 @@ impl Socket {
         }
     }
 
+    /// Nothing that has come is looked at: a compressed message could grow as well.
+    fn is_held_back(&self) -> bool {
+        self.session.is_held_back() && self.transport.is_open()
+    }
+
     /// Does something at `now`. The timers are right afterwards.
     fn act<T>(&mut self, now: Tick, act: impl FnOnce(&mut Session, &mut Transport) -> T) -> T {
         self.transport.advance(now);
@@ -110,6 +115,9 @@ impl Tunnel for Socket {
 
     fn step(&mut self, now: Tick, budget: &mut Budget, desk: &mut Desk) -> Option<Step> {
         self.transport.advance(now);
+        if self.is_held_back() {
+            return None;
+        }
         swap(&mut self.transport.budget, budget);
         let mut input = Input::new(take(&mut self.transport.held), &mut []);
         let step = self.session.step(&mut self.transport, &mut input, desk);
@@ -133,13 +141,15 @@ impl Tunnel for Socket {
     }
 
     fn has_events(&self) -> bool {
-        self.is_fresh
-            || self.session.has_events(&self.transport)
-            || self.session.may_go_on(&self.transport)
+        let session = &self.session;
+        !self.is_held_back()
+            && (self.is_fresh
+                || session.has_events(&self.transport)
+                || session.may_go_on(&self.transport))
     }
 
     fn is_paused(&self) -> bool {
-        self.session.is_paused()
+        self.session.is_paused() && !self.is_held_back()
     }
 
     fn takes_more(&self) -> bool {

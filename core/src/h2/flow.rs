@@ -95,7 +95,11 @@ impl Http2 {
         };
         if is_held_back || self.holds_back {
             self.holds_back = true;
-            self.with_tunnel(place, |tunnel| tunnel.hold_back(transport.now, is_held_back));
+            let has_events = self.with_tunnel(place, |tunnel| {
+                tunnel.hold_back(transport.now, is_held_back);
+                tunnel.has_events()
+            });
+            self.is_due |= has_events == Some(true);
         }
         is_held_back
     }

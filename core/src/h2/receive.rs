@@ -95,9 +95,14 @@ impl Http2 {
             let Some(stream) = self.streams.get_mut(place) else { continue };
             let Some(due) = stream.due() else { continue };
             self.newest = stream.id;
+            let id = stream.id;
             if let Due::Tunnel = due {
                 match self.take_tunneled(transport, place, desk) {
                     Some(step) => return Some(step),
+                    // The tunnel may have ended its stream, which the application is told.
+                    None if self.streams.by_id(id).is_some_and(|it| !it.is_alive()) => {
+                        return self.take_due(transport, desk);
+                    }
                     None => continue,
                 }
             }

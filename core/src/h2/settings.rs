@@ -28,9 +28,12 @@ const NO_RFC7540_PRIORITIES: u16 = 9;
 
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// Until when the client has to acknowledge our SETTINGS. [`Tick::NEVER`] before they are written, and after
-    /// they are acknowledged.
+    /// Until when the client has to acknowledge our first SETTINGS. [`Tick::NEVER`] before they are written, and
+    /// after they are acknowledged. Later ones have no deadline: a client that stands still loses nothing by
+    /// them, and nothing depends on them until it has acknowledged them.
     pub(super) ack_until: Tick,
+    /// SETTINGS of ours are not acknowledged.
+    awaits_ack: bool,
     /// Our SETTINGS are written.
     is_written: bool,
     /// The client's window for a new stream.
@@ -47,6 +50,7 @@ impl Settings {
     pub(super) const fn new() -> Self {
         Settings {
             ack_until: Tick::NEVER,
+            awaits_ack: false,
             is_written: false,
             their_window: WINDOW,
             our_window: WINDOW,
@@ -60,7 +64,7 @@ impl Settings {
         if self.is_written {
             return;
         }
-        self.is_written = true;
+        (self.is_written, self.awaits_ack) = (true, true);
         let config = &transport.config;
         self.asked_window = flow::stream_window(config);
         let settings = [
@@ -84,9 +88,8 @@ impl Settings {
 
     /// Sets another window for streams, once the client has acknowledged the last SETTINGS.
     pub(super) fn ask_window(&mut self, transport: &mut Transport, window: i64) {
-        if self.ack_until == Tick::NEVER && self.asked_window != window && !transport.eof {
-            self.asked_window = window;
-            self.ack_until = transport.now.after(transport.config.http2_settings_ack_timeout());
+        if !self.awaits_ack && self.asked_window != window && !transport.eof {
+            (self.asked_window, self.awaits_ack) = (window, true);
             let settings = [(INITIAL_WINDOW_SIZE, window as u32)];
             frame::write_settings(&mut transport.output, &settings);
         }
@@ -111,9 +114,14 @@ impl Http2 {
             self.settings_acknowledged(transport);
             return Ok(());
         }
+        let before = self.settings.their_window;
         for setting in payload.chunks_exact(6) {
             let [a, b, value @ ..] = setting else { continue };
             self.take_setting(u16::from_be_bytes([*a, *b]), frame::number(value))?;
+        }
+        // Once for the frame, since each change costs a look at all streams.
+        if self.settings.their_window != before {
+            self.change_windows(self.settings.their_window - before)?;
         }
         frame::write_settings_ack(&mut transport.output);
         Ok(())
@@ -124,11 +132,7 @@ impl Http2 {
             HEADER_TABLE_SIZE => self.encoder.set_peer_limit(value),
             ENABLE_PUSH if value > 1 => return Err(Fault::Settings),
             INITIAL_WINDOW_SIZE if value > MOST => return Err(Fault::WindowOverflow),
-            INITIAL_WINDOW_SIZE => {
-                let more = i64::from(value) - self.settings.their_window;
-                self.settings.their_window = value.into();
-                self.change_windows(more)?;
-            }
+            INITIAL_WINDOW_SIZE => self.settings.their_window = value.into(),
             MAX_FRAME_SIZE if !(LONGEST..=0xff_ffff).contains(&value) => {
                 return Err(Fault::Settings);
             }
@@ -141,7 +145,7 @@ impl Http2 {
 
     /// The client has acknowledged our SETTINGS: they hold from now on.
     fn settings_acknowledged(&mut self, transport: &mut Transport) {
-        if self.settings.ack_until == Tick::NEVER {
+        if !core::mem::take(&mut self.settings.awaits_ack) {
             return;
         }
         self.settings.ack_until = Tick::NEVER;

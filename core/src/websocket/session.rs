@@ -352,6 +352,11 @@ impl Session {
         }
     }
 
+    /// Whether the peer is not allowed to send on, and the application is owed nothing else.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.is_shut && self.reset.is_none() && self.state == State::Open
+    }
+
     /// Bytes of a message that is not whole yet.
     pub(crate) fn begun(&self) -> usize {
         self.receiver.begun()

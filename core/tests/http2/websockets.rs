@@ -326,7 +326,7 @@ fn inflating_lets_others_run_without_losing_bytes() {
     ]);
     assert!(told.contains(&"5 GET /".into()), "{told:?}");
     let mut looks = 0;
-    while pair.connection.status().has_work {
+    while pair.connection.status().has_work || pair.connection.status().resume {
         assert!(pair.connection.status().resume);
         told.extend(pair.resume());
         looks += 1;
@@ -447,4 +447,87 @@ fn text_that_is_handed_over_is_utf8() {
         assert_eq!(pair.resume(), [""; 0]);
         assert_eq!(pair.takes(), ["1 DATA 16", "1 DATA 0, end"]);
     }
+}
+
+#[test]
+fn compressed_messages_of_many_websockets_take_little_more_than_one() {
+    const LENGTH: usize = 1_000_000;
+    let config = Config::builder().websocket_deflate(true).websocket_message_limit(LENGTH as u64);
+    let mut pair = Pair::new(config.build().expect("valid"));
+    let deflate = DeflateSettings::default();
+    let extension = [("sec-websocket-extensions", "permessage-deflate")];
+    let payload = frames::deflate(&mut frames::compressor(), &vec![b'x'; LENGTH]);
+    let ids: Vec<u32> = (0..50).map(|place| 2 * place + 1).collect();
+    for id in &ids {
+        pair.opens_socket_with(*id, &extension, Some(&deflate), Options::default());
+        assert_eq!(pair.stream(*id).read_to(1), Ok(()));
+        pair.takes();
+    }
+    let mut told = Vec::new();
+    for id in &ids {
+        told.extend(pair.send(&[socket_frame(*id, TEXT | frames::COMPRESSED, &payload)]));
+        pair.takes();
+    }
+    let (mut most, mut done) = (0, 0);
+    for _ in 0..100_000 {
+        most = most.max(pair.connection.memory());
+        let status = pair.connection.status();
+        if status.has_work || status.resume {
+            told.extend(pair.resume());
+            continue;
+        }
+        pair.takes();
+        // The applications keep what they have, until those that are done ask for more.
+        let texts = told.iter().filter(|it| it.contains(" text ")).count();
+        assert!(texts > done, "nobody goes on: {texts} of {}", ids.len());
+        assert!(texts - done <= 3, "{} are delivered that nobody is done with", texts - done);
+        done = texts;
+        if done == ids.len() {
+            break;
+        }
+        for id in &ids {
+            if told.iter().any(|it| it.starts_with(&format!("{id} text "))) {
+                let _ = pair.stream(*id).read_to(2);
+            }
+        }
+    }
+    assert_eq!(done, ids.len());
+    // An inflater takes some 50 KB.
+    let small = 50 * (2 * 65_536 + 65_536 + 50_000);
+    assert!(most < 3 * LENGTH + 2 * small, "{most} bytes");
+}
+
+#[test]
+fn a_websocket_that_its_own_timer_ends_is_told() {
+    let mut pair = opened();
+    assert_eq!(pair.stream(1).read_to(9), Ok(()));
+    // No sign of life: a ping, and no pong.
+    pair.after(secs(20));
+    pair.resume();
+    pair.takes();
+    pair.after(secs(20));
+    let mut told = pair.resume();
+    told.extend(pair.resume());
+    // The client does not answer the close either.
+    for _ in 0..10 {
+        pair.takes();
+        pair.after(secs(5));
+        told.extend(pair.resume());
+    }
+    assert_eq!(told, ["1 reset Timeout"]);
+    assert_eq!(pair.stream(1).ping(b""), Err(Misuse::UnknownStream));
+    // The same after a close of the application's that is not answered.
+    let mut pair = Pair::new(Config::default());
+    pair.opens_socket(3, Options::default());
+    pair.stream(3).close(Some(1000), "").expect("a close");
+    pair.takes();
+    let mut told = Vec::new();
+    for _ in 0..10 {
+        pair.after(secs(5));
+        told.extend(pair.resume());
+        pair.takes();
+    }
+    assert!(told.len() <= 1, "{told:?}");
+    assert_eq!(pair.stream(3).ping(b""), Err(Misuse::UnknownStream));
+    assert!(pair.connection.memory() < 4000, "{}", pair.connection.memory());
 }
