@@ -2,7 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /` | a page that explains the demo and links the other routes |
+//! | `GET /`, `POST /` | a page that explains the demo and links the other routes |
 //! | `GET /hello` | `Hello, world!`, text/plain |
 //! | `POST /echo` | the request's content, sent back as it arrives |
 //! | `POST /sink` | the length of the request's content, in decimal |
@@ -320,7 +320,7 @@ mod tests {
             (Method::from_bytes(b"XGET").expect("a token"), "/hello", 501, None),
             (Method::from_bytes(b"XGET").expect("a token"), "/nowhere", 501, None),
             (Method::OPTIONS, "*", 204, Some("GET, HEAD, POST, OPTIONS")),
-            (Method::OPTIONS, "/", 204, Some("GET, HEAD, OPTIONS")),
+            (Method::OPTIONS, "/", 204, Some("GET, HEAD, POST, OPTIONS")),
             (Method::OPTIONS, "/nowhere", 404, None),
             (Method::HEAD, "/bytes/5", 200, None),
         ] {

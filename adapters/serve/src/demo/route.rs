@@ -92,6 +92,8 @@ impl Route {
         match self {
             Route::Echo | Route::Sink | Route::Lazy(_) => (&["POST"], "POST, OPTIONS"),
             Route::WebSocket => (&["GET"], "GET, OPTIONS"),
+            // Test suites of HTTP/2 send content to the first page, and expect 200.
+            Route::Page => (&["GET", "HEAD", "POST"], "GET, HEAD, POST, OPTIONS"),
             Route::Options(allowed) => (&[], allowed),
             _ => (&["GET", "HEAD"], "GET, HEAD, OPTIONS"),
         }
@@ -166,7 +168,10 @@ mod tests {
 
     #[test]
     fn each_route_has_its_methods() {
-        for path in ["/", "/hello", "/bytes/1", "/events", "/slow/1", "/status"] {
+        for method in ["GET", "HEAD", "POST"] {
+            assert_eq!(Route::find(method, "/"), Ok(Route::Page), "{method}");
+        }
+        for path in ["/hello", "/bytes/1", "/events", "/slow/1", "/status"] {
             assert!(Route::find("GET", path).is_ok() && Route::find("HEAD", path).is_ok());
             for method in ["POST", "PUT", "TRACE"] {
                 let found = Route::find(method, path);
@@ -186,7 +191,7 @@ mod tests {
             );
         }
         for (path, methods) in [
-            ("/", "GET, HEAD, OPTIONS"),
+            ("/", "GET, HEAD, POST, OPTIONS"),
             ("/sink", "POST, OPTIONS"),
             ("*", "GET, HEAD, POST, OPTIONS"),
         ] {
