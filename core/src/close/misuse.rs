@@ -41,7 +41,8 @@ pub enum Misuse {
     IsWebSocket,
     /// The stream is not a websocket.
     NotWebSocket,
-    /// The request cannot become a websocket: it has content, or is no HTTP/1.1 request.
+    /// The request cannot become a websocket: it has content, or, over HTTP/2, some of what follows it was
+    /// delivered as content already; or it asks for none in its version of HTTP.
     NotUpgradable,
     /// A close code that must not be sent (RFC 6455 7.4).
     CloseCode,

@@ -316,7 +316,8 @@ impl Http2 {
     ) -> Result<(), Misuse> {
         let place = self.find_owed(transport, id)?;
         let stream = self.streams.get(place).ok_or(Misuse::UnknownStream)?;
-        if !stream.is_extended {
+        // What was delivered as content would be missing at the beginning of the tunnel.
+        if !stream.is_extended || stream.exchange.received() > 0 {
             return Err(Misuse::NotUpgradable);
         }
         let (limit, number) = (transport.config.response_head_limit(), stream.id);

@@ -1,8 +1,8 @@
 //! Websockets over streams of HTTP/2 (RFC 8441): the same session, limits and timers as over HTTP/1.1.
 
 use bytes::Bytes;
-use portcullis::websocket::{DeflateSettings, Options};
-use portcullis::{Config, Misuse, Timer};
+use portcullis::websocket::{DeflateSettings, Handshake, Options};
+use portcullis::{Config, Event, Misuse, Tick, Timer};
 use portcullis_play::http2::{
     ACK, END_HEADERS, END_STREAM, HEADERS, Pair, SETTINGS, block, connect, data, frame, get,
     last_data, reset, settings, socket_frame, window_update,
@@ -530,4 +530,21 @@ fn a_websocket_that_its_own_timer_ends_is_told() {
     assert!(told.len() <= 1, "{told:?}");
     assert_eq!(pair.stream(3).ping(b""), Err(Misuse::UnknownStream));
     assert!(pair.connection.memory() < 4000, "{}", pair.connection.memory());
+}
+
+#[test]
+fn a_request_whose_content_was_read_cannot_become_a_websocket() {
+    let mut pair = Pair::new(Config::default());
+    let mut bytes = connect(1, &[]);
+    let mut events = pair.connection.receive(pair.now, &mut bytes).expect("it reads");
+    let Some((connection, Event::Request { stream, head })) = events.next() else {
+        panic!("a request")
+    };
+    let accepted = Handshake::read(&head).expect("a handshake").accept(None, None).expect("none");
+    connection.stream(Tick::ZERO, stream).read_to(100).expect("credit");
+    drop(events);
+    assert_eq!(pair.send(&[socket_frame(1, TEXT, b"hi")]), ["1 data 8"]);
+    let mut stream = pair.connection.stream(pair.now, stream);
+    let refused = stream.accept_websocket(&accepted, None, Options::default());
+    assert_eq!(refused, Err(Misuse::NotUpgradable));
 }
