@@ -117,11 +117,8 @@ fn a_message_that_was_held_back_goes_on_when_others_are_done_with() {
     }
 }
 
-#[test]
-fn only_waits_for_a_window_count_against_it() {
-    let mut pair = Pair::new(Config::default());
-    pair.send(&[get(1, "/"), window_update(0, 1 << 20)]);
-    pair.respond(1);
+/// Sends content on stream 1 until a window is used up, and asks for more.
+fn use_up_the_window(pair: &mut Pair) {
     let mut sent = 0;
     while sent < 65_535 {
         sent += pair.sends(1, 65_536 - sent);
@@ -129,6 +126,14 @@ fn only_waits_for_a_window_count_against_it() {
         pair.resume();
     }
     assert_eq!(pair.sends(1, 1), 0);
+}
+
+#[test]
+fn only_waits_for_a_window_count_against_it() {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[get(1, "/"), window_update(0, 1 << 20)]);
+    pair.respond(1);
+    use_up_the_window(&mut pair);
     pair.after(secs(1));
     assert_eq!(pair.send(&[window_update(1, 100)]), ["1 room"]);
     assert_eq!(pair.sends(1, 50), 50);
@@ -194,13 +199,7 @@ fn a_window_of_the_connection_that_stays_closed_ends_streams_though_the_client_p
     let mut pair = Pair::new(Config::default());
     pair.send(&[get(1, "/"), window_update(1, 1 << 20)]);
     pair.respond(1);
-    let mut sent = 0;
-    while sent < 65_535 {
-        sent += pair.sends(1, 65_536 - sent);
-        pair.takes();
-        pair.resume();
-    }
-    assert_eq!(pair.sends(1, 1), 0);
+    use_up_the_window(&mut pair);
     // The bytes that were sent pay for some minutes.
     let mut told = Vec::new();
     while told.is_empty() && pair.now < tick(secs(3600)) {

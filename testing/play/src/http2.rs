@@ -46,19 +46,20 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     for (name, value) in fields {
         block.push(0);
         for part in [name, value] {
-            integer(&mut block, part.len(), 0x7f);
+            integer(&mut block, part.len(), 0, 0x7f);
             block.extend_from_slice(part.as_bytes());
         }
     }
     block
 }
 
-fn integer(block: &mut Vec<u8>, mut number: usize, prefix: usize) {
-    if number < prefix {
-        return block.push(number as u8);
+/// Writes an integer behind the bits of `pattern`; `mask` has the bits of its prefix (RFC 7541 5.1).
+pub(crate) fn integer(block: &mut Vec<u8>, mut number: usize, pattern: u8, mask: u8) {
+    if number < usize::from(mask) {
+        return block.push(pattern | number as u8);
     }
-    block.push(prefix as u8);
-    number -= prefix;
+    block.push(pattern | mask);
+    number -= usize::from(mask);
     while number >= 128 {
         block.push(number as u8 | 128);
         number >>= 7;

@@ -7,7 +7,7 @@
 use super::Lines;
 use super::pipe::take_frame;
 use crate::http2::settings as settings_frame;
-use crate::http2::{ACK, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame};
+use crate::http2::{ACK, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, integer};
 use crate::play::{Source, settings};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -428,19 +428,6 @@ fn string(source: &mut Source<'_>, block: &mut Vec<u8>) {
             block.extend(text);
         }
     }
-}
-
-fn integer(block: &mut Vec<u8>, mut number: usize, pattern: u8, mask: u8) {
-    if number < usize::from(mask) {
-        return block.push(pattern | number as u8);
-    }
-    block.push(pattern | mask);
-    number -= usize::from(mask);
-    while number >= 128 {
-        block.push(number as u8 | 128);
-        number >>= 7;
-    }
-    block.push(number as u8);
 }
 
 /// Fields of an answer, or of a request that the other encoder writes.
