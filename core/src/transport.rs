@@ -77,8 +77,28 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(config: Arc<Config>, now: Tick) -> Self {
+        let mut transport = Transport::bare(config, now);
+        if let Some(tls) = Tls::begin(&transport.config) {
+            transport.begin_tls(tls);
+        }
+        if let Some(most) = transport.config.connection_age_limit() {
+            transport.timers.set(Timer::ConnectionAge, now.after(most));
+        }
+        transport
+    }
+
+    /// What a websocket over a stream of HTTP/2 has for a transport: the stream is beneath it.
+    pub(crate) fn of_stream(outer: &Transport) -> Self {
+        let mut transport = Transport::bare(outer.config.clone(), outer.now);
+        transport.wait = Wait::WebSocket;
+        transport.begin_endless_answer();
+        transport
+    }
+
+    /// A transport without TLS, on which no timer runs.
+    fn bare(config: Arc<Config>, now: Tick) -> Self {
         let response = Rate::new(config.response_minimum(), now);
-        let mut transport = Transport {
+        Transport {
             config,
             now,
             timers: Timers::new(),
@@ -99,42 +119,7 @@ impl Transport {
             blocked: false,
             origin: None,
             reads_ahead: false,
-        };
-        if let Some(tls) = Tls::begin(&transport.config) {
-            transport.begin_tls(tls);
         }
-        if let Some(most) = transport.config.connection_age_limit() {
-            transport.timers.set(Timer::ConnectionAge, now.after(most));
-        }
-        transport
-    }
-
-    /// What a websocket over a stream of HTTP/2 has for a transport: the stream is beneath it.
-    pub(crate) fn of_stream(outer: &Transport) -> Self {
-        let mut transport = Transport {
-            config: outer.config.clone(),
-            now: outer.now,
-            timers: Timers::new(),
-            output: Output::default(),
-            held: Held::default(),
-            budget: Budget::new(outer.now),
-            tls: None,
-            end: End::None,
-            response: Rate::new(outer.config.response_minimum(), outer.now),
-            untaken: 0,
-            since: Tick::NEVER,
-            wait: Wait::WebSocket,
-            is_measured: false,
-            eof: false,
-            fin: false,
-            draining: false,
-            cut_off: false,
-            blocked: false,
-            origin: None,
-            reads_ahead: false,
-        };
-        transport.begin_endless_answer();
-        transport
     }
 
     #[cold]

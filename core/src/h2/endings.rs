@@ -24,7 +24,6 @@ use crate::endings::Ending;
 use crate::exchange::Sending;
 use crate::time::{Tick, Timer};
 use crate::transport::Transport;
-use core::mem::take;
 
 /// The most bytes that are discarded after a fault, so that GOAWAY arrives: as many as a client that keeps to the
 /// windows may have on their way.
@@ -118,15 +117,24 @@ impl Http2 {
 
     /// Frees what the stream at `place` holds, since nothing more is sent or delivered on it.
     fn release(&mut self, transport: &mut Transport, place: usize) {
+        self.uncount(place);
         let Some(stream) = self.streams.get_mut(place) else { return };
-        self.waiting -= u32::from(take(&mut stream.exchange.cut_short));
-        self.unread -= stream.waiting_content();
-        self.hoarded -= stream.hoarded();
-        self.tunnels -= u32::from(stream.tunnel.is_some());
-        stream.exchange.upload = None;
+        (stream.exchange.cut_short, stream.exchange.upload) = (false, None);
         (stream.guard, stream.trailers, stream.tunnel) = (None, None, None);
         stream.unread = Vec::new();
         self.give_back(transport);
+    }
+
+    /// Takes what the stream at `place` holds off the connection's counts. Returns whether it holds anything
+    /// that keeps windows closed.
+    fn uncount(&mut self, place: usize) -> bool {
+        let Some(stream) = self.streams.get(place) else { return false };
+        let (waiting, hoarded) = (stream.waiting_content(), stream.hoarded());
+        self.waiting -= u32::from(stream.exchange.cut_short);
+        self.tunnels -= u32::from(stream.tunnel.is_some());
+        self.unread -= waiting;
+        self.hoarded -= hoarded;
+        waiting > 0 || hoarded > 0
     }
 
     /// The rest of the request at `place` is discarded, so that the client gets the answer.
@@ -254,13 +262,11 @@ impl Http2 {
 
     /// Removes the stream at `place`, whose end nobody has to be told.
     pub(super) fn forget(&mut self, transport: &mut Transport, place: usize) {
-        let Some(stream) = self.streams.remove(place) else { return };
-        self.waiting -= u32::from(stream.exchange.cut_short);
-        self.tunnels -= u32::from(stream.tunnel.is_some());
-        let (waiting, hoarded) = (stream.waiting_content(), stream.hoarded());
-        self.unread -= waiting;
-        self.hoarded -= hoarded;
-        if waiting > 0 || hoarded > 0 {
+        let gives_back = self.uncount(place);
+        if self.streams.remove(place).is_none() {
+            return;
+        }
+        if gives_back {
             self.give_back(transport);
         }
         if self.streams.is_empty()

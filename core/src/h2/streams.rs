@@ -182,7 +182,7 @@ impl Stream {
 
     /// Bytes of messages that the stream holds, or has delivered to an application that is not done with them.
     pub(super) fn hoarded(&self) -> usize {
-        self.tunnel.as_ref().map_or(0, |tunnel| tunnel.begun() + tunnel.delivered())
+        self.tunnel.as_ref().map_or(0, |tunnel| tunnel.hoarded())
     }
 
     /// Whether the rest of the request is to be discarded.

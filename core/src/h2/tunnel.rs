@@ -51,6 +51,10 @@ pub(crate) trait Tunnel: Debug + Send {
     fn begun(&self) -> usize;
     /// Bytes of the last message that was delivered, until the application asks for the next one.
     fn delivered(&self) -> usize;
+    /// Bytes of messages, in part or delivered.
+    fn hoarded(&self) -> usize {
+        self.begun() + self.delivered()
+    }
     /// The client is not allowed to send on. No deadline of its own runs meanwhile.
     fn hold_back(&mut self, now: Tick, is_held_back: bool);
 
@@ -138,10 +142,10 @@ impl Http2 {
         act: impl FnOnce(&mut dyn Tunnel) -> T,
     ) -> Option<T> {
         let tunnel = self.streams.get_mut(place)?.tunnel.as_mut()?;
-        let (held, hoarded) = (tunnel.held(), tunnel.begun() + tunnel.delivered());
+        let (held, hoarded) = (tunnel.held(), tunnel.hoarded());
         let result = act(&mut **tunnel);
         self.unread = self.unread + tunnel.held() - held;
-        self.hoarded = self.hoarded + tunnel.begun() + tunnel.delivered() - hoarded;
+        self.hoarded = self.hoarded + tunnel.hoarded() - hoarded;
         Some(result)
     }
 
