@@ -15,7 +15,7 @@ use crate::transport::Transport;
 
 /// What is left of a DATA frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct DataLeft {
     stream: u32,
     left: u32,
     padding: u32,
@@ -43,10 +43,10 @@ impl Http2 {
             return Err(Fault::FlowControl);
         }
         self.allowed -= i64::from(length);
-        let ignored = Content { stream: 0, left, padding, is_last: false };
+        let ignored = DataLeft { stream: 0, left, padding, is_last: false };
         let content = match self.streams.find(id) {
             Some(place) => {
-                self.data_of(transport, place, header, Content { stream: id, is_last, ..ignored })?
+                self.data_of(transport, place, header, DataLeft { stream: id, is_last, ..ignored })?
             }
             None => {
                 match self.past.was(id) {
@@ -69,9 +69,9 @@ impl Http2 {
         transport: &mut Transport,
         place: usize,
         header: Header,
-        content: Content,
-    ) -> Result<Content, Fault> {
-        let ignored = Content { stream: 0, is_last: false, ..content };
+        content: DataLeft,
+    ) -> Result<DataLeft, Fault> {
+        let ignored = DataLeft { stream: 0, is_last: false, ..content };
         let Some(stream) = self.streams.get_mut(place) else { return Ok(ignored) };
         let fault = match stream.state.next(Moves::Part) {
             Err(fault) => Some(fault),
@@ -94,9 +94,9 @@ impl Http2 {
         &mut self,
         transport: &mut Transport,
         input: &mut Input<'_>,
-        content: Content,
+        content: DataLeft,
     ) -> Result<Next, Fault> {
-        let Content { stream: id, left, padding, is_last } = content;
+        let DataLeft { stream: id, left, padding, is_last } = content;
         if left == 0 && padding == 0 {
             self.reading = Reading::Frame;
             return match is_last {
@@ -111,7 +111,8 @@ impl Http2 {
         if left == 0 {
             let taken = arrived.min(padding as usize);
             input.take(taken);
-            self.reading = Reading::Content(Content { padding: padding - taken as u32, ..content });
+            self.reading =
+                Reading::Content(DataLeft { padding: padding - taken as u32, ..content });
             return Ok(Next::Again);
         }
         let most = arrived.min(left as usize);
@@ -122,7 +123,7 @@ impl Http2 {
             if let Some(place) = place {
                 self.discard(transport, place, most);
             }
-            self.reading = Reading::Content(Content { left: left - most as u32, ..content });
+            self.reading = Reading::Content(DataLeft { left: left - most as u32, ..content });
             return Ok(Next::Again);
         };
         if let Some(tunnel) = &mut stream.tunnel {
@@ -132,7 +133,7 @@ impl Http2 {
             self.is_due = true;
             // The first bytes pay for the frame. What the others are worth, the tunnel knows.
             transport.budget.earn(most.min(guard::DATA as usize));
-            self.reading = Reading::Content(Content { left: left - most as u32, ..content });
+            self.reading = Reading::Content(DataLeft { left: left - most as u32, ..content });
             return Ok(Next::Again);
         }
         let known = stream.declared.unwrap_or(left.into());
@@ -149,7 +150,7 @@ impl Http2 {
             *declared = declared.saturating_sub(taken as u64);
         }
         let span = input.take(taken);
-        self.reading = Reading::Content(Content { left: left - taken as u32, ..content });
+        self.reading = Reading::Content(DataLeft { left: left - taken as u32, ..content });
         // Earned when it arrives: the client can't know when the application takes it.
         transport.budget.earn(taken);
         if passed_on == 0 {

@@ -9,7 +9,7 @@
 
 use super::Http2;
 use super::blocks;
-use super::content::Content;
+use super::content::DataLeft;
 use super::endings::Told;
 use super::frame::{self, HEADER, Header, Kind, PADDED, PREFACE};
 use super::guard;
@@ -27,7 +27,7 @@ pub(super) enum Reading {
     Preface,
     First,
     Frame,
-    Content(Content),
+    Content(DataLeft),
 }
 /// What [`Http2::step`] is to do next.
 pub(super) enum Next {

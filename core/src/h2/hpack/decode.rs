@@ -8,7 +8,7 @@ use super::{HpackError, huffman, integer};
 
 /// The place in a block, and so what may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Stage {
     /// A field, or a size update if this many are left. A peer needs at most two (RFC 7541 4.2).
     Start(u8),
     /// Fields only.
@@ -24,7 +24,7 @@ pub(crate) struct Decoder {
     /// Our limit fell below the table's maximum size: the next block has to begin with an update to this
     /// size, or a smaller one.
     due: Option<u32>,
-    place: Place,
+    stage: Stage,
 }
 
 /// A field, as places in the text that it was appended to.
@@ -60,7 +60,7 @@ impl Decoder {
     /// Two bytes of input can copy a name as long as the table, so the limit also bounds the work.
     pub(crate) const fn new(limit: u32) -> Self {
         let limit = if limit < LARGEST_LIMIT { limit } else { LARGEST_LIMIT };
-        Decoder { table: Table::new(limit), limit, due: None, place: Place::Start(2) }
+        Decoder { table: Table::new(limit), limit, due: None, stage: Stage::Start(2) }
     }
 
     /// The peer acknowledged another SETTINGS_HEADER_TABLE_SIZE.
@@ -80,7 +80,7 @@ impl Decoder {
 
     /// Begins a block.
     pub(crate) fn begin(&mut self) {
-        self.place = Place::Start(2);
+        self.stage = Stage::Start(2);
     }
 
     /// Decodes the next field of `block`, which is advanced, and appends its name and its value to `text`.
@@ -101,7 +101,7 @@ impl Decoder {
         let Some((&first, rest)) = block.split_first() else { return Ok(None) };
         *block = rest;
         let mut first = first;
-        if self.place != Place::Fields {
+        if self.stage != Stage::Fields {
             match self.start(first, block)? {
                 Some(field) => first = field,
                 None => return Ok(None),
@@ -120,7 +120,7 @@ impl Decoder {
         if first & 0xe0 == 0x20 || self.due.is_some() {
             return self.update_sizes(first, block);
         }
-        self.place = Place::Fields;
+        self.stage = Stage::Fields;
         Ok(Some(first))
     }
 
@@ -135,15 +135,15 @@ impl Decoder {
         if self.due.is_some() {
             return Err(HpackError::MissingTableSize);
         }
-        self.place = Place::Fields;
+        self.stage = Stage::Fields;
         Ok(Some(first))
     }
 
     fn update_size(&mut self, first: u8, block: &mut &[u8]) -> Result<(), HpackError> {
         let size = integer::decode(first, 0x1f, block)?;
-        self.place = match self.place {
-            Place::Start(more @ 1..) => Place::Start(more - 1),
-            Place::Start(0) | Place::Fields => return Err(HpackError::MisplacedTableSize),
+        self.stage = match self.stage {
+            Stage::Start(more @ 1..) => Stage::Start(more - 1),
+            Stage::Start(0) | Stage::Fields => return Err(HpackError::MisplacedTableSize),
         };
         if size > self.limit {
             return Err(HpackError::TableSize);

@@ -76,11 +76,11 @@ const WINDOW: u32 = 12;
 /// The one or two bytes whose codes begin a window of bits, packed into one word for a single load. From
 /// the lowest bit up: the bytes (16 bits), the bits of their codes (8), and the bits of the bytes (8).
 #[derive(Clone, Copy)]
-struct Step(u32);
+struct Transition(u32);
 
-impl Step {
+impl Transition {
     /// The first code is longer than the window. Its bits exceed every count of bits.
-    const LONG: Step = Step(0xff << 16);
+    const LONG: Transition = Transition(0xff << 16);
 
     #[inline(always)]
     fn bytes(self) -> u64 {
@@ -98,7 +98,7 @@ impl Step {
     }
 }
 
-static STEPS: [Step; 1 << WINDOW] = {
+static TRANSITIONS: [Transition; 1 << WINDOW] = {
     /// The byte whose code begins the window and fits into `left` bits, and the bits of the code.
     const fn first(window: u32, left: u32) -> Option<(u8, u32)> {
         let bits = window << (LONGEST - WINDOW);
@@ -113,20 +113,20 @@ static STEPS: [Step; 1 << WINDOW] = {
         }
         None
     }
-    let mut steps = [Step::LONG; 1 << WINDOW];
+    let mut transitions = [Transition::LONG; 1 << WINDOW];
     let mut window = 0;
     while window < 1 << WINDOW {
         if let Some((byte, bits)) = first(window, WINDOW) {
-            let mut step = byte as u32 | bits << 16 | 8 << 24;
+            let mut transition = byte as u32 | bits << 16 | 8 << 24;
             let rest = (window << bits) & ((1 << WINDOW) - 1);
             if let Some((second, more)) = first(rest, WINDOW - bits) {
-                step += (second as u32) << 8 | more << 16 | 8 << 24;
+                transition += (second as u32) << 8 | more << 16 | 8 << 24;
             }
-            steps[window as usize] = Step(step);
+            transitions[window as usize] = Transition(transition);
         }
         window += 1;
     }
-    steps
+    transitions
 };
 
 /// Bits of the string, from the highest down. Bits after the first `count` are zero, or bits that will be
@@ -167,9 +167,9 @@ impl Bits<'_> {
     }
 
     #[inline(always)]
-    fn step(&self) -> Step {
+    fn transition(&self) -> Transition {
         let window = self.bits >> (u64::BITS - WINDOW);
-        STEPS.get(window as usize).copied().unwrap_or(Step::LONG)
+        TRANSITIONS.get(window as usize).copied().unwrap_or(Transition::LONG)
     }
 
     /// The caller has checked that there are at least `count` bits.
@@ -226,19 +226,19 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
         let mut word = 0_u64;
         let mut text_bits = 0;
         for _ in 0..4 {
-            let step = bits.step();
-            if step.bits() > bits.count {
+            let transition = bits.transition();
+            if transition.bits() > bits.count {
                 break;
             }
-            word |= step.bytes() << (text_bits & 63);
-            text_bits += step.text_bits();
-            bits.skip(step.bits());
+            word |= transition.bytes() << (text_bits & 63);
+            text_bits += transition.text_bits();
+            bits.skip(transition.bits());
         }
         if text_bits == 0 {
-            let step = bits.step();
-            let byte = step.bytes() as u8;
+            let transition = bits.transition();
+            let byte = transition.bytes() as u8;
             let first = u32::from(LENGTH_OF[usize::from(byte)]);
-            if step.text_bits() == 16 && first <= bits.count {
+            if transition.text_bits() == 16 && first <= bits.count {
                 // There is no second code: the window reaches beyond the end.
                 word = u64::from(byte);
                 bits.skip(first);
