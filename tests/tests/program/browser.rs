@@ -25,7 +25,20 @@ struct Driver {
 }
 
 impl Driver {
+    /// Starts ChromeDriver. It takes a port that is free with IPv6 and exits if another process has
+    /// the same one with IPv4, so it is started until it finds one.
     fn start() -> Self {
+        let begin = Instant::now();
+        loop {
+            if let Some(driver) = Driver::try_start() {
+                return driver;
+            }
+            assert!(begin.elapsed() < PATIENCE, "ChromeDriver does not start");
+        }
+    }
+
+    /// `None` if the process ends before it listens.
+    fn try_start() -> Option<Self> {
         let mut child = Command::new("chromedriver")
             .args(["--port=0", "--log-level=SEVERE"])
             .stdout(Stdio::piped())
@@ -36,8 +49,9 @@ impl Driver {
             .lines()
             .map_while(Result::ok)
             .find_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()));
-        let port = port.expect("ChromeDriver prints its port");
-        Driver { child, url: format!("http://127.0.0.1:{}", port.trim_end_matches('.')) }
+        let mut driver = Driver { child, url: String::new() };
+        driver.url = format!("http://127.0.0.1:{}", port?.trim_end_matches('.'));
+        Some(driver)
     }
 
     /// Starts a browser with an empty profile that makes no requests of its own. `None` if the
