@@ -202,7 +202,9 @@ impl Connection {
     /// Goes on with held bytes, and with events that became due after credit, an answer, room in the output,
     /// or a tick. While other events are pulled, `resume` brings no events.
     pub fn resume(&mut self, now: Tick) -> Events<'_, 'static> {
-        self.events(now, &mut [])
+        let mut events = self.events(now, &mut []);
+        events.desk.resumes = true;
+        events
     }
 
     /// The driver read the peer's FIN. It ends the input only: bytes that were received before are still

@@ -168,8 +168,9 @@
 //! - [`Event::Request`] adds a handler. Others go on, and none of them is the newest for long.
 //! - [`Event::Reset`] ends one handler, and no other. Drop its work: the client may begin another request in
 //!   its place at once, and only work that has ended is bounded by `http2_concurrent_streams`.
-//! - [`Event::Writable`] names the stream whose turn it is by its priority (RFC 9218). Streams that ask for
-//!   room out of turn get none while a more urgent one waits.
+//! - [`Event::Writable`] names the stream whose turn it is by its priority (RFC 9218). If several are told, let
+//!   them send in that order. What a stream was told of is kept for it until the next `resume`; others that ask
+//!   meanwhile get none of it, and none at all while a more urgent one waits.
 //! - The head of an answer may find no room either: [`Misuse::Full`]. Keep it until `Writable` comes.
 //! - Room may come without a write, when the client opens a window. A handler that looks at
 //!   [`room`](crate::Stream::room) before it makes content asks to be told: see

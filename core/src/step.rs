@@ -42,8 +42,9 @@ pub(crate) struct Desk {
     pub(crate) whole: Vec<u8>,
     /// Bytes that may still be inflated in this pull of events.
     pub(crate) inflatable: usize,
-    /// Bytes of room that streams were told of in this pull of events.
-    pub(crate) promised: usize,
+    /// These are the events of `resume`, before the first step: what streams were told before, the application
+    /// has acted on.
+    pub(crate) resumes: bool,
 }
 
 impl Desk {
@@ -54,7 +55,7 @@ impl Desk {
             head: Head::default(),
             whole: Vec::new(),
             inflatable,
-            promised: 0,
+            resumes: false,
         }
     }
 }

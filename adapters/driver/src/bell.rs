@@ -105,6 +105,16 @@ impl Bell {
         &self.queue
     }
 
+    /// Notes the stream in the queue, without a wake-up: the connection's task is at work.
+    pub(crate) fn note(&self) {
+        if let Some(stream) = self.stream
+            && !self.is_rung.swap(true, Ordering::AcqRel)
+        {
+            // The task that would be woken is the one that notes.
+            let _ = self.queue.ring(stream);
+        }
+    }
+
     /// The stream was taken out of the queue: the next wake-up notes it again.
     ///
     /// A wake-up that finds the bell rung notes nothing. This swap reads what that wake-up wrote, so the

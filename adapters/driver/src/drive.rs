@@ -295,6 +295,11 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         let mut moved = self.exchanges.has_postponed();
         if moved {
             self.exchanges.poll_due(now, &mut self.connection);
+            if self.exchanges.has_postponed() {
+                // The turn is over again. Those that were told of room keep it until they have been polled.
+                self.write(cx, now);
+                return true;
+            }
         }
         moved |= self.connection.status().resume && self.resume(cx, now);
         let reads = self.connection.status().read;
@@ -309,10 +314,6 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             self.exchanges.poll_due(now, &mut self.connection);
         }
         let wrote = self.write(cx, now);
-        if wrote {
-            // The write made room for more output.
-            self.exchanges.written();
-        }
         let reads_now = !reads && self.connection.status().read;
         // Only a poll or a write of this round can have made new events due.
         let resumes = (due || wrote) && self.connection.status().resume;

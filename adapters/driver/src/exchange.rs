@@ -34,8 +34,6 @@ pub(crate) struct Exchange<F, B> {
     bell: Arc<Bell>,
     /// It is to be polled, although nothing has woken it.
     is_due: bool,
-    /// It is to be polled when the peer has taken some of what is unsent.
-    waits_for_room: bool,
     /// It is being polled. If this is so afterwards, the application has panicked.
     is_polled: bool,
     /// Its stream has ended early: the next poll is the last one.
@@ -76,16 +74,7 @@ impl<F, B> Exchange<F, B> {
         shares: Shares,
         bell: Arc<Bell>,
     ) -> Self {
-        Exchange {
-            stream,
-            work,
-            shares,
-            bell,
-            is_due: false,
-            waits_for_room: false,
-            is_polled: false,
-            is_reset: false,
-        }
+        Exchange { stream, work, shares, bell, is_due: false, is_polled: false, is_reset: false }
     }
 
     /// Where its stream is noted when its handler is woken.
@@ -118,6 +107,10 @@ impl<F, B> Exchange<F, B> {
 
     /// Takes in an event of its stream. The next poll finds what it brings.
     pub(crate) fn on_event(&mut self, event: Event<'_>) {
+        if let Event::Writable { .. } = event {
+            // Those that are told of room are polled in the order in which they are told. The poll finds it.
+            return self.bell.note();
+        }
         self.is_due = true;
         match event {
             Event::Data { data, .. } => {
@@ -139,7 +132,6 @@ impl<F, B> Exchange<F, B> {
                     meeting.end(Closed::Peer(CloseFrame { code, reason: reason.into() }));
                 }
             }
-            // The poll finds the room.
             _ => {}
         }
     }
@@ -188,11 +180,6 @@ impl<F, B> Exchange<F, B> {
     /// no other mark.
     pub(crate) fn postpone(&mut self) -> bool {
         replace(&mut self.is_due, false)
-    }
-
-    /// The peer has taken some of what was unsent.
-    pub(crate) fn written(&mut self) {
-        self.is_due |= self.waits_for_room;
     }
 
     /// Tells the handler that the peer has sent its FIN and may be gone.
@@ -261,7 +248,7 @@ where
         allowance: &mut Allowance,
         handlers: usize,
     ) -> bool {
-        (self.is_due, self.waits_for_room, self.is_polled) = (false, false, true);
+        (self.is_due, self.is_polled) = (false, true);
         let waker = Waker::from(Arc::clone(&self.bell));
         let cx = &mut Context::from_waker(&waker);
         let upload = self.shares.upload.as_deref();
@@ -279,7 +266,6 @@ where
         }
         match outcome {
             Outcome::Over => return true,
-            Outcome::WaitsForRoom => self.waits_for_room = true,
             Outcome::Yields => self.is_due = true,
             Outcome::Waits | Outcome::GoesOn => {}
         }

@@ -131,7 +131,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
                 let is_reset = matches!(event, Event::Reset { .. });
                 if let Some(exchange) = self.exchanges.get(stream) {
                     exchange.on_event(event);
-                    self.due = true;
+                    self.due |= exchange.is_due();
                     if is_reset {
                         // Polled for the last time and dropped at once, however little is left of the turn:
                         // handlers of streams that are gone must not pile up.
@@ -181,15 +181,6 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         if let Some(exchange) = self.exchanges.get(stream) {
             exchange.on_data(data, kept);
             self.due = true;
-        }
-    }
-
-    /// Bytes were written, so there may be room. A websocket is told of room by an event.
-    #[inline]
-    pub(crate) fn written(&mut self) {
-        for exchange in self.exchanges.iter_mut() {
-            exchange.written();
-            self.due |= exchange.is_due();
         }
     }
 
@@ -300,8 +291,9 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         }
         order.drain(..polled);
         order.retain(|stream| self.exchanges.get(*stream).is_some_and(Exchange::postpone));
-        self.postponed = !order.is_empty();
+        // An exchange that is still due was polled when the turn was over, or within it.
         self.due = self.exchanges.iter().any(Exchange::is_due);
+        self.postponed = self.due || !order.is_empty();
         if let Some(queue) = self.queue() {
             queue.give_back(order);
         }
@@ -574,6 +566,15 @@ mod tests {
             (2, vec![3, 1]),
             "in the order of the wake-ups"
         );
+    }
+
+    #[test]
+    fn handlers_that_are_told_of_room_are_polled_in_the_order_of_their_streams_claims() {
+        let mut played = Played::with(3);
+        [3, 1].into_iter().for_each(|number| played.writable(number));
+        assert!(played.exchanges.is_due());
+        assert_eq!((played.woken(), played.turn()), (0, vec![3, 1]), "no wake-up is needed");
+        assert_eq!(played.turn(), [], "once");
     }
 
     #[test]

@@ -56,10 +56,8 @@ const LEAST: usize = 4096;
 /// How far a step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The exchange waits for the handler, or for content.
+    /// The exchange waits for the handler, for content, or for the event that tells of room.
     Waits,
-    /// It waits until the peer has taken some of what is unsent.
-    WaitsForRoom,
     /// There is more to do now: the request has become a websocket.
     GoesOn,
     /// The turn of the connection is over: the exchange goes on at the next one.
@@ -82,7 +80,7 @@ impl Step<'_, '_> {
     fn send(&mut self, data: &mut Bytes) -> Option<Outcome> {
         match self.stream.send(data) {
             Ok(Sent::All) => None,
-            Ok(Sent::Part) => Some(Outcome::WaitsForRoom),
+            Ok(Sent::Part) => Some(Outcome::Waits),
             Err(Misuse::UnknownStream) => Some(Outcome::Over),
             Err(misuse) => Some(self.fail("the answer's content cannot be sent", misuse)),
         }
@@ -250,7 +248,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         };
         if begun == Err(Misuse::Full) {
             *this.head = Some(Box::new(head));
-            return Outcome::WaitsForRoom;
+            return Outcome::Waits;
         }
         spare::keep(&mut parts.headers);
         match begun {
@@ -295,7 +293,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             }
             // Over HTTP/2 room may come without a write: the client opens a window.
             return match step.stream.await_room() {
-                Ok(()) => Outcome::WaitsForRoom,
+                Ok(()) => Outcome::Waits,
                 Err(_) => Outcome::Over,
             };
         }

@@ -124,19 +124,20 @@ impl Http2 {
         let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
         let waited = take(&mut stream.exchange.cut_short);
         self.waiting -= u32::from(waited);
-        stream.quota = u32::MAX;
         let piece = stream.exchange.take_content(data, free);
         if piece.is_err() {
             stream.exchange.cut_short = waited;
             self.waiting += u32::from(waited);
         }
         let piece = piece?;
-        if stream.exchange.cut_short {
-            stream.exchange.cut_short = false;
-            self.wait_for_room(place);
-        }
+        let used = piece.len().min(stream.promised);
+        (stream.promised, self.promised) = (stream.promised - used, self.promised - used);
+        let waits = take(&mut stream.exchange.cut_short);
         if !piece.is_empty() {
             self.write_content(transport, place, piece, false);
+        }
+        if waits {
+            self.wait_for_room(place);
         }
         Ok(Sent::of(data))
     }
@@ -188,9 +189,8 @@ impl Http2 {
         let free = limit.saturating_sub(transport.unsent());
         let frames = free / LONGEST as usize + 1;
         let free = free.saturating_sub(frames * HEADER).min(self.open_for(place));
-        let quota = self.streams.get(place).map_or(0, |stream| stream.quota as usize);
-        let free = free.min(quota);
-        if self.waiting == 0 { free } else { self.streams.share(place, free) }
+        let is_shared = self.waiting > 0 || self.promised > 0;
+        if is_shared { self.streams.share(place, free) } else { free }
     }
 
     pub(super) fn write_content(
@@ -213,10 +213,10 @@ impl Http2 {
             && !stream.exchange.cut_short
         {
             stream.exchange.cut_short = true;
-            self.turn = self.turn.wrapping_add(1);
-            stream.turn = self.turn;
+            self.promised -= take(&mut stream.promised);
             self.waiting += 1;
             self.is_writable = true;
+            self.streams.line_up(place);
         }
     }
 

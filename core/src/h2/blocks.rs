@@ -157,7 +157,6 @@ impl Http2 {
             transport.begin_answer();
             self.guard = None;
         }
-        self.turn = self.turn.wrapping_add(1);
         self.newest = id;
         let mut exchange = Exchange::new(&desk.head, transport);
         if let Some(upload) = &mut exchange.upload {
@@ -180,8 +179,8 @@ impl Http2 {
             sent: 0,
             guard: None,
             discarding: [Tick::NEVER; 2],
-            quota: u32::MAX,
-            turn: self.turn,
+            promised: 0,
+            turn: 0,
         });
         // The end of a request without content is told next.
         self.is_due |= is_whole;

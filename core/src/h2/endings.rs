@@ -121,7 +121,7 @@ impl Http2 {
         let Some(stream) = self.streams.get_mut(place) else { return };
         (stream.exchange.cut_short, stream.exchange.upload) = (false, None);
         (stream.guard, stream.trailers, stream.tunnel) = (None, None, None);
-        stream.unread = Vec::new();
+        (stream.unread, stream.promised) = (Vec::new(), 0);
         self.give_back(transport);
     }
 
@@ -131,6 +131,7 @@ impl Http2 {
         let Some(stream) = self.streams.get(place) else { return false };
         let (waiting, hoarded) = (stream.waiting_content(), stream.hoarded());
         self.waiting -= u32::from(stream.exchange.cut_short);
+        self.promised -= stream.promised;
         self.tunnels -= u32::from(stream.tunnel.is_some());
         self.unread -= waiting;
         self.hoarded -= hoarded;

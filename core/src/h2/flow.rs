@@ -187,6 +187,7 @@ impl Http2 {
         if let Some(stream) = self.streams.get_mut(place) {
             stream.window -= bytes as i64;
             stream.sent = stream.sent.saturating_add(bytes as u64);
+            stream.turn = stream.turn.saturating_add(bytes as u64);
             if let Some(guard) = &mut stream.guard {
                 guard.progress(minimum, bytes, now);
             }

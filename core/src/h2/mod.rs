@@ -82,8 +82,8 @@ pub(crate) struct Http2 {
     holds_back: bool,
     /// The number of streams that wait for room or for their window.
     waiting: u32,
-    /// The turn of the next stream that waits.
-    turn: u32,
+    /// Bytes of room that streams were told of and have not used.
+    promised: usize,
     /// A stream may have something for the application that needs no more bytes of the peer.
     is_due: bool,
     /// A stream that waits may have room.
@@ -139,7 +139,7 @@ impl Http2 {
             hoarded: 0,
             holds_back: false,
             waiting: 0,
-            turn: 0,
+            promised: 0,
             is_due: false,
             is_writable: false,
             tunnels: 0,
@@ -217,6 +217,7 @@ impl Http2 {
         debug_assert_eq!(self.hoarded, sum(|it| it.hoarded()), "hoarded");
         debug_assert_eq!(self.tunnels as usize, sum(|it| it.tunnel.is_some().into()), "tunnels");
         debug_assert_eq!(self.waiting as usize, sum(|it| it.exchange.cut_short.into()), "waiting");
+        debug_assert_eq!(self.promised, sum(|it| it.promised), "promised");
     }
 
     // ---- time -----------------------------------------------------------------------------------

@@ -45,6 +45,9 @@ impl Http2 {
         desk: &mut Desk,
     ) -> Option<Step> {
         transport.blocked = false;
+        if take(&mut desk.resumes) && self.promised > 0 {
+            self.take_back();
+        }
         if take(&mut self.is_stalled) {
             self.settings.await_ack_anew(transport);
         }
@@ -58,7 +61,7 @@ impl Http2 {
                 return Some(step);
             }
             if self.is_writable
-                && let Some(step) = self.take_writable(transport, desk)
+                && let Some(step) = self.take_writable(transport)
             {
                 return Some(step);
             }
@@ -148,18 +151,27 @@ impl Http2 {
         None
     }
 
-    /// Tells the stream with the best claim that there is room. What the streams were told of in this pull of
-    /// events counts as taken.
-    fn take_writable(&mut self, transport: &mut Transport, desk: &mut Desk) -> Option<Step> {
+    /// The streams that were told of room have had their chance to use it. What they have not used they lose, so
+    /// that they hold up nobody.
+    fn take_back(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.promised = 0);
+        self.promised = 0;
+        self.is_writable = self.waiting > 0;
+    }
+
+    /// Tells the stream with the best claim that there is room. What streams were promised counts as taken.
+    fn take_writable(&mut self, transport: &mut Transport) -> Option<Step> {
         let limit = transport.config.send_buffer_limit() as usize;
-        let room = limit.saturating_sub(transport.unsent()).saturating_sub(desk.promised);
+        let room = limit.saturating_sub(transport.unsent()).saturating_sub(self.promised);
         if self.waiting == 0 || room < limit / 2 || !transport.is_open() {
-            self.is_writable = self.waiting > 0 && desk.promised > 0;
+            self.is_writable = self.waiting > 0 && self.promised > 0;
             return None;
         }
         let place = loop {
-            let Some(place) = self.streams.next_waiting(self.window > 0) else {
-                self.is_writable = false;
+            let has_window = self.window > self.promised as i64;
+            let Some(place) = self.streams.next_waiting(has_window) else {
+                // What is promised and not used goes to others when events are resumed.
+                self.is_writable = self.promised > 0;
                 return None;
             };
             let stream = self.streams.get_mut(place)?;
@@ -177,11 +189,15 @@ impl Http2 {
                 return None;
             }
         };
+        let window = self.window - self.promised as i64;
         let stream = self.streams.get_mut(place)?;
-        let takes_turns = stream.priority.incremental && self.waiting > 0;
-        stream.quota = if takes_turns { QUANTUM as u32 } else { u32::MAX };
+        let window = usize::try_from(stream.window.min(window)).unwrap_or(0);
+        let is_alone = self.waiting == 0 && self.promised == 0;
+        let takes_turns = stream.priority.incremental && !is_alone;
         let share = if takes_turns { QUANTUM } else { room };
-        desk.promised += share.min(usize::try_from(stream.window).unwrap_or(0));
+        // A head needs no window, but some room.
+        stream.promised = share.min(window).max(1);
+        self.promised += stream.promised;
         self.newest = stream.id;
         Some(Step::Writable)
     }

@@ -4,7 +4,8 @@
 //! one comes first. Of equally urgent ones, those that can't be used in parts are served one after the other in
 //! the order of their numbers, and those that can (`incremental`) take turns.
 //!
-//! A stream that asks for room while another one with a better claim waits gets none, and waits too.
+//! A stream that is told of room is promised so many bytes, until events are resumed once more. One that asks for
+//! room while another one with a better claim waits, or has not used what it was promised, gets none and waits too.
 
 use super::streams::{Priority, Stream, Streams};
 use core::cmp::Ordering;
@@ -34,7 +35,7 @@ fn claims(one: &Stream, other: &Stream) -> Ordering {
     let (a, b) = (one.priority, other.priority);
     let by_urgency = a.urgency.cmp(&b.urgency).then(a.incremental.cmp(&b.incremental));
     by_urgency.then_with(|| match a.incremental {
-        true => one.turn.cmp(&other.turn),
+        true => one.turn.cmp(&other.turn).then(one.id.cmp(&other.id)),
         false => one.id.cmp(&other.id),
     })
 }
@@ -49,10 +50,27 @@ impl Streams {
         waiting.min_by(|(_, one), (_, other)| claims(one, other)).map(|(place, _)| place)
     }
 
-    /// How many bytes the stream at `place` may take of `free` ones, with regard to those that wait.
+    /// The stream at `place` begins to wait. Whatever it has sent before, it comes at most a quantum before or
+    /// after those with which it takes turns.
+    pub(super) fn line_up(&mut self, place: usize) {
+        let Some(stream) = self.get(place) else { return };
+        let is_peer =
+            |it: &&Stream| it.id != stream.id && it.priority == stream.priority && it.has_claim();
+        let Some(first) = self.iter().filter(is_peer).map(|it| it.turn).min() else { return };
+        if let Some(stream) = self.get_mut(place) {
+            let most = QUANTUM as u64;
+            stream.turn = stream.turn.clamp(first.saturating_sub(most), first.saturating_add(most));
+        }
+    }
+
+    /// How many bytes the stream at `place` may take of `free` ones, with regard to those that wait and to
+    /// those that were promised room.
     pub(super) fn share(&self, place: usize, free: usize) -> usize {
         let Some(stream) = self.get(place) else { return 0 };
-        let mut others = self.iter().filter(|it| it.id != stream.id && it.waits_for_room());
+        if stream.promised > 0 {
+            return free.min(stream.promised);
+        }
+        let mut others = self.iter().filter(|it| it.id != stream.id && it.has_claim());
         // A stream that waits itself has been passed over, or asks although it was not told of room.
         if others.clone().any(|other| claims(other, stream) == Ordering::Less) {
             return 0;

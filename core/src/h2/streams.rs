@@ -110,10 +110,10 @@ pub(super) struct Stream {
     pub(super) guard: Option<Box<Rate>>,
     /// Until when content is discarded after the answer: in all, and in silence.
     pub(super) discarding: [Tick; 2],
-    /// Bytes that it may send at once, since it was told of room.
-    pub(super) quota: u32,
-    /// When the stream began to wait for room, in the order of all that wait.
-    pub(super) turn: u32,
+    /// Bytes of room that it was told of and has not used.
+    pub(super) promised: usize,
+    /// How far it has come among those that take turns: the bytes that were sent, within a quantum of theirs.
+    pub(super) turn: u64,
 }
 
 /// Trailers that wait.
@@ -158,6 +158,11 @@ impl Stream {
     pub(super) fn waits_for_room(&self) -> bool {
         let waits = self.exchange.cut_short && self.is_alive();
         waits && (self.window > 0 || self.owes_head())
+    }
+
+    /// Whether the stream waits for room, or was promised room, and could use it.
+    pub(super) fn has_claim(&self) -> bool {
+        self.waits_for_room() || (self.promised > 0 && self.is_alive())
     }
 
     /// Whether the stream waits for room or for its window, with content.

@@ -2,7 +2,8 @@
 
 use portcullis::{Config, ErrorCode, Misuse, ResetReason, Timer};
 use portcullis_play::http2::{
-    END_HEADERS, END_STREAM, HEADERS, Pair, frame, get, request, settings, window_update,
+    END_HEADERS, END_STREAM, HEADERS, Pair, RST_STREAM, frame, get, request, settings,
+    window_update,
 };
 use portcullis_play::support::{millis, secs, tick};
 
@@ -109,6 +110,37 @@ fn a_stream_that_does_not_use_its_room_holds_up_nobody() {
 }
 
 #[test]
+fn what_a_stream_was_promised_is_not_taken_by_another_one() {
+    let mut pair = Pair::new(small_buffer());
+    pair.send(&[settings(&[(4, 1 << 20)]), urgent(1, ""), urgent(3, "u=7"), urgent(5, "u=1")]);
+    [1, 3, 5].into_iter().for_each(|id| pair.respond(id));
+    // The connection's window is used up before there is no more room.
+    let plug = pair.sends(1, 16_000);
+    pair.takes();
+    let mut left = 65_535 - plug;
+    while left > 0 {
+        left -= pair.sends(1, left.min(16_000));
+        pair.takes();
+    }
+    [1, 3, 5].into_iter().for_each(|id| assert_eq!(pair.sends(id, 10_000), 0));
+    // All of the window is promised to the most urgent one, so the others are not told.
+    assert_eq!(pair.send(&[window_update(0, 1000)]), ["5 room"]);
+    assert_eq!((pair.stream(1).room(), pair.stream(3).room()), (0, 0));
+    assert_eq!(pair.sends(5, 400), 400);
+    assert_eq!((pair.stream(1).room(), pair.stream(5).room()), (0, 600));
+    // What arrives before it has acted takes nothing away from it.
+    assert_eq!(pair.send(&[window_update(1, 1)]), [""; 0]);
+    assert_eq!((pair.stream(1).room(), pair.stream(5).room()), (0, 600));
+    // It does not use the rest, which the next one gets.
+    assert_eq!(pair.resume(), ["1 room"]);
+    assert_eq!((pair.stream(1).room(), pair.stream(3).room()), (600, 0));
+    // A promise does not outlive its stream.
+    let reset = frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+    assert_eq!(pair.send(&[reset]), ["1 reset Cancelled", "3 room"]);
+    assert_eq!(pair.sends(3, 10_000), 600);
+}
+
+#[test]
 fn urgent_answers_come_first() {
     let mut pair = Pair::new(small_buffer());
     pair.send(&[urgent(1, "u=5"), urgent(3, ""), urgent(5, "u=0")]);
@@ -142,6 +174,40 @@ fn incremental_answers_take_turns() {
     let [one, other] = sent;
     assert!(one.abs_diff(other) <= 16 * 1024, "{one} and {other}");
     assert!(one > 50_000, "{one}");
+}
+
+#[test]
+fn an_incremental_answer_that_sends_less_at_a_time_gets_more_turns() {
+    // One stream is told of room at a time.
+    let mut pair = Pair::new(small_buffer());
+    pair.send(&[settings(&[(4, 1 << 24)]), window_update(0, 1 << 24)]);
+    pair.send(&[urgent(1, "i"), urgent(3, "i"), urgent(5, "")]);
+    [1, 3, 5].into_iter().for_each(|id| pair.respond(id));
+    // What one has sent before the other begins does not count.
+    for _ in 0..30 {
+        pair.sends(1, 10_000);
+        pair.takes();
+    }
+    let plug = pair.stream(5).room();
+    assert_eq!(pair.sends(5, plug), plug);
+    assert_eq!([pair.sends(1, 1 << 20), pair.sends(3, 1 << 20)], [0, 0]);
+    pair.finish(5);
+    let mut sent = [0, 0];
+    for _ in 0..100 {
+        pair.takes();
+        for told in pair.resume() {
+            let (id, most) = match told.as_str() {
+                "1 room" => (1, 1 << 20),
+                "3 room" => (3, 1_000),
+                _ => continue,
+            };
+            sent[id / 2] += pair.sends(id as u32, most);
+            let _ = pair.stream(id as u32).await_room();
+        }
+    }
+    let [one, other] = sent;
+    assert!(one.abs_diff(other) <= 32 * 1024, "{one} and {other}");
+    assert!(other > 50_000 && one > 50_000, "{one} and {other}");
 }
 
 #[test]

@@ -42,9 +42,12 @@ class Answer:
 
 
 class Client:
-    """A connection. It acknowledges content at once, except for the streams in `held`."""
+    """A connection. It acknowledges content at once, except for the streams in `held`.
 
-    def __init__(self):
+    Its window is opened by `more` bytes at the start. The usual ones are enough for all that is held
+    back, so that only streams wait for their windows."""
+
+    def __init__(self, more=1 << 24):
         sock = socket.create_connection((URL.hostname, URL.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if URL.scheme == "https":
@@ -63,8 +66,8 @@ class Client:
         self.events = []
         self.held = set()
         self.h2.initiate_connection()
-        # Wide enough for all that is held back: only streams wait for their windows.
-        self.h2.increment_flow_control_window(1 << 24)
+        if more:
+            self.h2.increment_flow_control_window(more)
         self.wait_for(lambda: self.has(RemoteSettingsChanged))
 
     def has(self, kind):
@@ -229,6 +232,33 @@ for method, path in [("GET", "/bytes/300000000000"), ("POST", "/echo"), ("POST",
 client.h2.ping(b"are you?")
 client.wait_for(lambda: client.has(PingAckReceived))
 assert len(client.get("/hello").content) == 13
+
+# Answers that wait for the connection's window are sent in the order of their priorities: first the
+# most urgent one, then the two that take turns, then the last one.
+orderly = Client(more=0)
+orderly.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24})
+orderly.wait_for(lambda: orderly.has(SettingsAcknowledged))
+plug = orderly.begin("GET", "/bytes/65535", end=True)
+orderly.held.add(plug)
+assert len(orderly.end(plug).content) == 65_535
+waiting = [("u=7", 600_000), ("u=0", 600_000), ("u=3, i", 400_000), ("u=3, i", 400_000)]
+late, urgent, *turns = [
+    orderly.begin("GET", f"/bytes/{length}", [("priority", priority)], end=True)
+    for priority, length in waiting
+]
+orderly.wait_for(lambda: all(orderly.answers[it].fields for it in [late, urgent, *turns]))
+orderly.events.clear()
+orderly.h2.increment_flow_control_window(1 << 24)
+orderly.wait_for(lambda: all(orderly.answers[it].ended for it in [late, urgent, *turns]))
+came = defaultdict(int)
+for event in orderly.events:
+    if isinstance(event, DataReceived) and event.data:
+        came[event.stream_id] += len(event.data)
+        assert event.stream_id == urgent or came[urgent] == 600_000, came
+        one, other = (came[stream] for stream in turns)
+        assert came[late] == 0 or one == other == 400_000, came
+        assert abs(one - other) <= 32_768, came
+orderly.sock.close()
 
 # A refusal comes before the content, and the rest of the content does not harm.
 stream = client.begin("POST", "/hello")
