@@ -78,7 +78,6 @@ impl http_body::Body for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upload::Pace;
     use http_body::Body as _;
     use portcullis::ResetReason;
     use std::task::Waker;
@@ -91,11 +90,11 @@ mod tests {
     #[test]
     fn polling_is_what_asks() {
         let cx = Context::from_waker(Waker::noop());
-        let upload = Arc::new(Upload::default());
+        let upload = Arc::new(Upload::new(http::Version::HTTP_11));
         let mut body = Body::new(upload.clone(), Some(3));
         assert_eq!(upload.wishes(&cx).wanted, None);
         assert!(poll(&mut body).is_pending());
-        assert_eq!(upload.wishes(&cx).wanted, Some(Pace::Slow));
+        assert_eq!(upload.wishes(&cx).wanted, Some(1));
         assert_eq!(upload.wishes(&cx).wanted, None, "a wish is told once");
         upload.push(b"abc");
         assert_eq!(poll(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"abc")))));
@@ -108,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_early_end_is_an_error_after_the_data() {
-        let upload = Arc::new(Upload::default());
+        let upload = Arc::new(Upload::new(http::Version::HTTP_11));
         let mut body = Body::new(upload.clone(), None);
         upload.push(b"abc");
         upload.end(Err(BodyError::Reset(ResetReason::Truncated)));

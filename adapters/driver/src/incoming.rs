@@ -7,6 +7,7 @@ use crate::exchange::Shares;
 use crate::presence::Disconnected;
 use crate::reply;
 use crate::spare;
+use crate::upload::Upload;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode};
@@ -98,7 +99,10 @@ impl Incoming<'_> {
     fn body(&mut self) -> Body {
         match self.head.content_length() {
             Some(0) => Body::empty(),
-            length => Body::new(self.shares.upload.insert(Arc::default()).clone(), length),
+            length => {
+                let upload = Arc::new(Upload::new(self.head.version()));
+                Body::new(self.shares.upload.insert(upload).clone(), length)
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::clock;
 use crate::error::{BodyError, BoxError};
-use crate::upload::{LARGE, Pace, Upload, Wishes};
+use crate::upload::{Upload, Wishes};
 use crate::websocket::Closed;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -119,12 +119,8 @@ fn pass_wishes_of(upload: &Upload, stream: &mut Stream<'_>, cx: &Context<'_>, ha
     {
         tracing::warn!("a limit for content came after the content had begun");
     }
-    if let Some(pace) = wanted {
-        let usual = stream.config().receive_buffer_limit();
-        let most = match pace {
-            Pace::Slow => usual,
-            Pace::Fast => LARGE * usual,
-        };
+    if let Some(times) = wanted {
+        let most = times.saturating_mul(stream.config().receive_buffer_limit());
         let most = (most / handlers.max(1) as u64).max(1);
         let end = stream.received().saturating_add(most);
         // A stream that is gone gets its end by an event.

@@ -1,12 +1,12 @@
 //! A request's content on its way from the driver to the application, which may be on another task.
 //!
-//! Only content for which there is credit waits here: as much as one usual read brings, or four times as much
-//! for a reader that keeps up. Content counts with all the memory that it keeps alive.
+//! Only content for which there is credit waits here: as much as one usual read brings, or more for a reader
+//! that keeps up: four times as much, eight times over HTTP/2. Content counts with all the memory that it keeps alive.
 
 use crate::error::BodyError;
 use crate::waiting::{Place, Waiting};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::Frame;
 use portcullis::Config;
 use std::collections::VecDeque;
@@ -15,8 +15,13 @@ use std::task::{Context, Poll};
 
 /// Small pieces are joined up to this length, because each piece costs as much as many bytes.
 const GATHERED: usize = 4 << 10;
-/// The credit of a reader that keeps up, as a multiple of `receive_buffer_limit`.
-pub(crate) const LARGE: u64 = 4;
+/// The credit of a reader that may take its time, as a multiple of `receive_buffer_limit`.
+const USUAL: u64 = 1;
+/// The credit of a reader that has taken the last content at once.
+const LARGE: u64 = 4;
+/// The same over HTTP/2, where the credit is the client's window: a client that is far away sends at most so much
+/// in a round trip.
+const LARGE_WINDOW: u64 = 8;
 
 /// How much content may wait for all handlers of a connection, as a multiple of that for one. The n-th of
 /// several handlers gets the n-th part of the credit: so a hundred get 5.2 times as much as one, and a thousand
@@ -25,14 +30,15 @@ pub(crate) const HANDLERS: usize = 8;
 
 /// The most memory that waiting content takes for a handler that is alone.
 pub(crate) fn memory_bound(config: &Config) -> usize {
-    let bytes = LARGE.saturating_mul(config.receive_buffer_limit()) as usize;
+    let most = if config.http2() { LARGE_WINDOW } else { LARGE };
+    let bytes = most.saturating_mul(config.receive_buffer_limit()) as usize;
     // A queue may have room for twice the pieces that it has held.
     let pieces = 2 * (bytes / GATHERED + 2) * size_of::<Piece>();
     bytes.saturating_add(pieces + GATHERED)
 }
 
 /// Where the driver and the application meet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Upload(Place<State>);
 
 #[derive(Debug, Default)]
@@ -51,6 +57,8 @@ struct State {
     /// The reader was dropped, so nobody takes content any more.
     abandoned: bool,
     limit: Option<Option<u64>>,
+    /// The request came over HTTP/2.
+    is_windowed: bool,
     reader: Waiting,
     driver: Waiting,
 }
@@ -84,22 +92,20 @@ impl Piece {
 pub(crate) struct Wishes {
     /// A limit for the content.
     pub(crate) limit: Option<Option<u64>>,
-    /// More content, at this pace.
-    pub(crate) wanted: Option<Pace>,
-}
-
-/// How fast the application takes content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// The reader may take its time. It gets as much as one usual read brings.
-    Slow,
-    /// The reader has taken the last content at once. It gets as much as a large read brings.
-    Fast,
+    /// More content: so many times `receive_buffer_limit`.
+    pub(crate) wanted: Option<u64>,
 }
 
 // ---- the driver's side -----------------------------------------------------------------------------
 
 impl Upload {
+    /// The content of a request that came with this version of HTTP.
+    pub(crate) fn new(version: Version) -> Self {
+        let mut place = Place::<State>::default();
+        place.get_mut().is_windowed = version >= Version::HTTP_2;
+        Upload(place)
+    }
+
     /// Takes the application's wishes. Each wish is returned once.
     pub(crate) fn wishes(&self, cx: &Context<'_>) -> Wishes {
         self.0.visit(|state, calls| {
@@ -107,8 +113,12 @@ impl Upload {
             if take(&mut state.came) {
                 state.keeps_up = state.data.is_empty();
             }
-            let pace = if state.keeps_up { Pace::Fast } else { Pace::Slow };
-            Wishes { limit: state.limit.take(), wanted: take(&mut state.wanted).then_some(pace) }
+            let credit = match state.keeps_up {
+                true if state.is_windowed => LARGE_WINDOW,
+                true => LARGE,
+                false => USUAL,
+            };
+            Wishes { limit: state.limit.take(), wanted: take(&mut state.wanted).then_some(credit) }
         })
     }
 
@@ -258,7 +268,7 @@ mod tests {
 
     #[test]
     fn small_pieces_are_put_together_and_take_little_more_than_their_bytes() {
-        let upload = Upload::default();
+        let upload = Upload::new(Version::HTTP_11);
         let bytes: Vec<u8> = (0..64 << 10).map(|place| place as u8).collect();
         bytes.iter().for_each(|byte| upload.push(&[*byte]));
         let memory = upload.memory();
@@ -271,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_is_shared_counts_with_all_that_it_keeps() {
-        let upload = Upload::default();
+        let upload = Upload::new(Version::HTTP_11);
         let buffer = Bytes::from(vec![7; 1000]);
         upload.push_shared(buffer.slice(100..600), 1000);
         upload.push(b"abc");
@@ -286,18 +296,23 @@ mod tests {
 
     #[test]
     fn much_is_given_to_those_that_have_taken_the_last_at_once() {
-        let upload = Upload::default();
+        let upload = Upload::new(Version::HTTP_11);
         let asks = |upload: &Upload| {
             assert!(upload.poll_frame(&cx()).is_pending());
             upload.wishes(&cx()).wanted
         };
-        assert_eq!(asks(&upload), Some(Pace::Slow));
+        assert_eq!(asks(&upload), Some(USUAL));
         upload.push(b"abc");
         assert_eq!(take_all(&upload), b"abc");
-        assert_eq!(asks(&upload), Some(Pace::Fast));
+        assert_eq!(asks(&upload), Some(LARGE));
         upload.push(b"abc");
         assert_eq!(upload.wishes(&cx()).wanted, None, "it waits");
         assert_eq!(take_all(&upload), b"abc");
-        assert_eq!(asks(&upload), Some(Pace::Slow));
+        assert_eq!(asks(&upload), Some(USUAL));
+        let upload = Upload::new(Version::HTTP_2);
+        assert_eq!(asks(&upload), Some(USUAL));
+        upload.push(b"abc");
+        assert_eq!(take_all(&upload), b"abc");
+        assert_eq!(asks(&upload), Some(LARGE_WINDOW));
     }
 }

@@ -3,7 +3,7 @@
 //! **What the client may send** follows from what the application reads. A stream's window opens as content is
 //! delivered, and further if the application has given credit for more. The connection's window is open for what
 //! may be held unread by all streams together, and beside it for the content that applications wait for, up to
-//! four times as much in all. A stream that ends gives back what it held.
+//! eight times as much in all. A stream that ends gives back what it held.
 //!
 //! Streams that nobody reads must not hold up those that somebody reads, though a client may spend the
 //! connection's window on any of them. So when much is held unread, SETTINGS makes the window of each stream
@@ -38,9 +38,9 @@ pub(super) fn stream_window(config: &Config) -> i64 {
 }
 
 /// The most credit that opens a window, and the most content that waits unread when the streams' windows become
-/// narrow.
+/// narrow. A client whose bytes take 100 ms there and back can send 5 MB/s with the defaults.
 fn most_credit(config: &Config) -> u64 {
-    4 * window(config) as u64
+    8 * window(config) as u64
 }
 
 /// The most bytes of content that may wait unread.
@@ -130,7 +130,9 @@ impl Http2 {
         }
         let reading = self.streams.iter().filter_map(|stream| stream.exchange.upload.as_ref());
         let credits = reading.filter(|it| it.is_awaited()).map(|it| it.credit());
-        let credit = credits.fold(0, u64::saturating_add).min(3 * usual as u64) as i64;
+        let credit = credits
+            .fold(0, u64::saturating_add)
+            .min(most_credit(&transport.config) - usual as u64) as i64;
         // What nobody reads takes up half of what the window is wider by for what somebody reads.
         if credit > 0 && unread > usual + credit / 2 {
             self.settings.ask_window(transport, NARROW);
