@@ -209,9 +209,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 return false;
             }
             Poll::Ready(Ok(0)) => {
-                // `resume` pulls these events.
+                // The next round pulls these events.
                 drop(self.connection.receive_eof(now));
-                self.resume(cx, now);
             }
             Poll::Ready(Ok(bytes)) => {
                 self.filled = bytes >= usual;
@@ -228,7 +227,6 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                             self.exchanges.on_message(now, connection, stream, message, more);
                         }
                     }
-                    self.resume(cx, now);
                 }
             }
             Poll::Ready(Err(_)) => self.connection.abort(now, CloseReason::Peer(PeerClose::Reset)),
@@ -303,7 +301,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
         moved |= self.connection.status().resume && self.resume(cx, now);
         let reads = self.connection.status().read;
-        if reads && self.read(cx, now, scratch) {
+        let has_read = reads && self.read(cx, now, scratch);
+        if has_read {
             // A handler that is due may ask for more content, so it comes first. Without a handler, one more
             // read lets the answers of pipelined requests leave together.
             moved |= self.exchanges.is_due()
@@ -315,8 +314,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
         let wrote = self.write(cx, now);
         let reads_now = !reads && self.connection.status().read;
-        // Only a poll or a write of this round can have made new events due.
-        let resumes = (due || wrote) && self.connection.status().resume;
+        // Only what this round has done can have made new events due.
+        let resumes = (has_read || due || wrote) && self.connection.status().resume;
         moved
             || reads_now
             || resumes
