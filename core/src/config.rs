@@ -3,6 +3,7 @@
 //! [`settings!`] and the table after it are the only place where a setting is declared. The fields,
 //! the getters, the builder and the settings by name (`keep_alive_timeout=1s`) all come from it.
 
+mod stress;
 #[cfg(feature = "tls")]
 mod tls;
 mod value;
@@ -10,10 +11,12 @@ mod value;
 use crate::rate::MinimumRate;
 use core::fmt;
 use core::time::Duration;
+pub(crate) use stress::EIGHTHS;
+pub use stress::Stress;
 #[cfg(feature = "tls")]
 use tls::TlsSettings;
-pub use value::ConnectionLimit;
 use value::Value;
+pub use value::{ConnectionLimit, MemoryLimit};
 
 /// The stand-in where TLS is not compiled in: there is nothing to set.
 #[cfg(not(feature = "tls"))]
@@ -125,6 +128,8 @@ macro_rules! printed {
     (Some($($value:tt)+)) => { printed!($($value)+) };
     (ConnectionLimit::Count($count:literal)) => { stringify!($count) };
     (ConnectionLimit::DescriptorsPercent($percent:literal)) => { concat!($percent, " %") };
+    (MemoryLimit::Bytes($bytes:literal)) => { stringify!($bytes) };
+    (MemoryLimit::Percent($percent:literal)) => { concat!($percent, " %") };
     ($number:literal) => { stringify!($number) };
 }
 
@@ -340,8 +345,28 @@ settings! {
     /// How long the client may take to acknowledge our SETTINGS (RFC 9113 6.5.3). Answer: SETTINGS_TIMEOUT.
     http2_settings_ack_timeout: Duration = [secs(10)], strict [secs(10)], within [MILLISECOND]..=[DAY], from "Go `net/http2`, as long as a head may take";
 
-    /// How many connections are served at once: a number, or a share of the descriptors that the process may open. At the limit the adapters stop accepting, and close idle connections first.
+    /// How many connections are served at once: a number, or a share of the descriptors that the process may open. At the limit a newcomer waits for a connection that can leave, and is refused if none can.
     max_connections: ConnectionLimit = [ConnectionLimit::DescriptorsPercent(75)], strict [ConnectionLimit::DescriptorsPercent(50)], proxied [ConnectionLimit::DescriptorsPercent(75)], within [ConnectionLimit::Count(1)]..=[ConnectionLimit::DescriptorsPercent(100)], from "the rest is for files and upstream connections";
+    /// The memory of all connections together: a size, or a share of what the process may use.
+    connections_memory: MemoryLimit = [MemoryLimit::Percent(25)], strict [MemoryLimit::Percent(25)], within [MemoryLimit::Bytes(1)]..=[MemoryLimit::Percent(100)], from "the rest is for the application and the system";
+    /// The percentage of `max_connections` that may come from one prefix of addresses. More are refused.
+    prefix_share: u64 = [90], strict [50], within [1]..=[100], from "a tenth is left for others; behind a NAT or a proxy one address is many clients";
+    /// New connections a second that may come from one prefix, or none for no limit. More are refused. As many as come in a second may come at once.
+    prefix_rate: Option<u64> = [None], strict [Some(100)], proxied [None], within [Some(1)]..=[Some(1_000_000)], from "a proxy without keep-alive makes a connection for each request";
+    /// The bits of an IPv4 address that make up its prefix.
+    prefix_ipv4_bits: u64 = [32], strict [32], within [8]..=[32], from "one customer has one address";
+    /// The bits of an IPv6 address that make up its prefix.
+    prefix_ipv6_bits: u64 = [56], strict [56], within [16]..=[128], from "RIPE-690 (a customer has a /56, or a /48)";
+    /// The percentage of `max_connections` that may be within a TLS handshake. More wait, or are refused.
+    handshakes_share: u64 = [50], strict [25], within [1]..=[100], from "an established connection is worth more than one that begins";
+    /// The pressure, in percent, above which timers that wait for peers shrink. At 100 % they are at 1 s, or at their usual time if that is less.
+    pressure_shrink_timers: u64 = [50], strict [50], within [1]..=[100], from "half of what there is";
+    /// The pressure, in percent, above which connections are not kept for another request.
+    pressure_end_keep_alive: u64 = [80], strict [80], within [1]..=[100], from "before anything is closed";
+    /// The pressure, in percent, above which idle connections are closed, the longest idle first.
+    pressure_close_idle: u64 = [90], strict [90], within [1]..=[100], from "a tenth is kept for newcomers";
+    /// The pressure, in percent, above which connections that wait for their peer are closed: first those that hold most for longest.
+    pressure_close_waiting: u64 = [95], strict [95], within [1]..=[100], from "half of the last tenth";
     /// How long a TCP connection is idle before the system probes whether the peer is still there (TCP keepalive), or none. It then sends four probes within a minute.
     tcp_keepalive: Option<Duration> = [Some(secs(60))], strict [Some(secs(60))], within [Some(secs(1))]..=[Some(secs(32767))], from "a vanished host is noticed within two minutes";
 }
@@ -397,6 +422,30 @@ impl Builder {
                 setting: "chunk_extension_limit",
                 bound: "chunk_extensions_limit",
             });
+        }
+        for (setting, value, bound, limit) in [
+            (
+                "pressure_shrink_timers",
+                config.pressure_shrink_timers,
+                "pressure_end_keep_alive",
+                config.pressure_end_keep_alive,
+            ),
+            (
+                "pressure_end_keep_alive",
+                config.pressure_end_keep_alive,
+                "pressure_close_idle",
+                config.pressure_close_idle,
+            ),
+            (
+                "pressure_close_idle",
+                config.pressure_close_idle,
+                "pressure_close_waiting",
+                config.pressure_close_waiting,
+            ),
+        ] {
+            if value > limit {
+                return Err(ConfigError::Contradiction { setting, bound });
+            }
         }
         Ok(config)
     }

@@ -257,6 +257,19 @@ impl Connection {
         self.act(now, begin_drain);
     }
 
+    /// Goes on with another configuration: one that [`Config::stressed`] made of that with which the connection
+    /// began. Timers that run keep the part of their time that is over.
+    ///
+    /// # Errors
+    /// [`Misuse::OtherConfig`] if it differs in more than that. Nothing changes then.
+    pub fn set_config(&mut self, now: Tick, config: Arc<Config>) -> Result<(), Misuse> {
+        if !self.transport.config.is_akin(&config) {
+            return Err(Misuse::OtherConfig);
+        }
+        self.act(now, |_, transport| transport.config = config);
+        Ok(())
+    }
+
     /// Closes in good order if it [is idle](Self::is_idle), so that another connection can have its
     /// place. Over TLS the peer is sent a close_notify. Otherwise the call does nothing. Returns whether the
     /// connection closes.

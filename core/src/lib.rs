@@ -140,6 +140,7 @@ pub mod driving;
 mod endings;
 mod event;
 mod exchange;
+pub mod gate;
 mod h1;
 mod h2;
 mod head;
@@ -160,7 +161,7 @@ pub mod websocket;
 pub use close::{
     CloseReason, ErrorCode, Expiry, Fault, Misuse, PeerClose, Refusal, ResetReason, TlsFailure,
 };
-pub use config::{Builder, Config, ConfigError, ConnectionLimit, Setting};
+pub use config::{Builder, Config, ConfigError, ConnectionLimit, MemoryLimit, Setting, Stress};
 pub use connection::{Connection, Events, Stream};
 pub use event::{Begun, BodyLength, Event, Sent};
 pub use head::{FieldLines, RequestHead, Trailers};

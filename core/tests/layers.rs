@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 13] = [
     &["budget", "close", "rate"],
     &["config", "endings", "status"],
     &["head", "output", "waits"],
-    &["event", "step", "tls"],
+    &["event", "gate", "step", "tls"],
     &["transport"],
     &["exchange"],
     &["h1", "h2", "websocket"],

@@ -48,6 +48,8 @@ pub enum Misuse {
     CloseCode,
     /// Reading is not wanted at the moment: `Connection::status` says so.
     NotReading,
+    /// The configuration is not one that pressure made of the connection's.
+    OtherConfig,
     /// More bytes at once than `Connection::receive_limit`.
     Overfed {
         /// The limit in bytes.
@@ -73,6 +75,7 @@ impl fmt::Display for Misuse {
             Misuse::NotUpgradable => f.write_str("the request cannot become a websocket"),
             Misuse::CloseCode => f.write_str("the close code must not be sent"),
             Misuse::NotReading => f.write_str("nothing is to be read at the moment"),
+            Misuse::OtherConfig => f.write_str("the configuration differs in more than timers"),
             Misuse::Overfed { limit } => write!(f, "more than {limit} bytes at once"),
         }
     }

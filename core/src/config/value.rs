@@ -107,6 +107,42 @@ impl Value for ConnectionLimit {
     }
 }
 
+/// How much memory all connections together may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// This many bytes, at least one.
+    Bytes(u64),
+    /// A share, from 1 to 100 %, of the memory that the process may use: the machine's, or that of its control
+    /// group if this is less.
+    Percent(u8),
+}
+
+impl Value for MemoryLimit {
+    const EXPECTED: &'static str =
+        "a size such as 512MiB, or a share of the memory that the process may use such as 25%";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().map(MemoryLimit::Percent),
+            None => u64::parse(text).map(MemoryLimit::Bytes),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            MemoryLimit::Bytes(bytes) => bytes.text(),
+            MemoryLimit::Percent(percent) => format!("{percent}%"),
+        }
+    }
+
+    fn lies_between(&self, _: &Self, _: &Self) -> bool {
+        match self {
+            MemoryLimit::Bytes(bytes) => *bytes > 0,
+            MemoryLimit::Percent(percent) => (1..=100).contains(percent),
+        }
+    }
+}
+
 /// A value that may be absent: `none`, or `off`.
 impl<T: Value + PartialOrd + Copy + OrNone> Value for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED_OR_NONE;
