@@ -23,6 +23,14 @@ pub use value::{ConnectionLimit, MemoryLimit};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TlsSettings;
 
+#[cfg(not(feature = "tls"))]
+impl Config {
+    /// Whether connections speak TLS: not without the feature.
+    pub fn has_tls(&self) -> bool {
+        false
+    }
+}
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
 
@@ -347,10 +355,12 @@ settings! {
 
     /// How many connections are served at once: a number, or a share of the descriptors that the process may open. At the limit a newcomer waits for a connection that can leave, and is refused if none can.
     max_connections: ConnectionLimit = [ConnectionLimit::DescriptorsPercent(75)], strict [ConnectionLimit::DescriptorsPercent(50)], proxied [ConnectionLimit::DescriptorsPercent(75)], within [ConnectionLimit::Count(1)]..=[ConnectionLimit::DescriptorsPercent(100)], from "the rest is for files and upstream connections";
+    /// How long newcomers wait for a place, since there was one last, before they are refused: with 503 in plaintext, without an answer over TLS.
+    newcomer_timeout: Duration = [secs(1)], strict [secs(1)], within [MILLISECOND]..=[DAY], from "a handler that takes longer keeps its place for longer";
     /// The memory of all connections together: a size, or a share of what the process may use.
     connections_memory: MemoryLimit = [MemoryLimit::Percent(25)], strict [MemoryLimit::Percent(25)], within [MemoryLimit::Bytes(1)]..=[MemoryLimit::Percent(100)], from "the rest is for the application and the system";
     /// The percentage of `max_connections` that may come from one prefix of addresses. More are refused.
-    prefix_share: u64 = [90], strict [50], within [1]..=[100], from "a tenth is left for others; behind a NAT or a proxy one address is many clients";
+    prefix_share: u64 = [95], strict [50], within [1]..=[100], from "some are left for others; behind a NAT or a proxy one address is many clients";
     /// New connections a second that may come from one prefix, or none for no limit. More are refused. As many as come in a second may come at once.
     prefix_rate: Option<u64> = [None], strict [Some(100)], proxied [None], within [Some(1)]..=[Some(1_000_000)], from "a proxy without keep-alive makes a connection for each request";
     /// The bits of an IPv4 address that make up its prefix.

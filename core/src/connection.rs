@@ -436,6 +436,11 @@ impl Connection {
         self.transport.party()
     }
 
+    /// Whether a TLS handshake is in progress, or has yet to begin.
+    pub fn is_handshaking(&self) -> bool {
+        self.transport.is_handshaking()
+    }
+
     /// Whether it waits for a request, or for a TLS handshake, of which nothing has arrived, and owes
     /// the peer nothing: neither side loses anything if it closes.
     pub fn is_idle(&self) -> bool {

@@ -141,7 +141,7 @@ impl Denied {
         }
     }
 
-    /// Whether the reason lies with the newcomer's prefix, so that waiting for others is of no use.
+    /// Whether the reason lies with the newcomer's prefix, so that waiting for other prefixes is of no use.
     pub const fn is_of_its_prefix(self) -> bool {
         matches!(self, Denied::Share | Denied::Rate)
     }
@@ -354,6 +354,8 @@ impl Gate {
             return Ok(());
         }
         self.unlist(number);
+        let is_asked = self.is_asked(number);
+        self.unask(number);
         let rate = self.config.prefix_rate();
         let joined = self.prefixes.join(prefix, rate, now);
         if let Some(member) = self.members.get_mut(number)
@@ -362,6 +364,9 @@ impl Gate {
             self.prefixes.leave(old, now);
         }
         self.list(number);
+        if is_asked {
+            self.ask(number);
+        }
         Ok(())
     }
 
@@ -372,9 +377,10 @@ impl Gate {
 
     fn check_prefix(&self, now: Tick, prefix: Prefix) -> Result<(), Denied> {
         let percent = u128::from(self.config.prefix_share());
-        let most = (self.limits.connections as u128 * percent).div_ceil(100);
+        let connections = self.limits.connections as u128;
+        let most = (connections * percent).div_ceil(100);
         let entry = self.prefixes.find(prefix).and_then(|number| self.prefixes.get(number));
-        if entry.is_some_and(|entry| entry.count as u128 >= most) && percent < 100 {
+        if most < connections && entry.is_some_and(|entry| entry.count as u128 >= most) {
             return Err(Denied::Share);
         }
         match self.config.prefix_rate() {
@@ -434,12 +440,9 @@ impl Gate {
     /// A connection has left.
     pub fn leave(&mut self, now: Tick, number: usize) {
         self.unlist(number);
+        self.unask(number);
         let Some(member) = self.members.remove(number) else { return };
-        let load = Load::of(&member.report);
-        self.load.take(load);
-        if member.is_asked {
-            self.leaving.take(load);
-        }
+        self.load.take(Load::of(&member.report));
         if let Some(prefix) = member.prefix {
             self.prefixes.leave(prefix, now);
         }
@@ -455,12 +458,54 @@ impl Gate {
     /// Nobody is to be closed now. `Some`: somebody may be from that moment on.
     pub fn next_to_leave(&mut self, now: Tick) -> Result<usize, Option<Tick>> {
         let number = self.choose(now)?;
-        self.unlist(number);
-        if let Some(member) = self.members.get_mut(number) {
-            member.is_asked = true;
-            self.leaving.add(Load::of(&member.report));
-        }
+        self.ask(number);
         Ok(number)
+    }
+
+    /// The number of a connection that is to be closed for a newcomer of the same prefix, since this has as many
+    /// as it may ([`Denied::Share`]): one that would lose nothing.
+    ///
+    /// # Errors
+    /// Nobody is to be closed now. `Some`: somebody may be from that moment on; or one of them leaves already,
+    /// if that moment is `now`.
+    pub fn next_of_its_prefix(
+        &mut self,
+        now: Tick,
+        address: IpAddr,
+    ) -> Result<usize, Option<Tick>> {
+        let prefix = self.prefixes.find(Prefix::of(&self.config, address)).ok_or(None)?;
+        let entry = self.prefixes.get(prefix).ok_or(None)?;
+        if entry.leaving > 0 {
+            return Err(Some(now));
+        }
+        let number = entry.spare.first().ok_or(None)?;
+        let until = self.members.get(number).map_or(now, |member| member.report.until);
+        if until > now {
+            return Err(Some(until));
+        }
+        self.ask(number);
+        Ok(number)
+    }
+
+    fn ask(&mut self, number: usize) {
+        self.unlist(number);
+        let Some(member) = self.members.get_mut(number) else { return };
+        member.is_asked = true;
+        self.leaving.add(Load::of(&member.report));
+        if let Some(entry) = member.prefix.and_then(|prefix| self.prefixes.get_mut(prefix)) {
+            entry.leaving += 1;
+        }
+    }
+
+    /// A member is not asked any more.
+    fn unask(&mut self, number: usize) {
+        let Some(member) = self.members.get_mut(number) else { return };
+        if std::mem::take(&mut member.is_asked) {
+            self.leaving.take(Load::of(&member.report));
+            if let Some(entry) = member.prefix.and_then(|prefix| self.prefixes.get_mut(prefix)) {
+                entry.leaving = entry.leaving.saturating_sub(1);
+            }
+        }
     }
 
     /// Whether this connection was asked to leave.
@@ -490,13 +535,11 @@ impl Gate {
     /// A connection that was asked to leave stays, because it has become busy or its place is not needed. It
     /// counts as working until it reports again.
     pub fn stay(&mut self, now: Tick, number: usize) {
-        if let Some(member) = self.members.get_mut(number)
-            && std::mem::take(&mut member.is_asked)
-        {
-            let load = Load::of(&member.report);
-            member.report.standing = Standing::Working;
-            member.report.since = now;
-            self.leaving.take(load);
+        if self.is_asked(number) {
+            self.unask(number);
+            if let Some(member) = self.members.get_mut(number) {
+                (member.report.standing, member.report.since) = (Standing::Working, now);
+            }
         }
     }
 

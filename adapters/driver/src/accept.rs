@@ -1,12 +1,15 @@
-//! Accepts connections. Errors of one connection are passed over. If the process lacks resources or places,
-//! accepting pauses. Nothing ends the loop.
+//! Accepts connections. Errors of one connection are passed over. If the process lacks resources, accepting
+//! pauses. If it lacks places, a newcomer waits for one, and is refused after a while. Nothing ends the loop.
 
 use crate::address::Address;
-use crate::admission::{Admission, Door};
+use crate::admission::{Admission, Door, Newcomer as Candidate};
 use crate::clock;
 use crate::listener::Listener;
 use crate::runtime::Timer;
-use std::io;
+use crate::socket::Socket;
+use portcullis::Config;
+use portcullis::gate::Denied;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -20,6 +23,10 @@ const BREATH: Duration = Duration::from_millis(1);
 /// The number of waiting connections that are accepted before the listener is dropped.
 const LAST: usize = 4096;
 
+/// The answer to a newcomer that is refused (RFC 9110 15.6.4). Its request is not read.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    retry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 /// A connection with the number of its place.
 pub(crate) type Newcomer<S> = (S, Address, usize);
 
@@ -30,6 +37,12 @@ pub(crate) struct Acceptor<L: Listener, T> {
     /// A connection that was accepted, and waits for a place.
     waiting: Option<(L::Socket, Address)>,
     door: Door,
+    /// Newcomers begin with a TLS handshake.
+    has_tls: bool,
+    /// How long newcomers wait for a place, since there was one last.
+    patience: Duration,
+    /// Since when there has been no place.
+    full_since: Option<Instant>,
     /// The length of the last pause, and the timer that ends it.
     pause: Duration,
     resting: Option<T>,
@@ -42,11 +55,14 @@ pub(crate) struct Acceptor<L: Listener, T> {
 }
 
 impl<L: Listener, T: Timer> Acceptor<L, T> {
-    pub(crate) fn new(listener: L, admission: Arc<Admission>) -> Self {
+    pub(crate) fn new(listener: L, admission: Arc<Admission>, config: &Config) -> Self {
         Acceptor {
             listener,
             waiting: None,
             door: Door::new(admission),
+            has_tls: config.has_tls(),
+            patience: config.newcomer_timeout(),
+            full_since: None,
             pause: Duration::ZERO,
             resting: None,
             complained: None,
@@ -57,14 +73,23 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
 
     /// The next connection, and its place.
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Newcomer<L::Socket>> {
-        if self.waiting.is_none() {
-            self.waiting = Some(ready!(self.poll_socket(cx)));
+        for _ in 0..FAILURES {
+            let (socket, peer) = match self.waiting.take() {
+                Some(newcomer) => newcomer,
+                None => ready!(self.poll_socket(cx)),
+            };
+            match self.poll_place(cx, &peer) {
+                Poll::Ready(Ok(number)) => return Poll::Ready((socket, peer, number)),
+                Poll::Ready(Err(denied)) => self.refuse(cx, socket, &peer, denied),
+                Poll::Pending => {
+                    self.waiting = Some((socket, peer));
+                    return Poll::Pending;
+                }
+            }
         }
-        let number = ready!(self.poll_place(cx));
-        match self.waiting.take() {
-            Some((socket, peer)) => Poll::Ready((socket, peer, number)),
-            None => Poll::Pending,
-        }
+        // Refusing must not keep the thread.
+        T::yield_now(cx);
+        Poll::Pending
     }
 
     fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<(L::Socket, Address)> {
@@ -76,6 +101,7 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
             let Poll::Ready(accepted) = self.listener.poll_accept(cx) else {
                 // No connection waits for a place, so nobody has to leave.
                 self.door.close();
+                self.full_since = None;
                 return Poll::Pending;
             };
             match accepted {
@@ -114,21 +140,47 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
         self.resting = Some(T::new(Instant::now() + pause));
     }
 
-    /// A place for the connection that waits for one.
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+    fn candidate(&self, peer: &Address) -> Candidate {
+        Candidate { address: peer.ip(), is_handshaking: self.has_tls }
+    }
+
+    /// A place for a newcomer, or why there is none.
+    fn poll_place(&mut self, cx: &mut Context<'_>, peer: &Address) -> Poll<Result<usize, Denied>> {
         loop {
-            match self.door.enter(cx, clock::tick(Instant::now())) {
+            let now = Instant::now();
+            let candidate = self.candidate(peer);
+            let wait = match self.door.enter(cx, clock::tick(now), candidate) {
                 Ok(number) => {
-                    self.alarm = None;
-                    return Poll::Ready(number);
+                    (self.alarm, self.full_since) = (None, None);
+                    return Poll::Ready(Ok(number));
                 }
-                Err(None) => return Poll::Pending,
-                Err(Some(at)) => {
-                    let Some(at) = clock::instant(at) else { return Poll::Pending };
-                    let alarm = self.alarm.insert(T::new(at));
-                    ready!(alarm.poll(cx));
-                }
+                Err(wait) => wait,
+            };
+            let patience = *self.full_since.get_or_insert(now) + self.patience;
+            if wait.is_final {
+                self.full_since = None;
+                return Poll::Ready(Err(wait.denied));
             }
+            if now >= patience {
+                self.door.close();
+                return Poll::Ready(Err(wait.denied));
+            }
+            let at = wait.until.and_then(clock::instant).map_or(patience, |at| at.min(patience));
+            let alarm = self.alarm.insert(T::new(at));
+            ready!(alarm.poll(cx));
+        }
+    }
+
+    /// Turns a newcomer away. In plaintext it is told why; a TLS handshake would cost too much.
+    fn refuse(&mut self, cx: &mut Context<'_>, mut socket: L::Socket, peer: &Address, why: Denied) {
+        self.door.admission().count(why);
+        tracing::debug!(%peer, %why, "refused a connection");
+        if !self.has_tls
+            && socket.poll_write(cx, &[IoSlice::new(REFUSAL)]).is_ready()
+            && socket.poll_shutdown_write(cx).is_ready()
+        {
+            // What has arrived is read, since closing would otherwise send an RST at once.
+            let _ = socket.poll_read(cx, &mut [0; 1024]);
         }
     }
 
@@ -136,20 +188,23 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
     /// connection that waits for a place has one.
     pub(crate) fn accept_last(mut self) -> Vec<Newcomer<L::Socket>> {
         let mut last = Vec::new();
+        let now = clock::tick(Instant::now());
         if let Some((socket, peer)) = self.waiting.take() {
-            last.push((socket, peer, self.door.enter_now()));
+            let candidate = self.candidate(&peer);
+            last.push((socket, peer, self.door.enter_now(now, candidate)));
         }
         for _ in 0..LAST {
-            let Some(number) = self.door.admission().try_enter() else { break };
+            let candidate = self.candidate(&Address::Unknown);
+            let Some(number) = self.door.admission().try_enter(now, candidate) else { break };
             let accepted = self.listener.accept_now();
             match accepted {
                 Ok(Some((socket, peer))) => last.push((socket, peer, number)),
                 Ok(None) => {
-                    self.door.admission().leave(number);
+                    self.door.admission().leave(number, now);
                     break;
                 }
                 Err(error) => {
-                    self.door.admission().leave(number);
+                    self.door.admission().leave(number, now);
                     if !is_of_one_connection(&error) {
                         break;
                     }
@@ -224,16 +279,21 @@ fn is_of_the_network(_: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::Socket;
+    use portcullis::Tick;
     use std::io::IoSlice;
     use std::task::Waker;
 
     /// A listener that fails as the test says, and then accepts.
     struct Failing(Vec<io::Error>);
 
+    fn places(most: u64) -> Arc<Admission> {
+        let limit = portcullis::ConnectionLimit::Count(most);
+        let config = portcullis::Config::builder().max_connections(limit).build();
+        Arc::new(Admission::new(&Arc::new(config.expect("valid"))))
+    }
+
     fn acceptor(errors: Vec<io::Error>) -> Acceptor<Failing, Once> {
-        let admission = Admission::new(portcullis::ConnectionLimit::Count(1));
-        Acceptor::new(Failing(errors), Arc::new(admission))
+        Acceptor::new(Failing(errors), places(1), &Config::default())
     }
 
     impl Listener for Failing {
@@ -334,16 +394,19 @@ mod tests {
 
     #[test]
     fn who_has_come_is_taken_in_as_far_as_there_are_places() {
-        let admission = Arc::new(Admission::new(portcullis::ConnectionLimit::Count(3)));
+        let admission = places(3);
         let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
-        let mut acceptor = Acceptor::<_, Once>::new(Failing(vec![aborted]), admission.clone());
+        let mut acceptor =
+            Acceptor::<_, Once>::new(Failing(vec![aborted]), admission.clone(), &Config::default());
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready((.., number)) = acceptor.poll_accept(&mut cx) else { panic!("nobody") };
         assert_eq!(number, 0);
+        let candidate = acceptor.candidate(&Address::Unknown);
         assert_eq!(acceptor.accept_last().len(), 2);
-        assert_eq!(admission.try_enter(), None);
+        assert!(admission.try_enter(Tick::ZERO, candidate).is_none());
 
-        let mut acceptor = Acceptor::<_, Once>::new(Failing(Vec::new()), admission.clone());
+        let mut acceptor =
+            Acceptor::<_, Once>::new(Failing(Vec::new()), admission.clone(), &Config::default());
         assert!(acceptor.poll_accept(&mut cx).is_pending(), "there is no place");
         assert_eq!(acceptor.accept_last().len(), 1, "and none for those that come behind it");
         assert!(!admission.asks());

@@ -1,39 +1,70 @@
-//! Limits the number of connections, and decides which connection leaves when a newcomer needs its place.
+//! The gate before the connections of one or more servers, with what the pure [`Gate`] has not: the tasks that it
+//! wakes, and the limits of this process.
 //!
-//! A newcomer is accepted before it has a place. So exactly as many connections leave as newcomers wait. Only
-//! connections that lose nothing are asked to leave: idle ones first, the longest idle before the others;
-//! then those of which nothing has come for a while; those whose peer has gone; and those that only wait for
-//! the peer's end. A connection may become busy after it was asked. Then another one is asked.
+//! A newcomer is accepted before it has a place. While it waits at its door, as many connections are asked to
+//! leave as newcomers wait. A connection may become busy after it was asked. Then another one is asked.
 
-mod members;
-
+use crate::machine;
 use crate::waiting::{Calls, Place, Waiting};
-use members::{Members, Seat};
-use portcullis::{ConnectionLimit, Tick};
+use portcullis::gate::{Denied, Gate, Limits, Pressure, Report};
+use portcullis::{Config, ConnectionLimit, MemoryLimit, Stress, Tick};
 use slab::Slab;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Context, Waker};
 
-pub(crate) use members::Standing;
-
-/// The places for connections that one or more servers have together. Share it in an `Arc`.
+/// The gate before the connections of one or more servers together. Share it in an `Arc`.
 ///
-/// When all places are taken, accepting waits, and as many idle connections are closed as newcomers wait
-/// ([`CloseReason::MadeRoom`](portcullis::CloseReason::MadeRoom)).
+/// It limits connections, their memory and their TLS handshakes in all, and connections from one prefix of
+/// addresses. [`portcullis::gate`] tells what it does as pressure grows.
 pub struct Admission {
-    most: usize,
+    limits: Limits,
     /// The number of members that are asked to leave. It changes only within visits.
     asked: AtomicUsize,
+    /// The [place](Stress::index) of the stress in force.
+    stress: AtomicUsize,
+    denied: [AtomicU64; Denied::ALL.len()],
     place: Place<State>,
 }
 
-#[derive(Debug, Default)]
+/// What the gate counts, at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Gauge {
+    /// What all connections may take together.
+    pub limits: Limits,
+    /// Connections that are let in now.
+    pub connections: usize,
+    /// Bytes that are held for them, as the gate knows it.
+    pub bytes: u64,
+    /// How much of each limit is in use.
+    pub pressure: Pressure,
+    /// How much shorter timers are, and whether connections are kept.
+    pub stress: Stress,
+    /// Newcomers that were refused since the start, by reason: label and count.
+    pub denied: Vec<(&'static str, u64)>,
+}
+
 struct State {
-    members: Members,
+    gate: Gate,
+    /// Each wakes the task of the member with this number.
+    wakers: Vec<Option<Waker>>,
     /// A door for each server that has a newcomer.
-    doors: Slab<Waiting>,
+    doors: Slab<Doorway>,
+    /// How many of them wait for any connection to leave.
+    newcomers: usize,
+}
+
+/// The task that waits at a door.
+#[derive(Debug)]
+struct Doorway {
+    waiting: Waiting,
+    /// It waits for any connection to leave, and not for one of its prefix.
+    is_open_to_all: bool,
 }
 
 /// Where the newcomer of a server waits for a place.
@@ -41,6 +72,25 @@ struct State {
 pub(crate) struct Door {
     admission: Arc<Admission>,
     number: Option<usize>,
+}
+
+/// Who wants a place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    /// `None` if it counts nowhere.
+    pub(crate) address: Option<IpAddr>,
+    /// It begins with a TLS handshake.
+    pub(crate) is_handshaking: bool,
+}
+
+/// Why a newcomer has no place yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) denied: Denied,
+    /// There is no use in waiting.
+    pub(crate) is_final: bool,
+    /// The latest time for another attempt, if there is one.
+    pub(crate) until: Option<Tick>,
 }
 
 /// What a member that was asked to leave has to do.
@@ -53,72 +103,115 @@ pub(crate) enum Verdict {
     Stay,
 }
 
+/// The most members that one call asks to leave because of pressure. More are asked by the next calls.
+const AT_ONCE: usize = 2;
+
 impl Admission {
-    /// Places for as many connections as `limit` says. A percentage counts the descriptors that the process
-    /// may open at this moment.
-    pub fn new(limit: ConnectionLimit) -> Self {
-        let most = match limit {
+    /// A gate with the limits of a configuration. Percentages count the descriptors that the process may open at
+    /// this moment, and the memory that it may use.
+    pub fn new(config: &Arc<Config>) -> Self {
+        let connections = match config.max_connections() {
             ConnectionLimit::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
-            ConnectionLimit::DescriptorsPercent(percent) => share(descriptors(), percent),
+            ConnectionLimit::DescriptorsPercent(percent) => share(machine::descriptors(), percent),
         };
-        let most = most.clamp(1, members::MOST);
-        Admission { most, asked: AtomicUsize::new(0), place: Place::default() }
+        let bytes = match config.connections_memory() {
+            MemoryLimit::Bytes(bytes) => bytes,
+            MemoryLimit::Percent(percent) => {
+                let usable = machine::memory().and_then(|bytes| usize::try_from(bytes).ok());
+                usable.map_or(u64::MAX, |bytes| share(bytes, percent) as u64)
+            }
+        };
+        Admission::with(config, Limits { connections, memory: bytes })
+    }
+
+    /// A gate for a connection that is alone.
+    pub(crate) fn of_one(config: &Arc<Config>) -> Self {
+        Admission::with(config, Limits { connections: 1, memory: u64::MAX })
+    }
+
+    fn with(config: &Arc<Config>, limits: Limits) -> Self {
+        let secret = RandomState::new().hash_one(0);
+        let gate = Gate::new(config.clone(), limits, secret);
+        Admission {
+            limits: gate.limits(),
+            asked: AtomicUsize::new(0),
+            stress: AtomicUsize::new(Stress::NONE.index()),
+            denied: Default::default(),
+            place: Place::new(State { gate, wakers: Vec::new(), doors: Slab::new(), newcomers: 0 }),
+        }
     }
 
     /// The greatest number of connections.
     pub fn limit(&self) -> usize {
-        self.most
+        self.limits.connections
+    }
+
+    /// What the gate counts now.
+    pub fn gauge(&self) -> Gauge {
+        self.place.visit(|state, _| Gauge {
+            limits: self.limits,
+            connections: state.gate.connections(),
+            bytes: state.gate.bytes(),
+            pressure: state.gate.pressure(),
+            stress: state.gate.stress(),
+            denied: Denied::ALL
+                .iter()
+                .zip(&self.denied)
+                .map(|(denied, count)| (denied.label(), count.load(Relaxed)))
+                .collect(),
+        })
+    }
+
+    /// How much the connections have to hurry.
+    #[inline]
+    pub(crate) fn stress(&self) -> Stress {
+        Stress::at(self.stress.load(Relaxed)).unwrap_or(Stress::NONE)
+    }
+
+    /// Counts a newcomer that is refused.
+    pub(crate) fn count(&self, denied: Denied) {
+        let place = Denied::ALL.iter().position(|it| *it == denied);
+        if let Some(count) = place.and_then(|place| self.denied.get(place)) {
+            count.fetch_add(1, Relaxed);
+        }
     }
 
     /// Takes a place if there is one.
-    pub(crate) fn try_enter(&self) -> Option<usize> {
-        self.place.visit(|state, _| self.has_room(state).then(|| state.members.join()))
+    pub(crate) fn try_enter(&self, now: Tick, newcomer: Newcomer) -> Option<usize> {
+        self.visit(|state, _| state.join(now, newcomer).ok())
     }
 
-    fn has_room(&self, state: &State) -> bool {
-        state.members.len() < self.most
+    /// A proxy has told whom the connection of this number is from.
+    #[allow(dead_code)]
+    pub(crate) fn identify(&self, now: Tick, number: usize, address: IpAddr) -> Result<(), Denied> {
+        self.visit(|state, _| state.gate.identify(now, number, address))
     }
 
-    /// Asks members to leave until there is a place for each newcomer. Returns the time until which this has
-    /// to wait, if it has to.
-    fn ask(&self, state: &mut State, now: Tick, calls: &mut Calls) -> Option<Tick> {
-        while self.asked.load(SeqCst) < state.doors.len() {
-            match state.members.next(now) {
-                Ok(number) => {
-                    state.members.move_to(number, Seat::Asked);
-                    self.asked.fetch_add(1, SeqCst);
-                    if let Some(member) = state.members.get_mut(number)
-                        && let Some(waker) = &member.waker
-                    {
-                        calls.wake(waker.clone());
-                    }
-                }
-                Err(later) => return later,
-            }
-        }
-        None
+    /// Visits the state, and notes what a look without a lock has to find.
+    fn visit<T>(&self, visit: impl FnOnce(&mut State, &mut Calls) -> T) -> T {
+        self.place.visit(|state, calls| {
+            let result = visit(state, calls);
+            self.asked.store(state.gate.asked(), SeqCst);
+            self.stress.store(state.gate.stress().index(), Relaxed);
+            result
+        })
     }
 
     /// The member's task has another waker from now on.
     pub(crate) fn moved(&self, number: usize, waker: &Waker) {
         // The old waker is dropped after the visit.
         let _old = self.place.visit(|state, _| {
-            state.members.get_mut(number).map(|member| member.waker.replace(waker.clone()))
+            state.wakers.get_mut(number).map(|known| known.replace(waker.clone()))
         });
     }
 
-    /// Notes what the member would lose if it left after `until`; `None` for a busy member.
-    pub(crate) fn stand(&self, number: usize, standing: Option<(Standing, Tick)>, now: Tick) {
-        self.place.visit(|state, calls| {
-            if state.members.seat(number) != Some(Seat::Asked) {
-                match standing {
-                    None => state.members.move_to(number, Seat::Busy),
-                    Some((standing, until)) => state.members.list(number, standing, until),
-                }
-                // A newcomer that found nobody to ask may wait for this, and now there is a time to wait for.
-                if self.ask(state, now, calls).is_some() && standing.is_some() {
-                    state.doors.iter_mut().for_each(|(_, waiting)| waiting.wake(calls));
-                }
+    /// Takes in what a member tells about itself.
+    pub(crate) fn report(&self, number: usize, report: Report, now: Tick) {
+        self.visit(|state, calls| {
+            state.gate.report(number, report);
+            // A newcomer that found nobody to ask may wait for this, and now there is a time to wait for.
+            if state.ask(now, calls).is_some() {
+                state.wake_doors(calls);
             }
         });
     }
@@ -131,49 +224,127 @@ impl Admission {
 
     /// Whether this member has to leave. It leaves only if it is `willing`. If it stays, it counts as busy.
     pub(crate) fn judge(&self, number: usize, willing: bool, now: Tick) -> Verdict {
-        self.place.visit(|state, calls| {
-            if state.members.seat(number) != Some(Seat::Asked) {
+        self.visit(|state, calls| {
+            if !state.gate.is_asked(number) {
                 return Verdict::Unasked;
             }
             // Another member may have left meanwhile.
-            if willing && self.asked.load(SeqCst) <= state.doors.len() {
+            if willing && state.gate.needs_all_asked() {
                 return Verdict::Leave;
             }
-            state.members.move_to(number, Seat::Busy);
-            self.asked.fetch_sub(1, SeqCst);
-            self.ask(state, now, calls);
+            state.gate.stay(now, number);
+            state.ask(now, calls);
             Verdict::Stay
         })
     }
 
     /// A member has left.
-    pub(crate) fn leave(&self, number: usize) {
+    pub(crate) fn leave(&self, number: usize, now: Tick) {
         // The member's waker is dropped after the visit.
-        let _left = self.place.visit(|state, calls| {
-            let left = state.members.remove(number);
-            if let Some((Seat::Asked, _)) = left {
-                self.asked.fetch_sub(1, SeqCst);
+        let _waker = self.visit(|state, calls| {
+            state.gate.leave(now, number);
+            state.wake_doors(calls);
+            let waker = state.wakers.get_mut(number).and_then(Option::take);
+            if state.gate.connections() == 0 {
+                // Memory for many connections is not kept for few.
+                state.wakers = Vec::new();
             }
-            state.doors.iter_mut().for_each(|(_, waiting)| waiting.wake(calls));
-            left
+            waker
         });
     }
 
     /// Wakes all members, so that they obey a new order.
     pub(crate) fn wake_all(&self) {
         self.place.visit(|state, calls| {
-            state.members.wakers().for_each(|waker| calls.wake(waker.clone()));
+            state.wakers.iter().flatten().for_each(|waker| calls.wake(waker.clone()));
         });
     }
 }
 
 impl State {
-    /// Makes the current task wait at the door of this number, or at a new door.
-    fn wait(&mut self, door: &mut Option<usize>, cx: &Context<'_>, calls: &mut Calls) {
-        let number = *door.get_or_insert_with(|| self.doors.insert(Waiting::default()));
-        if let Some(waiting) = self.doors.get_mut(number) {
-            waiting.register(cx, calls);
+    fn join(&mut self, now: Tick, newcomer: Newcomer) -> Result<usize, Denied> {
+        let Newcomer { address, is_handshaking } = newcomer;
+        let number = self.gate.admit(now, address, is_handshaking)?;
+        self.note(number);
+        Ok(number)
+    }
+
+    /// Makes a place for the waker of a member.
+    fn note(&mut self, number: usize) {
+        if self.wakers.len() <= number {
+            self.wakers.resize_with(number + 1, || None);
         }
+    }
+
+    /// Asks members to leave: one for each newcomer, and a few because of pressure. Returns the time from which
+    /// on there is somebody to ask, if there is nobody now.
+    fn ask(&mut self, now: Tick, calls: &mut Calls) -> Option<Tick> {
+        self.gate.set_newcomers(self.newcomers);
+        for _ in 0..AT_ONCE.max(self.newcomers) {
+            match self.gate.next_to_leave(now) {
+                Ok(number) => self.wake(number, calls),
+                Err(later) => return later,
+            }
+        }
+        None
+    }
+
+    /// Asks a member of the newcomer's prefix to leave, since this has as many as it may. Returns when the
+    /// newcomer tries again at the latest, if that is known.
+    ///
+    /// # Errors
+    /// It is of no use to wait.
+    fn ask_its_own(
+        &mut self,
+        now: Tick,
+        newcomer: Newcomer,
+        calls: &mut Calls,
+    ) -> Result<Option<Tick>, Denied> {
+        let address = newcomer.address.ok_or(Denied::Share)?;
+        match self.gate.next_of_its_prefix(now, address) {
+            Ok(number) => {
+                self.wake(number, calls);
+                Ok(None)
+            }
+            Err(Some(until)) => Ok(Some(until).filter(|until| *until > now)),
+            Err(None) => Err(Denied::Share),
+        }
+    }
+
+    fn wake(&self, number: usize, calls: &mut Calls) {
+        if let Some(Some(waker)) = self.wakers.get(number) {
+            calls.wake(waker.clone());
+        }
+    }
+
+    fn wake_doors(&mut self, calls: &mut Calls) {
+        self.doors.iter_mut().for_each(|(_, door)| door.waiting.wake(calls));
+    }
+
+    /// Makes the current task wait at the door of this number, or at a new door.
+    fn wait(
+        &mut self,
+        number: &mut Option<usize>,
+        is_open_to_all: bool,
+        cx: &Context<'_>,
+        calls: &mut Calls,
+    ) {
+        let new = || Doorway { waiting: Waiting::default(), is_open_to_all: false };
+        let number = *number.get_or_insert_with(|| self.doors.insert(new()));
+        if let Some(door) = self.doors.get_mut(number) {
+            self.newcomers += usize::from(is_open_to_all);
+            self.newcomers -= usize::from(door.is_open_to_all);
+            door.is_open_to_all = is_open_to_all;
+            door.waiting.register(cx, calls);
+        }
+    }
+
+    /// No newcomer waits at this door any more. Returns what is to be dropped after the visit.
+    fn close(&mut self, number: &mut Option<usize>) -> Option<Doorway> {
+        let door = number.take().and_then(|number| self.doors.try_remove(number))?;
+        self.newcomers -= usize::from(door.is_open_to_all);
+        self.gate.set_newcomers(self.newcomers);
+        Some(door)
     }
 }
 
@@ -187,17 +358,37 @@ impl Door {
     }
 
     /// Takes a place for a newcomer. If there is none, it asks members to leave, and wakes the current task
-    /// when another attempt may succeed. It returns the latest time for that attempt, if there is one.
-    pub(crate) fn enter(&mut self, cx: &Context<'_>, now: Tick) -> Result<usize, Option<Tick>> {
+    /// when another attempt may succeed.
+    pub(crate) fn enter(
+        &mut self,
+        cx: &Context<'_>,
+        now: Tick,
+        newcomer: Newcomer,
+    ) -> Result<usize, Wait> {
         let Door { admission, number } = self;
         // The task's waker is dropped after the visit.
-        let (entered, _waiting) = admission.place.visit(|state, calls| {
-            if admission.has_room(state) {
-                let waiting = number.take().and_then(|number| state.doors.try_remove(number));
-                return (Ok(state.members.join()), waiting);
+        let (entered, _door) = admission.visit(|state, calls| {
+            let denied = match state.join(now, newcomer) {
+                Ok(member) => {
+                    let door = state.close(number);
+                    state.ask(now, calls);
+                    return (Ok(member), door);
+                }
+                Err(denied) => denied,
+            };
+            let wait = |is_final, until| Err(Wait { denied, is_final, until });
+            if denied == Denied::Share
+                && let Ok(until) = state.ask_its_own(now, newcomer, calls)
+            {
+                state.wait(number, false, cx, calls);
+                return (wait(false, until), None);
             }
-            state.wait(number, cx, calls);
-            (Err(admission.ask(state, now, calls)), None)
+            if denied.is_of_its_prefix() {
+                return (wait(true, None), state.close(number));
+            }
+            state.wait(number, true, cx, calls);
+            let until = state.ask(now, calls);
+            (wait(false, until), None)
         });
         entered
     }
@@ -205,22 +396,27 @@ impl Door {
     /// Asks a member to leave although there are places, because another resource is short.
     pub(crate) fn ask(&mut self, cx: &Context<'_>, now: Tick) {
         let Door { admission, number } = self;
-        admission.place.visit(|state, calls| {
-            state.wait(number, cx, calls);
-            admission.ask(state, now, calls);
+        admission.visit(|state, calls| {
+            state.wait(number, true, cx, calls);
+            state.ask(now, calls);
         });
     }
 
     /// Takes a place even if there is none, for a newcomer that cannot wait.
-    pub(crate) fn enter_now(&mut self) -> usize {
+    pub(crate) fn enter_now(&mut self, now: Tick, newcomer: Newcomer) -> usize {
         self.close();
-        self.admission.place.visit(|state, _| state.members.join())
+        self.admission.visit(|state, _| {
+            let number = state.gate.admit_late(now, newcomer.is_handshaking);
+            state.note(number);
+            number
+        })
     }
 
     /// No newcomer waits at this door any more.
     pub(crate) fn close(&mut self) {
-        if let Some(number) = self.number.take() {
-            let _waiting = self.admission.place.visit(|state, _| state.doors.try_remove(number));
+        if self.number.is_some() {
+            let number = &mut self.number;
+            let _waiting = self.admission.visit(|state, _| state.close(number));
         }
     }
 }
@@ -233,7 +429,7 @@ impl Drop for Door {
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("limit", &self.most).finish_non_exhaustive()
+        f.debug_struct("Admission").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -243,41 +439,46 @@ fn share(all: usize, percent: u8) -> usize {
     (all / 100).saturating_mul(percent) + all % 100 * percent / 100
 }
 
-/// The number of descriptors that the process may open.
-#[cfg(unix)]
-fn descriptors() -> usize {
-    use rustix::process::{Resource, getrlimit};
-    let most = getrlimit(Resource::Nofile).current;
-    most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
-}
-
-/// The number of descriptors that the process may open. This system has no limit.
-#[cfg(not(unix))]
-fn descriptors() -> usize {
-    usize::MAX
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::counted::Counted;
+    use portcullis::gate::Standing;
+
+    const NEWCOMER: Newcomer = Newcomer { address: None, is_handshaking: false };
+
+    fn places(most: u64) -> Arc<Admission> {
+        let config = Config::builder().max_connections(ConnectionLimit::Count(most)).build();
+        Arc::new(Admission::new(&Arc::new(config.expect("valid"))))
+    }
 
     /// Idle members in all places, and their counters.
     fn full(most: u64) -> (Arc<Admission>, Vec<Arc<Counted>>) {
-        let admission = Arc::new(Admission::new(ConnectionLimit::Count(most)));
+        let admission = places(most);
         let members = (0..most as usize).map(|place| {
             let (count, waker) = Counted::task();
-            assert_eq!(admission.try_enter(), Some(place));
+            assert_eq!(admission.try_enter(Tick::ZERO, NEWCOMER), Some(place));
             admission.moved(place, &waker);
-            admission.stand(place, IDLE, Tick::ZERO);
+            stand(&admission, place, Standing::Idle, Tick::ZERO);
             count
         });
         let members = members.collect();
-        assert_eq!(admission.try_enter(), None);
+        assert_eq!(admission.try_enter(Tick::ZERO, NEWCOMER), None);
         (admission, members)
     }
 
-    const IDLE: Option<(Standing, Tick)> = Some((Standing::Idle, Tick::ZERO));
+    fn stand(admission: &Admission, number: usize, standing: Standing, until: Tick) {
+        let now = Tick::ZERO;
+        let report = Report { standing, bytes: 0, is_handshaking: false, since: now, until };
+        admission.report(number, report, now);
+    }
+
+    fn enter(door: &mut Door, cx: &Context<'_>, now: Tick) -> Result<usize, Option<Tick>> {
+        door.enter(cx, now, NEWCOMER).map_err(|wait| {
+            assert_eq!(wait.denied, Denied::Connections);
+            wait.until
+        })
+    }
 
     fn woken(members: &[Arc<Counted>]) -> Vec<usize> {
         members.iter().map(|count| count.times_woken()).collect()
@@ -290,14 +491,14 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let mut door = Door::new(admission.clone());
         for _ in 0..3 {
-            assert_eq!(door.enter(&cx, Tick::ZERO), Err(None));
+            assert_eq!(enter(&mut door, &cx, Tick::ZERO), Err(None));
         }
         assert_eq!(woken(&members), [1, 0, 0], "one is asked, once");
         assert_eq!(admission.judge(1, true, Tick::ZERO), Verdict::Unasked);
         assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Leave);
-        admission.leave(0);
+        admission.leave(0, Tick::ZERO);
         assert_eq!(server.times_woken(), 1);
-        assert_eq!(door.enter(&cx, Tick::ZERO), Ok(0));
+        assert_eq!(enter(&mut door, &cx, Tick::ZERO), Ok(0));
         assert!(!admission.asks());
         assert_eq!(woken(&members), [1, 0, 0]);
     }
@@ -308,12 +509,12 @@ mod tests {
         let (_, waker) = Counted::task();
         let mut door = Door::new(admission.clone());
         let cx = Context::from_waker(&waker);
-        assert!(door.enter(&cx, Tick::ZERO).is_err());
+        assert!(enter(&mut door, &cx, Tick::ZERO).is_err());
         assert_eq!(admission.judge(0, false, Tick::ZERO), Verdict::Stay);
         assert_eq!(woken(&members), [1, 1]);
         assert_eq!(admission.judge(1, false, Tick::ZERO), Verdict::Stay);
         // The member that became idle first is asked.
-        admission.stand(1, IDLE, Tick::ZERO);
+        stand(&admission, 1, Standing::Idle, Tick::ZERO);
         assert_eq!(woken(&members), [1, 2]);
         assert_eq!(admission.judge(1, true, Tick::ZERO), Verdict::Leave);
     }
@@ -324,12 +525,12 @@ mod tests {
         let (_, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let mut door = Door::new(admission.clone());
-        assert!(door.enter(&cx, Tick::ZERO).is_err());
-        admission.leave(1);
-        assert!(door.enter(&cx, Tick::ZERO).is_ok());
+        assert!(enter(&mut door, &cx, Tick::ZERO).is_err());
+        admission.leave(1, Tick::ZERO);
+        assert!(enter(&mut door, &cx, Tick::ZERO).is_ok());
         assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Stay);
-        admission.stand(0, IDLE, Tick::ZERO);
-        assert!(door.enter(&cx, Tick::ZERO).is_err());
+        stand(&admission, 0, Standing::Idle, Tick::ZERO);
+        assert!(enter(&mut door, &cx, Tick::ZERO).is_err());
         assert!(admission.asks());
         drop(door);
         assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Stay);
@@ -343,12 +544,12 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let mut doors = [(); 2].map(|()| Door::new(admission.clone()));
         for door in &mut doors {
-            assert!(door.enter(&cx, Tick::ZERO).is_err());
+            assert!(enter(door, &cx, Tick::ZERO).is_err());
         }
         assert_eq!(woken(&members), [1, 1], "there are two newcomers");
-        admission.leave(0);
-        admission.leave(1);
-        assert!(doors.iter_mut().all(|door| door.enter(&cx, Tick::ZERO).is_ok()));
+        admission.leave(0, Tick::ZERO);
+        admission.leave(1, Tick::ZERO);
+        assert!(doors.iter_mut().all(|door| enter(door, &cx, Tick::ZERO).is_ok()));
     }
 
     #[test]
@@ -357,15 +558,15 @@ mod tests {
         let (server, waker) = Counted::task();
         let cx = Context::from_waker(&waker);
         let until = Tick::ZERO.after(std::time::Duration::from_millis(500));
-        admission.stand(0, None, Tick::ZERO);
+        stand(&admission, 0, Standing::Working, Tick::ZERO);
         let mut door = Door::new(admission.clone());
-        assert_eq!(door.enter(&cx, Tick::ZERO), Err(None));
-        admission.stand(0, Some((Standing::Fresh, until)), Tick::ZERO);
+        assert_eq!(enter(&mut door, &cx, Tick::ZERO), Err(None));
+        stand(&admission, 0, Standing::Fresh, until);
         assert_eq!(server.times_woken(), 1, "it is told that there is a moment");
-        let Err(Some(at)) = door.enter(&cx, Tick::ZERO) else { panic!("it is known") };
+        let Err(Some(at)) = enter(&mut door, &cx, Tick::ZERO) else { panic!("it is known") };
         assert!(at.as_nanos().abs_diff(until.as_nanos()) < 2_000_000, "{at:?}");
         assert_eq!(woken(&members), [0]);
-        assert_eq!(door.enter(&cx, until), Err(None));
+        assert_eq!(enter(&mut door, &cx, until), Err(None));
         assert_eq!(woken(&members), [1]);
     }
 
@@ -373,8 +574,8 @@ mod tests {
     fn a_share_of_the_descriptors_is_rounded_down_and_nothing_overflows() {
         assert_eq!([share(40, 75), share(1, 75), share(1024, 75)], [30, 0, 768]);
         assert_eq!(share(usize::MAX, 100), usize::MAX);
-        assert_eq!(Admission::new(ConnectionLimit::Count(0)).limit(), 1);
-        let default = Admission::new(ConnectionLimit::DescriptorsPercent(75));
+        assert_eq!(places(1).limit(), 1);
+        let default = Admission::new(&Arc::default());
         assert!(default.limit() > 1);
     }
 }

@@ -84,17 +84,21 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Newcomer;
     use crate::counted::Counted;
-    use portcullis::ConnectionLimit;
+    use portcullis::Tick;
+    use std::sync::Arc;
+
     #[test]
     fn an_order_wakes_everybody_once_and_the_last_one_wakes_the_server() {
         let control = Control::default();
         let (member, waker) = Counted::task();
         let (server, server_waker) = Counted::task();
-        let admission = Admission::new(ConnectionLimit::Count(2));
+        let admission = Admission::new(&Arc::default());
         for _ in 0..2 {
             control.join();
-            let number = admission.try_enter().expect("a place");
+            let newcomer = Newcomer { address: None, is_handshaking: false };
+            let number = admission.try_enter(Tick::ZERO, newcomer).expect("a place");
             admission.moved(number, &waker);
         }
         control.give(Order::Drain, &admission);

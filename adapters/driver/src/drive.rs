@@ -26,7 +26,8 @@ use crate::stats::Share;
 use crate::timer::LazyTimer;
 use portcullis::websocket::Message;
 use portcullis::{
-    CloseReason, Config, Connection, Event, Expiry, PeerClose, Status, StreamId, Tick, Timer,
+    CloseReason, Config, Connection, Event, Expiry, PeerClose, Status, StreamId, Stress, Tick,
+    Timer,
 };
 use std::future::Future;
 use std::io::IoSlice;
@@ -87,6 +88,8 @@ pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
     timer: LazyTimer<T>,
     share: Share,
     membership: Membership,
+    /// The stress that the connection knows of.
+    stress: Stress,
     /// The socket may hold back bytes that were written.
     unflushed: bool,
     /// The connection is closed, and the socket has to be flushed until `put_off`.
@@ -119,7 +122,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         Drive {
             connection,
             share: Share::new(&shared.stats),
-            membership: Membership::join(&shared, number),
+            membership: Membership::join(&shared, number, now),
+            stress: Stress::NONE,
             shared,
             socket,
             peer,
@@ -146,6 +150,18 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             Order::Drain => self.connection.drain(now),
             Order::End => self.connection.abort(now, CloseReason::Aborted),
         }
+        let stress = self.shared.admission.stress();
+        if stress != self.stress {
+            self.hurry(stress, now);
+        }
+    }
+
+    /// The pressure on all connections has changed: timers become shorter or longer.
+    #[cold]
+    fn hurry(&mut self, stress: Stress, now: Tick) {
+        self.stress = stress;
+        let changed = self.connection.set_config(now, self.shared.stressed(stress));
+        debug_assert_eq!(changed, Ok(()));
     }
 
     /// Registers the task's new waker wherever the old one was.
@@ -167,6 +183,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     self.connection.sent(now, bytes);
                     self.exchanges.allowance.moved(bytes);
+                    self.membership.progress(bytes);
                     moved = true;
                 }
                 Poll::Ready(_) => {
@@ -215,6 +232,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             Poll::Ready(Ok(bytes)) => {
                 self.filled = bytes >= usual;
                 self.exchanges.allowance.moved(bytes);
+                self.membership.progress(bytes);
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
                 if let Some(Piece { kind, stream, place }) = self.receive(cx, now, read) {
                     let (bytes, kept) = scratch.share(place, kind.most_kept(&self.shared.config));
@@ -513,7 +531,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             let Drive { connection, exchanges, shared, share, .. } = self;
             let (phase, memory) = (connection.phase(), connection.memory() + exchanges.memory());
             let requests = share.update(&shared.stats, phase, memory, connection.requests());
-            self.stand(phase, requests, now);
+            self.stand(phase, memory, requests, now);
         }
     }
 
@@ -528,7 +546,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         let requests = self.connection.requests();
         tracing::debug!(peer = %self.peer, %reason, requests, "closed");
         self.share.close(&self.shared.stats, reason, requests);
-        self.membership.leave(&self.shared, reason == CloseReason::Expired(Expiry::Drain));
+        let cut = reason == CloseReason::Expired(Expiry::Drain);
+        self.membership.leave(&self.shared, cut, clock::tick(Instant::now()));
     }
 }
 

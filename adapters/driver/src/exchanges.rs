@@ -373,6 +373,7 @@ impl<S: Service<K>, K> Drop for Exchanges<S, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Admission;
     use crate::clock;
     use crate::counted::Counted;
     use crate::error::BoxError;
@@ -380,7 +381,7 @@ mod tests {
     use crate::service::Native;
     use http::Response;
     use http_body_util::Full;
-    use portcullis::{Config, ConnectionLimit, ResetReason};
+    use portcullis::{Config, ResetReason};
     use std::future::poll_fn;
     use std::mem::take;
     use std::pin::Pin;
@@ -497,7 +498,9 @@ mod tests {
         }
 
         fn request(&mut self, number: usize) {
-            let shared = Shared::new(Arc::new(Config::default()), ConnectionLimit::Count(1));
+            let config = Arc::new(Config::default());
+            let admission = Arc::new(Admission::of_one(&config));
+            let shared = Shared::new(config, admission);
             let mut other = Connection::new(Arc::default(), NOW);
             for place in 1..=number {
                 let mut wire = format!("GET /{place} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
@@ -529,7 +532,9 @@ mod tests {
         }
 
         fn on_event(&mut self, number: usize, event: fn(StreamId) -> Event<'static>) {
-            let shared = Shared::new(Arc::new(Config::default()), ConnectionLimit::Count(1));
+            let config = Arc::new(Config::default());
+            let admission = Arc::new(Admission::of_one(&config));
+            let shared = Shared::new(config, admission);
             let cx = Context::from_waker(&self.task.1);
             let ids: Vec<_> = self.exchanges.exchanges.iter().map(Exchange::stream).collect();
             let (event, peer) = (event(ids[number - 1]), Address::Unknown);

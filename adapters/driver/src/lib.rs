@@ -64,6 +64,7 @@ mod futures_socket;
 mod guard;
 mod incoming;
 mod listener;
+mod machine;
 mod membership;
 pub mod memory;
 mod presence;
@@ -92,7 +93,7 @@ mod work;
 #[cfg(feature = "async-io")]
 pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer, StdListener, StdStream};
 pub use address::Address;
-pub use admission::Admission;
+pub use admission::{Admission, Gauge};
 pub use body::Body;
 pub use error::{BodyError, BoxError};
 pub use exchange::PeerAddress;

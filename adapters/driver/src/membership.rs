@@ -1,14 +1,23 @@
-//! A connection among the others: its place, what it would lose by leaving, and the waker by which it is
-//! asked.
+//! A connection among the others: its place, what it tells the gate, and the waker by which it is asked to
+//! leave.
+//!
+//! Most polls change nothing that the gate has to know, so they don't visit it: a standing that stays, and bytes
+//! that change little. A connection that waits for its peer tells its progress about once a second.
 
-use crate::admission::{Standing, Verdict};
+use crate::admission::Verdict;
 use crate::shared::Shared;
 use portcullis::Tick;
+use portcullis::gate::{Report, Standing};
 use std::task::{Context, Waker};
 
 /// About a second. A connection that is idle again and again may count as idle for this much longer than it
 /// is.
 const COARSE: u32 = 30;
+/// Bytes within a second that count as progress: what a peer that is alive moves, and one that only holds its
+/// place does not.
+const PROGRESS: u32 = 1024;
+/// Less memory than this is not worth a report.
+const SLIGHT: u32 = 4096;
 
 /// A connection's place. It is given back once.
 #[derive(Debug)]
@@ -16,9 +25,23 @@ pub(crate) struct Membership {
     waker: Option<Waker>,
     /// The number of its place, until it has left.
     number: u32,
-    /// The standing that it last told, and when it did.
-    standing: Option<Standing>,
+    /// What it last told, and when it did.
+    standing: Standing,
+    is_handshaking: bool,
     moment: u16,
+    bytes: u32,
+    /// Since when it has stood like this without progress.
+    since: Tick,
+    /// Bytes that it has moved since it last told of progress.
+    moved: u32,
+}
+
+/// What a connection may have to tell after a poll.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct News {
+    pub(crate) standing: Standing,
+    pub(crate) bytes: usize,
+    pub(crate) is_handshaking: bool,
 }
 
 /// The connection has left.
@@ -26,11 +49,19 @@ const NONE: u32 = u32::MAX;
 
 impl Membership {
     /// Joins with the place of this number.
-    pub(crate) fn join(shared: &Shared, number: usize) -> Self {
+    pub(crate) fn join(shared: &Shared, number: usize, now: Tick) -> Self {
         shared.control.join();
-        // There are never more places than that.
-        let number = u32::try_from(number).unwrap_or(NONE);
-        Membership { number, waker: None, standing: None, moment: 0 }
+        Membership {
+            // There are never more places than that.
+            number: u32::try_from(number).unwrap_or(NONE),
+            waker: None,
+            standing: Standing::Working,
+            is_handshaking: shared.config.has_tls(),
+            moment: 0,
+            bytes: 0,
+            since: now,
+            moved: 0,
+        }
     }
 
     /// Whether the task is woken by this waker.
@@ -55,48 +86,66 @@ impl Membership {
     /// end of the list now and then.
     #[inline]
     pub(crate) fn is_idle(&self, requests: bool, now: Tick) -> bool {
-        self.standing == Some(Standing::Idle) && !(requests && self.moment != moment(now))
+        self.standing == Standing::Idle && !(requests && self.moment != moment(now))
     }
 
-    /// Tells the connection's standing, if it may have changed.
-    pub(crate) fn stand(&mut self, shared: &Shared, standing: Option<Standing>, now: Tick) {
-        if standing.is_none() && self.standing.is_none() {
+    /// The connection has read or written bytes.
+    #[inline]
+    pub(crate) fn progress(&mut self, bytes: usize) {
+        self.moved = self.moved.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Tells the gate what is news to it.
+    pub(crate) fn tell(&mut self, shared: &Shared, news: News, now: Tick) {
+        let News { standing, bytes, is_handshaking } = news;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let stays = standing == self.standing && is_handshaking == self.is_handshaking;
+        let stands_anew = match standing {
+            _ if !stays => true,
+            // A later request makes it idle anew.
+            Standing::Idle => true,
+            Standing::Waiting => self.moved >= PROGRESS && self.moment != moment(now),
+            _ => false,
+        };
+        let grown = bytes.abs_diff(self.bytes) >= SLIGHT.max(self.bytes / 4);
+        if !stands_anew && !grown {
             return;
         }
-        (self.standing, self.moment) = (standing, moment(now));
-        let until = |standing| match standing {
+        if stands_anew {
+            (self.since, self.moment, self.moved) = (now, moment(now), 0);
+        }
+        (self.standing, self.is_handshaking, self.bytes) = (standing, is_handshaking, bytes);
+        let until = match standing {
             // A request may be on its way for as long as when the server drains.
-            Standing::Fresh | Standing::Lingering => now.after(shared.config.drain_idle_timeout()),
-            Standing::Idle | Standing::Gone => now,
+            Standing::Fresh | Standing::Lingering => {
+                self.since.after(shared.config.drain_idle_timeout())
+            }
+            _ => self.since,
         };
         if let Some(number) = self.number() {
-            let standing = standing.map(|standing| (standing, until(standing)));
-            shared.admission.stand(number, standing, now);
+            let bytes = bytes.into();
+            let report = Report { standing, bytes, is_handshaking, since: self.since, until };
+            shared.admission.report(number, report, now);
         }
     }
 
-    /// Whether the connection has to leave, if it was asked to and may.
+    /// Whether the connection has to leave, if it was asked to and is `willing`.
     #[cold]
-    pub(crate) fn has_to_leave(
-        &mut self,
-        shared: &Shared,
-        standing: Option<Standing>,
-        now: Tick,
-    ) -> bool {
+    pub(crate) fn has_to_leave(&mut self, shared: &Shared, willing: bool, now: Tick) -> bool {
         let Some(number) = self.number() else { return false };
-        let verdict = shared.admission.judge(number, standing.is_some(), now);
+        let verdict = shared.admission.judge(number, willing, now);
         if verdict == Verdict::Stay {
-            // It counts as busy until it tells another standing.
-            self.standing = None;
+            // It counts as working until it tells another standing.
+            self.standing = Standing::Working;
         }
         verdict == Verdict::Leave
     }
 
     /// Leaves, once.
-    pub(crate) fn leave(&mut self, shared: &Shared, cut: bool) {
+    pub(crate) fn leave(&mut self, shared: &Shared, cut: bool, now: Tick) {
         if let Some(number) = self.number() {
             self.number = NONE;
-            shared.admission.leave(number);
+            shared.admission.leave(number, now);
             shared.control.leave(cut);
         }
     }

@@ -5,6 +5,8 @@
 //! own.
 
 use crate::address::Address;
+use crate::admission::{Admission, Newcomer};
+use crate::clock;
 use crate::control::Order;
 use crate::drive::Drive;
 use crate::runtime::Timer;
@@ -12,12 +14,13 @@ use crate::service::Service;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::stats::Stats;
-use portcullis::{CloseReason, Config, ConnectionLimit};
+use portcullis::{CloseReason, Config};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// A future that serves one connection, and returns how it ended. Dropping it closes the connection.
 ///
@@ -52,7 +55,8 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
     /// Serves the connection on `socket`. Adapters offer this as `serve_connection`, for any stream of their
     /// runtime.
     pub fn new(socket: I, config: Arc<Config>, service: S) -> Self {
-        let shared = Shared::new(config, ConnectionLimit::Count(1));
+        let admission = Arc::new(Admission::of_one(&config));
+        let shared = Shared::new(config, admission);
         let stage = Stage::Begins { shared, socket, peer: Address::Unknown, service };
         ServeConnection { stage, shutdown: None }
     }
@@ -100,7 +104,9 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Stage<T, I, S, K> {
         let Stage::Begins { shared, socket, peer, service } = self else { return self };
         let shared = Arc::new(shared);
         // The connection is alone here, so there is a place.
-        let number = shared.admission.try_enter().unwrap_or_default();
+        let newcomer = Newcomer { address: None, is_handshaking: shared.config.has_tls() };
+        let now = clock::tick(Instant::now());
+        let number = shared.admission.try_enter(now, newcomer).unwrap_or_default();
         let drive = Drive::new(shared.clone(), (socket, peer, number), service);
         Stage::Runs { drive, shared }
     }

@@ -2,6 +2,7 @@
 
 use crate::accept::{Acceptor, Newcomer};
 use crate::admission::Admission;
+use crate::clock;
 use crate::control::Order;
 use crate::drive::Drive;
 use crate::guard::guarded;
@@ -17,6 +18,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// The number of connections that are accepted before other tasks get their turn.
 const BURST: usize = 64;
@@ -48,8 +50,8 @@ pub struct Server<R: Runtime, L: Listener, S, K> {
 impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
     /// A server on `listener`. Adapters offer this as `serve`.
     pub fn new(runtime: R, listener: L, config: Arc<Config>, service: S) -> Self {
-        let places = config.max_connections();
-        let settings = Shared::new(config, places);
+        let admission = Arc::new(Admission::new(&config));
+        let settings = Shared::new(config, admission);
         Server {
             runtime,
             listener: Some(listener),
@@ -70,8 +72,8 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
         self
     }
 
-    /// Shares places for connections with other servers. Without this call the server has as many as
-    /// `max_connections` says.
+    /// Shares the gate with other servers. Without this call the server has one of its own, with the limits of
+    /// its configuration.
     pub fn admission(mut self, admission: Arc<Admission>) -> Self {
         if let Some(settings) = &mut self.settings {
             settings.admission = admission;
@@ -106,7 +108,8 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
         let this = &mut *self;
         if let Some(settings) = this.settings.take() {
             let admission = settings.admission.clone();
-            this.acceptor = this.listener.take().map(|it| Acceptor::new(it, admission));
+            let config = &settings.config;
+            this.acceptor = this.listener.take().map(|it| Acceptor::new(it, admission, config));
             this.shared = Some(Arc::new(settings));
         }
         let Some(shared) = this.shared.clone() else { return Poll::Pending };
@@ -145,7 +148,7 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
                 self.runtime.spawn(Detached(drive));
             }
             // The application's `clone` has panicked. Only this connection ends.
-            None => shared.admission.leave(newcomer.2),
+            None => shared.admission.leave(newcomer.2, clock::tick(Instant::now())),
         }
     }
 }

@@ -3,13 +3,15 @@
 use crate::admission::Admission;
 use crate::control::Control;
 use crate::stats::Stats;
-use portcullis::{Config, ConnectionLimit};
-use std::sync::Arc;
+use portcullis::{Config, Stress};
+use std::sync::{Arc, OnceLock};
 
 /// The configuration, the counters, and the orders to connections.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    /// The configuration under each [stress](Stress::index), once it was needed.
+    stressed: [OnceLock<Arc<Config>>; Stress::COUNT],
     pub(crate) stats: Arc<Stats>,
     pub(crate) control: Control,
     /// Other servers may share it, like the counters.
@@ -18,14 +20,28 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The shared state of connections with these places, and with counters of their own.
-    pub(crate) fn new(config: Arc<Config>, places: ConnectionLimit) -> Self {
+    /// The shared state of connections behind this gate, and with counters of their own.
+    pub(crate) fn new(config: Arc<Config>, admission: Arc<Admission>) -> Self {
         Shared {
             config,
+            stressed: Default::default(),
             stats: Arc::default(),
             control: Control::default(),
-            admission: Arc::new(Admission::new(places)),
+            admission,
             tell_peer: false,
         }
+    }
+
+    /// The configuration under this stress.
+    #[cold]
+    pub(crate) fn stressed(&self, stress: Stress) -> Arc<Config> {
+        let usual = || self.config.clone();
+        if stress == Stress::NONE {
+            return usual();
+        }
+        let made = self.stressed.get(stress.index());
+        made.map_or_else(usual, |made| {
+            made.get_or_init(|| Arc::new(self.config.stressed(stress))).clone()
+        })
     }
 }

@@ -29,6 +29,10 @@ enum Call {
 pub(crate) struct Waiting(Option<Waker>);
 
 impl<S> Place<S> {
+    pub(crate) const fn new(state: S) -> Self {
+        Place(Mutex::new(state))
+    }
+
     /// The state, while no other side has a reference to the place.
     pub(crate) fn get_mut(&mut self) -> &mut S {
         self.0.get_mut()

@@ -87,18 +87,11 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     }
 
     let memory_bound = memory_bound(&config);
-    let admission = Arc::new(Admission::new(config.max_connections()));
-    let status = Status::new(stats.clone(), memory_bound)
-        .max_connections(admission.limit())
-        .settings(&config);
-    let plan = Plan {
-        listeners,
-        threads: args.threads,
-        config: Arc::new(config),
-        stats: stats.clone(),
-        admission,
-        stop,
-    };
+    let config = Arc::new(config);
+    let admission = Arc::new(Admission::new(&config));
+    let status = Status::new(stats.clone(), memory_bound).gate(admission.clone()).settings(&config);
+    let plan =
+        Plan { listeners, threads: args.threads, config, stats: stats.clone(), admission, stop };
     let drained = match files {
         Some(files) => args.runtime.serve(plan, files.service::<Body>()),
         None => {

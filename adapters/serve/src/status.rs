@@ -1,7 +1,7 @@
 //! The answer to `GET /status`: the server's counters as JSON.
 
 use portcullis::Config;
-use portcullis_driver::{Snapshot, Stats};
+use portcullis_driver::{Admission, Gauge, Snapshot, Stats};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub struct Status {
     stats: Arc<Stats>,
     memory_bound: usize,
-    max_connections: Option<usize>,
+    admission: Option<Arc<Admission>>,
     settings: Map<String, Value>,
     since: Instant,
 }
@@ -21,12 +21,12 @@ impl Status {
     /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
         let settings = Map::new();
-        Status { stats, memory_bound, max_connections: None, settings, since: Instant::now() }
+        Status { stats, memory_bound, admission: None, settings, since: Instant::now() }
     }
 
-    /// Also reports the limit of open connections.
-    pub fn max_connections(mut self, limit: usize) -> Self {
-        self.max_connections = Some(limit);
+    /// Also reports the gate: its limits, the pressure on them, and who was refused.
+    pub fn gate(mut self, admission: Arc<Admission>) -> Self {
+        self.admission = Some(admission);
         self
     }
 
@@ -40,8 +40,10 @@ impl Status {
     /// The current counters, as a JSON object and a line end.
     pub(crate) fn json(&self) -> String {
         let mut report = report(&self.stats.snapshot(), self.memory_bound, self.since.elapsed());
-        if let Some(limit) = self.max_connections {
-            report["max_connections"] = limit.into();
+        if let Some(admission) = &self.admission {
+            let gauge = admission.gauge();
+            report["max_connections"] = gauge.limits.connections.into();
+            report["gate"] = gate(&gauge);
         }
         if !self.settings.is_empty() {
             report["settings"] = self.settings.clone().into();
@@ -63,6 +65,25 @@ fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> Value {
     })
 }
 
+/// Shares are in percent of the limits.
+fn gate(gauge: &Gauge) -> Value {
+    let percent = |thousandths: u32| f64::from(thousandths) / 10.0;
+    json!({
+        "connections": gauge.connections,
+        "max_connections": gauge.limits.connections,
+        "bytes": gauge.bytes,
+        "max_bytes": gauge.limits.memory,
+        "pressure": {
+            "connections": percent(gauge.pressure.connections),
+            "memory": percent(gauge.pressure.memory),
+            "handshakes": percent(gauge.pressure.handshakes),
+        },
+        "timers_shorter_by_eighths": gauge.stress.eighths(),
+        "keep_alive": !gauge.stress.ends_keep_alive(),
+        "refused": counts(&gauge.denied),
+    })
+}
+
 fn counts(counts: &[(&'static str, u64)]) -> Value {
     counts
         .iter()
@@ -79,7 +100,9 @@ mod tests {
     fn every_counter_is_reported_under_its_name() {
         let stats = Arc::new(Stats::new());
         let config = Config::strict();
-        let status = Status::new(stats.clone(), 1234).max_connections(77).settings(&config);
+        let limited = Config::builder().set("max_connections", "77").expect("a number").build();
+        let admission = Arc::new(Admission::new(&Arc::new(limited.expect("valid"))));
+        let status = Status::new(stats.clone(), 1234).gate(admission).settings(&config);
         let text = status.json();
         let value: Value = serde_json::from_str(&text).expect("JSON");
         for setting in Config::settings() {
@@ -96,6 +119,11 @@ mod tests {
         }
         assert_eq!((&value["memory_bound"], &value["max_connections"]), (&json!(1234), &json!(77)));
         assert_eq!(value["closes"], json!({}));
+        assert_eq!(value["gate"]["pressure"]["memory"], json!(0.0));
+        assert_eq!(
+            (&value["gate"]["keep_alive"], &value["gate"]["refused"]["prefix_share"]),
+            (&json!(true), &json!(0))
+        );
         assert!(value["uptime_seconds"].as_f64().is_some_and(|it| it >= 0.0), "{text}");
     }
 

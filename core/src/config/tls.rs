@@ -30,6 +30,13 @@ impl TlsSettings {
     }
 }
 
+impl crate::config::Config {
+    /// Whether connections speak TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.0.is_some()
+    }
+}
+
 impl PartialEq for TlsSettings {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)

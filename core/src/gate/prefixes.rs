@@ -55,6 +55,8 @@ pub(super) struct Entry {
     prefix: Prefix,
     /// Its connections.
     pub(super) count: usize,
+    /// Those of them that are asked to leave.
+    pub(super) leaving: usize,
     /// Those that may be closed: the ones that would lose nothing, and the ones that wait for their peer.
     pub(super) spare: List,
     pub(super) waiting: List,
@@ -179,6 +181,7 @@ impl Prefixes {
         let entry = Entry {
             prefix,
             count: 0,
+            leaving: 0,
             spare: List::EMPTY,
             waiting: List::EMPTY,
             paid: Tick::ZERO,

@@ -1,7 +1,7 @@
 //! Who is closed for others.
 
-use crate::support::{Crowd, KIB, secs};
-use portcullis::gate::{Report, Standing};
+use crate::support::{Crowd, KIB, address, secs};
+use portcullis::gate::{Denied, Report, Standing};
 
 /// A crowd that newcomers wait for, of which everybody may be closed.
 fn full(standings: &[(u32, Standing, u64)]) -> (Crowd, Vec<usize>) {
@@ -87,4 +87,22 @@ fn one_that_stays_is_not_asked_again_until_it_reports() {
     assert_eq!(crowd.gate.next_to_leave(crowd.now), Ok(numbers[0]));
     crowd.gate.set_newcomers(0);
     assert!(!crowd.gate.needs_all_asked(), "its place is not needed any more");
+}
+
+#[test]
+fn a_prefix_at_its_share_gives_up_one_of_its_own_for_the_next() {
+    let mut crowd = Crowd::with(10, |builder| builder.prefix_share(50));
+    let idle: Vec<_> = (0..2).map(|_| crowd.join(1, Standing::Idle, KIB)).collect();
+    (0..3).for_each(|_| assert!(crowd.come(1).is_ok()));
+    crowd.join(2, Standing::Idle, KIB);
+    assert_eq!(crowd.come(1), Err(Denied::Share));
+    let own = address(1);
+    assert_eq!(crowd.gate.next_of_its_prefix(crowd.now, own), Ok(idle[0]));
+    assert_eq!(crowd.gate.next_of_its_prefix(crowd.now, own), Err(Some(crowd.now)), "it leaves");
+    crowd.gate.leave(crowd.now, idle[0]);
+    crowd.come(1).expect("its place is free");
+    assert_eq!(crowd.gate.next_of_its_prefix(crowd.now, own), Ok(idle[1]));
+    crowd.gate.stay(crowd.now, idle[1]);
+    assert_eq!(crowd.gate.next_of_its_prefix(crowd.now, own), Err(None), "all are busy");
+    assert_eq!(crowd.gate.next_of_its_prefix(crowd.now, address(3)), Err(None), "nobody knows it");
 }

@@ -3,7 +3,6 @@
 use super::{
     Adapter, GET, PATIENCE, ask, connect, hello, listener, listener_of_its_own, open, start_server,
 };
-use crate::adapter;
 use crate::adapter::{Admission, Body, Config, Stats};
 use axum::body::Bytes;
 use http::{Request, Response};
@@ -125,7 +124,7 @@ pub fn a_newcomer_waits_for_one_of_those_that_are_busy<A: Adapter>() {
 }
 
 pub fn silent_connections_leave_too_and_servers_share_their_places<A: Adapter>() {
-    let admission = Arc::new(Admission::new(adapter::portcullis::ConnectionLimit::Count(2)));
+    let admission = Arc::new(Admission::new(&config(2, Duration::from_millis(50))));
     let stats = Arc::new(Stats::new());
     let addresses = [(); 2].map(|()| {
         let (listener, address) = listener();

@@ -11,7 +11,8 @@ tests! {
         idle_connections_make_room_for_newcomers,
         silent_connections_make_room_for_newcomers,
         handlers_of_gone_clients_make_room_for_newcomers,
-        newcomers_wait_while_all_connections_are_busy;
+        newcomers_wait_while_all_connections_are_busy,
+        newcomers_are_refused_when_all_are_busy_for_long;
     plaintext:
         idle_connections_make_room_when_descriptors_are_short,
         connections_in_the_backlog_are_answered_in_a_drain,
@@ -20,11 +21,19 @@ tests! {
 }
 
 const PLACES: usize = 50;
-const SETTINGS: [&str; 4] = [
+/// The places are used to the last one, and nobody hurries.
+const SETTINGS: [&str; 11] = [
     "max_connections=50",
     "keep_alive_timeout=1h",
     "tls_handshake_timeout=1h",
     "peer_gone_timeout=1h",
+    "newcomer_timeout=1h",
+    "prefix_share=100",
+    "handshakes_share=100",
+    "pressure_shrink_timers=100",
+    "pressure_end_keep_alive=100",
+    "pressure_close_idle=100",
+    "pressure_close_waiting=100",
 ];
 
 fn crowd(program: &Program, mut begin: impl FnMut(&mut Client)) -> Vec<Client> {
@@ -96,6 +105,32 @@ fn newcomers_wait_while_all_connections_are_busy(place: Place) {
     for client in &mut crowd {
         assert_eq!(client.answer().status, 200);
     }
+}
+
+fn newcomers_are_refused_when_all_are_busy_for_long(place: Place) {
+    let settings = [&SETTINGS[..], &["newcomer_timeout=1ms"]].concat();
+    let program = Program::with(place, &settings);
+    let crowd = crowd(&program, |client| {
+        // Its handler is at work once the answer has begun.
+        client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.take(12), b"HTTP/1.1 200");
+    });
+    const REFUSED: u64 = 100;
+    for _ in 0..REFUSED {
+        match place.transport {
+            Transport::Plaintext => {
+                let answer = program.connect().answer();
+                assert_eq!(answer.status, 503);
+                assert!(answer.has_field("retry-after: 1"), "{}", answer.text());
+            }
+            // The server does not spend a handshake on it.
+            Transport::Tls => assert_eq!(program.connect_plainly().more(), 0),
+        }
+    }
+    drop(crowd);
+    program.wait_for("all that were refused are counted", |status| {
+        status["gate"]["refused"]["connections"].as_u64() >= Some(REFUSED)
+    });
 }
 
 fn idle_connections_make_room_when_descriptors_are_short(place: Place) {

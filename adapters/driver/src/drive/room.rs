@@ -1,34 +1,43 @@
-//! Makes room for a newcomer: a connection that would lose nothing leaves.
+//! What the connection is worth to the gate, and how it leaves when others need its place.
 
 use super::Drive;
-use crate::admission::Standing;
+use crate::membership::News;
 use crate::runtime::Timer;
 use crate::service::Service;
 use crate::socket::Socket;
-use portcullis::{CloseReason, Phase, Tick};
+use portcullis::gate::Standing;
+use portcullis::{CloseReason, Party, Phase, Tick};
 
 impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
-    /// What the connection would lose by leaving now; `None` if it is busy.
-    pub(super) fn standing(&self) -> Option<Standing> {
+    /// What the connection would lose by leaving now.
+    pub(super) fn standing(&mut self, phase: Phase) -> Standing {
         if self.connection.is_idle() {
             let fresh = self.connection.requests() == 0;
-            return Some(if fresh { Standing::Fresh } else { Standing::Idle });
+            return if fresh { Standing::Fresh } else { Standing::Idle };
         }
         if self.is_dispensable() {
-            return Some(Standing::Gone);
+            return Standing::Gone;
         }
         let status = self.connection.status();
-        (status.is_lingering() && !status.write).then_some(Standing::Lingering)
+        if status.is_lingering() && !status.write {
+            return Standing::Lingering;
+        }
+        match self.connection.waits_for() {
+            // Within a message a websocket waits for its peer as well, but it is worth more than a request.
+            Party::Peer if phase != Phase::WebSocket || status.write => Standing::Waiting,
+            _ => Standing::Working,
+        }
     }
 
-    /// Tells the connection's standing after a poll. `requests` says whether requests came in it.
+    /// Tells the connection's standing, and the `bytes` that are held for it, after a poll. `requests` says
+    /// whether requests came in it.
     #[inline]
-    pub(super) fn stand(&mut self, phase: Phase, requests: bool, now: Tick) {
+    pub(super) fn stand(&mut self, phase: Phase, bytes: usize, requests: bool, now: Tick) {
         if phase != Phase::Idle || !self.membership.is_idle(requests, now) {
-            // Nearly all websockets are busy, so they need no closer look.
-            let is_busy = phase == Phase::WebSocket && !self.connection.is_half_closed();
-            let standing = if is_busy { None } else { self.standing() };
-            self.membership.stand(&self.shared, standing, now);
+            let standing = self.standing(phase);
+            let is_handshaking = self.connection.is_handshaking();
+            let news = News { standing, bytes, is_handshaking };
+            self.membership.tell(&self.shared, news, now);
         }
     }
 
@@ -42,10 +51,15 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     #[cold]
     pub(super) fn make_room(&mut self, now: Tick, leaves: &mut bool) -> bool {
         if !*leaves {
-            // A peer that is sending something must not lose its answer.
+            // A peer that is sending or taking something must not lose its answer.
             let silent = self.exchanges.allowance.is_untouched();
-            let standing = self.standing().filter(|it| silent || *it != Standing::Lingering);
-            if !self.membership.has_to_leave(&self.shared, standing, now) {
+            let phase = self.connection.phase();
+            let willing = match self.standing(phase) {
+                Standing::Working => false,
+                Standing::Waiting | Standing::Lingering => silent,
+                Standing::Idle | Standing::Fresh | Standing::Gone => true,
+            };
+            if !self.membership.has_to_leave(&self.shared, willing, now) {
                 return false;
             }
         }
