@@ -14,7 +14,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Context, Waker};
 
 /// The gate before the connections of one or more servers together. Share it in an `Arc`.
@@ -26,7 +26,7 @@ pub struct Admission {
     /// The number of members that are asked to leave. It changes only within visits.
     asked: AtomicUsize,
     /// The [place](Stress::index) of the stress in force.
-    stress: AtomicUsize,
+    stress: AtomicU8,
     denied: [AtomicU64; Denied::ALL.len()],
     place: Place<State>,
 }
@@ -135,7 +135,7 @@ impl Admission {
         Admission {
             limits: gate.limits(),
             asked: AtomicUsize::new(0),
-            stress: AtomicUsize::new(Stress::NONE.index()),
+            stress: AtomicU8::new(Stress::NONE.index() as u8),
             denied: Default::default(),
             place: Place::new(State { gate, wakers: Vec::new(), doors: Slab::new(), newcomers: 0 }),
         }
@@ -162,10 +162,10 @@ impl Admission {
         })
     }
 
-    /// How much the connections have to hurry.
+    /// How much the connections have to hurry: the [place](Stress::index) of the stress.
     #[inline]
-    pub(crate) fn stress(&self) -> Stress {
-        Stress::at(self.stress.load(Relaxed)).unwrap_or(Stress::NONE)
+    pub(crate) fn stress(&self) -> u8 {
+        self.stress.load(Relaxed)
     }
 
     /// Counts a newcomer that is refused.
@@ -192,7 +192,7 @@ impl Admission {
         self.place.visit(|state, calls| {
             let result = visit(state, calls);
             self.asked.store(state.gate.asked(), SeqCst);
-            self.stress.store(state.gate.stress().index(), Relaxed);
+            self.stress.store(state.gate.stress().index() as u8, Relaxed);
             result
         })
     }

@@ -88,8 +88,8 @@ pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
     timer: LazyTimer<T>,
     share: Share,
     membership: Membership,
-    /// The stress that the connection knows of.
-    stress: Stress,
+    /// The [place](Stress::index) of the stress that the connection knows of.
+    stress: u8,
     /// The socket may hold back bytes that were written.
     unflushed: bool,
     /// The connection is closed, and the socket has to be flushed until `put_off`.
@@ -123,7 +123,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             connection,
             share: Share::new(&shared.stats),
             membership: Membership::join(&shared, number, now),
-            stress: Stress::NONE,
+            stress: Stress::NONE.index() as u8,
             shared,
             socket,
             peer,
@@ -158,8 +158,9 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// The pressure on all connections has changed: timers become shorter or longer.
     #[cold]
-    fn hurry(&mut self, stress: Stress, now: Tick) {
+    fn hurry(&mut self, stress: u8, now: Tick) {
         self.stress = stress;
+        let stress = Stress::at(stress.into()).unwrap_or(Stress::NONE);
         let changed = self.connection.set_config(now, self.shared.stressed(stress));
         debug_assert_eq!(changed, Ok(()));
     }

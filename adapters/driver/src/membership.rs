@@ -15,7 +15,7 @@ use std::task::{Context, Waker};
 const COARSE: u32 = 30;
 /// Bytes within a second that count as progress: what a peer that is alive moves, and one that only holds its
 /// place does not.
-const PROGRESS: u32 = 1024;
+const PROGRESS: usize = 1024;
 /// Less memory than this is not worth a report.
 const SLIGHT: u32 = 4096;
 
@@ -33,7 +33,7 @@ pub(crate) struct Membership {
     /// Since when it has stood like this without progress.
     since: Tick,
     /// Bytes that it has moved since it last told of progress.
-    moved: u32,
+    moved: usize,
 }
 
 /// What a connection may have to tell after a poll.
@@ -92,7 +92,7 @@ impl Membership {
     /// The connection has read or written bytes.
     #[inline]
     pub(crate) fn progress(&mut self, bytes: usize) {
-        self.moved = self.moved.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.moved = self.moved.wrapping_add(bytes);
     }
 
     /// Tells the gate what is news to it.
