@@ -96,6 +96,8 @@
 //! | `tls_exhausted` | | | `refuse` | the keys have sealed as much as they may, and cannot be renewed (TLS 1.2) |
 //! | `plain_http_on_tls_port` | 400 | | `refuse` | the client speaks HTTP without TLS; it is told so without TLS |
 //! | `tls_on_plain_port` | | | `cut` | the client begins a TLS handshake where there is no TLS |
+//! | `proxy_header` | | | `cut` | a trusted proxy did not begin with a header of the PROXY protocol, or not within `request_head_timeout` of its first byte |
+//! | `denied` | | | `cut` | a trusted proxy forwards a client that the [gate](crate::gate) does not let in |
 //! | `completed` | | | `finish` | one side said `Connection: close`, or HTTP/1.0; a websocket was closed by either side, with a code of its own |
 //! | `request_limit` | | | `finish` | `requests_per_connection` |
 //! | `unread_content` | | | `finish` | answered with too much of the request's content unread to keep the connection |
@@ -149,6 +151,11 @@ pub enum CloseReason {
     Fault(Fault),
     /// The TLS handshake failed, or TLS failed later.
     Tls(TlsFailure),
+    /// A proxy did not begin the connection with a header of the PROXY protocol, as it should have. The driver
+    /// reads that header; see [`behind_a_proxy`](crate::behind_a_proxy).
+    ProxyHeader,
+    /// A proxy forwards a client that the [gate](crate::gate) does not let in.
+    Denied,
     /// Everything is finished, and one side asked to close.
     Completed,
     /// `requests_per_connection` requests were answered.
@@ -174,6 +181,8 @@ impl CloseReason {
         let peer =
             [PeerClose::Done, PeerClose::Unannounced, PeerClose::Truncated, PeerClose::Reset];
         let rest = [
+            CloseReason::ProxyHeader,
+            CloseReason::Denied,
             CloseReason::Completed,
             CloseReason::RequestLimit,
             CloseReason::UnreadContent,
@@ -203,6 +212,8 @@ impl CloseReason {
             CloseReason::Violation(violation) => violation.label(),
             CloseReason::Fault(fault) => fault.label(),
             CloseReason::Tls(failure) => failure.label(),
+            CloseReason::ProxyHeader => "proxy_header",
+            CloseReason::Denied => "denied",
             CloseReason::Completed => "completed",
             CloseReason::RequestLimit => "request_limit",
             CloseReason::UnreadContent => "unread_content",

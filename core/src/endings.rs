@@ -48,6 +48,8 @@ impl Ending {
             | CloseReason::MadeRoom => Ending::Leave,
             CloseReason::Peer(PeerClose::Reset)
             | CloseReason::Expired(_)
+            | CloseReason::ProxyHeader
+            | CloseReason::Denied
             | CloseReason::Application
             | CloseReason::Aborted => Ending::Cut,
         }

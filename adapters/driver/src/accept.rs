@@ -2,12 +2,13 @@
 //! pauses. If it lacks places, a newcomer waits for one, and is refused after a while. Nothing ends the loop.
 
 use crate::address::Address;
-use crate::admission::{Admission, Door, Newcomer as Candidate};
+use crate::admission::{Door, Newcomer as Candidate};
 use crate::clock;
 use crate::listener::Listener;
+use crate::proxy_protocol::{self, ProxySource};
 use crate::runtime::Timer;
+use crate::shared::Shared;
 use crate::socket::Socket;
-use portcullis::Config;
 use portcullis::gate::Denied;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(crate) struct Acceptor<L: Listener, T> {
     has_tls: bool,
     /// How long newcomers wait for a place, since there was one last.
     patience: Duration,
+    /// Proxies tell later whom they forward.
+    proxies: Arc<[ProxySource]>,
     /// Since when there has been no place.
     full_since: Option<Instant>,
     /// The length of the last pause, and the timer that ends it.
@@ -55,13 +58,14 @@ pub(crate) struct Acceptor<L: Listener, T> {
 }
 
 impl<L: Listener, T: Timer> Acceptor<L, T> {
-    pub(crate) fn new(listener: L, admission: Arc<Admission>, config: &Config) -> Self {
+    pub(crate) fn new(listener: L, shared: &Shared) -> Self {
         Acceptor {
             listener,
             waiting: None,
-            door: Door::new(admission),
-            has_tls: config.has_tls(),
-            patience: config.newcomer_timeout(),
+            door: Door::new(shared.admission.clone()),
+            has_tls: shared.config.has_tls(),
+            patience: shared.config.newcomer_timeout(),
+            proxies: shared.proxies.clone(),
             full_since: None,
             pause: Duration::ZERO,
             resting: None,
@@ -141,7 +145,8 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
     }
 
     fn candidate(&self, peer: &Address) -> Candidate {
-        Candidate { address: peer.ip(), is_handshaking: self.has_tls }
+        let address = peer.ip().filter(|_| !proxy_protocol::is_proxy(&self.proxies, peer));
+        Candidate { address, is_handshaking: self.has_tls }
     }
 
     /// A place for a newcomer, or why there is none.
@@ -279,6 +284,7 @@ fn is_of_the_network(_: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Admission;
     use portcullis::Tick;
     use std::io::IoSlice;
     use std::task::Waker;
@@ -293,7 +299,7 @@ mod tests {
     }
 
     fn acceptor(errors: Vec<io::Error>) -> Acceptor<Failing, Once> {
-        Acceptor::new(Failing(errors), places(1), &Config::default())
+        Acceptor::new(Failing(errors), &Shared::new(Arc::default(), places(1)))
     }
 
     impl Listener for Failing {
@@ -396,8 +402,10 @@ mod tests {
     fn who_has_come_is_taken_in_as_far_as_there_are_places() {
         let admission = places(3);
         let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
-        let mut acceptor =
-            Acceptor::<_, Once>::new(Failing(vec![aborted]), admission.clone(), &Config::default());
+        let mut acceptor = Acceptor::<_, Once>::new(
+            Failing(vec![aborted]),
+            &Shared::new(Arc::default(), admission.clone()),
+        );
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready((.., number)) = acceptor.poll_accept(&mut cx) else { panic!("nobody") };
         assert_eq!(number, 0);
@@ -405,8 +413,10 @@ mod tests {
         assert_eq!(acceptor.accept_last().len(), 2);
         assert!(admission.try_enter(Tick::ZERO, candidate).is_none());
 
-        let mut acceptor =
-            Acceptor::<_, Once>::new(Failing(Vec::new()), admission.clone(), &Config::default());
+        let mut acceptor = Acceptor::<_, Once>::new(
+            Failing(Vec::new()),
+            &Shared::new(Arc::default(), admission.clone()),
+        );
         assert!(acceptor.poll_accept(&mut cx).is_pending(), "there is no place");
         assert_eq!(acceptor.accept_last().len(), 1, "and none for those that come behind it");
         assert!(!admission.asks());

@@ -182,7 +182,6 @@ impl Admission {
     }
 
     /// A proxy has told whom the connection of this number is from.
-    #[allow(dead_code)]
     pub(crate) fn identify(&self, now: Tick, number: usize, address: IpAddr) -> Result<(), Denied> {
         self.visit(|state, _| state.gate.identify(now, number, address))
     }

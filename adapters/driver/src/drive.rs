@@ -7,6 +7,7 @@
 //! Time comes last: before a deadline fires, the loop takes into account everything that has arrived and
 //! everything that the peer has taken. See [`Drive::expire`].
 
+mod header;
 mod panic;
 mod room;
 
@@ -24,6 +25,7 @@ use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
+use header::Expected;
 use portcullis::websocket::Message;
 use portcullis::{
     CloseReason, Config, Connection, Event, Expiry, PeerClose, Status, StreamId, Stress, Tick,
@@ -84,6 +86,8 @@ pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
     connection: Connection,
     socket: I,
     peer: Address,
+    /// The header of a proxy, until it is complete.
+    header: Option<Box<Expected>>,
     exchanges: Exchanges<S, K>,
     timer: LazyTimer<T>,
     share: Share,
@@ -119,6 +123,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             connection.acknowledged(now, 0);
         }
         connection.set_wall_clock(now, clock::since_epoch());
+        let header = shared.is_proxy(&peer).then(Expected::new);
         Drive {
             connection,
             share: Share::new(&shared.stats),
@@ -127,6 +132,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             shared,
             socket,
             peer,
+            header,
             exchanges: Exchanges::new(service),
             timer: LazyTimer::new(),
             unflushed: false,
@@ -226,6 +232,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 self.drained = true;
                 return false;
             }
+            Poll::Ready(Ok(0)) if self.has_begun_header() => self.refuse_header(now),
             Poll::Ready(Ok(0)) => {
                 // The next round pulls these events.
                 drop(self.connection.receive_eof(now));
@@ -235,7 +242,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                 self.exchanges.allowance.moved(bytes);
                 self.membership.progress(bytes);
                 let read = buffer.get_mut(..bytes).unwrap_or_default();
-                if let Some(Piece { kind, stream, place }) = self.receive(cx, now, read) {
+                let Some(start) = self.read_header(now, read) else { return true };
+                if let Some(Piece { kind, stream, place }) = self.receive(cx, now, read, start) {
                     let (bytes, kept) = scratch.share(place, kind.most_kept(&self.shared.config));
                     match kind {
                         Kind::Content => self.exchanges.on_data(stream, bytes, kept),
@@ -254,8 +262,15 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     }
 
     /// Passes the read bytes to the connection and its events to the exchange. A large piece of content, or
-    /// a large message, is returned instead: the caller shares it with the application without a copy.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Tick, read: &mut [u8]) -> Option<Piece> {
+    /// a large message, is returned instead: the caller shares it with the application without a copy. The
+    /// connection gets the bytes after `begin`.
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Tick,
+        read: &mut [u8],
+        begin: usize,
+    ) -> Option<Piece> {
         let Drive { shared, connection, exchanges, peer, .. } = self;
         let (start, length) = (read.as_ptr() as usize, read.len());
         // Held bytes lie outside of the read buffer.
@@ -265,7 +280,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             (end <= length).then_some(begin..end)
         };
         // Not refused: the connection wants to read, and gets at most its limit.
-        let mut events = connection.receive(now, read).ok()?;
+        let mut events = connection.receive(now, read.get_mut(begin..)?).ok()?;
         while let Some((connection, event)) = events.next() {
             let large = match &event {
                 Event::Data { stream, data, behind } => {
@@ -452,7 +467,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
 
     /// Arms the timer for the deadline. Ready if the deadline has passed and there is more to do.
     fn wait(&mut self, cx: &mut Context<'_>, now: Tick, is_unwatched: bool) -> Poll<()> {
-        let deadline = self.connection.deadline();
+        let deadline = self.deadline();
         if let Some((at, timer)) = deadline
             && at <= now
         {
@@ -501,6 +516,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if !is_read {
             self.exchanges.cancel_unread(now, &mut self.connection);
         }
+        self.expire_header(now);
         // Nothing happens if the deadline was that of a wait that was cancelled.
         self.connection.tick(now);
         Poll::Ready(())

@@ -37,6 +37,7 @@
 //! | `runtime` | what a runtime has to offer |
 //! | `listener`, `socket` | what accepts connections, and a connected stream of bytes |
 //! | `address` | where a peer is |
+//! | `proxy_protocol` | the header by which a proxy tells whom it stands for |
 //! | `system` | what the system tells about the peer of a socket |
 //! | `tcp`, `unix` | options of TCP sockets, and accepting without waiting |
 //! | `futures_socket` | any stream with the traits of `futures_io` as a socket |
@@ -68,6 +69,7 @@ mod machine;
 mod membership;
 pub mod memory;
 mod presence;
+mod proxy_protocol;
 mod reply;
 mod room;
 mod runtime;
@@ -99,8 +101,10 @@ pub use error::{BodyError, BoxError};
 pub use exchange::PeerAddress;
 pub use futures_socket::FuturesSocket;
 pub use incoming::{Incoming, Reply};
+pub use ipnet::IpNet;
 pub use listener::Listener;
 pub use presence::{Disconnected, Draining};
+pub use proxy_protocol::{BadProxySource, ProxySource};
 pub use room::content_room;
 pub use runtime::{Runtime, Timer};
 pub use serve_connection::ServeConnection;

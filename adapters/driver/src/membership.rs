@@ -4,10 +4,11 @@
 //! Most polls change nothing that the gate has to know, so they don't visit it: a standing that stays, and bytes
 //! that change little. A connection that waits for its peer tells its progress about once a second.
 
+use crate::address::Address;
 use crate::admission::Verdict;
 use crate::shared::Shared;
 use portcullis::Tick;
-use portcullis::gate::{Report, Standing};
+use portcullis::gate::{Denied, Report, Standing};
 use std::task::{Context, Waker};
 
 /// About a second. A connection that is idle again and again may count as idle for this much longer than it
@@ -80,6 +81,21 @@ impl Membership {
 
     fn number(&self) -> Option<usize> {
         (self.number != NONE).then_some(self.number as usize)
+    }
+
+    /// A proxy has told whom the connection is from, and it counts with this address from now on.
+    ///
+    /// # Errors
+    /// Why the gate does not let it in. This is counted.
+    pub(crate) fn identify(
+        &self,
+        shared: &Shared,
+        client: &Address,
+        now: Tick,
+    ) -> Result<(), Denied> {
+        let (Some(number), Some(address)) = (self.number(), client.ip()) else { return Ok(()) };
+        let identified = shared.admission.identify(now, number, address);
+        identified.inspect_err(|denied| shared.admission.count(*denied))
     }
 
     /// Whether the connection is listed as idle already. If it had `requests` within a poll, it moves to the

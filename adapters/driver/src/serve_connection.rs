@@ -9,6 +9,7 @@ use crate::admission::{Admission, Newcomer};
 use crate::clock;
 use crate::control::Order;
 use crate::drive::Drive;
+use crate::proxy_protocol::ProxySource;
 use crate::runtime::Timer;
 use crate::service::Service;
 use crate::shared::Shared;
@@ -83,6 +84,19 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
     pub fn tell_peer_address(mut self) -> Self {
         if let Stage::Begins { shared, .. } = &mut self.stage {
             shared.tell_peer = true;
+        }
+        self
+    }
+
+    /// Expects a header of the PROXY protocol, version 1 or 2, if the
+    /// [peer's address](Self::peer_address) is one of these. See
+    /// [`Server::trust_proxies`](crate::Server::trust_proxies).
+    pub fn trust_proxies(
+        mut self,
+        proxies: impl IntoIterator<Item = impl Into<ProxySource>>,
+    ) -> Self {
+        if let Stage::Begins { shared, .. } = &mut self.stage {
+            shared.proxies = proxies.into_iter().map(Into::into).collect();
         }
         self
     }

@@ -7,6 +7,7 @@ use crate::control::Order;
 use crate::drive::Drive;
 use crate::guard::guarded;
 use crate::listener::Listener;
+use crate::proxy_protocol::ProxySource;
 use crate::runtime::{Runtime, Timer};
 use crate::service::Service;
 use crate::shared::Shared;
@@ -90,6 +91,24 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
         self
     }
 
+    /// Expects a header of the PROXY protocol, version 1 or 2, from these proxies, at the beginning of each
+    /// connection and before TLS. The peer's address is then the client's, as the header tells it, for
+    /// services and for the log.
+    ///
+    /// A proxy whose header is missing or malformed is cut off
+    /// ([`CloseReason::ProxyHeader`](portcullis::CloseReason::ProxyHeader)). Other peers are served as usual:
+    /// they can't choose an address, since a header is no request. List only proxies that set the header
+    /// themselves.
+    pub fn trust_proxies(
+        mut self,
+        proxies: impl IntoIterator<Item = impl Into<ProxySource>>,
+    ) -> Self {
+        if let Some(settings) = &mut self.settings {
+            settings.proxies = proxies.into_iter().map(Into::into).collect();
+        }
+        self
+    }
+
     /// Shuts down gracefully when `signal` is ready. The server then accepts nothing more, finishes requests
     /// in progress within `drain_timeout`, and is ready with its [`Report`].
     pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -107,9 +126,7 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
         let this = &mut *self;
         if let Some(settings) = this.settings.take() {
-            let admission = settings.admission.clone();
-            let config = &settings.config;
-            this.acceptor = this.listener.take().map(|it| Acceptor::new(it, admission, config));
+            this.acceptor = this.listener.take().map(|it| Acceptor::new(it, &settings));
             this.shared = Some(Arc::new(settings));
         }
         let Some(shared) = this.shared.clone() else { return Poll::Pending };

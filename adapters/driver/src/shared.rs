@@ -1,7 +1,9 @@
 //! What all connections of a server share. The service is not here: each connection has its own clone.
 
+use crate::address::Address;
 use crate::admission::Admission;
 use crate::control::Control;
+use crate::proxy_protocol::{self, ProxySource};
 use crate::stats::Stats;
 use portcullis::{Config, Stress};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +19,8 @@ pub(crate) struct Shared {
     /// Other servers may share it, like the counters.
     pub(crate) admission: Arc<Admission>,
     pub(crate) tell_peer: bool,
+    /// The proxies that begin their connections with a header of the PROXY protocol.
+    pub(crate) proxies: Arc<[ProxySource]>,
 }
 
 impl Shared {
@@ -29,6 +33,7 @@ impl Shared {
             control: Control::default(),
             admission,
             tell_peer: false,
+            proxies: Arc::default(),
         }
     }
 
@@ -43,5 +48,10 @@ impl Shared {
         made.map_or_else(usual, |made| {
             made.get_or_init(|| Arc::new(self.config.stressed(stress))).clone()
         })
+    }
+
+    /// Whether the peer begins its connections with a header of the PROXY protocol.
+    pub(crate) fn is_proxy(&self, peer: &Address) -> bool {
+        proxy_protocol::is_proxy(&self.proxies, peer)
     }
 }

@@ -6,9 +6,11 @@ use crate::runtime::Runtime;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use portcullis::{Builder, Config};
+use portcullis_driver::ProxySource;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 /// The widest line of the help, in columns.
 const WIDTH: usize = 100;
@@ -49,6 +51,20 @@ pub(crate) struct Args {
     #[arg(long, requires = "root")]
     pub(crate) dotfiles: bool,
 
+    /// Also answer GET /healthz and GET /readyz, for balancers; the demo always does
+    ///
+    /// /healthz answers 200 while the program serves. /readyz answers 200, and 503 from SIGINT or SIGTERM on.
+    /// With --root they hide files of these names, so they have to be asked for.
+    #[arg(long)]
+    health: bool,
+
+    /// How long to go on accepting after SIGINT or SIGTERM, before the drain begins
+    ///
+    /// Meanwhile /readyz answers 503, so that balancers send new clients elsewhere. Choose at least the time in
+    /// which the balancer notices: the interval of its checks, times the failures that it waits for.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    pub(crate) drain_delay: Duration,
+
     /// Certificate for TLS: a PEM file with the chain, the server's own certificate first
     ///
     /// Every address then speaks HTTPS only. SIGHUP reloads this file and the key; open connections
@@ -70,6 +86,15 @@ pub(crate) struct Args {
     /// Without this, clients may choose HTTP/2 by ALPN over TLS, and by its preface in plaintext.
     #[arg(long)]
     http1_only: bool,
+
+    /// Proxies that send a header of the PROXY protocol, as prefixes such as 10.0.0.0/8, addresses, or `unix`.
+    /// May be given more than once
+    ///
+    /// Each of their connections has to begin with that header, version 1 or 2 (`send-proxy` in HAProxy), also
+    /// before TLS. The client's address in it replaces the proxy's. A connection of theirs without it is closed.
+    /// Other peers are served as usual.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) proxy_protocol: Vec<ProxySource>,
 
     /// Number of threads that serve connections [default: one for each processor core]
     #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = threads)]
@@ -140,6 +165,11 @@ impl Args {
         }
     }
 
+    /// Whether to answer `/healthz` and `/readyz`.
+    pub(crate) fn health(&self) -> bool {
+        self.health || self.root.is_none()
+    }
+
     fn config(&self) -> Result<Config, String> {
         let profile = if self.strict { Profile::Strict } else { self.profile };
         let mut builder = Builder::from(profile.config());
@@ -162,6 +192,12 @@ fn threads(text: &str) -> Result<usize, String> {
         Ok(threads @ 1..=1024) => Ok(threads),
         _ => Err("expected a number from 1 to 1024".to_owned()),
     }
+}
+
+/// A time, as `--set` takes it.
+fn time(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time with a unit, such as 5s or 500ms";
+    humantime::parse_duration(text).map_err(|error| format!("{error}; {expected}"))
 }
 
 fn assignment(text: &str) -> Result<Assignment, String> {
@@ -303,6 +339,31 @@ mod tests {
         assert_eq!(parse(&["--strict"]).expect("valid").config(), Ok(Config::strict()));
         assert!(parse(&["--strict", "--profile", "proxied"]).is_err());
         assert!(parse(&["--dotfiles"]).is_err(), "--dotfiles needs --root");
+    }
+
+    #[test]
+    fn the_demo_tells_its_health_and_files_do_if_asked() {
+        for (args, health) in [
+            (&[][..], true),
+            (&["--health"], true),
+            (&["--root", "."], false),
+            (&["--root", ".", "--health"], true),
+        ] {
+            assert_eq!(parse(args).expect("valid").health(), health, "{args:?}");
+        }
+        let delay = |text| parse(&["--drain-delay", text]).map(|it| it.drain_delay).ok();
+        assert_eq!(delay("1m 500ms"), Some(Duration::from_millis(60_500)));
+        assert_eq!((delay("0s"), delay("5")), (Some(Duration::ZERO), None));
+    }
+
+    #[test]
+    fn proxies_are_listed_with_commas_or_one_by_one() {
+        let args = parse(&["--proxy-protocol", "10.0.0.0/8,unix", "--proxy-protocol", "::1"]);
+        let told: Vec<_> =
+            args.expect("valid").proxy_protocol.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["10.0.0.0/8", "unix", "::1/128"]);
+        let error = parse(&["--proxy-protocol", "example.com"]).expect_err("a name").to_string();
+        assert!(error.contains("expected a prefix such as 10.0.0.0/8"), "{error}");
     }
 
     #[test]

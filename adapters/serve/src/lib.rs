@@ -11,6 +11,7 @@
 //! | `body` | the content of every answer |
 //! | `demo` | the demo routes: `route` parses a target, `page.html` is what `GET /` shows |
 //! | `status` | the JSON of `GET /status` |
+//! | `health` | `GET /healthz` and `GET /readyz` before the routes of any service |
 //! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional` and `range` (request fields), `reader` (content in pieces), `listing` |
 //!
 //! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `unix_socket`, `signals`,
@@ -21,6 +22,7 @@ mod answer;
 mod body;
 pub mod demo;
 pub mod files;
+mod health;
 mod later;
 mod status;
 #[cfg(test)]
@@ -28,5 +30,6 @@ mod testing;
 
 pub use answer::Answer;
 pub use body::{AnswerBody, BoxError};
+pub use health::{Health, Readiness};
 pub use later::Sleep;
 pub use status::Status;

@@ -19,7 +19,7 @@ use portcullis::{Builder, Config};
 use portcullis_driver::{Admission, Body, Stats, memory_bound};
 use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
-use portcullis_serve::{BoxError, Status};
+use portcullis_serve::{BoxError, Health, Readiness, Status};
 use runtime::Plan;
 use std::env;
 use std::fmt::Display;
@@ -55,10 +55,13 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     let socket_files = SocketFiles::default();
     #[cfg(unix)]
     let _removed_at_end = socket_files.removed_at_end();
+    let readiness = Readiness::default();
     // Caught before anyone is told that there is something to stop.
     let stop = signals::catch(
         stats.clone(),
         config.drain_timeout(),
+        args.drain_delay,
+        readiness.clone(),
         certificates,
         #[cfg(unix)]
         socket_files.clone(),
@@ -90,13 +93,21 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     let config = Arc::new(config);
     let admission = Arc::new(Admission::new(&config));
     let status = Status::new(stats.clone(), memory_bound).gate(admission.clone()).settings(&config);
-    let plan =
-        Plan { listeners, threads: args.threads, config, stats: stats.clone(), admission, stop };
+    let plan = Plan {
+        listeners,
+        threads: args.threads,
+        config,
+        stats: stats.clone(),
+        admission,
+        proxies: args.proxy_protocol.clone(),
+        stop,
+    };
+    let readiness = args.health().then_some(readiness);
     let drained = match files {
-        Some(files) => args.runtime.serve(plan, files.service::<Body>()),
+        Some(files) => args.runtime.serve(plan, Health::new(files.service::<Body>(), readiness)),
         None => {
             let demo = Demo::new(status, args.runtime.sleep());
-            args.runtime.serve(plan, demo)
+            args.runtime.serve(plan, Health::new(demo, readiness))
         }
     }?;
     say(format_args!(

@@ -9,7 +9,9 @@ use crate::listen::Bound;
 use crate::signals::Stop;
 use clap::ValueEnum;
 use portcullis::Config;
-use portcullis_driver::{self as driver, Admission, Listener, Report, Server, Service, Stats};
+use portcullis_driver::{
+    self as driver, Admission, Listener, ProxySource, Report, Server, Service, Stats,
+};
 use portcullis_serve::Sleep;
 use std::future::Future;
 use std::io;
@@ -39,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) stats: Arc<Stats>,
     /// Limits the connections of all servers together.
     pub(crate) admission: Arc<Admission>,
+    pub(crate) proxies: Vec<ProxySource>,
     pub(crate) stop: Stop,
 }
 
@@ -54,6 +57,7 @@ impl Plan {
         let server = server
             .stats(self.stats.clone())
             .admission(self.admission.clone())
+            .trust_proxies(self.proxies.iter().copied())
             .shutdown_on(self.stop.clone().wait());
         Box::pin(server)
     }

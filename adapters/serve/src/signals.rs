@@ -10,10 +10,12 @@ use crate::say;
 use crate::unix_socket::SocketFiles;
 use async_channel::{Receiver, Sender};
 use portcullis_driver::Stats;
+use portcullis_serve::Readiness;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::convert::Infallible;
 use std::io;
+use std::mem::replace;
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -31,11 +33,14 @@ impl Stop {
     }
 }
 
-/// Catches the signals from now on. `stats` tells what is open, `drain` how long a drain may take.
+/// Catches the signals from now on. `stats` tells what is open, `drain` how long a drain may take, and `delay`
+/// how long after the end of readiness it begins.
 /// SIGHUP ends nothing, whether there are `certificates` or not. An end at once removes `files`.
 pub(crate) fn catch(
     stats: Arc<Stats>,
     drain: Duration,
+    delay: Duration,
+    readiness: Readiness,
     certificates: Option<Arc<Certificates>>,
     #[cfg(unix)] files: SocketFiles,
 ) -> io::Result<Stop> {
@@ -45,25 +50,36 @@ pub(crate) fn catch(
         #[cfg(unix)]
         files.remove();
     };
-    let wait = move || wait(signals, &running, &stats, drain, certificates.as_deref(), &end);
+    let begin = move || {
+        readiness.end();
+        begin_drain(&running, delay);
+    };
+    let wait = move || wait(signals, &begin, &stats, (drain, delay), certificates.as_deref(), &end);
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(Stop(stop))
 }
 
 fn wait(
     mut signals: Signals,
-    running: &Sender<Infallible>,
+    begin: &dyn Fn(),
     stats: &Stats,
-    drain: Duration,
+    (drain, delay): (Duration, Duration),
     certificates: Option<&Certificates>,
     end: &dyn Fn(),
 ) {
+    let mut has_begun = false;
     for signal in signals.forever() {
         let open = stats.snapshot().open;
         if signal == SIGHUP {
             reload(certificates);
-        } else if running.close() {
-            if open > 0 {
+        } else if !replace(&mut has_begun, true) {
+            begin();
+            if !delay.is_zero() {
+                let name = name(signal);
+                say(format_args!(
+                    "{name}: no longer ready; draining in {delay:?}, for up to {drain:?}; repeat to stop at once"
+                ));
+            } else if open > 0 {
                 let name = name(signal);
                 say(format_args!(
                     "{name}: draining {open} open connections for up to {drain:?}; repeat to stop at once"
@@ -78,6 +94,25 @@ fn wait(
             // The exit code that a shell reports for a process ended by this signal.
             process::exit(128 + signal);
         }
+    }
+}
+
+/// Ends accepting after the delay, on a thread of its own: a second signal must not wait for it.
+fn begin_drain(running: &Sender<Infallible>, delay: Duration) {
+    if delay.is_zero() {
+        running.close();
+        return;
+    }
+    let later = {
+        let running = running.clone();
+        move || {
+            thread::sleep(delay);
+            running.close();
+        }
+    };
+    if thread::Builder::new().name("drain delay".to_owned()).spawn(later).is_err() {
+        say("cannot wait for --drain-delay, because there is no thread: draining now");
+        running.close();
     }
 }
 

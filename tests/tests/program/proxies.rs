@@ -23,9 +23,9 @@ tests! {
 const README: &str = include_str!("../../../README.md");
 
 /// A proxy in front of the program, and the folder of its files.
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     folder: TempDir,
 }
 
@@ -39,7 +39,7 @@ impl Drop for Proxy {
 
 /// Whether the machine has this proxy. If not, reports the test as skipped, or fails if every test
 /// must run.
-fn has(name: &str) -> bool {
+pub(crate) fn has(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
         std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
@@ -111,11 +111,16 @@ fn nginx(program: SocketAddr) -> Proxy {
 }
 
 fn haproxy(program: SocketAddr) -> Proxy {
+    haproxy_with(|address| configuration("haproxy", address, program))
+}
+
+/// HAProxy with a configuration for its address.
+pub(crate) fn haproxy_with(configuration: impl Fn(SocketAddr) -> String) -> Proxy {
     start(|folder, address| {
         let text = format!(
             "global\nstats socket {}/stats mode 600\n{}",
             folder.display(),
-            configuration("haproxy", address, program)
+            configuration(address)
         );
         let file = folder.join("haproxy.cfg");
         std::fs::write(&file, text).expect("written");
@@ -198,23 +203,33 @@ fn haproxy_health_checks_succeed(place: Place) {
     }
     let program = Program::with_profile(place, "proxied");
     let proxy = haproxy(program.address);
+    wait_until_up(&proxy, "204");
+    assert_eq!(post(proxy.address), "HTTP/1.1 200 OK");
+}
+
+/// Waits until HAProxy's check of the program was answered with this status.
+pub(crate) fn wait_until_up(proxy: &Proxy, code: &str) {
+    wait_until_checked(proxy, "UP", code);
+}
+
+/// The same; HAProxy then takes the program for `status`, UP or DOWN.
+pub(crate) fn wait_until_checked(proxy: &Proxy, status: &str, code: &str) {
     let begun = Instant::now();
     // Before its first check, HAProxy reports a server as up, without the code of an answer. On a busy machine a
     // check may come too late, and others follow.
-    let is_up = |server: &HashMap<String, String>| {
-        server["status"] == "UP"
-            && server["check_status"] == "L7OK"
-            && server["check_code"] == "204"
+    let is_so = |server: &HashMap<String, String>| {
+        server["status"] == status
+            && server["check_status"].starts_with("L7")
+            && server["check_code"] == code
     };
     loop {
-        let server = server(&proxy);
-        if server.as_ref().is_some_and(is_up) {
+        let server = server(proxy);
+        if server.as_ref().is_some_and(is_so) {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{server:?}");
         thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(post(proxy.address), "HTTP/1.1 200 OK");
 }
 
 /// HAProxy's statistics about the program; `None` before it has begun to tell them.

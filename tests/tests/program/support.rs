@@ -6,6 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use portcullis_testing::{Watched, watched};
 use rustls::{ClientConfig, ClientConnection};
+use socket2::{Domain, Type};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -69,6 +71,21 @@ impl Program {
     /// self-signed certificate.
     pub(crate) fn with(place: Place, settings: &[&str]) -> Self {
         Self::start(command(place, settings))
+    }
+
+    /// Starts the program with further arguments. It logs everything to a file, if there is one.
+    pub(crate) fn with_args(
+        place: Place,
+        settings: &[&str],
+        args: &[&str],
+        log: Option<File>,
+    ) -> Self {
+        let mut command = command(place, settings);
+        command.args(args);
+        if let Some(log) = log {
+            command.env("RUST_LOG", "debug").stderr(log);
+        }
+        if args.contains(&"--listen") { Self::listen(command) } else { Self::start(command) }
     }
 
     /// Starts the program at an address.
@@ -138,21 +155,38 @@ impl Program {
 
     /// Connects, over TLS if the program speaks it. The client sends nothing yet.
     pub(crate) fn connect(&self) -> Client {
+        let since = Instant::now();
+        let stream = TcpStream::connect_timeout(&self.address, PATIENCE).expect("it accepts");
+        Client { since, ..self.client(stream) }
+    }
+
+    /// Connects from an address of this machine, such as 127.0.0.2.
+    pub(crate) fn connect_from(&self, source: [u8; 4]) -> Client {
+        let since = Instant::now();
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("an address of this machine");
+        socket.connect_timeout(&self.address.into(), PATIENCE).expect("it accepts");
+        Client { since, ..self.client(socket.into()) }
+    }
+
+    /// Connects by way of another address.
+    pub(crate) fn connect_through(&self, address: SocketAddr) -> Client {
+        self.client(TcpStream::connect_timeout(&address, PATIENCE).expect("it accepts"))
+    }
+
+    fn client(&self, stream: TcpStream) -> Client {
         let tls = self.tls.as_ref().map(|config| {
             ClientConnection::new(config.clone(), trust::server_name())
                 .expect("a configuration that works")
         });
-        Client { tls, ..self.connect_plainly() }
+        Client { tls, ..Client::plain(stream) }
     }
 
     /// Connects without TLS, whatever the program speaks.
     pub(crate) fn connect_plainly(&self) -> Client {
         let since = Instant::now();
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE).expect("it accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream.set_nodelay(true).expect("it can be set");
-        Client { stream, tls: None, unread: Vec::new(), since }
+        Client { since, ..Client::plain(stream) }
     }
 
     /// A client that has sent `request` and received the beginning of its answer. With short timers
@@ -258,6 +292,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    fn plain(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream.set_nodelay(true).expect("it can be set");
+        Client { stream, tls: None, unread: Vec::new(), since: Instant::now() }
+    }
+
     /// Sends `bytes`. Returns false if the server has closed.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.since = Instant::now();
