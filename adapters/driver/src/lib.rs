@@ -36,6 +36,7 @@
 //! | `room` | how much content a connection has room for, for content that asks |
 //! | `runtime` | what a runtime has to offer |
 //! | `listener`, `socket` | what accepts connections, and a connected stream of bytes |
+//! | `handover` | hands a port over to another process |
 //! | `address` | where a peer is |
 //! | `proxy_protocol` | the header by which a proxy tells whom it stands for |
 //! | `system` | what the system tells about the peer of a socket |
@@ -63,6 +64,7 @@ mod exchange;
 mod exchanges;
 mod futures_socket;
 mod guard;
+pub mod handover;
 mod incoming;
 mod listener;
 mod machine;

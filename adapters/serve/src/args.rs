@@ -39,6 +39,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Vec<Address>,
 
+    /// Share the ports with other processes of the same user that have this option too (SO_REUSEPORT)
+    ///
+    /// The system spreads connections over them. To upgrade, start the new program, and then send SIGTERM to
+    /// the old one. On Linux no connection is lost.
+    #[arg(long)]
+    pub(crate) reuse_port: bool,
+
     /// Directory whose files to serve [default: none, serve demo routes]
     ///
     /// Neither `..` in a path nor a symbolic link leads out of the directory. A directory is served

@@ -14,7 +14,7 @@
 //! | `health` | `GET /healthz` and `GET /readyz` before the routes of any service |
 //! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional` and `range` (request fields), `reader` (content in pieces), `listing` |
 //!
-//! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `unix_socket`, `signals`,
+//! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `unix_socket`, `signals`, `handover`,
 //! `open_files`, and `runtime`, whose children hold all that is special to one runtime.
 #![deny(missing_docs)]
 

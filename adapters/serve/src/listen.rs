@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 use crate::unix_socket::SocketFiles;
+use portcullis_driver::handover;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
@@ -116,14 +117,15 @@ impl fmt::Display for Address {
 
 /// Listens on all that an address stands for, on one port; the sockets do not block. Of several
 /// addresses those are left out that the machine lacks, such as all of IPv6. A Unix socket's file is
-/// added to `files`.
+/// added to `files`. With `reuse_port` other processes may listen on the same ports.
 pub(crate) fn listen(
     address: &Address,
+    reuse_port: bool,
     #[cfg(unix)] files: &SocketFiles,
 ) -> Result<Vec<Bound>, String> {
     match &address.place {
         Place::Ip(addresses) => {
-            let listeners = listen_on_ip(address, addresses)?;
+            let listeners = listen_on_ip(address, addresses, reuse_port)?;
             Ok(listeners.into_iter().map(Bound::Tcp).collect())
         }
         #[cfg(unix)]
@@ -136,10 +138,14 @@ pub(crate) fn listen(
     }
 }
 
-fn listen_on_ip(address: &Address, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
+fn listen_on_ip(
+    address: &Address,
+    addresses: &[SocketAddr],
+    reuse_port: bool,
+) -> Result<Vec<TcpListener>, String> {
     let mut attempts = 0..ATTEMPTS;
     loop {
-        match listen_on_all(addresses) {
+        match listen_on_all(addresses, reuse_port) {
             // A free port of one address may be taken at another one.
             Err((at, error))
                 if at.port() == 0
@@ -155,14 +161,17 @@ fn listen_on_ip(address: &Address, addresses: &[SocketAddr]) -> Result<Vec<TcpLi
     }
 }
 
-fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+fn listen_on_all(
+    addresses: &[SocketAddr],
+    reuse_port: bool,
+) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let (mut listeners, mut missing, mut free) = (Vec::new(), None, None);
     for address in addresses {
         let mut at = *address;
         if let Some(port) = free.filter(|_| at.port() == 0) {
             at.set_port(port);
         }
-        match listen_on(at, addresses.len() > 1) {
+        match listen_on(at, addresses.len() > 1, reuse_port) {
             Ok(listener) => {
                 free = listener.local_addr().ok().map(|address| address.port());
                 listeners.push(listener);
@@ -184,7 +193,11 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Listens on one address; `one_of_several` if the same name has others.
-fn listen_on(address: SocketAddr, one_of_several: bool) -> io::Result<TcpListener> {
+fn listen_on(
+    address: SocketAddr,
+    one_of_several: bool,
+    reuse_port: bool,
+) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() && one_of_several {
         // `[::]` alone also accepts IPv4, depending on the system's settings.
@@ -193,9 +206,16 @@ fn listen_on(address: SocketAddr, one_of_several: bool) -> io::Result<TcpListene
     // Connections in TIME_WAIT from an earlier server must not prevent binding. Another listener
     // still does.
     socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    if reuse_port {
+        handover::share_evenly(&socket);
+    }
     Ok(socket.into())
 }
 
@@ -238,7 +258,7 @@ mod tests {
 
     fn listen(address: &Address) -> Result<Vec<TcpListener>, String> {
         match &address.place {
-            Place::Ip(addresses) => listen_on_ip(address, addresses),
+            Place::Ip(addresses) => listen_on_ip(address, addresses, false),
             other => panic!("{other:?} is no IP address"),
         }
     }
@@ -261,8 +281,8 @@ mod tests {
         // An address reserved for documentation (RFC 5737).
         let (lacking, there) = ("192.0.2.1:0", "127.0.0.1:0");
         let addresses = [lacking, there].map(|it| it.parse().expect("an address"));
-        assert_eq!(listen_on_all(&addresses).expect("one is there").len(), 1);
-        let (at, error) = listen_on_all(&addresses[..1]).expect_err("there is none");
+        assert_eq!(listen_on_all(&addresses, false).expect("one is there").len(), 1);
+        let (at, error) = listen_on_all(&addresses[..1], false).expect_err("there is none");
         assert!(is_missing(&error) && at == addresses[0], "{at}: {error}");
     }
 

@@ -5,6 +5,7 @@
 mod allocator;
 mod args;
 mod certificates;
+mod handover;
 mod listen;
 mod open_files;
 mod runtime;
@@ -14,6 +15,7 @@ mod unix_socket;
 
 use args::Args;
 use certificates::Certificates;
+use handover::Handover;
 use listen::listen;
 use portcullis::{Builder, Config};
 use portcullis_driver::{Admission, Body, Stats, memory_bound};
@@ -55,13 +57,13 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     let socket_files = SocketFiles::default();
     #[cfg(unix)]
     let _removed_at_end = socket_files.removed_at_end();
-    let readiness = Readiness::default();
+    let (readiness, handover) = (Readiness::default(), Handover::default());
     // Caught before anyone is told that there is something to stop.
     let stop = signals::catch(
         stats.clone(),
         config.drain_timeout(),
         args.drain_delay,
-        readiness.clone(),
+        (readiness.clone(), handover.clone()),
         certificates,
         #[cfg(unix)]
         socket_files.clone(),
@@ -80,9 +82,13 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     for address in &args.listen {
         listeners.extend(listen(
             address,
+            args.reuse_port,
             #[cfg(unix)]
             &socket_files,
         )?);
+    }
+    if args.reuse_port {
+        handover.add(&listeners);
     }
     for listener in &listeners {
         let address = listener.address()?;

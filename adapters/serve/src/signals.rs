@@ -5,6 +5,7 @@
 //! blocks it.
 
 use crate::certificates::Certificates;
+use crate::handover::Handover;
 use crate::say;
 #[cfg(unix)]
 use crate::unix_socket::SocketFiles;
@@ -40,7 +41,7 @@ pub(crate) fn catch(
     stats: Arc<Stats>,
     drain: Duration,
     delay: Duration,
-    readiness: Readiness,
+    (readiness, handover): (Readiness, Handover),
     certificates: Option<Arc<Certificates>>,
     #[cfg(unix)] files: SocketFiles,
 ) -> io::Result<Stop> {
@@ -52,7 +53,7 @@ pub(crate) fn catch(
     };
     let begin = move || {
         readiness.end();
-        begin_drain(&running, delay);
+        begin_drain(&running, delay, &handover);
     };
     let wait = move || wait(signals, &begin, &stats, (drain, delay), certificates.as_deref(), &end);
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
@@ -97,21 +98,22 @@ fn wait(
     }
 }
 
-/// Ends accepting after the delay, on a thread of its own: a second signal must not wait for it.
-fn begin_drain(running: &Sender<Infallible>, delay: Duration) {
-    if delay.is_zero() {
+/// Ends accepting after the delay and the handover, on a thread of its own: a second signal must not wait for it.
+fn begin_drain(running: &Sender<Infallible>, delay: Duration, handover: &Handover) {
+    if delay.is_zero() && handover.is_empty() {
         running.close();
         return;
     }
     let later = {
-        let running = running.clone();
+        let (running, handover) = (running.clone(), handover.clone());
         move || {
             thread::sleep(delay);
+            handover.begin();
             running.close();
         }
     };
     if thread::Builder::new().name("drain delay".to_owned()).spawn(later).is_err() {
-        say("cannot wait for --drain-delay, because there is no thread: draining now");
+        say("cannot wait before the drain, because there is no thread: draining now");
         running.close();
     }
 }

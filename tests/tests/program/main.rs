@@ -10,6 +10,7 @@ mod crowd;
 mod examples;
 mod framing;
 mod grpc;
+mod handover;
 mod health;
 mod http2;
 mod limits;

@@ -175,11 +175,26 @@ impl Program {
     }
 
     fn client(&self, stream: TcpStream) -> Client {
-        let tls = self.tls.as_ref().map(|config| {
-            ClientConnection::new(config.clone(), trust::server_name())
-                .expect("a configuration that works")
-        });
-        Client { tls, ..Client::plain(stream) }
+        self.connector().client(stream)
+    }
+
+    /// Connects to the program's address, also after this process has ended.
+    pub(crate) fn connector(&self) -> Connector {
+        Connector { address: self.address, tls: self.tls.clone() }
+    }
+
+    /// Whether the program starts with these arguments.
+    pub(crate) fn starts(place: Place, args: &[&str]) -> bool {
+        let mut command = command(place, &[]);
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program is there");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        let read = BufReader::new(stdout).read_line(&mut line).expect("text");
+        // It may have ended already.
+        let _ = child.kill();
+        child.wait().expect("it is a child");
+        read > 0
     }
 
     /// Connects without TLS, whatever the program speaks.
@@ -260,6 +275,30 @@ impl Drop for Program {
         // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Connects to an address.
+pub(crate) struct Connector {
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Connector {
+    /// Connects, over TLS if the program speaks it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn try_connect(&self) -> io::Result<Client> {
+        TcpStream::connect_timeout(&self.address, PATIENCE).map(|stream| self.client(stream))
+    }
+
+    fn client(&self, stream: TcpStream) -> Client {
+        let tls = self.tls.as_ref().map(|config| {
+            ClientConnection::new(config.clone(), trust::server_name())
+                .expect("a configuration that works")
+        });
+        Client { tls, ..Client::plain(stream) }
     }
 }
 
