@@ -545,8 +545,10 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
     /// Brings the server's counters up to date.
     fn count(&mut self, now: Tick) {
         if !self.over {
-            let Drive { connection, exchanges, shared, share, .. } = self;
-            let (phase, memory) = (connection.phase(), connection.memory() + exchanges.memory());
+            let Drive { connection, exchanges, shared, share, header, .. } = self;
+            let header = header.as_ref().map_or(0, |_| size_of::<Expected>());
+            let memory = connection.memory() + exchanges.memory() + header;
+            let phase = connection.phase();
             let requests = share.update(&shared.stats, phase, memory, connection.requests());
             self.stand(phase, memory, requests, now);
         }

@@ -169,6 +169,33 @@ pub fn the_peer_address_is_told_on_demand<A: Adapter>() {
     }
 }
 
+pub fn the_peer_address_is_the_one_in_the_header_of_a_trusted_proxy<A: Adapter>() {
+    let tell = |request: Request<Body>| async move {
+        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0.to_string());
+        Response::new(Full::<Bytes>::from(peer.unwrap_or_default()))
+    };
+    let source = |text: &str| text.parse::<ProxySource>().expect("a source");
+    let header = "PROXY TCP6 2001:db8::7 ::1 258 80\r\n";
+    for (proxies, header, expected) in [
+        (["10.0.0.0/8", "127.0.0.0/8"], header, "\r\n\r\n[2001:db8::7]:258"),
+        // Nothing is answered.
+        (["10.0.0.0/8", "127.0.0.0/8"], "", ""),
+        (["10.0.0.0/8", "unix"], header, "400 Bad Request"),
+    ] {
+        let (listener, address) = listener();
+        let (server, stats) = (A::server(listener, Arc::default(), tell), Arc::new(Stats::new()));
+        let server = server.tell_peer_address().stats(stats.clone());
+        start_server::<A, _, _, _, _>(server.trust_proxies(proxies.map(source)));
+        let answer = ask(address, &format!("{header}{GET}"));
+        assert!(answer.contains(expected), "{answer}");
+        if expected.is_empty() {
+            assert_eq!(answer, "");
+            open(&stats, 0);
+            assert_eq!(stats.snapshot().closes, [("proxy_header", 1)]);
+        }
+    }
+}
+
 pub fn a_body_limit_of_the_handlers_own<A: Adapter>() {
     let limited = |request: Request<Body>| async move {
         request.body().set_limit(Some(3));

@@ -3,8 +3,8 @@
 use super::{Adapter, GET, PATIENCE, UPGRADE, frame, hello};
 use crate::adapter;
 use crate::adapter::{
-    Body, Config, Incoming, Native, PeerAddress, Reply, ServeConnection, Service, Socket, Stats,
-    Timer, Upgrade, memory, refuse_upgrade,
+    Address, Body, Config, Incoming, Native, PeerAddress, ProxySource, Reply, ServeConnection,
+    Service, Socket, Stats, Timer, Upgrade, memory, refuse_upgrade,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -191,6 +191,18 @@ pub fn the_peer_address_is_what_the_caller_says<A: Adapter>() {
         A::connection(server, Arc::default(), Tell).peer_address(address).tell_peer_address(),
     );
     assert!(ask(client, GET).ends_with("\r\n\r\n192.0.2.1:5, 192.0.2.1:5"));
+}
+
+pub fn the_header_of_a_proxy_tells_the_peer_address_of_a_connection<A: Adapter>() {
+    let header = "PROXY TCP4 192.0.2.1 10.0.0.1 5 80\r\n";
+    for (peer, trusted) in [(Address::Unix(None), true), (Address::Unknown, false)] {
+        let (client, server) = pair();
+        let connection = A::connection(server, Arc::default(), Tell).peer_address(peer);
+        run::<A, _, _, _, _>(connection.tell_peer_address().trust_proxies([ProxySource::Unix]));
+        let answer = ask(client, &format!("{header}{GET}"));
+        let told = answer.ends_with("\r\n\r\n192.0.2.1:5, 192.0.2.1:5");
+        assert_eq!((told, answer.starts_with("HTTP/1.1 400 ")), (trusted, !trusted), "{answer}");
+    }
 }
 
 /// Both ends of a TCP connection. The server's end does not block.

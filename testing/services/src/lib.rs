@@ -27,8 +27,8 @@ use crate::adapter::portcullis::websocket::Violation;
 use crate::adapter::portcullis::{Refusal, ResetReason};
 use crate::adapter::{
     Body, BoxError, CloseFrame, Closed, Config, Incoming, Listener, Message, Native, PeerAddress,
-    Reply, Report, Runtime, ServeConnection, Server, Service, Socket, Stats, Timer, Upgrade,
-    memory, refuse_upgrade,
+    ProxySource, Reply, Report, Runtime, ServeConnection, Server, Service, Socket, Stats, Timer,
+    Upgrade, memory, refuse_upgrade,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -222,6 +222,7 @@ macro_rules! services {
             a_websocket_tells_how_it_ended_and_may_be_used_from_another_task,
             a_websocket_ends_with_its_handler_though_it_was_given_away,
             the_peer_address_is_told_on_demand,
+            the_peer_address_is_the_one_in_the_header_of_a_trusted_proxy,
             a_body_limit_of_the_handlers_own,
             content_of_a_fast_peer_comes_in_large_pieces,
             content_is_read_on_another_task_while_the_answer_waits_for_its_reader,
@@ -237,6 +238,7 @@ macro_rules! services {
             a_connection_drains_when_it_is_told_to,
             a_router_and_a_websocket_are_served_on_a_stream_in_memory,
             the_peer_address_is_what_the_caller_says,
+            the_header_of_a_proxy_tells_the_peer_address_of_a_connection,
             a_tcp_stream_is_served_and_gets_its_options,
             a_reset_of_a_tcp_stream_is_noticed_though_it_is_not_read,
             bytes_that_a_socket_holds_back_are_flushed_also_at_the_end,

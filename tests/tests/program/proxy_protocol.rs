@@ -3,6 +3,7 @@
 //! Proxies come from 127.0.0.2, the only source that the program trusts. So clients at 127.0.0.1 can ask for the
 //! status.
 
+use crate::clients::{curl, has_curl};
 use crate::place::{Place, Transport, tests};
 use crate::proxies::{Proxy, haproxy_with, has, wait_until_up};
 use crate::support::{Client, PATIENCE, Program, assert_not_before};
@@ -16,6 +17,7 @@ tests! {
     everywhere:
         haproxy_tells_the_address_of_the_client,
         health_checks_of_haproxy_bring_the_header,
+        curl_brings_a_header_over_both_versions_of_http,
         a_header_may_come_in_pieces_or_with_what_follows,
         a_proxy_without_a_header_is_cut_off_and_counted,
         other_peers_are_served_and_choose_no_address,
@@ -147,6 +149,23 @@ fn health_checks_of_haproxy_bring_the_header(place: Place) {
     let mut client = trusting.program.connect_through(proxy.address);
     client.tls = None;
     assert_eq!(client.get("/hello").text(), "Hello, world!");
+}
+
+fn curl_brings_a_header_over_both_versions_of_http(place: Place) {
+    if !has_curl() {
+        return;
+    }
+    let trusting = Trusting::with(place, &[]);
+    let url = trusting.program.url("/hello");
+    let second = match place.transport {
+        Transport::Plaintext => "--http2-prior-knowledge",
+        Transport::Tls => "--http2",
+    };
+    for (version, told) in [("--http1.1", "1.1"), (second, "2")] {
+        let from = ["--interface", "127.0.0.2", "--haproxy-protocol", version];
+        let answer = curl(&[&from[..], &["-w", " %{http_version}", &url]].concat(), b"");
+        assert_eq!(answer, format!("Hello, world! {told}"));
+    }
 }
 
 fn a_header_may_come_in_pieces_or_with_what_follows(place: Place) {
