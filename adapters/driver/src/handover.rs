@@ -7,7 +7,8 @@
 //! - The listener drops each SYN. The client sends it again after a second, and by then it meets another listener.
 //!   This alone loses no connection.
 //! - The group gives SYNs to other listeners only, so that clients don't have to wait for that second. The group
-//!   numbers its listeners by age, and the oldest is assumed to leave. If that is wrong, some clients wait.
+//!   numbers its listeners, and number 0 is assumed to leave. Of two listeners that is the older one. With more of
+//!   them it may be another, since the last one takes the number of one that closes. Then some clients wait.
 //!
 //! The kernel can also move the queue (`net.ipv4.tcp_migrate_req=1`), but only the administrator can switch that
 //! on.
@@ -108,7 +109,7 @@ mod linux {
         format!("{words}:{:04X}", address.port())
     }
 
-    /// Has the group choose among the `others` younger listeners.
+    /// Has the group choose among the `others`, whose numbers begin with 1.
     #[allow(unsafe_code)]
     pub(super) fn steer(socket: &SockRef<'_>, others: u32) -> io::Result<()> {
         let step = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
