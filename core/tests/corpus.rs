@@ -1,6 +1,6 @@
 //! Replays the inputs that the fuzzers kept (`fuzz/corpus`), in a folder for each target.
 
-use portcullis_play::{against, play};
+use portcullis_play::{against, gate, play};
 use portcullis_testing::watched;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +69,11 @@ fn http2_client() {
 #[test]
 fn http2_servers() {
     replay("http2_servers", against::frames);
+}
+
+#[test]
+fn calls_of_the_gate() {
+    replay("gate", gate::play);
 }
 
 #[test]

@@ -241,3 +241,19 @@ impl Lists {
         heaviest.map(|(_, number)| number).ok_or(later)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_takes_as_much_memory_as_the_docs_say() {
+        assert!(size_of::<Seat>() <= 64, "{}", size_of::<Seat>());
+    }
+
+    #[test]
+    fn classes_double() {
+        let classes = [0, 1023, 2047, 2048, 4096, 1 << 20, u64::MAX].map(class);
+        assert_eq!(classes, [0, 0, 0, 1, 2, 10, CLASSES - 1]);
+    }
+}

@@ -6,11 +6,13 @@
 //! | [`play`] | plays arbitrary bytes against a connection, and asserts the invariants after every call |
 //! | [`support`] | scripts: a line for each thing that the peer or the application does |
 //! | [`http2`] | a client of HTTP/2 that sends frames and tells in words what comes |
+//! | [`gate`] | a gate that is called in any order, against a model |
 //! | [`against`] | plays a connection against other implementations of HTTP/2 and of its field compression |
 //! | [`hoard`] | peers and applications that make a connection hold as much memory as they can |
 //! | `tls` | a rustls client in memory, live peers and changed bytes over TLS; behind the providers' features |
 
 pub mod against;
+pub mod gate;
 pub mod hoard;
 pub mod http2;
 pub mod play;
