@@ -234,7 +234,8 @@ fn thousandths(percent: u64) -> u32 {
 }
 
 fn share(part: u64, whole: u64) -> u32 {
-    let share = u128::from(part) * 1000 / u128::from(whole.max(1));
+    // More than a thousandth of 2^64 is too much of anything.
+    let share = part.saturating_mul(1000) / whole.max(1);
     u32::try_from(share).unwrap_or(u32::MAX)
 }
 
@@ -376,11 +377,11 @@ impl Gate {
     }
 
     fn check_prefix(&self, now: Tick, prefix: Prefix) -> Result<(), Denied> {
-        let percent = u128::from(self.config.prefix_share());
-        let connections = self.limits.connections as u128;
-        let most = (connections * percent).div_ceil(100);
+        // There are at most 2^32 connections.
+        let connections = self.limits.connections as u64;
+        let most = (connections * self.config.prefix_share()).div_ceil(100);
         let entry = self.prefixes.find(prefix).and_then(|number| self.prefixes.get(number));
-        if most < connections && entry.is_some_and(|entry| entry.count as u128 >= most) {
+        if most < connections && entry.is_some_and(|entry| entry.count as u64 >= most) {
             return Err(Denied::Share);
         }
         match self.config.prefix_rate() {
