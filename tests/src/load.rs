@@ -48,6 +48,7 @@ use mio::{Events, Poll, Token};
 pub use answer::BadAnswer;
 pub use request::{Browser, Request};
 pub use transport::Transport;
+pub(crate) use transport::server_name;
 
 use client::Client;
 

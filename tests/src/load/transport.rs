@@ -46,7 +46,7 @@ impl Transport {
 }
 
 /// The name that the client asks for.
-pub(super) fn server_name() -> ServerName<'static> {
+pub(crate) fn server_name() -> ServerName<'static> {
     IpAddr::from(Ipv4Addr::LOCALHOST).into()
 }
 
