@@ -24,6 +24,10 @@ const SAMPLE: Duration = Duration::from_millis(50);
 const BASELINE: usize = 60;
 /// How long it may take for those.
 const BASELINE_MOST: Duration = Duration::from_secs(10);
+/// A request of the healthy client that waits longer has failed.
+const HEALTHY_MOST: Duration = Duration::from_secs(10);
+/// Ends a wait on a busy machine that would never end.
+const BUSY_MOST: Duration = Duration::from_secs(600);
 /// How long the server may keep sockets of attackers that are gone.
 const BACK_MOST: Duration = Duration::from_secs(12);
 /// How many more descriptors than before the attack the server may have after it.
@@ -93,7 +97,8 @@ pub fn run(
 ) -> Result<Report, Failure> {
     let mut server = Server::start(target, attack, place)?;
     let began = Instant::now();
-    let healthy = Healthy::start(server.address, place.tls, server.path, began);
+    let patient = if options.busy { BUSY_MOST } else { HEALTHY_MOST };
+    let healthy = Healthy::start(server.address, place.tls, server.path, began, patient);
     while healthy.count() < BASELINE && began.elapsed() < BASELINE_MOST {
         thread::sleep(SAMPLE);
     }
@@ -197,7 +202,7 @@ fn patience(attack: &Attack, busy: bool) -> Duration {
         _ => Duration::ZERO,
     });
     let crowd = if attack.weight == Weight::Crowd { 30 } else { 0 };
-    let spare = Duration::from_secs(if busy { 120 } else { 8 + crowd });
+    let spare = if busy { BUSY_MOST } else { Duration::from_secs(8 + crowd) };
     match most.max() {
         Some(most) if most > Duration::ZERO => most + spare,
         _ => LIVES_MOST + spare,

@@ -18,6 +18,8 @@ pub enum Expect {
     Reset(f64, f64),
     /// The last answer of each attacker has one of these statuses.
     Status(&'static [u16]),
+    /// No attacker gets an answer that is a success.
+    Refuses,
     /// Each attacker gets this many answers.
     Answers(usize),
     /// Each websocket is closed with one of these codes, or each connection of HTTP/2 ends with
@@ -86,6 +88,7 @@ impl fmt::Display for Expect {
             Self::Ended(least, most) => write!(f, "closed after {least} to {most} s"),
             Self::Reset(least, most) => write!(f, "reset after {least} to {most} s"),
             Self::Status(statuses) => write!(f, "status {}", list(statuses)),
+            Self::Refuses => write!(f, "refused"),
             Self::Answers(count) => write!(f, "{count} answers"),
             Self::Code(codes) => write!(f, "code {}", list(codes)),
             Self::Lives => write!(f, "lives"),
@@ -102,6 +105,10 @@ impl fmt::Display for Expect {
 
 fn list<T: fmt::Display>(values: &[T]) -> String {
     values.iter().map(T::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+fn or_none<T: fmt::Display>(value: Option<&T>) -> String {
+    value.map_or("none".to_owned(), T::to_string)
 }
 
 /// A number of bytes for people.
@@ -151,7 +158,11 @@ impl Expect {
             Self::Status(statuses) => facts.seen.iter().find_map(|seen| {
                 let last = seen.notes.statuses.last();
                 let fits = last.is_some_and(|status| statuses.contains(status));
-                (!fits).then(|| format!("status {last:?} instead of {}", list(statuses)))
+                (!fits).then(|| format!("status {} instead of {}", or_none(last), list(statuses)))
+            }),
+            Self::Refuses => facts.seen.iter().find_map(|seen| {
+                let status = seen.notes.statuses.last().filter(|status| **status < 400);
+                status.map(|status| format!("answered with {status}"))
             }),
             Self::Answers(count) => facts.seen.iter().find_map(|seen| {
                 let got = seen.notes.statuses.len();
@@ -160,13 +171,16 @@ impl Expect {
             Self::Code(codes) => facts.seen.iter().find_map(|seen| {
                 let code = seen.notes.code;
                 let fits = code.is_some_and(|code| codes.contains(&code));
-                (!fits).then(|| format!("code {code:?} instead of {}", list(codes)))
+                (!fits)
+                    .then(|| format!("code {} instead of {}", or_none(code.as_ref()), list(codes)))
             }),
             Self::Lives => (facts.unfinished > 0)
                 .then(|| format!("{} clients did not get everything", facts.unfinished)),
             Self::Takes(most) => facts.seen.iter().find_map(|seen| {
                 (seen.sent > most).then(|| format!("{} of an attacker were taken", size(seen.sent)))
             }),
+            // Few attackers can't be told from what the allocator does.
+            Self::Memory(_) | Self::Growth(_) if rigour == Rigour::Busy => None,
             Self::Memory(most) => facts
                 .memory_each
                 .filter(|each| *each > most)

@@ -15,8 +15,6 @@ use crate::load::blocking::Connection;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Every so many requests, one goes over a fresh connection.
 const FRESH: usize = 20;
-/// A request that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// More than a head and the content of `/hello` have.
 const LONGEST: usize = 64 << 10;
 
@@ -39,14 +37,22 @@ pub(super) struct Healthy {
 }
 
 impl Healthy {
-    /// Starts the client in a thread of its own. `began` is the origin of its times.
-    pub(super) fn start(address: SocketAddr, tls: bool, path: &str, began: Instant) -> Self {
+    /// Starts the client in a thread of its own. `began` is the origin of its times. A request that
+    /// waits longer than `patience` has failed.
+    pub(super) fn start(
+        address: SocketAddr,
+        tls: bool,
+        path: &str,
+        began: Instant,
+        patience: Duration,
+    ) -> Self {
         let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let client = Client {
             address,
             transport: if tls { Transport::tls() } else { Transport::Plain },
             request: format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
             kept: None,
+            patience,
         };
         let thread = {
             let (stop, requests) = (stop.clone(), Arc::clone(&requests));
@@ -82,6 +88,7 @@ struct Client {
     transport: Transport,
     request: String,
     kept: Option<Connection>,
+    patience: Duration,
 }
 
 impl Client {
@@ -102,7 +109,7 @@ impl Client {
 
     /// One request on a fresh connection.
     fn once(&self) -> io::Result<()> {
-        let mut connection = Connection::open(self.address, &self.transport, PATIENCE)?;
+        let mut connection = Connection::open(self.address, &self.transport, self.patience)?;
         self.ask(&mut connection).map(drop)
     }
 
@@ -115,7 +122,7 @@ impl Client {
             self.kept = keeps.then_some(connection);
             return Ok(());
         }
-        let mut connection = Connection::open(self.address, &self.transport, PATIENCE)?;
+        let mut connection = Connection::open(self.address, &self.transport, self.patience)?;
         let keeps = self.ask(&mut connection)?;
         self.kept = keeps.then_some(connection);
         Ok(())

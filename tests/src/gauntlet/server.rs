@@ -21,15 +21,14 @@ use crate::load::idle::resident;
 /// The files of the large directory of row 67.
 const FILES: usize = 10_000;
 
-/// Builds the program in release mode with all runtimes, and returns its path.
-pub fn build() -> Result<PathBuf, Failure> {
+/// Builds the program with all runtimes, and returns its path.
+pub fn build(release: bool) -> Result<PathBuf, Failure> {
     let build = escargot::CargoBuild::new()
         .package("portcullis-serve")
         .bin("portcullis")
-        .features("async-std")
-        .release()
-        .run()
-        .map_err(|error| format!("the program cannot be built: {error}"))?;
+        .features("async-std");
+    let build = if release { build.release() } else { build };
+    let build = build.run().map_err(|error| format!("the program cannot be built: {error}"))?;
     Ok(build.path().to_owned())
 }
 

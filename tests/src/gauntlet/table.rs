@@ -6,7 +6,8 @@
 use super::attack::{Attack, Places, Protocol, Weight};
 use super::attacks::{bodies, connections, crowds, http2, live, live2, responses, tls, websocket};
 use super::expect::Expect::{
-    Answers, Back, Code, Ended, Growth, Idle, Lives, Memory, Recovers, Reset, Status, Visitor,
+    Answers, Back, Code, Ended, Growth, Idle, Lives, Memory, Recovers, Refuses, Reset, Status,
+    Visitor,
 };
 use super::frames::ENHANCE_YOUR_CALM;
 
@@ -44,7 +45,7 @@ pub static ATTACKS: &[Attack] = &[
         row: "case 2, 18",
         settings: &["linger_timeout=1s"],
         attackers: 20,
-        expect: &[Ended(0.0, 4.0), Status(&[413]), Memory(512 << 10)],
+        expect: &[Ended(0.0, 4.0), Refuses, Status(&[413]), Memory(512 << 10)],
         play: |peer| Box::pin(bodies::large(peer)),
         ..USUAL
     },
@@ -81,7 +82,7 @@ pub static ATTACKS: &[Attack] = &[
         protocol: Protocol::WebSocket,
         settings: &["linger_timeout=1s", "websocket_close_timeout=1s"],
         attackers: 20,
-        expect: &[Ended(0.0, 4.0), Code(&[1009]), Memory(512 << 10)],
+        expect: &[Ended(0.0, 4.0), Code(&[1009]), Memory(1 << 20)],
         play: |peer| Box::pin(websocket::large(peer)),
         ..USUAL
     },
@@ -348,7 +349,7 @@ pub static ATTACKS: &[Attack] = &[
         row: "22",
         settings: &["linger_timeout=1s"],
         attackers: 20,
-        expect: &[Ended(0.0, 3.5), Status(&[405]), Memory(256 << 10)],
+        expect: &[Ended(1.0, 4.0), Status(&[405]), Memory(256 << 10)],
         play: |peer| Box::pin(bodies::unread(peer)),
         ..USUAL
     },
@@ -445,17 +446,6 @@ pub static ATTACKS: &[Attack] = &[
         attackers: 50,
         expect: &[Ended(1.0, 3.5), Memory(128 << 10)],
         play: |peer| Box::pin(tls::unfinished(peer)),
-        ..USUAL
-    },
-    Attack {
-        name: "tls-record-bytes",
-        row: "32",
-        protocol: Protocol::Tcp,
-        places: Places::Tls,
-        settings: &["tls_handshake_timeout=1s"],
-        attackers: 20,
-        expect: &[Ended(1.0, 3.5), Memory(64 << 10)],
-        play: |peer| Box::pin(tls::record_bytes(peer)),
         ..USUAL
     },
     Attack {
@@ -653,7 +643,7 @@ pub static ATTACKS: &[Attack] = &[
         name: "h2-rapid-reset",
         row: "47",
         protocol: Protocol::Http2,
-        settings: &["linger_timeout=1s"],
+        settings: &["linger_timeout=1s", "requests_per_connection=1000000"],
         attackers: 5,
         expect: &[Ended(0.0, 6.0), Code(&[ENHANCE_YOUR_CALM]), Memory(1 << 20)],
         play: |peer| Box::pin(http2::rapid_reset(peer)),
@@ -664,7 +654,7 @@ pub static ATTACKS: &[Attack] = &[
         row: "48",
         protocol: Protocol::Http2,
         places: Places::Tokio,
-        settings: &["linger_timeout=1s"],
+        settings: &["linger_timeout=1s", "requests_per_connection=1000000"],
         attackers: 5,
         expect: &[Ended(0.0, 6.0), Code(&[ENHANCE_YOUR_CALM]), Memory(1 << 20)],
         play: |peer| Box::pin(http2::made_you_reset(peer)),
@@ -823,7 +813,7 @@ pub static ATTACKS: &[Attack] = &[
         row: "56",
         protocol: Protocol::Http2,
         places: Places::Tokio,
-        settings: &["linger_timeout=1s"],
+        settings: &["linger_timeout=1s", "requests_per_connection=1000000"],
         attackers: 5,
         expect: &[Ended(0.0, 6.0), Code(&[ENHANCE_YOUR_CALM]), Memory(1 << 20)],
         play: |peer| Box::pin(http2::refused_streams(peer)),
@@ -946,7 +936,7 @@ pub static ATTACKS: &[Attack] = &[
         attackers: 10,
         weight: Weight::Heavy,
         files: true,
-        expect: &[Growth(64 << 20)],
+        expect: &[Lives, Status(&[200]), Growth(64 << 20)],
         play: |peer| Box::pin(crowds::large_directory(peer)),
         ..USUAL
     },
@@ -1024,14 +1014,24 @@ pub static ATTACKS: &[Attack] = &[
         row: "L6",
         attackers: 3,
         weight: Weight::Heavy,
-        expect: &[Lives, Status(&[405, 413, 404])],
+        expect: &[Lives, Status(&[413])],
         play: |peer| Box::pin(live::refused_upload(peer)),
+        ..USUAL
+    },
+    Attack {
+        name: "refused-route",
+        row: "L6",
+        settings: &["request_body_limit=64MiB"],
+        attackers: 3,
+        weight: Weight::Heavy,
+        expect: &[Lives, Status(&[405])],
+        play: |peer| Box::pin(live::refused_route(peer)),
         ..USUAL
     },
     Attack {
         name: "kept-by-a-proxy",
         row: "L7",
-        settings: &["keep_alive_timeout=2s"],
+        settings: &["keep_alive_timeout=2s", "requests_per_connection=1000000"],
         attackers: 20,
         expect: &[Lives],
         play: |peer| Box::pin(live::kept_by_a_proxy(peer)),

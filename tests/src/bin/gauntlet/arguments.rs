@@ -96,7 +96,7 @@ impl Arguments {
             Some(address) => Target::Other { address, pids: self.pid.clone() },
             None => Target::Program(match &self.program {
                 Some(program) => program.clone(),
-                None => build()?,
+                None => build(true)?,
             }),
         };
         let known = match &target {

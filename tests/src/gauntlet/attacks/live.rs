@@ -141,7 +141,15 @@ pub(in crate::gauntlet) async fn stopped_server(peer: Peer) -> Result {
 
 /// Sends 40 MB to something that refuses it, and reads nothing before all is sent.
 pub(in crate::gauntlet) async fn refused_upload(peer: Peer) -> Result {
-    let (path, status) = [("/hello", 405), ("/sink", 413), ("/nothing", 404)][peer.index % 3];
+    refused(peer, "/sink", 413).await
+}
+
+/// The same, to a route that allows no POST.
+pub(in crate::gauntlet) async fn refused_route(peer: Peer) -> Result {
+    refused(peer, "/hello", 405).await
+}
+
+async fn refused(peer: Peer, path: &str, status: u16) -> Result {
     let mut link = peer.http1().await?;
     link.send(post(path, 40_000_000)).await;
     for _ in 0..40 {

@@ -73,11 +73,3 @@ pub(in crate::gauntlet) async fn tls_to_plaintext(peer: Peer) -> Result {
     let hello = peer.client_hello()?;
     say(peer.tcp().await?, hello).await
 }
-
-/// As `silent`, but a byte of a record each 100 ms.
-pub(in crate::gauntlet) async fn record_bytes(peer: Peer) -> Result {
-    let mut link = peer.tcp().await?;
-    link.send([22, 3, 1]).await;
-    link.drip([0], millis(100)).await;
-    Ok(link.seen())
-}
