@@ -20,7 +20,8 @@ const PATIENCE: u64 = 20;
 /// Attacks the portcullis program, or another server on this machine, and measures it from outside
 #[derive(Parser)]
 pub(crate) struct Arguments {
-    /// Only attacks whose names contain this, or whose row is this. May be given more than once
+    /// Only the attack of this name, or those whose names contain this, or whose row is this. May be
+    /// given more than once
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Only on this runtime [default: each]
@@ -135,6 +136,9 @@ impl Arguments {
 
     fn selects(&self, number: usize, attack: &Attack) -> bool {
         let named = |only: &String| {
+            if ATTACKS.iter().any(|other| other.name == only) {
+                return attack.name == only;
+            }
             attack.name.contains(only.as_str()) || attack.row.split(", ").any(|row| row == only)
         };
         if self.target.is_some() {
