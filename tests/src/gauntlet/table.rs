@@ -70,7 +70,7 @@ pub static ATTACKS: &[Attack] = &[
     Attack {
         name: "response-slow",
         row: "26",
-        settings: &["response_grace=1s", "response_rate=100000"],
+        settings: &["response_grace=1s", "response_rate=100000", "response_silence=2s"],
         attackers: 50,
         expect: &[Reset(1.0, 8.0), Memory(256 << 10)],
         play: |peer| Box::pin(responses::slowly(peer)),

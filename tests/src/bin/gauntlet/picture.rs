@@ -57,7 +57,7 @@ where
     let (legend, rest) = root.split_vertically(LEGEND);
     let text = |color: &RGBColor| ("sans-serif", 13).into_font().color(color);
     legend.draw_text(
-        "healthy client's latency, up to 100 ms, logarithmic",
+        "healthy client's latency, 0.01 to 100 ms, logarithmic",
         &text(&LATENCY),
         (8, 4),
     )?;
@@ -100,7 +100,7 @@ where
         let range = (most - least).max((1 << 20) as f64);
         let points = memory.iter().map(|(at, bytes)| (x(*at), y((*bytes as f64 - least) / range)));
         area.draw(&PathElement::new(points.collect::<Vec<_>>(), MEMORY))?;
-        let text = format!("{:.0} to {:.0} MiB", least / 1048576.0, most / 1048576.0);
+        let text = format!("{:.1} to {:.1} MiB", least / 1048576.0, most / 1048576.0);
         let style = ("sans-serif", 11).into_font().color(&MEMORY);
         area.draw_text(&text, &style, (left + 3, top + 1))?;
     }

@@ -200,7 +200,6 @@ pub(in crate::gauntlet) async fn window_overflow(peer: Peer) -> Result {
 /// Never acknowledges the server's SETTINGS, while a handler works.
 pub(in crate::gauntlet) async fn settings_unacknowledged(peer: Peer) -> Result {
     let mut link = peer.http2().await?;
-    link.count_from_now();
     link.send([PREFACE, &settings(&[]), &get(1, "/slow/60000")].concat()).await;
     link.until_end().await;
     Ok(link.seen())
