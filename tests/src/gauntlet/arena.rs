@@ -74,6 +74,8 @@ pub struct Report {
     pub before: (u64, u64),
     /// The same during the attack.
     pub during: (u64, u64),
+    /// The slowest request over a fresh connection during the attack, in microseconds.
+    pub visitor: Option<u64>,
     /// What must happen.
     pub expected: String,
     /// What went wrong; empty if the verdict holds.
@@ -157,6 +159,7 @@ pub fn run(
     facts.healthy = during.len();
     facts.healthy_failed = during.iter().filter(|it| it.failed).count();
     facts.healthy_worst = during.iter().map(|it| it.took).max().unwrap_or_default();
+    let visitor = during.iter().filter(|it| it.fresh).map(|it| it.took.as_micros() as u64).max();
     let before = percentiles(requests.iter().filter(|it| it.at < attack_began));
     let during = percentiles(during.iter());
     facts.healthy_p99 = Duration::from_micros(if attack.stops { 0 } else { during.1 });
@@ -175,6 +178,7 @@ pub fn run(
         memory: facts.memory_each,
         before,
         during,
+        visitor,
         expected,
         faults: faults(attack.expect, &facts, rigour),
         span: (attack_began.as_secs_f64(), over.as_secs_f64()),

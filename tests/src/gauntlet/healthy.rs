@@ -98,8 +98,8 @@ impl Client {
                 return;
             }
             let start = Instant::now();
-            let fresh = number % FRESH == 0;
-            let done = if fresh { self.once() } else { self.again() };
+            let mut fresh = number % FRESH == 0;
+            let done = if fresh { self.once() } else { self.again(&mut fresh) };
             let request =
                 Request { at: start - began, took: start.elapsed(), fresh, failed: done.is_err() };
             requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
@@ -114,14 +114,15 @@ impl Client {
     }
 
     /// One request on the connection that is kept. A server may close that between two requests;
-    /// then a client asks again on another one, as browsers do.
-    fn again(&mut self) -> io::Result<()> {
+    /// then a client asks again on a fresh one, as browsers do.
+    fn again(&mut self, fresh: &mut bool) -> io::Result<()> {
         if let Some(mut connection) = self.kept.take()
             && let Ok(keeps) = self.ask(&mut connection)
         {
             self.kept = keeps.then_some(connection);
             return Ok(());
         }
+        *fresh = true;
         let mut connection = Connection::open(self.address, &self.transport, self.patience)?;
         let keeps = self.ask(&mut connection)?;
         self.kept = keeps.then_some(connection);

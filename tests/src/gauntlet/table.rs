@@ -113,7 +113,7 @@ pub static ATTACKS: &[Attack] = &[
         places: Places::Tokio,
         settings: &["keep_alive_timeout=3s"],
         weight: Weight::Crowd,
-        expect: &[Ended(0.0, 14.0), Memory(12 << 10)],
+        expect: &[Ended(0.0, 14.0), Memory(12 << 10), Visitor(1.0)],
         play: |peer| Box::pin(connections::silent(peer)),
         ..USUAL
     },
@@ -141,7 +141,7 @@ pub static ATTACKS: &[Attack] = &[
         places: Places::TokioPlain,
         settings: &["request_head_timeout=3s"],
         weight: Weight::Crowd,
-        expect: &[Ended(0.0, 20.0), Memory(12 << 10)],
+        expect: &[Ended(0.0, 20.0), Memory(12 << 10), Visitor(1.0)],
         play: |peer| Box::pin(connections::slow_head(peer)),
         ..USUAL
     },

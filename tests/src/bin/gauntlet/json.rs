@@ -27,6 +27,7 @@ fn value(report: &Report) -> Value {
         "memory_per_attacker_bytes": report.memory,
         "healthy_before": healthy(report.before),
         "healthy_during": healthy(report.during),
+        "visitor_worst_us": report.visitor,
         "expected": report.expected,
         "holds": report.faults.is_empty(),
         "faults": report.faults,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use portcullis_tests::gauntlet::{ATTACKS, Expect, Failure, Report};
 
-const HEADS: [&str; 9] = [
+const COLUMNS: usize = 10;
+const HEADS: [&str; COLUMNS] = [
     "attack",
     "row",
     "where",
@@ -16,13 +17,14 @@ const HEADS: [&str; 9] = [
     "memory each",
     "healthy before, ms",
     "during, ms",
+    "visitor, ms",
     "verdict",
 ];
 
 /// Prints the table, and then what was set.
 pub(crate) fn print(reports: &[Report], patience: Option<Duration>, took: Duration) {
     let rows: Vec<_> = reports.iter().map(|report| cells(report, patience)).collect();
-    let widths: [usize; 9] = std::array::from_fn(|column| {
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([HEADS[column].len()]).max().unwrap_or(0)
     });
@@ -30,7 +32,10 @@ pub(crate) fn print(reports: &[Report], patience: Option<Duration>, took: Durati
     for row in &rows {
         println!("{}", line(row, &widths));
     }
-    println!("\nhealthy: 50 % and 99 % of the requests took at most that long. Settings:");
+    println!(
+        "\nhealthy: 50 % and 99 % of the requests on a kept connection took at most that long\n\
+         visitor: the slowest request on a fresh connection while the attack ran\nsettings:"
+    );
     let mut last = "";
     for report in reports.iter().filter(|report| !report.settings.is_empty()) {
         if last != report.name {
@@ -43,19 +48,19 @@ pub(crate) fn print(reports: &[Report], patience: Option<Duration>, took: Durati
 }
 
 /// The columns of text are aligned to the left, those of numbers to the right.
-fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
+fn line(cells: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
     let mut line = String::new();
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         // Writing to a string never fails.
         let _ = match column {
-            0..=2 | 8 => write!(line, "{cell:<width$}  "),
+            0..=2 | 9 => write!(line, "{cell:<width$}  "),
             _ => write!(line, "{cell:>width$}  "),
         };
     }
     line.trim_end().to_owned()
 }
 
-fn cells(report: &Report, patience: Option<Duration>) -> [String; 9] {
+fn cells(report: &Report, patience: Option<Duration>) -> [String; COLUMNS] {
     let pair = |(median, worst): (u64, u64)| {
         format!("{:.1} {:.1}", median as f64 / 1e3, worst as f64 / 1e3)
     };
@@ -73,6 +78,7 @@ fn cells(report: &Report, patience: Option<Duration>) -> [String; 9] {
         report.memory.map_or("?".to_owned(), bytes),
         pair(report.before),
         pair(report.during),
+        report.visitor.map_or("-".to_owned(), |micros| format!("{:.1}", micros as f64 / 1e3)),
         verdict,
     ]
 }
