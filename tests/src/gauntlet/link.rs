@@ -1,7 +1,7 @@
 //! One connection of an attacker.
 
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::Failure;
 use super::notes::{End, Notes, Reader, Reading, Seen};
 use super::peer::Tally;
+use super::server::holds;
 
 /// How often an attacker that reads nothing asks its socket for a reset.
 const LOOK: Duration = Duration::from_millis(50);
@@ -215,8 +216,13 @@ impl Link {
         self.is_open()
     }
 
-    /// Reads at most this many bytes. False at the end.
+    /// Reads at most this many bytes. False at the end, also if bytes are left that this machine's
+    /// kernel has buffered.
     pub(super) async fn more_of(&mut self, most: usize) -> bool {
+        if let Some(end) = self.early_end() {
+            self.ended(end);
+            return false;
+        }
         let mut bytes = vec![0; most];
         match self.stream.read(&mut bytes).await {
             Ok(0) => self.ended(End::Closed),
@@ -300,30 +306,48 @@ impl Link {
     pub(super) async fn flood_unread(&mut self, part: impl AsRef<[u8]>) {
         let part = part.as_ref();
         let mut at = 0;
-        while !self.was_reset() {
+        let end = loop {
+            if let Some(end) = self.early_end() {
+                break end;
+            }
             match timeout(LOOK, self.stream.write(&part[at..])).await {
                 Ok(Ok(count)) => {
                     at = (at + count) % part.len();
                     self.sent += count as u64;
                 }
-                Ok(Err(_)) => break,
+                Ok(Err(_)) => break End::Reset,
                 // The server takes nothing at the moment.
                 Err(_) => {}
             }
-        }
-        self.ended(End::Reset);
+        };
+        self.ended(end);
     }
 
-    /// Waits for a reset, and reads nothing.
-    pub(super) async fn until_reset(&mut self) {
-        while !self.was_reset() {
+    /// Waits for the end, and reads nothing.
+    pub(super) async fn until_end_unread(&mut self) {
+        loop {
+            if let Some(end) = self.early_end() {
+                return self.ended(end);
+            }
             sleep(LOOK).await;
         }
-        self.ended(End::Reset);
     }
 
-    fn was_reset(&self) -> bool {
-        !matches!(self.stream.socket().take_error(), Ok(None))
+    /// How the server has ended the connection, although there may be unread bytes.
+    fn early_end(&self) -> Option<End> {
+        let socket = self.stream.socket();
+        let was_reset = || !matches!(socket.take_error(), Ok(None));
+        if was_reset() {
+            return Some(End::Reset);
+        }
+        let (Ok(SocketAddr::V4(own)), Ok(server)) = (socket.local_addr(), socket.peer_addr())
+        else {
+            return was_reset().then_some(End::Reset);
+        };
+        if holds(server.port(), own, self.since) {
+            return None;
+        }
+        Some(if was_reset() { End::Reset } else { End::Closed })
     }
 
     /// Ends this side of the connection.

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
@@ -203,6 +204,35 @@ pub(super) fn sockets() -> Result<Vec<Vec<String>>, Failure> {
     let table = fs::read_to_string("/proc/net/tcp")?;
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
     Ok(table.lines().skip(1).map(words).collect())
+}
+
+/// Connections of the kernel's table that a process still holds, and when they were read.
+type Held = (Instant, HashSet<(u16, SocketAddrV4)>);
+
+/// How old the kernel's table may be. Reading it costs time with thousands of sockets.
+const HELD_AGE: Duration = Duration::from_millis(300);
+
+/// Whether the server at `port` still holds the connection of a client that connected at `since`. A
+/// client that reads slowly sees the end only once it has read all that its own system buffers.
+pub(super) fn holds(port: u16, client: SocketAddrV4, since: Instant) -> bool {
+    static HELD: Mutex<Option<Held>> = Mutex::new(None);
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if held.as_ref().is_none_or(|(read, _)| read.elapsed() > HELD_AGE) {
+        let now = Instant::now();
+        let lines = sockets().unwrap_or_default();
+        // ESTABLISHED, SYN_RECV and CLOSE_WAIT. In the other states the process has closed.
+        let open = lines.iter().filter(|line| ["01", "03", "08"].contains(&line[3].as_str()));
+        let pairs = open.filter_map(|line| Some((address(&line[1])?.port(), address(&line[2])?)));
+        *held = Some((now, pairs.collect()));
+    }
+    held.as_ref().is_none_or(|(read, pairs)| *read <= since || pairs.contains(&(port, client)))
+}
+
+/// An address as the kernel's table writes it, such as `0100007F:1F90`.
+fn address(text: &str) -> Option<SocketAddrV4> {
+    let (host, port) = text.split_once(':')?;
+    let host = u32::from_str_radix(host, 16).ok()?.to_le_bytes();
+    Some(SocketAddrV4::new(host.into(), u16::from_str_radix(port, 16).ok()?))
 }
 
 /// The processes that listen at an address. Empty if they can't be found.

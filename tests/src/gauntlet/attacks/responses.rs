@@ -10,7 +10,7 @@ pub(in crate::gauntlet) async fn unread(peer: Peer) -> Result {
     let mut link = peer.http1_narrow().await?;
     link.count_from_now();
     link.send(LARGE).await;
-    link.until_reset().await;
+    link.until_end_unread().await;
     Ok(link.seen())
 }
 
