@@ -129,7 +129,8 @@ pub fn run(
     let busy = server.time_used().zip(time_before).map(|(now, before)| {
         now.saturating_sub(before).as_secs_f64() / (attack_ended - attack_began).as_secs_f64()
     });
-    let mut facts = Facts { patience, busy, back: Some(Duration::ZERO), ..Facts::default() };
+    let alone = attack.weight != Weight::Light;
+    let mut facts = Facts { patience, busy, alone, back: Some(Duration::ZERO), ..Facts::default() };
     for task in tasks {
         match runtime.block_on(task) {
             Ok(Some(Ok(seen))) => facts.seen.push(seen),

@@ -216,13 +216,8 @@ impl Link {
         self.is_open()
     }
 
-    /// Reads at most this many bytes. False at the end, also if bytes are left that this machine's
-    /// kernel has buffered.
+    /// Reads at most this many bytes. False at the end.
     pub(super) async fn more_of(&mut self, most: usize) -> bool {
-        if let Some(end) = self.early_end() {
-            self.ended(end);
-            return false;
-        }
         let mut bytes = vec![0; most];
         match self.stream.read(&mut bytes).await {
             Ok(0) => self.ended(End::Closed),
@@ -230,6 +225,16 @@ impl Link {
             Err(_) => self.ended(End::Reset),
         }
         self.is_open()
+    }
+
+    /// The same, but ends as soon as the server has closed, also if this machine's kernel has
+    /// buffered more.
+    pub(super) async fn sip(&mut self, most: usize) -> bool {
+        match self.early_end() {
+            Some(end) => self.ended(end),
+            None => return self.more_of(most).await,
+        }
+        false
     }
 
     /// Reads for this long. False at the end.

@@ -20,7 +20,7 @@ pub(in crate::gauntlet) async fn slowly(peer: Peer) -> Result {
     let mut link = peer.http1_narrow().await?;
     link.count_from_now();
     link.send(LARGE).await;
-    while link.more_of(20).await {
+    while link.sip(20).await {
         sleep(PAUSE).await;
     }
     Ok(link.seen())
