@@ -42,6 +42,7 @@ http {
         listen 127.0.0.1:$port${3:-};
         ssl_certificate $scratch/cert.pem;
         ssl_certificate_key $scratch/key.pem;
+        ssl_protocols TLSv1.3;
         root $folder;
         location = /hello { return 200 "Hello, world!"; }
         location = /sink { proxy_pass http://unix:$folder/socket; }
