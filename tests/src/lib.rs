@@ -8,9 +8,9 @@
 //! | [`cores`] | pins processes to processor cores, and reads their processor time |
 //!
 //! Four programs use them. `reference` runs one of the servers. `load` sends requests to any
-//! server, or holds idle connections open. `versus` compares the servers in one run. `gauntlet` attacks
-//! the program, or another server. `cost.sh`,
-//! beside the manifest, counts instructions and memory with the first two.
+//! server, or holds idle connections open. `versus` compares the servers in one run. `gauntlet`
+//! attacks the program, or another server. `cost.sh`, beside the manifest, counts instructions and
+//! memory with the first two.
 
 pub mod cores;
 #[cfg(target_os = "linux")]

@@ -87,17 +87,24 @@ impl Lane<'_> {
         let mut report = play()?;
         // Other work on this machine may have disturbed it: a verdict falls if it falls twice.
         if matches!(target, Target::Program(_)) && !report.faults.is_empty() {
+            for fault in &report.faults {
+                self.say(&format!("{} on {place_name} is played again: {fault}", report.name));
+            }
             report = play()?;
         }
         for fault in &report.faults {
-            let line = format!("{} on {place_name}: {fault}", report.name);
-            // Without a terminal there is no screen to print on.
-            if self.screen.println(&line).is_err() || !console_is_there() {
-                eprintln!("{line}");
-            }
+            self.say(&format!("{} on {place_name}: {fault}", report.name));
         }
         self.all.inc(1);
         Ok(Report { place: place_name, ..report })
+    }
+
+    /// Prints a line above the progress.
+    fn say(&self, line: &str) {
+        // Without a terminal there is no screen to print on.
+        if self.screen.println(line).is_err() || !console_is_there() {
+            eprintln!("{line}");
+        }
     }
 }
 
