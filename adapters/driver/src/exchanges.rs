@@ -128,7 +128,13 @@ impl<S: Service<K>, K> Exchanges<S, K> {
                 self.deliver(now, connection, stream, Message::own(text, bytes), behind)
             }
             event => {
-                let is_reset = matches!(event, Event::Reset { .. });
+                let is_reset = match &event {
+                    Event::Reset { reason, .. } => {
+                        shared.stats.count_reset(*reason);
+                        true
+                    }
+                    _ => false,
+                };
                 if let Some(exchange) = self.exchanges.get(stream) {
                     exchange.on_event(event);
                     self.due |= exchange.is_due();

@@ -33,6 +33,7 @@
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
 //! | `shared` | what all connections of a server share |
 //! | `control`, `stats` | orders to all connections, counters of all connections |
+//! | `metrics` | the counters for a recorder of the `metrics` facade; behind the feature `metrics` |
 //! | `room` | how much content a connection has room for, for content that asks |
 //! | `runtime` | what a runtime has to offer |
 //! | `listener`, `socket` | what accepts connections, and a connected stream of bytes |
@@ -70,6 +71,8 @@ mod listener;
 mod machine;
 mod membership;
 pub mod memory;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod presence;
 mod proxy_protocol;
 mod reply;

@@ -1,12 +1,16 @@
 //! Counters that every connection keeps up to date. They can be read at any time.
 
 use crate::upload;
-use portcullis::{CloseReason, Config, Phase};
+use portcullis::{CloseReason, Config, Phase, ResetReason};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// All reasons, in the order of the counters.
 static REASONS: LazyLock<Vec<CloseReason>> = LazyLock::new(|| CloseReason::all().collect());
+
+/// Labels of the reasons for which requests end early, in the order of the counters.
+const RESETS: [&str; 7] =
+    ["truncated", "timeout", "refused", "violation", "fault", "cancelled", "unread"];
 
 /// Counters of one or more servers. Share them in an `Arc`.
 #[derive(Debug)]
@@ -16,6 +20,7 @@ pub struct Stats {
     accepted: AtomicU64,
     requests: AtomicU64,
     closes: Box<[AtomicU64]>,
+    resets: [AtomicU64; RESETS.len()],
 }
 
 /// The counters at one moment.
@@ -36,6 +41,8 @@ pub struct Snapshot {
     /// Connections closed since the start, by reason: label and count. Reasons that never occurred are left
     /// out.
     pub closes: Vec<(&'static str, u64)>,
+    /// Requests that ended early since the start, by the kind of their [`ResetReason`]: label and count.
+    pub resets: Vec<(&'static str, u64)>,
 }
 
 impl Default for Stats {
@@ -53,6 +60,7 @@ impl Stats {
             accepted: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             closes: REASONS.iter().map(|_| AtomicU64::new(0)).collect(),
+            resets: Default::default(),
         }
     }
 
@@ -75,7 +83,27 @@ impl Stats {
                 .map(|(reason, count)| (reason.label(), count.load(Relaxed)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
+            resets: RESETS
+                .into_iter()
+                .zip(&self.resets)
+                .map(|(label, count)| (label, count.load(Relaxed)))
+                .collect(),
         }
+    }
+
+    /// Counts a request that has ended early.
+    #[cold]
+    pub(crate) fn count_reset(&self, reason: ResetReason) {
+        let place = match reason {
+            ResetReason::Truncated => 0,
+            ResetReason::Timeout => 1,
+            ResetReason::Refused(_) => 2,
+            ResetReason::Violation(_) => 3,
+            ResetReason::Fault(_) => 4,
+            ResetReason::Cancelled => 5,
+            ResetReason::Unread => 6,
+        };
+        self.resets[place].fetch_add(1, Relaxed);
     }
 }
 
@@ -163,5 +191,22 @@ mod tests {
         let after = stats.snapshot();
         assert_eq!((after.open, after.bytes_held, after.requests, after.accepted), (0, 0, 4, 1));
         assert_eq!(after.closes, [("keep_alive", 1)]);
+    }
+
+    #[test]
+    fn each_reset_counts_under_its_label() {
+        use portcullis::Refusal;
+        let stats = Stats::new();
+        let refused = Refusal::ALL.into_iter().next().expect("a refusal");
+        for (reason, label) in [
+            (ResetReason::Truncated, "truncated"),
+            (ResetReason::Timeout, "timeout"),
+            (ResetReason::Refused(refused), "refused"),
+            (ResetReason::Cancelled, "cancelled"),
+            (ResetReason::Unread, "unread"),
+        ] {
+            stats.count_reset(reason);
+            assert!(stats.snapshot().resets.contains(&(label, 1)), "{label}");
+        }
     }
 }

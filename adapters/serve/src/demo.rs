@@ -11,6 +11,7 @@
 //! | `GET /slow/MS` | 200 after MS milliseconds in which the handler works |
 //! | `POST /lazy/MS` | as `/sink`, but the handler reads nothing for MS milliseconds |
 //! | `GET /status` | JSON: [`Status`] |
+//! | `GET /metrics` | the same counters as Prometheus' text |
 //! | `GET /ws` | a websocket that sends each message back; 403 for pages of other origins |
 //!
 //! HEAD works as GET does, except for the websocket. OPTIONS tells the methods of a route, or with `*` the
@@ -40,6 +41,8 @@ use std::time::Duration;
 const PAGE: &str = include_str!("demo/page.html");
 const HELLO: Bytes = Bytes::from_static(b"Hello, world!");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Version 0.0.4 is Prometheus' text format, which every version of Prometheus reads.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -90,6 +93,7 @@ impl Demo {
                 Err(bad) => refuse_upgrade(bad),
             },
             Route::Status => unstored(JSON, AnswerBody::whole(self.status.json())),
+            Route::Metrics => unstored(METRICS, AnswerBody::whole(self.status.prometheus())),
             // The client must not choose the type: its HTML would run with this server's origin.
             Route::Echo => answer::of_type(OCTETS, AnswerBody::echo(request.into_body())),
             Route::Sink => return Answer::later(count(request.into_body())),
@@ -229,9 +233,10 @@ mod tests {
     fn the_page_names_every_other_route() {
         let response = get("/");
         assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
-        for path in
-            ["/hello", "/echo", "/sink", "/bytes/", "/events", "/slow/", "/lazy/", "/status", "/ws"]
-        {
+        for path in [
+            "/hello", "/echo", "/sink", "/bytes/", "/events", "/slow/", "/lazy/", "/status",
+            "/metrics", "/ws",
+        ] {
             assert!(text(&response).contains(path), "{path}");
         }
     }
@@ -301,6 +306,10 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert!(text(&response).contains("\"memory_bound\": 1000"), "{response:?}");
+        let response = get("/metrics");
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert!(text(&response).contains("\nportcullis_requests_total 0\n"), "{response:?}");
         let answer = answer(&at_once(), request(Method::GET, "/events", Empty::<Bytes>::new()));
         let response = futures_lite::future::block_on(answer);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
@@ -311,6 +320,7 @@ mod tests {
     fn other_methods_and_paths_are_refused() {
         for (method, target, status, allow) in [
             (Method::POST, "/hello", 405, Some("GET, HEAD, OPTIONS")),
+            (Method::POST, "/metrics", 405, Some("GET, HEAD, OPTIONS")),
             (Method::GET, "/echo", 405, Some("POST, OPTIONS")),
             (Method::DELETE, "/bytes/5", 405, Some("GET, HEAD, OPTIONS")),
             (Method::HEAD, "/sink", 405, Some("POST, OPTIONS")),

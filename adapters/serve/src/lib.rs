@@ -10,8 +10,8 @@
 //! | `answer` | the future of an answer, and the short answers that all services share |
 //! | `body` | the content of every answer |
 //! | `demo` | the demo routes: `route` parses a target, `page.html` is what `GET /` shows |
-//! | `status` | the JSON of `GET /status` |
 //! | `health` | `GET /healthz` and `GET /readyz` before the routes of any service |
+//! | `status` | the JSON of `GET /status`, and the text of `GET /metrics` |
 //! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional` and `range` (request fields), `reader` (content in pieces), `listing` |
 //!
 //! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `unix_socket`, `signals`, `handover`,

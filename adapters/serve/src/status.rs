@@ -1,27 +1,32 @@
-//! The answer to `GET /status`: the server's counters as JSON.
+//! The answers to `GET /status` and `GET /metrics`: the server's counters as JSON, and as Prometheus' text.
 
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use portcullis::Config;
-use portcullis_driver::{Admission, Gauge, Snapshot, Stats};
+use portcullis_driver::{Admission, Gauge, Snapshot, Stats, metrics};
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The counters of one or more servers, their start, and the memory bound of a connection.
-#[derive(Debug)]
 pub struct Status {
     stats: Arc<Stats>,
     memory_bound: usize,
     admission: Option<Arc<Admission>>,
     settings: Map<String, Value>,
     since: Instant,
+    recorder: PrometheusRecorder,
 }
 
 impl Status {
     /// Reports `stats` and the memory bound of a connection
     /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
-        let settings = Map::new();
-        Status { stats, memory_bound, admission: None, settings, since: Instant::now() }
+        // Not installed for the whole process, which may have a recorder of its own.
+        let recorder = PrometheusBuilder::new().build_recorder();
+        ::metrics::with_local_recorder(&recorder, metrics::describe);
+        let (settings, since) = (Map::new(), Instant::now());
+        Status { stats, memory_bound, admission: None, settings, since, recorder }
     }
 
     /// Also reports the gate: its limits, the pressure on them, and who was refused.
@@ -50,6 +55,20 @@ impl Status {
         }
         format!("{report:#}\n")
     }
+
+    /// The current counters, as Prometheus' text.
+    pub(crate) fn prometheus(&self) -> String {
+        let gauge = self.admission.as_ref().map(|admission| admission.gauge());
+        let publish = || metrics::publish(&self.stats.snapshot(), gauge.as_ref());
+        ::metrics::with_local_recorder(&self.recorder, publish);
+        self.recorder.handle().render()
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status").field("stats", &self.stats).finish_non_exhaustive()
+    }
 }
 
 fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> Value {
@@ -59,6 +78,7 @@ fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> Value {
         "open": snapshot.open,
         "phases": counts(&snapshot.phases),
         "closes": counts(&snapshot.closes),
+        "resets": counts(&snapshot.resets),
         "requests": snapshot.requests,
         "bytes_held": snapshot.bytes_held,
         "memory_bound": memory_bound,

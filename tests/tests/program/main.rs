@@ -14,6 +14,7 @@ mod handover;
 mod health;
 mod http2;
 mod limits;
+mod metrics;
 mod newcomers;
 mod peers;
 mod place;
