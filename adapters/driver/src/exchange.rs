@@ -3,6 +3,7 @@
 //! The handler is polled on the connection's own task, with a waker of its own. The exchange is boxed while
 //! it runs, and dropped when its answer is complete.
 
+use crate::access::{Ending, Entry};
 use crate::address::Address;
 use crate::allowance::Allowance;
 use crate::bell::{self, Bell, Queue};
@@ -54,6 +55,8 @@ pub(crate) struct Shares {
     pub(crate) upload: Option<Arc<Upload>>,
     /// Where the handler is told of the peer's end.
     pub(crate) presence: Option<Arc<Presence>>,
+    /// What the access log is told at the end.
+    pub(crate) entry: Option<Box<Entry>>,
 }
 
 impl Drop for Shares {
@@ -95,7 +98,8 @@ impl<F, B> Exchange<F, B> {
     /// Bytes that the exchange holds: content that waits for the handler or for room.
     pub(crate) fn memory(&self) -> usize {
         let upload = self.shares.upload.as_ref().map_or(0, |upload| upload.memory());
-        upload + self.work.as_ref().as_pin_ref().map_or(0, |work| work.memory())
+        let entry = self.shares.entry.as_ref().map_or(0, |entry| entry.memory());
+        entry + upload + self.work.as_ref().as_pin_ref().map_or(0, |work| work.memory())
     }
 
     /// Where messages go, once the request has become a websocket.
@@ -138,7 +142,10 @@ impl<F, B> Exchange<F, B> {
 
     /// Tells the application, wherever it waits, that the stream has ended early.
     #[cold]
-    fn tell_reset(&self, reason: ResetReason) {
+    fn tell_reset(&mut self, reason: ResetReason) {
+        if let Some(entry) = &mut self.shares.entry {
+            entry.end(Ending::Reset);
+        }
         if let Some(presence) = &self.shares.presence {
             presence.end();
         }
@@ -220,6 +227,14 @@ impl<F, B> Exchange<F, B> {
         self.work.as_mut().as_pin_mut().is_some_and(|work| work.panicked())
     }
 
+    /// The handler has panicked, and its stream was given up. `is_answered` says whether by a 500.
+    #[cold]
+    pub(crate) fn given_up(&mut self, is_answered: bool) {
+        if let Some(entry) = &mut self.shares.entry {
+            entry.fail(is_answered);
+        }
+    }
+
     /// Ends the exchange: drops the handler, and tells the reader of the content. The box is left for the
     /// next exchange.
     pub(crate) fn end(self)
@@ -252,7 +267,8 @@ where
         let waker = Waker::from(Arc::clone(&self.bell));
         let cx = &mut Context::from_waker(&waker);
         let upload = self.shares.upload.as_deref();
-        let mut step = Step { stream: &mut stream, upload, allowance, handlers };
+        let entry = self.shares.entry.as_deref_mut();
+        let mut step = Step { stream: &mut stream, upload, allowance, handlers, entry };
         let outcome = loop {
             let Some(work) = self.work.as_mut().as_pin_mut() else { break Outcome::Over };
             match work.poll(cx, &mut step) {
@@ -265,7 +281,12 @@ where
             return true;
         }
         match outcome {
-            Outcome::Over => return true,
+            Outcome::Over => {
+                if let Some(entry) = &mut self.shares.entry {
+                    entry.end(Ending::Complete);
+                }
+                return true;
+            }
             Outcome::Yields => self.is_due = true,
             Outcome::Waits | Outcome::GoesOn => {}
         }

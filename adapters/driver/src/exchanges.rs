@@ -3,6 +3,7 @@
 //! In: events of the connection, and wake-ups of handlers. Out: actions on the streams. A wake-up polls the
 //! handler that was woken, and no other. An exchange is dropped with its stream.
 
+use crate::access::Entry;
 use crate::address::Address;
 use crate::allowance::{Allowance, HANDLER};
 use crate::bell::{self, Bell, Queue};
@@ -238,6 +239,9 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         // Set first, in case the service panics.
         self.calling = Some(stream);
         let (mut left, mut shares) = (None, Shares::default());
+        if let Some(hook) = &shared.access_log {
+            shares.entry = Some(Entry::new(hook, peer, head));
+        }
         let incoming = Incoming {
             stream: connection.stream(now, stream),
             head,
@@ -351,7 +355,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
             self.due = true;
             return true;
         }
-        let exchange = stream.and_then(|stream| self.exchanges.remove(stream));
+        let mut exchange = stream.and_then(|stream| self.exchanges.remove(stream));
         let given_up = match stream.or(self.calling.take()) {
             Some(stream) if !self.answering => {
                 reply::give_up(&mut connection.stream(now, stream)).is_ok()
@@ -361,6 +365,9 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         };
         if !given_up {
             connection.abort(now, CloseReason::Application);
+        }
+        if let Some(exchange) = &mut exchange {
+            exchange.given_up(given_up);
         }
         if let Some(exchange) = exchange {
             self.due &= !self.exchanges.is_empty();

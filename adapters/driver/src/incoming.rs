@@ -1,6 +1,7 @@
 //! A request as a service first sees it. Its head still lies where it was read.
 
 use crate::PeerAddress;
+use crate::access::Ending;
 use crate::address::Address;
 use crate::body::Body;
 use crate::exchange::Shares;
@@ -61,14 +62,32 @@ impl Incoming<'_> {
         fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
         mut content: Bytes,
     ) -> Reply<F> {
+        let length = content.len();
         *self.answering = true;
         let answered = reply::answer(&mut self.stream, status, fields.into_iter(), &mut content);
         *self.answering = false;
+        if let Some(entry) = &mut self.shares.entry {
+            match answered {
+                Ok(sent) => {
+                    entry.answered(status);
+                    entry.sent(length - content.len());
+                    if sent == Sent::All {
+                        entry.end(Ending::Complete);
+                    }
+                }
+                Err(Misuse::UnknownStream) => entry.end(Ending::Reset),
+                Err(_) => {}
+            }
+        }
         match answered {
             Ok(Sent::Part) => *self.left = Some(content),
             Ok(Sent::All) | Err(Misuse::UnknownStream) => {}
             Err(misuse) => {
-                reply::fail(&mut self.stream, "the service's answer cannot be sent", misuse);
+                let why = "the service's answer cannot be sent";
+                let is_answered = reply::fail(&mut self.stream, why, misuse);
+                if let Some(entry) = &mut self.shares.entry {
+                    entry.fail(is_answered);
+                }
             }
         }
         Reply(None)
@@ -77,7 +96,13 @@ impl Incoming<'_> {
     /// Refuses the request with the status that goes with `refusal`, and closes the connection.
     pub fn refuse<F>(mut self, refusal: Refusal) -> Reply<F> {
         // A stream that is gone needs no answer.
-        let _ = self.stream.refuse(refusal);
+        let refused = self.stream.refuse(refusal).is_ok();
+        if let Some(entry) = &mut self.shares.entry
+            && refused
+        {
+            entry.answered(refusal.status());
+            entry.end(Ending::Complete);
+        }
         Reply(None)
     }
 

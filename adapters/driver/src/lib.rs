@@ -12,6 +12,7 @@
 //! | `server` | accepts, spawns, drains: the future that `serve` returns |
 //! | `serve_connection` | one connection as a future, on any stream |
 //! | `accept` | gets over errors of the listener |
+//! | `access` | tells an access log of each request when it is over |
 //! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
 //! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
 //! | `exchanges` | the application's side of a connection: an exchange for each stream, and the queue of those that were woken |
@@ -48,6 +49,7 @@
 #![deny(missing_docs)]
 
 mod accept;
+mod access;
 mod address;
 mod admission;
 mod allowance;
@@ -99,6 +101,7 @@ mod work;
 
 #[cfg(feature = "async-io")]
 pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer, StdListener, StdStream};
+pub use access::{Access, Ending};
 pub use address::Address;
 pub use admission::{Admission, Gauge};
 pub use body::Body;

@@ -54,28 +54,28 @@ pub(crate) fn accept_websocket(
 
 /// The handler, or the content of its answer, failed with an error of its own. An error that comes from the
 /// peer, which may have ended its content early, is not the operator's to mend.
-pub(crate) fn fail_with(stream: &mut Stream<'_>, why: &str, error: &BoxError) {
+/// Returns whether the client gets a 500.
+pub(crate) fn fail_with(stream: &mut Stream<'_>, why: &str, error: &BoxError) -> bool {
     if is_of_the_peer(&**error) {
         tracing::debug!(%error, "{why}");
-        cut(stream);
+        cut(stream)
     } else {
-        fail(stream, why, error);
+        fail(stream, why, error)
     }
 }
 
 /// Answers with a bare 500 if no answer has begun, and otherwise cuts the answer off. The application has
-/// made a mistake.
-pub(crate) fn fail(stream: &mut Stream<'_>, why: &str, error: impl std::fmt::Display) {
+/// made a mistake. Returns whether the client gets the 500.
+pub(crate) fn fail(stream: &mut Stream<'_>, why: &str, error: impl std::fmt::Display) -> bool {
     tracing::error!(%error, "{why}");
-    cut(stream);
+    cut(stream)
 }
 
-fn cut(stream: &mut Stream<'_>) {
+fn cut(stream: &mut Stream<'_>) -> bool {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
-    let _ = match stream.respond(status, None, BodyLength::Known(0)) {
-        Ok(_) => stream.finish(None),
-        Err(_) => stream.reset(),
-    };
+    let is_answered = stream.respond(status, None, BodyLength::Known(0)).is_ok();
+    let _ = if is_answered { stream.finish(None) } else { stream.reset() };
+    is_answered
 }
 
 /// Answers a request whose handler has panicked with 500, and closes the connection. If an answer has

@@ -4,6 +4,7 @@
 //! nothing. A [`Server`](crate::Server) serves each of its connections in the same way, on tasks of their
 //! own.
 
+use crate::access::{Access, Hook};
 use crate::address::Address;
 use crate::admission::{Admission, Newcomer};
 use crate::clock;
@@ -97,6 +98,15 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
     ) -> Self {
         if let Stage::Begins { shared, .. } = &mut self.stage {
             shared.proxies = proxies.into_iter().map(Into::into).collect();
+        }
+        self
+    }
+
+    /// Calls `hook` when a request is over, for an access log. The hook runs on the connection's task, so it must
+    /// not block. Requests that never reach the service are not told.
+    pub fn access_log(mut self, hook: impl Fn(&Access<'_>) + Send + Sync + 'static) -> Self {
+        if let Stage::Begins { shared, .. } = &mut self.stage {
+            shared.access_log = Some(Hook::new(hook));
         }
         self
     }

@@ -1,6 +1,7 @@
 //! A listener, a configuration and a service as one future, with graceful shutdown.
 
 use crate::accept::{Acceptor, Newcomer};
+use crate::access::{Access, Hook};
 use crate::admission::Admission;
 use crate::clock;
 use crate::control::Order;
@@ -105,6 +106,15 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
     ) -> Self {
         if let Some(settings) = &mut self.settings {
             settings.proxies = proxies.into_iter().map(Into::into).collect();
+        }
+        self
+    }
+
+    /// Calls `hook` when a request is over, for an access log. The hook runs on the connection's task, so it must
+    /// not block. Requests that never reach the service are not told.
+    pub fn access_log(mut self, hook: impl Fn(&Access<'_>) + Send + Sync + 'static) -> Self {
+        if let Some(settings) = &mut self.settings {
+            settings.access_log = Some(Hook::new(hook));
         }
         self
     }

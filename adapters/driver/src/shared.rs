@@ -1,5 +1,6 @@
 //! What all connections of a server share. The service is not here: each connection has its own clone.
 
+use crate::access::Hook;
 use crate::address::Address;
 use crate::admission::Admission;
 use crate::control::Control;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) tell_peer: bool,
     /// The proxies that begin their connections with a header of the PROXY protocol.
     pub(crate) proxies: Arc<[ProxySource]>,
+    /// What is told of each request when it is over.
+    pub(crate) access_log: Option<Hook>,
 }
 
 impl Shared {
@@ -34,6 +37,7 @@ impl Shared {
             admission,
             tell_peer: false,
             proxies: Arc::default(),
+            access_log: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the application does for one request: its handler runs, and then the content of its answer is sent;
 //! or the request becomes a websocket.
 
+use crate::access::{Ending, Entry};
 use crate::allowance::{Allowance, PIECE};
 use crate::error::BoxError;
 use crate::reply;
@@ -73,15 +74,22 @@ pub(crate) struct Step<'a, 's> {
     pub(crate) allowance: &'a mut Allowance,
     /// The handlers that the connection has.
     pub(crate) handlers: usize,
+    /// What the access log is told at the end.
+    pub(crate) entry: Option<&'a mut Entry>,
 }
 
 impl Step<'_, '_> {
     /// Sends as much of `data` as there is room for. `None` if all of it was sent.
     fn send(&mut self, data: &mut Bytes) -> Option<Outcome> {
-        match self.stream.send(data) {
+        let length = data.len();
+        let sent = self.stream.send(data);
+        if let Some(entry) = &mut self.entry {
+            entry.sent(length - data.len());
+        }
+        match sent {
             Ok(Sent::All) => None,
             Ok(Sent::Part) => Some(Outcome::Waits),
-            Err(Misuse::UnknownStream) => Some(Outcome::Over),
+            Err(Misuse::UnknownStream) => Some(self.is_gone()),
             Err(misuse) => Some(self.fail("the answer's content cannot be sent", misuse)),
         }
     }
@@ -93,6 +101,15 @@ impl Step<'_, '_> {
         (self.handlers > 1).then_some(share.max(LEAST))
     }
 
+    /// The stream is gone before the answer was complete.
+    #[cold]
+    fn is_gone(&mut self) -> Outcome {
+        if let Some(entry) = &mut self.entry {
+            entry.end(Ending::Reset);
+        }
+        Outcome::Over
+    }
+
     fn finish(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         match self.stream.finish(trailers) {
             Ok(()) | Err(Misuse::UnknownStream) => Outcome::Over,
@@ -101,12 +118,20 @@ impl Step<'_, '_> {
     }
 
     fn fail(&mut self, why: &str, error: impl std::fmt::Display) -> Outcome {
-        reply::fail(self.stream, why, error);
-        Outcome::Over
+        let is_answered = reply::fail(self.stream, why, error);
+        self.has_failed(is_answered)
     }
 
     fn fail_with(&mut self, why: &str, error: &BoxError) -> Outcome {
-        reply::fail_with(self.stream, why, error);
+        let is_answered = reply::fail_with(self.stream, why, error);
+        self.has_failed(is_answered)
+    }
+
+    #[cold]
+    fn has_failed(&mut self, is_answered: bool) -> Outcome {
+        if let Some(entry) = &mut self.entry {
+            entry.fail(is_answered);
+        }
         Outcome::Over
     }
 
@@ -119,11 +144,15 @@ impl Step<'_, '_> {
     ) -> Result<Box<Messaging>, Outcome> {
         // Frameworks add a length although a 101 has no content.
         parts.headers.remove(CONTENT_LENGTH);
-        Messaging::begin(self.stream, accepting, &parts.headers).map(Box::new).map_err(|misuse| {
-            match misuse {
-                Misuse::UnknownStream => Outcome::Over,
-                misuse => self.fail("the websocket cannot be accepted", misuse),
-            }
+        let begun = Messaging::begin(self.stream, accepting, &parts.headers);
+        if let Some(entry) = &mut self.entry
+            && begun.is_ok()
+        {
+            entry.upgraded();
+        }
+        begun.map(Box::new).map_err(|misuse| match misuse {
+            Misuse::UnknownStream => self.is_gone(),
+            misuse => self.fail("the websocket cannot be accepted", misuse),
         })
     }
 }
@@ -237,6 +266,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
         let this = self.as_mut().project();
         let Head { parts, length } = &mut head;
         let length = *length;
+        let before = this.data.len();
         let is_whole =
             length == Some(this.data.len() as u64) && (*this.ended || this.body.is_end_stream());
         let begun = if is_whole {
@@ -250,10 +280,17 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             *this.head = Some(Box::new(head));
             return Outcome::Waits;
         }
+        if let Some(entry) = &mut step.entry
+            && begun.is_ok()
+        {
+            entry.answered(parts.status);
+            entry.sent(before - this.data.len());
+        }
         spare::keep(&mut parts.headers);
         match begun {
             Ok(Begun::Open) => {}
-            Ok(Begun::Complete) | Err(Misuse::UnknownStream) => return Outcome::Over,
+            Ok(Begun::Complete) => return Outcome::Over,
+            Err(Misuse::UnknownStream) => return step.is_gone(),
             Err(misuse) => return step.fail("the handler's answer cannot be sent", misuse),
         }
         self.poll_answer(cx, step)
@@ -294,7 +331,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             // Over HTTP/2 room may come without a write: the client opens a window.
             return match step.stream.await_room() {
                 Ok(()) => Outcome::Waits,
-                Err(_) => Outcome::Over,
+                Err(_) => step.is_gone(),
             };
         }
     }

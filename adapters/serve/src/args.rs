@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use portcullis::{Builder, Config};
 use portcullis_driver::ProxySource;
+use portcullis_serve::LogFormat;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -20,7 +21,8 @@ const INDENT: &str = "      ";
 ///
 /// No client can hold a connection open, or make the server hold memory, beyond what a setting
 /// allows. SIGINT or SIGTERM drains: requests in progress may finish within `drain_timeout`. A
-/// second signal stops the program at once. SIGHUP reloads the certificate. RUST_LOG=debug logs why
+/// second signal stops the program at once. SIGHUP reloads the certificate and
+/// opens the access log again. RUST_LOG=debug logs why
 /// each connection was closed.
 #[derive(Debug, Parser)]
 #[command(
@@ -103,6 +105,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub(crate) proxy_protocol: Vec<ProxySource>,
 
+    /// File to which a line is added for each request that is over; - is standard output
+    ///
+    /// A slow disk holds up no connection: lines that it cannot take in time are lost, and counted in
+    /// /status and /metrics. SIGHUP opens the file again, for logrotate. Requests that are refused
+    /// before they reach a route have no line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
+
+    /// How a line of the access log looks
+    #[arg(long, value_enum, value_name = "NAME", default_value = "common")]
+    access_log_format: Format,
+
     /// Number of threads that serve connections [default: one for each processor core]
     #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = threads)]
     pub(crate) threads: usize,
@@ -122,6 +136,17 @@ pub(crate) struct Args {
     /// Change a limit or a timeout, such as keep_alive_timeout=1s. May be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<Assignment>,
+}
+
+/// The lines of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The Common Log Format
+    Common,
+    /// The same with the referer and the user agent
+    Combined,
+    /// A JSON object a line
+    Json,
 }
 
 /// Limits and timeouts that belong together.
@@ -175,6 +200,15 @@ impl Args {
     /// Whether to answer `/healthz` and `/readyz`.
     pub(crate) fn health(&self) -> bool {
         self.health || self.root.is_none()
+    }
+
+    /// How a line of the access log looks.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        match self.access_log_format {
+            Format::Common => LogFormat::Common,
+            Format::Combined => LogFormat::Combined,
+            Format::Json => LogFormat::Json,
+        }
     }
 
     fn config(&self) -> Result<Config, String> {

@@ -24,6 +24,7 @@ use crate::answer::{self, Answer, HTML, TEXT};
 use crate::body::{AnswerBody, BoxError};
 use crate::later::{Later, Sleep};
 use crate::status::Status;
+use blocking::unblock;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -93,7 +94,14 @@ impl Demo {
                 Err(bad) => refuse_upgrade(bad),
             },
             Route::Status => unstored(JSON, AnswerBody::whole(self.status.json())),
-            Route::Metrics => unstored(METRICS, AnswerBody::whole(self.status.prometheus())),
+            Route::Metrics => {
+                let status = self.status.clone();
+                return Answer::later(async move {
+                    // The first scrape takes longer than a connection may hold up others.
+                    let text = unblock(move || status.prometheus()).await;
+                    unstored(METRICS, AnswerBody::whole(text))
+                });
+            }
             // The client must not choose the type: its HTML would run with this server's origin.
             Route::Echo => answer::of_type(OCTETS, AnswerBody::echo(request.into_body())),
             Route::Sink => return Answer::later(count(request.into_body())),

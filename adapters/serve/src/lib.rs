@@ -7,6 +7,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `access_log` | lines for requests that are over, and the thread that writes them |
 //! | `answer` | the future of an answer, and the short answers that all services share |
 //! | `body` | the content of every answer |
 //! | `demo` | the demo routes: `route` parses a target, `page.html` is what `GET /` shows |
@@ -18,6 +19,7 @@
 //! `open_files`, and `runtime`, whose children hold all that is special to one runtime.
 #![deny(missing_docs)]
 
+mod access_log;
 mod answer;
 mod body;
 pub mod demo;
@@ -28,6 +30,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 
+pub use access_log::{AccessLog, LogFormat};
 pub use answer::Answer;
 pub use body::{AnswerBody, BoxError};
 pub use health::{Health, Readiness};

@@ -21,7 +21,7 @@ use portcullis::{Builder, Config};
 use portcullis_driver::{Admission, Body, Stats, memory_bound};
 use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
-use portcullis_serve::{BoxError, Health, Readiness, Status};
+use portcullis_serve::{AccessLog, BoxError, Health, Readiness, Status};
 use runtime::Plan;
 use std::env;
 use std::fmt::Display;
@@ -52,6 +52,11 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     if let Some(certificates) = &certificates {
         config = Builder::from(config).tls(Arc::new(certificates.server_config()?)).build()?;
     }
+    let open_log = |path| {
+        AccessLog::open(path, args.log_format())
+            .map_err(|error| format!("cannot open the access log {}: {error}", path.display()))
+    };
+    let access_log = args.access_log.as_deref().map(open_log).transpose()?;
     let scheme = if certificates.is_some() { "https" } else { "http" };
     #[cfg(unix)]
     let socket_files = SocketFiles::default();
@@ -65,6 +70,7 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
         args.drain_delay,
         (readiness.clone(), handover.clone()),
         certificates,
+        access_log.clone(),
         #[cfg(unix)]
         socket_files.clone(),
     )
@@ -98,14 +104,19 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
     let memory_bound = memory_bound(&config);
     let config = Arc::new(config);
     let admission = Arc::new(Admission::new(&config));
-    let status = Status::new(stats.clone(), memory_bound).gate(admission.clone()).settings(&config);
+    let mut status =
+        Status::new(stats.clone(), memory_bound).gate(admission.clone()).settings(&config);
+    if let Some(log) = &access_log {
+        status = status.access_log(log.clone());
+    }
     let plan = Plan {
         listeners,
         threads: args.threads,
         config,
-        stats: stats.clone(),
+        stats,
         admission,
         proxies: args.proxy_protocol.clone(),
+        access_log: access_log.clone(),
         stop,
     };
     let readiness = args.health().then_some(readiness);
@@ -116,6 +127,9 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
             args.runtime.serve(plan, Health::new(demo, readiness))
         }
     }?;
+    if let Some(log) = access_log {
+        log.finish();
+    }
     say(format_args!(
         "drained: connections finished: {}, cut off: {}",
         drained.finished, drained.cut

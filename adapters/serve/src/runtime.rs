@@ -12,7 +12,7 @@ use portcullis::Config;
 use portcullis_driver::{
     self as driver, Admission, Listener, ProxySource, Report, Server, Service, Stats,
 };
-use portcullis_serve::Sleep;
+use portcullis_serve::{AccessLog, Sleep};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -42,6 +42,7 @@ pub(crate) struct Plan {
     /// Limits the connections of all servers together.
     pub(crate) admission: Arc<Admission>,
     pub(crate) proxies: Vec<ProxySource>,
+    pub(crate) access_log: Option<AccessLog>,
     pub(crate) stop: Stop,
 }
 
@@ -54,11 +55,14 @@ impl Plan {
         &self,
         server: Server<R, L, S, K>,
     ) -> AnyServer {
-        let server = server
+        let mut server = server
             .stats(self.stats.clone())
             .admission(self.admission.clone())
             .trust_proxies(self.proxies.iter().copied())
             .shutdown_on(self.stop.clone().wait());
+        if let Some(log) = self.access_log.clone() {
+            server = server.access_log(move |access| log.log(access));
+        }
         Box::pin(server)
     }
 }

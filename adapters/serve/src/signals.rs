@@ -1,5 +1,5 @@
 //! SIGINT and SIGTERM: the first signal drains, the second ends the process at once. SIGHUP reloads
-//! the certificate.
+//! the certificate, and opens the access log again.
 //!
 //! A thread of its own waits for them. So they work the same on every runtime, even if a handler
 //! blocks it.
@@ -11,7 +11,7 @@ use crate::say;
 use crate::unix_socket::SocketFiles;
 use async_channel::{Receiver, Sender};
 use portcullis_driver::Stats;
-use portcullis_serve::Readiness;
+use portcullis_serve::{AccessLog, Readiness};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::convert::Infallible;
@@ -35,14 +35,15 @@ impl Stop {
 }
 
 /// Catches the signals from now on. `stats` tells what is open, `drain` how long a drain may take, and `delay`
-/// how long after the end of readiness it begins.
-/// SIGHUP ends nothing, whether there are `certificates` or not. An end at once removes `files`.
+/// how long after the end of readiness it begins. SIGHUP ends nothing, whether there are `certificates` and an
+/// `access_log` or not. An end at once removes `files`.
 pub(crate) fn catch(
     stats: Arc<Stats>,
     drain: Duration,
     delay: Duration,
     (readiness, handover): (Readiness, Handover),
     certificates: Option<Arc<Certificates>>,
+    access_log: Option<AccessLog>,
     #[cfg(unix)] files: SocketFiles,
 ) -> io::Result<Stop> {
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
@@ -55,7 +56,15 @@ pub(crate) fn catch(
         readiness.end();
         begin_drain(&running, delay, &handover);
     };
-    let wait = move || wait(signals, &begin, &stats, (drain, delay), certificates.as_deref(), &end);
+    let hang_up = move || {
+        if let Some(log) = &access_log {
+            log.reopen();
+        }
+        if certificates.is_some() || access_log.is_none() {
+            reload(certificates.as_deref());
+        }
+    };
+    let wait = move || wait(signals, &begin, &stats, (drain, delay), &hang_up, &end);
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(Stop(stop))
 }
@@ -65,14 +74,14 @@ fn wait(
     begin: &dyn Fn(),
     stats: &Stats,
     (drain, delay): (Duration, Duration),
-    certificates: Option<&Certificates>,
+    hang_up: &dyn Fn(),
     end: &dyn Fn(),
 ) {
     let mut has_begun = false;
     for signal in signals.forever() {
         let open = stats.snapshot().open;
         if signal == SIGHUP {
-            reload(certificates);
+            hang_up();
         } else if !replace(&mut has_begun, true) {
             begin();
             if !delay.is_zero() {

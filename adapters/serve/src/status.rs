@@ -1,12 +1,16 @@
 //! The answers to `GET /status` and `GET /metrics`: the server's counters as JSON, and as Prometheus' text.
 
+use crate::access_log::AccessLog;
+use ::metrics::{counter, describe_counter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use portcullis::Config;
 use portcullis_driver::{Admission, Gauge, Snapshot, Stats, metrics};
 use serde_json::{Map, Value, json};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+const LOST: &str = "portcullis_access_log_lost_total";
 
 /// The counters of one or more servers, their start, and the memory bound of a connection.
 pub struct Status {
@@ -15,23 +19,28 @@ pub struct Status {
     admission: Option<Arc<Admission>>,
     settings: Map<String, Value>,
     since: Instant,
-    recorder: PrometheusRecorder,
+    /// Made for the first scrape: it measures the processor's clock, which takes milliseconds.
+    recorder: OnceLock<PrometheusRecorder>,
+    access_log: Option<AccessLog>,
 }
 
 impl Status {
     /// Reports `stats` and the memory bound of a connection
     /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
-        // Not installed for the whole process, which may have a recorder of its own.
-        let recorder = PrometheusBuilder::new().build_recorder();
-        ::metrics::with_local_recorder(&recorder, metrics::describe);
-        let (settings, since) = (Map::new(), Instant::now());
-        Status { stats, memory_bound, admission: None, settings, since, recorder }
+        let (settings, since, recorder) = (Map::new(), Instant::now(), OnceLock::new());
+        Status { stats, memory_bound, admission: None, settings, since, recorder, access_log: None }
     }
 
     /// Also reports the gate: its limits, the pressure on them, and who was refused.
     pub fn gate(mut self, admission: Arc<Admission>) -> Self {
         self.admission = Some(admission);
+        self
+    }
+
+    /// Also reports how many lines of the access log were lost.
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.access_log = Some(log);
         self
     }
 
@@ -50,18 +59,39 @@ impl Status {
             report["max_connections"] = gauge.limits.connections.into();
             report["gate"] = gate(&gauge);
         }
+        if let Some(log) = &self.access_log {
+            report["access_log_lost"] = log.lost().into();
+        }
         if !self.settings.is_empty() {
             report["settings"] = self.settings.clone().into();
         }
         format!("{report:#}\n")
     }
 
-    /// The current counters, as Prometheus' text.
+    /// A recorder for the scrapes. It is not installed for the whole process, which may have one of its own.
+    fn recorder(&self) -> PrometheusRecorder {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        ::metrics::with_local_recorder(&recorder, || {
+            metrics::describe();
+            if self.access_log.is_some() {
+                describe_counter!(LOST, "Lines of the access log that were lost.");
+            }
+        });
+        recorder
+    }
+
+    /// The current counters, as Prometheus' text. The first call may take long.
     pub(crate) fn prometheus(&self) -> String {
         let gauge = self.admission.as_ref().map(|admission| admission.gauge());
-        let publish = || metrics::publish(&self.stats.snapshot(), gauge.as_ref());
-        ::metrics::with_local_recorder(&self.recorder, publish);
-        self.recorder.handle().render()
+        let publish = || {
+            metrics::publish(&self.stats.snapshot(), gauge.as_ref());
+            if let Some(log) = &self.access_log {
+                counter!(LOST).absolute(log.lost());
+            }
+        };
+        let recorder = self.recorder.get_or_init(|| self.recorder());
+        ::metrics::with_local_recorder(recorder, publish);
+        recorder.handle().render()
     }
 }
 

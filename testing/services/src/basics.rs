@@ -4,7 +4,7 @@ use super::*;
 
 /// Answers after a look at the head, except for `/later`.
 #[derive(Clone)]
-struct OnTheSpot;
+pub(crate) struct OnTheSpot;
 
 impl Service<Native> for OnTheSpot {
     type ResponseBody = Full<Bytes>;

@@ -3,6 +3,7 @@
 //! An adapter implements [`Adapter`], and declares the tests with [`services!`]. The clients block, and need
 //! no runtime.
 
+pub mod access;
 pub mod basics;
 pub mod connections;
 pub mod counted;
@@ -214,6 +215,10 @@ fn dechunk(head: &[u8], content: Vec<u8>) -> Vec<u8> {
 #[macro_export]
 macro_rules! services {
     ($adapter:ident) => {
+        $crate::room! { $adapter; access:
+            the_access_log_tells_how_each_request_ended,
+            the_access_log_tells_of_answers_on_the_spot,
+        }
         $crate::room! { $adapter; basics:
             many_clients_at_once_are_served,
             an_axum_router_is_served_as_it_is,

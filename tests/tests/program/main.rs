@@ -1,6 +1,7 @@
 //! End-to-end tests of the real program, and of the examples of core, over real sockets. Raw
 //! clients play the attacks; independent clients check interoperability.
 
+mod access_log;
 mod bodies;
 mod browser;
 mod clients;

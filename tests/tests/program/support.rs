@@ -134,6 +134,13 @@ impl Program {
         Self::listen(command)
     }
 
+    /// Starts the program with an access log.
+    pub(crate) fn with_access_log(place: Place, path: &Path, format: &str) -> Self {
+        let mut command = command(place, &[]);
+        command.arg("--access-log").arg(path).args(["--access-log-format", format]);
+        Self::start(command)
+    }
+
     fn start(mut command: Command) -> Self {
         command.args(["--listen", "127.0.0.1:0"]);
         Self::listen(command)
