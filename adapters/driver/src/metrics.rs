@@ -1,4 +1,4 @@
-//! Publishes the driver's counters through the [`metrics`](::metrics) facade. Behind the feature `metrics`.
+//! Publishes the driver's counters through the [`metrics`] facade. Behind the feature `metrics`.
 //!
 //! In: a [`Snapshot`] and a [`Gauge`]. Out: counters and gauges of the recorder in force, under names that follow
 //! Prometheus' conventions. Connections only count in [`Stats`](crate::Stats), so requests cost the same with a
