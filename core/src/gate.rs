@@ -43,6 +43,7 @@
 //! Each call takes the same time at 100 and at 100,000 connections. A connection takes 64 bytes here, and a
 //! prefix about 150; only prefixes with connections are kept, and at most 4,096 whose rate is still counted.
 
+mod list;
 mod members;
 mod prefixes;
 
@@ -51,8 +52,10 @@ use crate::time::Tick;
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
-use members::{Lists, Members, Way};
+use list::List;
+use members::{Along, Lists, Member, Way};
 use prefixes::{Entry, Prefix, Prefixes};
+use slab::Slab;
 use std::sync::Arc;
 
 /// What a connection would lose if it were closed now, from nothing to all.
@@ -244,7 +247,7 @@ fn share(part: u64, whole: u64) -> u32 {
 pub struct Gate {
     config: Arc<Config>,
     limits: Limits,
-    members: Members,
+    members: Slab<Member>,
     lists: Lists,
     prefixes: Prefixes,
     load: Load,
@@ -263,11 +266,11 @@ impl Gate {
     /// limits, which the driver works out. Nobody can choose addresses that are slow to look up unless they know
     /// `secret`, so it should be random.
     pub fn new(config: Arc<Config>, limits: Limits, secret: u64) -> Gate {
-        let connections = limits.connections.clamp(1, members::MOST);
+        let connections = limits.connections.clamp(1, list::MOST);
         Gate {
             config,
             limits: Limits { connections, memory: limits.memory.max(1) },
-            members: Members::new(),
+            members: Slab::new(),
             lists: Lists::new(),
             prefixes: Prefixes::new(secret),
             load: Load::default(),
@@ -351,7 +354,7 @@ impl Gate {
     pub fn identify(&mut self, now: Tick, number: usize, address: IpAddr) -> Result<(), Denied> {
         let prefix = Prefix::of(&self.config, address);
         self.check_prefix(now, prefix)?;
-        if self.members.get(number).is_none() {
+        if !self.members.contains(number) {
             return Ok(());
         }
         self.unlist(number);
@@ -381,11 +384,12 @@ impl Gate {
         let connections = self.limits.connections as u64;
         let most = (connections * self.config.prefix_share()).div_ceil(100);
         let entry = self.prefixes.find(prefix).and_then(|number| self.prefixes.get(number));
-        if most < connections && entry.is_some_and(|entry| entry.count as u64 >= most) {
+        let Some(entry) = entry else { return Ok(()) };
+        if most < connections && entry.count as u64 >= most {
             return Err(Denied::Share);
         }
         match self.config.prefix_rate() {
-            Some(rate) if !self.prefixes.is_within(prefix, rate, now) => Err(Denied::Rate),
+            Some(rate) if !entry.is_within(rate, now) => Err(Denied::Rate),
             _ => Ok(()),
         }
     }
@@ -395,7 +399,7 @@ impl Gate {
         let prefix = prefix.map(|prefix| self.prefixes.join(prefix, rate, now));
         let report = Report::new(now, is_handshaking);
         self.load.add(Load::of(&report));
-        let number = self.members.join(prefix, report);
+        let number = self.members.insert(Member::new(prefix, report));
         self.feel();
         number
     }
@@ -442,7 +446,11 @@ impl Gate {
     pub fn leave(&mut self, now: Tick, number: usize) {
         self.unlist(number);
         self.unask(number);
-        let Some(member) = self.members.remove(number) else { return };
+        let Some(member) = self.members.try_remove(number) else { return };
+        if self.members.is_empty() {
+            // Memory for many connections is not kept for few.
+            self.members = Slab::new();
+        }
         self.load.take(Load::of(&member.report));
         if let Some(prefix) = member.prefix {
             self.prefixes.leave(prefix, now);
@@ -601,35 +609,29 @@ impl Gate {
 
     /// Appends a member to the lists of its standing, unless it is asked to leave.
     fn list(&mut self, number: usize) {
-        let Some(member) = self.members.get(number).copied() else { return };
-        if member.is_asked {
-            return;
-        }
-        if let Some(list) = self.lists.of(&member.report) {
-            self.members.append(Way::All, list, number);
-        }
-        if let Some(prefix) = member.prefix
-            && let Some(entry) = self.prefixes.get_mut(prefix)
-            && let Some(list) = entry.list(member.report.standing)
-        {
-            self.members.append(Way::Prefix, list, number);
-        }
+        self.in_its_lists(number, |list, mut members| list.append(&mut members, number));
     }
 
     /// Takes a member out of its lists.
     fn unlist(&mut self, number: usize) {
-        let Some(member) = self.members.get(number).copied() else { return };
-        if member.is_asked {
+        self.in_its_lists(number, |list, mut members| list.unlink(&mut members, number));
+    }
+
+    /// Visits the lists that belong to a member's report. One that is asked to leave has none.
+    fn in_its_lists(&mut self, number: usize, visit: impl Fn(&mut List, Along<'_>)) {
+        let Gate { members, lists, prefixes, .. } = self;
+        let Some(Member { prefix, report, is_asked: false, .. }) = members.get(number).copied()
+        else {
             return;
+        };
+        if let Some(list) = lists.of(&report) {
+            visit(list, Along(members, Way::All));
         }
-        if let Some(list) = self.lists.of(&member.report) {
-            self.members.unlink(Way::All, list, number);
-        }
-        if let Some(prefix) = member.prefix
-            && let Some(entry) = self.prefixes.get_mut(prefix)
-            && let Some(list) = entry.list(member.report.standing)
+        if let Some(prefix) = prefix
+            && let Some(entry) = prefixes.get_mut(prefix)
+            && let Some(list) = entry.list(report.standing)
         {
-            self.members.unlink(Way::Prefix, list, number);
+            visit(list, Along(members, Way::Prefix));
         }
     }
 

@@ -3,42 +3,17 @@
 //! A member stands in up to two lists: one of all members, and one of its prefix. The lists lie within one slab,
 //! so each step costs the same for any number of members.
 
+use super::list::{Links, List, Nodes};
 use super::prefixes::Number;
 use super::{Report, Standing};
 use crate::time::Tick;
+use slab::Slab;
 
 /// Which of its two lists a member's neighbours are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     All,
     Prefix,
-}
-
-/// The members before and behind a member in a list.
-#[derive(Clone, Copy, Debug)]
-struct Links {
-    before: u32,
-    behind: u32,
-}
-
-/// The first and the last member of a list.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct List {
-    first: u32,
-    last: u32,
-}
-
-/// The number of no member.
-const NOBODY: u32 = u32::MAX;
-/// So that every number is less than [`NOBODY`].
-pub(super) const MOST: usize = NOBODY as usize;
-
-impl List {
-    pub(super) const EMPTY: List = List { first: NOBODY, last: NOBODY };
-
-    pub(super) fn first(self) -> Option<usize> {
-        (self.first != NOBODY).then_some(self.first as usize)
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,103 +26,18 @@ pub(super) struct Member {
     links: [Links; 2],
 }
 
-/// A place of the slab: a member, or the next place that is free.
-#[derive(Clone, Copy, Debug)]
-enum Seat {
-    Taken(Member),
-    Free(u32),
+impl Member {
+    pub(super) fn new(prefix: Option<Number>, report: Report) -> Self {
+        Member { prefix, report, is_asked: false, links: [Links::NONE; 2] }
+    }
 }
 
-/// The members. It owns no memory while there are none.
-#[derive(Debug)]
-pub(super) struct Members {
-    seats: Vec<Seat>,
-    free: u32,
-    count: usize,
-}
+/// The members, with their neighbours in the lists of one of the two ways.
+pub(super) struct Along<'m>(pub(super) &'m mut Slab<Member>, pub(super) Way);
 
-impl Members {
-    pub(super) const fn new() -> Self {
-        Members { seats: Vec::new(), free: NOBODY, count: 0 }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    pub(super) fn join(&mut self, prefix: Option<Number>, report: Report) -> usize {
-        let links = [Links { before: NOBODY, behind: NOBODY }; 2];
-        let member = Seat::Taken(Member { prefix, report, is_asked: false, links });
-        self.count += 1;
-        match self.seats.get_mut(self.free as usize) {
-            Some(seat) => {
-                let number = self.free as usize;
-                if let Seat::Free(next) = *seat {
-                    self.free = next;
-                }
-                *seat = member;
-                number
-            }
-            None => {
-                self.seats.push(member);
-                self.seats.len() - 1
-            }
-        }
-    }
-
-    /// Removes a member, which stands in no list.
-    pub(super) fn remove(&mut self, number: usize) -> Option<Member> {
-        let free = self.free;
-        let seat = self.seats.get_mut(number)?;
-        let Seat::Taken(member) = *seat else { return None };
-        *seat = Seat::Free(free);
-        self.free = u32::try_from(number).unwrap_or(NOBODY);
-        self.count -= 1;
-        if self.count == 0 {
-            // Memory for many connections is not kept for few.
-            *self = Members::new();
-        }
-        Some(member)
-    }
-
-    pub(super) fn get(&self, number: usize) -> Option<&Member> {
-        match self.seats.get(number)? {
-            Seat::Taken(member) => Some(member),
-            Seat::Free(_) => None,
-        }
-    }
-
-    pub(super) fn get_mut(&mut self, number: usize) -> Option<&mut Member> {
-        match self.seats.get_mut(number)? {
-            Seat::Taken(member) => Some(member),
-            Seat::Free(_) => None,
-        }
-    }
-
-    /// Appends the member to a list.
-    pub(super) fn append(&mut self, way: Way, list: &mut List, number: usize) {
-        let last = list.last;
-        self.link(way, list, last, number as u32);
-        self.link(way, list, number as u32, NOBODY);
-    }
-
-    /// Takes the member out of its list.
-    pub(super) fn unlink(&mut self, way: Way, list: &mut List, number: usize) {
-        let Some(Member { links, .. }) = self.get(number) else { return };
-        let Links { before, behind } = links[way as usize];
-        self.link(way, list, before, behind);
-    }
-
-    /// Makes two members neighbours. `NOBODY` stands before the first and after the last.
-    fn link(&mut self, way: Way, list: &mut List, before: u32, behind: u32) {
-        match self.get_mut(before as usize) {
-            Some(member) => member.links[way as usize].behind = behind,
-            None => list.first = behind,
-        }
-        match self.get_mut(behind as usize) {
-            Some(member) => member.links[way as usize].before = before,
-            None => list.last = before,
-        }
+impl Nodes for Along<'_> {
+    fn links(&mut self, number: usize) -> Option<&mut Links> {
+        self.0.get_mut(number).map(|member| &mut member.links[self.1 as usize])
     }
 }
 
@@ -199,7 +89,11 @@ impl Lists {
     }
 
     /// The member that would lose nothing and is closed first, or when there will be one.
-    pub(super) fn next_spare(&self, members: &Members, now: Tick) -> Result<usize, Option<Tick>> {
+    pub(super) fn next_spare(
+        &self,
+        members: &Slab<Member>,
+        now: Tick,
+    ) -> Result<usize, Option<Tick>> {
         let mut later: Option<Tick> = None;
         for list in &self.spare {
             let Some(number) = list.first() else { continue };
@@ -218,7 +112,7 @@ impl Lists {
     /// within a handshake only.
     pub(super) fn next_waiting(
         &self,
-        members: &Members,
+        members: &Slab<Member>,
         now: Tick,
         handshakes: bool,
     ) -> Result<usize, Option<Tick>> {
@@ -248,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_member_takes_as_much_memory_as_the_docs_say() {
-        assert!(size_of::<Seat>() <= 64, "{}", size_of::<Seat>());
+        // The slab needs no bytes of its own to know which places are free.
+        assert!(size_of::<Option<Member>>() <= 64, "{}", size_of::<Option<Member>>());
     }
 
     #[test]

@@ -5,19 +5,18 @@
 //! has.
 
 use super::Standing;
-use super::members::List;
+use super::list::{Links, List, Nodes};
 use crate::config::Config;
 use crate::time::Tick;
 use core::hash::{BuildHasher, Hasher};
 use core::net::IpAddr;
 use core::time::Duration;
+use slab::Slab;
 use std::collections::HashMap;
 use std::hash::DefaultHasher;
 
-/// The number of a prefix in the table.
+/// The number of a prefix in the table. There are at most as many as members.
 pub(super) type Number = u32;
-
-const NONE: Number = Number::MAX;
 
 /// The most prefixes without a connection whose rate is still counted.
 const RESTING: usize = 4096;
@@ -63,11 +62,16 @@ pub(super) struct Entry {
     /// When all connections that came have been paid for by the rate.
     paid: Tick,
     /// Its neighbours among those that have about as many connections.
-    before: Number,
-    behind: Number,
+    links: Links,
 }
 
 impl Entry {
+    /// Whether one more connection is within the rate: `per_second`, and as many at once.
+    pub(super) fn is_within(&self, per_second: u64, now: Tick) -> bool {
+        let ahead = self.paid.since(now) + interval(per_second);
+        ahead <= Duration::from_secs(1).max(interval(per_second))
+    }
+
     /// The list in which a connection of this prefix stands.
     pub(super) fn list(&mut self, standing: Standing) -> Option<&mut List> {
         match standing {
@@ -95,10 +99,9 @@ impl BuildHasher for Secret {
 #[derive(Debug)]
 pub(super) struct Prefixes {
     numbers: HashMap<Prefix, Number, Secret>,
-    entries: Vec<Entry>,
-    free: Vec<Number>,
+    entries: Slab<Entry>,
     /// Lists of prefixes by the logarithm of their connections; the first is of those that have none.
-    heaps: [(Number, Number); HEAPS],
+    heaps: [List; HEAPS],
     resting: usize,
 }
 
@@ -114,9 +117,8 @@ impl Prefixes {
     pub(super) fn new(secret: u64) -> Self {
         Prefixes {
             numbers: HashMap::with_hasher(Secret(secret)),
-            entries: Vec::new(),
-            free: Vec::new(),
-            heaps: [(NONE, NONE); HEAPS],
+            entries: Slab::new(),
+            heaps: [List::EMPTY; HEAPS],
             resting: 0,
         }
     }
@@ -136,15 +138,6 @@ impl Prefixes {
     /// The number of prefixes in the table.
     pub(super) fn len(&self) -> usize {
         self.numbers.len()
-    }
-
-    /// Whether one more connection is within the rate: `per_second`, and as many at once.
-    pub(super) fn is_within(&self, prefix: Prefix, per_second: u64, now: Tick) -> bool {
-        let entry = self.find(prefix).and_then(|number| self.get(number));
-        entry.is_none_or(|entry| {
-            let ahead = entry.paid.since(now) + interval(per_second);
-            ahead <= Duration::from_secs(1).max(interval(per_second))
-        })
     }
 
     /// Counts a connection that comes.
@@ -167,14 +160,15 @@ impl Prefixes {
             self.remove(number);
         } else if self.resting > RESTING {
             // The one that has rested longest is forgotten.
-            self.remove(self.heaps[0].0);
+            let longest = self.heaps[0].first();
+            longest.into_iter().for_each(|number| self.remove(number as Number));
         }
     }
 
     /// The prefix that has most connections, or one that has at least half as many.
     pub(super) fn heaviest(&self) -> Option<&Entry> {
-        let heavy = self.heaps.iter().skip(1).rev().find(|(first, _)| *first != NONE)?;
-        self.get(heavy.0)
+        let heavy = self.heaps.iter().skip(1).rev().find_map(|heap| heap.first())?;
+        self.entries.get(heavy)
     }
 
     fn insert(&mut self, prefix: Prefix) -> Number {
@@ -185,33 +179,21 @@ impl Prefixes {
             spare: List::EMPTY,
             waiting: List::EMPTY,
             paid: Tick::ZERO,
-            before: NONE,
-            behind: NONE,
+            links: Links::NONE,
         };
-        let number = match self.free.pop() {
-            Some(number) => {
-                if let Some(place) = self.get_mut(number) {
-                    *place = entry;
-                }
-                number
-            }
-            None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as Number
-            }
-        };
-        self.numbers.insert(prefix, number);
-        self.append(0, number);
+        let number = self.entries.insert(entry);
+        self.heaps[0].append(&mut self.entries, number);
+        self.numbers.insert(prefix, number as Number);
         self.resting += 1;
-        number
+        number as Number
     }
 
     fn remove(&mut self, number: Number) {
         let Some(Entry { prefix, count, .. }) = self.get(number).copied() else { return };
-        self.unlink(heap(count), number);
+        self.heaps[heap(count)].unlink(&mut self.entries, number as usize);
         self.resting -= usize::from(count == 0);
         self.numbers.remove(&prefix);
-        self.free.push(number);
+        self.entries.try_remove(number as usize);
         if self.numbers.is_empty() {
             // Memory for many prefixes is not kept for few.
             let secret = *self.numbers.hasher();
@@ -226,31 +208,15 @@ impl Prefixes {
         let after = entry.count;
         self.resting = self.resting + usize::from(after == 0) - usize::from(before == 0);
         if heap(before) != heap(after) {
-            self.unlink(heap(before), number);
-            self.append(heap(after), number);
+            self.heaps[heap(before)].unlink(&mut self.entries, number as usize);
+            self.heaps[heap(after)].append(&mut self.entries, number as usize);
         }
     }
+}
 
-    fn append(&mut self, heap: usize, number: Number) {
-        let last = self.heaps[heap].1;
-        self.link(heap, last, number);
-        self.link(heap, number, NONE);
-    }
-
-    fn unlink(&mut self, heap: usize, number: Number) {
-        let Some(Entry { before, behind, .. }) = self.get(number).copied() else { return };
-        self.link(heap, before, behind);
-    }
-
-    fn link(&mut self, heap: usize, before: Number, behind: Number) {
-        match self.get_mut(before) {
-            Some(entry) => entry.behind = behind,
-            None => self.heaps[heap].0 = behind,
-        }
-        match self.get_mut(behind) {
-            Some(entry) => entry.before = before,
-            None => self.heaps[heap].1 = before,
-        }
+impl Nodes for Slab<Entry> {
+    fn links(&mut self, number: usize) -> Option<&mut Links> {
+        self.get_mut(number).map(|entry| &mut entry.links)
     }
 }
 
