@@ -9,10 +9,10 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 use portcullis::gate::{Gate, Limits, Report, Standing};
 use portcullis::{Config, Tick};
-use portcullis_testing::needs;
+use portcullis_testing::{instructions, needs};
 use std::env;
 use std::hint::black_box;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 const FEW: u64 = 100;
@@ -85,25 +85,10 @@ fn play(round: Round, count: usize, rounds: u64) {
 
 /// The instructions of one round.
 fn count(name: &str, crowd: usize) -> Result<f64, String> {
-    let few = collected(name, crowd, FEW)?;
-    let many = collected(name, crowd, MANY)?;
+    let collected =
+        |rounds: u64| instructions(&["--case", name, &crowd.to_string(), &rounds.to_string()]);
+    let (few, many) = (collected(FEW)?, collected(MANY)?);
     Ok(many.saturating_sub(few) as f64 / (MANY - FEW) as f64)
-}
-
-fn collected(name: &str, crowd: usize, rounds: u64) -> Result<u64, String> {
-    let program = env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program)
-        .args(["--case", name, &crowd.to_string(), &rounds.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().find_map(|line| line.split_once("Collected : "));
-    match line.and_then(|(_, number)| number.trim().parse().ok()) {
-        Some(number) if output.status.success() => Ok(number),
-        _ => Err(format!("{name}: {}: {text}", output.status)),
-    }
 }
 
 fn main() -> ExitCode {

@@ -14,10 +14,10 @@ mod mask;
 mod utf8;
 
 use mask::Mask;
-use portcullis_testing::needs;
+use portcullis_testing::{instructions, needs};
 use std::env;
 use std::hint::black_box;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use utf8::Utf8;
 
 const FEW: u64 = 100;
@@ -104,25 +104,9 @@ fn watched(case: &Case, times: u64) {
 
 /// The instructions of one repetition.
 fn count(case: &Case) -> Result<f64, String> {
-    let few = collected(case, FEW)?;
-    let many = collected(case, MANY)?;
+    let collected = |times: u64| instructions(&["--case", case.name, &times.to_string()]);
+    let (few, many) = (collected(FEW)?, collected(MANY)?);
     Ok((many - few) as f64 / (MANY - FEW) as f64)
-}
-
-fn collected(case: &Case, times: u64) -> Result<u64, String> {
-    let program = env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program)
-        .args(["--case", case.name, &times.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().find_map(|line| line.split_once("Collected : "));
-    match line.and_then(|(_, number)| number.trim().parse().ok()) {
-        Some(number) if output.status.success() => Ok(number),
-        _ => Err(format!("{}: {}: {text}", case.name, output.status)),
-    }
 }
 
 fn main() -> ExitCode {

@@ -2,12 +2,15 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`instructions`] | counts what a run of this program executes, under callgrind |
 //! | [`needs`] | skips a test, visibly, on a machine without a tool that it needs |
 //! | [`watched`] | a watchdog that ends the process if a test hangs, and names the test |
 
+mod callgrind;
 mod needs;
 mod watchdog;
 
+pub use callgrind::instructions;
 pub use needs::{needs, skip};
 pub use watchdog::{Watched, watched};
 
