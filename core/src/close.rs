@@ -313,6 +313,23 @@ pub enum ResetReason {
 }
 
 impl ResetReason {
+    /// All that [`label`](Self::label) returns.
+    pub const LABELS: [&str; 7] =
+        ["truncated", "timeout", "refused", "violation", "fault", "cancelled", "unread"];
+
+    /// The kind of reason as a label for metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            ResetReason::Truncated => "truncated",
+            ResetReason::Timeout => "timeout",
+            ResetReason::Refused(_) => "refused",
+            ResetReason::Violation(_) => "violation",
+            ResetReason::Fault(_) => "fault",
+            ResetReason::Cancelled => "cancelled",
+            ResetReason::Unread => "unread",
+        }
+    }
+
     /// The error code that the peer of an HTTP/2 connection is sent (RFC 9113 7).
     pub const fn error_code(self) -> ErrorCode {
         match self {

@@ -374,6 +374,11 @@ impl Gate {
         Ok(())
     }
 
+    /// The newcomers that wait for a place.
+    pub fn newcomers(&self) -> usize {
+        self.newcomers
+    }
+
     /// So many newcomers wait for a place.
     pub fn set_newcomers(&mut self, newcomers: usize) {
         self.newcomers = newcomers;

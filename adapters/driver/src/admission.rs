@@ -55,8 +55,6 @@ struct State {
     wakers: Vec<Option<Waker>>,
     /// A door for each server that has a newcomer.
     doors: Slab<Doorway>,
-    /// How many of them wait for any connection to leave.
-    newcomers: usize,
 }
 
 /// The task that waits at a door.
@@ -137,7 +135,7 @@ impl Admission {
             asked: AtomicUsize::new(0),
             stress: AtomicU8::new(Stress::NONE.index() as u8),
             denied: Default::default(),
-            place: Place::new(State { gate, wakers: Vec::new(), doors: Slab::new(), newcomers: 0 }),
+            place: Place::new(State { gate, wakers: Vec::new(), doors: Slab::new() }),
         }
     }
 
@@ -278,8 +276,7 @@ impl State {
     /// Asks members to leave: one for each newcomer, and a few because of pressure. Returns the time from which
     /// on there is somebody to ask, if there is nobody now.
     fn ask(&mut self, now: Tick, calls: &mut Calls) -> Option<Tick> {
-        self.gate.set_newcomers(self.newcomers);
-        for _ in 0..AT_ONCE.max(self.newcomers) {
+        for _ in 0..AT_ONCE.max(self.gate.newcomers()) {
             match self.gate.next_to_leave(now) {
                 Ok(number) => self.wake(number, calls),
                 Err(later) => return later,
@@ -331,19 +328,22 @@ impl State {
         let new = || Doorway { waiting: Waiting::default(), is_open_to_all: false };
         let number = *number.get_or_insert_with(|| self.doors.insert(new()));
         if let Some(door) = self.doors.get_mut(number) {
-            self.newcomers += usize::from(is_open_to_all);
-            self.newcomers -= usize::from(door.is_open_to_all);
             door.is_open_to_all = is_open_to_all;
             door.waiting.register(cx, calls);
         }
+        self.count_newcomers();
     }
 
     /// No newcomer waits at this door any more. Returns what is to be dropped after the visit.
     fn close(&mut self, number: &mut Option<usize>) -> Option<Doorway> {
         let door = number.take().and_then(|number| self.doors.try_remove(number))?;
-        self.newcomers -= usize::from(door.is_open_to_all);
-        self.gate.set_newcomers(self.newcomers);
+        self.count_newcomers();
         Some(door)
+    }
+
+    /// Tells the gate how many newcomers wait for any connection to leave. There are as many doors as servers.
+    fn count_newcomers(&mut self) {
+        self.gate.set_newcomers(self.doors.iter().filter(|(_, door)| door.is_open_to_all).count());
     }
 }
 

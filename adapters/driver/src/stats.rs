@@ -8,10 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// All reasons, in the order of the counters.
 static REASONS: LazyLock<Vec<CloseReason>> = LazyLock::new(|| CloseReason::all().collect());
 
-/// Labels of the reasons for which requests end early, in the order of the counters.
-const RESETS: [&str; 7] =
-    ["truncated", "timeout", "refused", "violation", "fault", "cancelled", "unread"];
-
 /// Counters of one or more servers. Share them in an `Arc`.
 #[derive(Debug)]
 pub struct Stats {
@@ -20,7 +16,7 @@ pub struct Stats {
     accepted: AtomicU64,
     requests: AtomicU64,
     closes: Box<[AtomicU64]>,
-    resets: [AtomicU64; RESETS.len()],
+    resets: [AtomicU64; ResetReason::LABELS.len()],
 }
 
 /// The counters at one moment.
@@ -83,7 +79,7 @@ impl Stats {
                 .map(|(reason, count)| (reason.label(), count.load(Relaxed)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
-            resets: RESETS
+            resets: ResetReason::LABELS
                 .into_iter()
                 .zip(&self.resets)
                 .map(|(label, count)| (label, count.load(Relaxed)))
@@ -94,16 +90,10 @@ impl Stats {
     /// Counts a request that has ended early.
     #[cold]
     pub(crate) fn count_reset(&self, reason: ResetReason) {
-        let place = match reason {
-            ResetReason::Truncated => 0,
-            ResetReason::Timeout => 1,
-            ResetReason::Refused(_) => 2,
-            ResetReason::Violation(_) => 3,
-            ResetReason::Fault(_) => 4,
-            ResetReason::Cancelled => 5,
-            ResetReason::Unread => 6,
-        };
-        self.resets[place].fetch_add(1, Relaxed);
+        let place = ResetReason::LABELS.iter().position(|label| *label == reason.label());
+        if let Some(count) = place.and_then(|place| self.resets.get(place)) {
+            count.fetch_add(1, Relaxed);
+        }
     }
 }
 
