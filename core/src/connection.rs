@@ -126,7 +126,7 @@ impl Connection {
             self.protocol.heard(&self.transport);
         }
         let plaintext = self.receive_tls(fresh);
-        Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default()))
+        Ok(self.events(now, fresh.get_mut(..plaintext).unwrap_or_default(), false))
     }
 
     /// The most bytes that [`receive`](Self::receive) takes now: `receive_buffer_limit`, or up to four
@@ -202,9 +202,7 @@ impl Connection {
     /// Goes on with held bytes, and with events that became due after credit, an answer, room in the output,
     /// or a tick. While other events are pulled, `resume` brings no events.
     pub fn resume(&mut self, now: Tick) -> Events<'_, 'static> {
-        let mut events = self.events(now, &mut []);
-        events.desk.resumes = true;
-        events
+        self.events(now, &mut [], true)
     }
 
     /// The driver read the peer's FIN. It ends the input only: bytes that were received before are still
@@ -216,7 +214,7 @@ impl Connection {
             self.protocol.end(&mut self.transport, CloseReason::Tls(TlsFailure::Abandoned));
         }
         self.transport.eof = true;
-        self.events(now, &mut [])
+        self.events(now, &mut [], false)
     }
 
     /// The peer's FIN has arrived behind bytes that backpressure keeps unread (`POLLRDHUP` on Linux). [`is_half_closed`](Self::is_half_closed) is true from then on, and a
@@ -226,7 +224,14 @@ impl Connection {
         self.act(now, |_, transport| transport.fin = true);
     }
 
-    fn events<'c, 'i>(&'c mut self, now: Tick, fresh: &'i mut [u8]) -> Events<'c, 'i> {
+    /// Begins a pull of events. `resumes`: it is one of [`resume`](Self::resume).
+    #[inline]
+    fn events<'c, 'i>(
+        &'c mut self,
+        now: Tick,
+        fresh: &'i mut [u8],
+        resumes: bool,
+    ) -> Events<'c, 'i> {
         // The timers stand still while events are pulled, so they have to be right now.
         self.settle_now();
         self.transport.advance(now);
@@ -234,7 +239,7 @@ impl Connection {
         let held = take(&mut self.transport.held);
         Events {
             input: Input::new(held, fresh),
-            desk: Desk::new(),
+            desk: Desk::new(resumes),
             connection: self,
             exhausted: nested,
             last: false,

@@ -48,15 +48,9 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(resumes: bool) -> Self {
         let inflatable = INFLATED_AT_ONCE;
-        Desk {
-            lines: Lines::new(),
-            head: Head::default(),
-            whole: Vec::new(),
-            inflatable,
-            resumes: false,
-        }
+        Desk { lines: Lines::new(), head: Head::default(), whole: Vec::new(), inflatable, resumes }
     }
 }
 
