@@ -21,6 +21,8 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
+// With a tag of its own, since every call asks which one it is: a tag in the padding of `Http1` has to be computed.
+#[repr(u8)]
 #[derive(Debug)]
 pub(crate) enum Protocol {
     /// Each connection begins with this. The client may choose another protocol by its first bytes. Until

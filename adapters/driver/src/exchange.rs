@@ -14,7 +14,7 @@ use crate::reply;
 use crate::spare::{self, Slot};
 use crate::streams::OfStream;
 use crate::upload::Upload;
-use crate::websocket::{CloseFrame, Closed, Meeting, Message};
+use crate::websocket::{CloseFrame, Closed, Meeting, Message, Messaging};
 use crate::work::{Outcome, Step, Work};
 use http::Response;
 use portcullis::{Event, ResetReason, Stream, StreamId};
@@ -29,7 +29,7 @@ pub struct PeerAddress(pub Address);
 /// The application's side of one stream.
 pub(crate) struct Exchange<F, B> {
     stream: StreamId,
-    work: Slot<Work<F, B>>,
+    task: Task<F, B>,
     shares: Shares,
     /// Wakes this exchange, and no other.
     bell: Arc<Bell>,
@@ -39,6 +39,14 @@ pub(crate) struct Exchange<F, B> {
     is_polled: bool,
     /// Its stream has ended early: the next poll is the last one.
     is_reset: bool,
+}
+
+/// What the application does on the stream.
+enum Task<F, B> {
+    /// It answers a request.
+    Request(Slot<Work<F, B>>),
+    /// The request has become a websocket. The room of its first handler, which may be large, is given back.
+    WebSocket(Box<Messaging>),
 }
 
 impl<F, B> OfStream for Exchange<F, B> {
@@ -77,7 +85,8 @@ impl<F, B> Exchange<F, B> {
         shares: Shares,
         bell: Arc<Bell>,
     ) -> Self {
-        Exchange { stream, work, shares, bell, is_due: false, is_polled: false, is_reset: false }
+        let task = Task::Request(work);
+        Exchange { stream, task, shares, bell, is_due: false, is_polled: false, is_reset: false }
     }
 
     /// Where its stream is noted when its handler is woken.
@@ -99,12 +108,19 @@ impl<F, B> Exchange<F, B> {
     pub(crate) fn memory(&self) -> usize {
         let upload = self.shares.upload.as_ref().map_or(0, |upload| upload.memory());
         let entry = self.shares.entry.as_ref().map_or(0, |entry| entry.memory());
-        entry + upload + self.work.as_ref().as_pin_ref().map_or(0, |work| work.memory())
+        let task = match &self.task {
+            Task::Request(work) => work.as_ref().as_pin_ref().map_or(0, |work| work.memory()),
+            Task::WebSocket(messaging) => messaging.meeting().memory(),
+        };
+        entry + upload + task
     }
 
     /// Where messages go, once the request has become a websocket.
     fn meeting(&self) -> Option<&Meeting> {
-        self.work.as_ref().get_ref().as_ref().and_then(|work| work.meeting())
+        match &self.task {
+            Task::Request(_) => None,
+            Task::WebSocket(messaging) => Some(messaging.meeting()),
+        }
     }
 
     // ---- what the connection tells --------------------------------------------------------------
@@ -224,7 +240,10 @@ impl<F, B> Exchange<F, B> {
     #[cold]
     pub(crate) fn panicked(&mut self) -> bool {
         (self.is_polled, self.is_due) = (false, true);
-        self.work.as_mut().as_pin_mut().is_some_and(|work| work.panicked())
+        match &mut self.task {
+            Task::Request(_) => false,
+            Task::WebSocket(messaging) => messaging.panicked(),
+        }
     }
 
     /// The handler has panicked, and its stream was given up. `is_answered` says whether by a 500.
@@ -242,9 +261,12 @@ impl<F, B> Exchange<F, B> {
         F: 'static,
         B: 'static,
     {
-        let Exchange { work, shares, bell, .. } = self;
+        let Exchange { task, shares, bell, .. } = self;
         // The handler goes first, since it may hold its presence and its waker. Dropping it may panic.
-        let _ = guarded(|| spare::keep_box(work));
+        let _ = guarded(|| match task {
+            Task::Request(work) => spare::keep_box(work),
+            Task::WebSocket(messaging) => drop(messaging),
+        });
         bell::spare::keep(bell);
         drop(shares);
     }
@@ -252,8 +274,8 @@ impl<F, B> Exchange<F, B> {
 
 impl<F, B> Exchange<F, B>
 where
-    F: Future<Output = Result<Response<B>, BoxError>>,
-    B: http_body::Body<Error: Into<BoxError>>,
+    F: Future<Output = Result<Response<B>, BoxError>> + 'static,
+    B: http_body::Body<Error: Into<BoxError>> + 'static,
 {
     /// Lets the application work as far as it can. Returns whether the exchange is over. The connection has
     /// `handlers` exchanges.
@@ -270,9 +292,19 @@ where
         let entry = self.shares.entry.as_deref_mut();
         let mut step = Step { stream: &mut stream, upload, allowance, handlers, entry };
         let outcome = loop {
-            let Some(work) = self.work.as_mut().as_pin_mut() else { break Outcome::Over };
-            match work.poll(cx, &mut step) {
-                Outcome::GoesOn => {}
+            let polled = match &mut self.task {
+                Task::WebSocket(messaging) => messaging.poll(cx, step.stream, step.allowance),
+                Task::Request(work) => match work.as_mut().as_pin_mut() {
+                    Some(work) => work.poll(cx, &mut step),
+                    None => Outcome::Over,
+                },
+            };
+            match polled {
+                Outcome::Upgraded(messaging) => {
+                    if let Task::Request(work) = replace(&mut self.task, Task::WebSocket(messaging)) {
+                        spare::keep_box(work);
+                    }
+                }
                 outcome => break outcome,
             }
         };
@@ -288,7 +320,7 @@ where
                 return true;
             }
             Outcome::Yields => self.is_due = true,
-            Outcome::Waits | Outcome::GoesOn => {}
+            Outcome::Waits | Outcome::Upgraded(_) => {}
         }
         // Passes on what the reader of the content asked for, here or on another task.
         reply::pass_wishes(&mut stream, upload, cx, handlers);

@@ -1,5 +1,4 @@
-//! What the application does for one request: its handler runs, and then the content of its answer is sent;
-//! or the request becomes a websocket.
+//! What the application does for one request: its handler runs, and then the content of its answer is sent.
 
 use crate::access::{Ending, Entry};
 use crate::allowance::{Allowance, PIECE};
@@ -8,7 +7,7 @@ use crate::reply;
 use crate::room;
 use crate::spare;
 use crate::upload::Upload;
-use crate::websocket::{Accepting, Meeting, Messaging};
+use crate::websocket::{Accepting, Messaging};
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
@@ -26,8 +25,6 @@ pin_project! {
         Answering { #[pin] answer: Answering<B> },
         // The rest of an answer that the service gave on the spot.
         Finishing { content: Bytes },
-        // The request has become a websocket, and its first handler is dropped.
-        Messaging { messaging: Box<Messaging> },
     }
 }
 
@@ -55,12 +52,11 @@ struct Head {
 const LEAST: usize = 4096;
 
 /// How far a step came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The exchange waits for the handler, for content, or for the event that tells of room.
     Waits,
-    /// There is more to do now: the request has become a websocket.
-    GoesOn,
+    /// The request has become a websocket, which is polled next. Its first handler is to be dropped.
+    Upgraded(Box<Messaging>),
     /// The turn of the connection is over: the exchange goes on at the next one.
     Yields,
     /// The answer is complete, or can't be completed.
@@ -141,7 +137,7 @@ impl Step<'_, '_> {
         &mut self,
         accepting: Accepting,
         parts: &mut Parts,
-    ) -> Result<Box<Messaging>, Outcome> {
+    ) -> Outcome {
         // Frameworks add a length although a 101 has no content.
         parts.headers.remove(CONTENT_LENGTH);
         let begun = Messaging::begin(self.stream, accepting, &parts.headers);
@@ -150,10 +146,11 @@ impl Step<'_, '_> {
         {
             entry.upgraded();
         }
-        begun.map(Box::new).map_err(|misuse| match misuse {
-            Misuse::UnknownStream => self.is_gone(),
-            misuse => self.fail("the websocket cannot be accepted", misuse),
-        })
+        match begun {
+            Ok(messaging) => Outcome::Upgraded(Box::new(messaging)),
+            Err(Misuse::UnknownStream) => self.is_gone(),
+            Err(misuse) => self.fail("the websocket cannot be accepted", misuse),
+        }
     }
 }
 
@@ -173,9 +170,6 @@ where
             WorkProjection::Finishing { content } => {
                 return step.send(content).unwrap_or_else(|| step.finish(None));
             }
-            WorkProjection::Messaging { messaging } => {
-                return messaging.poll(cx, step.stream, step.allowance);
-            }
             WorkProjection::Handling { future } => future.poll(cx),
         };
         let response = match polled {
@@ -185,13 +179,7 @@ where
         };
         let (mut parts, body) = response.into_parts();
         if let Some(accepting) = Accepting::take(&mut parts) {
-            return match step.begin_websocket(accepting, &mut parts) {
-                Ok(messaging) => {
-                    self.set(Work::Messaging { messaging });
-                    Outcome::GoesOn
-                }
-                Err(outcome) => outcome,
-            };
+            return step.begin_websocket(accepting, &mut parts);
         }
         let answer =
             Answering { body, data: Bytes::new(), trailers: None, ended: false, head: None };
@@ -204,30 +192,11 @@ where
 }
 
 impl<F, B> Work<F, B> {
-    /// Where messages go, once the request has become a websocket.
-    pub(crate) fn meeting(&self) -> Option<&Meeting> {
-        match self {
-            Work::Messaging { messaging } => Some(messaging.meeting()),
-            _ => None,
-        }
-    }
-
-    /// The handler of a websocket has panicked. Returns whether the websocket can still end in good order:
-    /// false if the request is none, or if it panics once more.
-    #[cold]
-    pub(crate) fn panicked(self: Pin<&mut Self>) -> bool {
-        match self.project() {
-            WorkProjection::Messaging { messaging } => messaging.panicked(),
-            _ => false,
-        }
-    }
-
-    /// Bytes that wait for room, or for the handler of a websocket.
+    /// Bytes that wait for room.
     pub(crate) fn memory(self: Pin<&Self>) -> usize {
         match self.project_ref() {
             WorkRef::Answering { answer } => answer.data.len(),
             WorkRef::Finishing { content } => content.len(),
-            WorkRef::Messaging { messaging } => messaging.meeting().memory(),
             WorkRef::Handling { .. } => 0,
         }
     }
