@@ -90,6 +90,8 @@ pub enum ConfigError {
         /// The setting that it must not exceed.
         bound: &'static str,
     },
+    /// Both `http1` and `http2` are off: no client could speak with the server.
+    NoProtocol,
 }
 
 impl fmt::Display for ConfigError {
@@ -111,6 +113,9 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::Contradiction { setting, bound } => {
                 write!(f, "{setting} must not exceed {bound}")
+            }
+            ConfigError::NoProtocol => {
+                f.write_str("http1 and http2 are both off, so no client could be served")
             }
         }
     }
@@ -340,6 +345,8 @@ settings! {
     /// Bytes of the head, or of the trailers, that the application may give an answer.
     response_head_limit: u64 = [32 * KIB], strict [16 * KIB], within [KIB]..=[MIB], from "twice a request head";
 
+    /// Whether clients may speak HTTP/1.1, and websockets over it. Without it they have to begin with HTTP/2, with prior knowledge in plaintext.
+    http1: bool = [true], strict [true], within [false]..=[true], from "every client speaks it";
     /// Whether clients may choose HTTP/2: by ALPN over TLS, by the preface in plaintext (RFC 9113 3).
     http2: bool = [true], strict [true], within [false]..=[true], from "every browser speaks it";
     /// Streams that a client may have open at once (RFC 9113 5.1.2). Answer: REFUSED_STREAM.
@@ -404,7 +411,7 @@ impl Builder {
     /// connections are plaintext.
     ///
     /// The copy of `config` that is used differs in two things. ALPN (RFC 7301) offers `h2`, unless
-    /// [`http2`](Self::http2) is off, `http/1.1` and `http/1.0`. A client that offers only other protocols is refused with
+    /// [`http2`](Self::http2) is off, and `http/1.1` and `http/1.0`, unless [`http1`](Self::http1) is off. A client that offers only other protocols is refused with
     /// `no_application_protocol`; a client that offers no protocol is served. Early data is off,
     /// since it could be replayed.
     ///
@@ -420,13 +427,16 @@ impl Builder {
     /// Returns the configuration, if its values are in range and agree with each other.
     ///
     /// # Errors
-    /// [`ConfigError::OutOfRange`] or [`ConfigError::Contradiction`].
+    /// [`ConfigError::OutOfRange`], [`ConfigError::Contradiction`] or [`ConfigError::NoProtocol`].
     pub fn build(self) -> Result<Config, ConfigError> {
         #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
         let mut config = self.config;
         config.check_ranges()?;
+        if !config.http1 && !config.http2 {
+            return Err(ConfigError::NoProtocol);
+        }
         #[cfg(feature = "tls")]
-        config.tls.offer(config.http2);
+        config.tls.offer(config.http1, config.http2);
         if config.chunk_extension_limit > config.chunk_extensions_limit {
             return Err(ConfigError::Contradiction {
                 setting: "chunk_extension_limit",

@@ -62,8 +62,8 @@ struct Segment {
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     buffer: Vec<u8>,
-    /// The number of bytes of the buffer that were sent.
-    start: usize,
+    /// The number of bytes of the buffer that were sent. No configuration allows a buffer of 4 GiB.
+    start: u32,
     /// The number of bytes that left the buffer before its first byte.
     dropped: u64,
     segments: VecDeque<Segment>,
@@ -77,7 +77,7 @@ impl Output {
     /// The number of bytes that wait here.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        self.buffer.len() - self.start + self.lent
+        self.buffer.len() - self.start() + self.lent
     }
 
     #[inline(always)]
@@ -139,7 +139,7 @@ impl Output {
 
     /// Shrinks a buffer that is more than twice as large as its bytes.
     fn shrink(&mut self) {
-        let unsent = self.buffer.len() - self.start;
+        let unsent = self.buffer.len() - self.start();
         if self.buffer.capacity() > BORROWED.max(2 * unsent) {
             self.drop_sent();
             self.buffer.shrink_to(BORROWED);
@@ -173,7 +173,7 @@ impl Output {
             }
             slice => slice.is_some(),
         };
-        let mut start = self.start;
+        let mut start = self.start();
         for segment in &self.segments {
             let end = self.place(segment);
             if !put(self.buffer.get(start..end).unwrap_or_default()) || !put(&segment.data) {
@@ -195,8 +195,8 @@ impl Output {
         let mut left = bytes;
         while left > 0 {
             let end = self.segments.front().map_or(self.buffer.len(), |first| self.place(first));
-            let step = left.min(end - self.start);
-            self.start += step;
+            let step = left.min(end - self.start());
+            self.start += step as u32;
             left -= step;
             if let Some(first) = self.segments.front_mut() {
                 let step = left.min(first.data.len());
@@ -208,16 +208,21 @@ impl Output {
                 }
             }
         }
-        if self.start > self.buffer.len() / 4 {
+        if self.start() > self.buffer.len() / 4 {
             self.drop_sent();
         }
         bytes
     }
 
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.start as usize
+    }
+
     /// Moves the unsent bytes to the front of the buffer.
     fn drop_sent(&mut self) {
-        self.buffer.drain(..self.start);
-        self.dropped += self.start as u64;
+        self.buffer.drain(..self.start());
+        self.dropped += u64::from(self.start);
         self.start = 0;
     }
 
@@ -242,7 +247,7 @@ impl Output {
     /// Where in the buffer the bytes before `segment` end, counted from its start.
     fn place(&self, segment: &Segment) -> usize {
         let place = segment.buffered_until - self.dropped;
-        (place as usize).clamp(self.start, self.buffer.len())
+        (place as usize).clamp(self.start(), self.buffer.len())
     }
 }
 

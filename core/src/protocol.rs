@@ -69,9 +69,16 @@ impl Chosen {
     /// bytes don't matter (RFC 9113 3.2). In plaintext the bytes decide (RFC 9113 3.3).
     fn of(bytes: &[u8], is_tls: bool, alpn: Option<&[u8]>, config: &Config) -> Chosen {
         let mut offered = CHOICES.iter().enumerate().filter(|(_, it)| (it.is_offered)(config));
+        let http1 = match offered.clone().next() {
+            // The peer that speaks nothing else is told so by the protocol that it should have spoken.
+            Some((place, _)) if !config.http1() && (is_tls || !bytes.is_empty()) => {
+                Chosen::Other(place)
+            }
+            _ => Chosen::Http1,
+        };
         if is_tls {
             let chosen = offered.find(|(_, it)| alpn == Some(it.alpn));
-            return chosen.map_or(Chosen::Http1, |(place, _)| Chosen::Other(place));
+            return chosen.map_or(http1, |(place, _)| Chosen::Other(place));
         }
         if let Some((place, _)) = offered.clone().find(|(_, it)| bytes.starts_with(it.preface)) {
             return Chosen::Other(place);
@@ -79,7 +86,7 @@ impl Chosen {
         if offered.any(|(_, it)| it.preface.starts_with(bytes)) {
             return Chosen::NotYet(!bytes.is_empty());
         }
-        Chosen::Http1
+        http1
     }
 }
 
@@ -544,6 +551,23 @@ impl Protocol {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_http1_every_client_has_to_speak_http2() {
+        let config = Config::builder().http1(false).build().expect("valid");
+        for (bytes, alpn, chosen) in [
+            ("", None, Chosen::NotYet(false)),
+            ("PRI * HT", None, Chosen::NotYet(true)),
+            ("GET / HTTP/1.1", None, Chosen::Other(0)),
+            ("\r", None, Chosen::Other(0)),
+            ("", Some("h2"), Chosen::Other(0)),
+            ("", Some(""), Chosen::Other(0)),
+        ] {
+            let is_tls = alpn.is_some();
+            let alpn = alpn.filter(|it| !it.is_empty()).map(str::as_bytes);
+            assert_eq!(Chosen::of(bytes.as_bytes(), is_tls, alpn, &config), chosen, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn a_client_chooses_by_alpn_over_tls_and_by_its_first_bytes_in_plaintext() {

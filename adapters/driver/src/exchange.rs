@@ -301,7 +301,8 @@ where
             };
             match polled {
                 Outcome::Upgraded(messaging) => {
-                    if let Task::Request(work) = replace(&mut self.task, Task::WebSocket(messaging)) {
+                    if let Task::Request(work) = replace(&mut self.task, Task::WebSocket(messaging))
+                    {
                         spare::keep_box(work);
                     }
                 }

@@ -133,11 +133,7 @@ impl Step<'_, '_> {
 
     /// Begins the websocket that the handler has asked for.
     #[cold]
-    fn begin_websocket(
-        &mut self,
-        accepting: Accepting,
-        parts: &mut Parts,
-    ) -> Outcome {
+    fn begin_websocket(&mut self, accepting: Accepting, parts: &mut Parts) -> Outcome {
         // Frameworks add a length although a 101 has no content.
         parts.headers.remove(CONTENT_LENGTH);
         let begun = Messaging::begin(self.stream, accepting, &parts.headers);

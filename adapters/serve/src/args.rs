@@ -96,6 +96,12 @@ pub(crate) struct Args {
     #[arg(long)]
     http1_only: bool,
 
+    /// No HTTP/1.1: the same as --set http1=false
+    ///
+    /// For servers of gRPC, say. In plaintext clients have to begin with HTTP/2's preface (prior knowledge).
+    #[arg(long, conflicts_with = "http1_only")]
+    http2_only: bool,
+
     /// Proxies that send a header of the PROXY protocol, as prefixes such as 10.0.0.0/8, addresses, or `unix`.
     /// May be given more than once
     ///
@@ -216,6 +222,9 @@ impl Args {
         let mut builder = Builder::from(profile.config());
         if self.http1_only {
             builder = builder.http2(false);
+        }
+        if self.http2_only {
+            builder = builder.http1(false);
         }
         for Assignment { name, value } in &self.set {
             builder = builder.set(name, value).map_err(|error| error.to_string())?;

@@ -17,11 +17,12 @@ impl TlsSettings {
     }
 
     /// Offers the protocols that we speak by ALPN, the preferred one first.
-    pub(crate) fn offer(&mut self, http2: bool) {
+    pub(crate) fn offer(&mut self, http1: bool, http2: bool) {
         let Some(config) = &mut self.0 else { return };
-        let protocols: &[&[u8]] = match http2 {
-            true => &[b"h2", b"http/1.1", b"http/1.0"],
-            false => &[b"http/1.1", b"http/1.0"],
+        let protocols: &[&[u8]] = match (http1, http2) {
+            (true, true) => &[b"h2", b"http/1.1", b"http/1.0"],
+            (false, true) => &[b"h2"],
+            (_, false) => &[b"http/1.1", b"http/1.0"],
         };
         if config.alpn_protocols != protocols {
             Arc::make_mut(config).alpn_protocols =

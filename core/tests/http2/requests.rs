@@ -1,6 +1,6 @@
 //! Requests: how they begin, and what the application gets of them.
 
-use portcullis::{CloseReason, Config, Expiry, Fault, Party, Timer};
+use portcullis::{CloseReason, Config, ConfigError, Expiry, Fault, Party, Timer};
 use portcullis_play::http2::{
     CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PREFACE, Pair, block, frame, get, post,
     request, settings,
@@ -27,6 +27,24 @@ fn http2_can_be_switched_off() {
     let mut pair = Pair::untouched(config);
     assert_eq!(pair.send(&[PREFACE.to_vec()]), [""; 0]);
     assert!(!pair.connection.status().is_open());
+}
+
+#[test]
+fn http1_can_be_switched_off() {
+    let config = Config::builder().http1(false).build().expect("valid");
+    let mut pair = Pair::untouched(config.clone());
+    let told = pair.send(&[PREFACE.to_vec(), settings(&[]), get(1, "/a")]);
+    assert_eq!(told, ["1 GET /a", "1 end"]);
+    for first in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "INVALID CONNECTION PREFACE\r\n\r\n"] {
+        let mut pair = Pair::untouched(config.clone());
+        assert_eq!(pair.send(&[first.into()]), [""; 0]);
+        let goodbye = pair.takes();
+        let goodbye = goodbye.last().expect("a GOAWAY");
+        assert!(goodbye.starts_with("0 GOAWAY 0 PROTOCOL_ERROR"), "{goodbye}");
+        assert_eq!(pair.closed(), Some(CloseReason::Fault(Fault::Preface)));
+    }
+    let neither = Config::builder().http1(false).http2(false).build();
+    assert_eq!(neither.expect_err("nothing is left"), ConfigError::NoProtocol);
 }
 
 #[test]

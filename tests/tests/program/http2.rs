@@ -19,7 +19,8 @@ tests! {
         h2load_is_answered_on_all_streams,
         hyper_streams_in_both_directions,
         a_slow_handler_does_not_hold_up_other_streams,
-        http2_can_be_switched_off;
+        http2_can_be_switched_off,
+        http1_can_be_switched_off;
 }
 
 /// How curl asks for HTTP/2 there.
@@ -170,4 +171,17 @@ fn http2_can_be_switched_off(place: Place) {
     let url = program.url("/hello");
     let hello = curl(&["--http2", "-w", " over %{http_version}", &url], b"");
     assert_eq!(hello, "Hello, world! over 1.1");
+}
+
+fn http1_can_be_switched_off(place: Place) {
+    if !has_curl() {
+        return;
+    }
+    let program = Program::with(place, &["http1=false"]);
+    let url = program.url("/hello");
+    let version = ["-w", " over %{http_version}", &url];
+    assert_eq!(curl(&[&[way(place)][..], &version].concat(), b""), "Hello, world! over 2");
+    // The client is told that it has to speak HTTP/2: by TLS, or by a GOAWAY.
+    let refused = Command::new("curl").args(["-sk", "--http1.1"]).args(version).output();
+    assert!(!refused.expect("curl starts").status.success());
 }

@@ -146,6 +146,11 @@ fn stricter(head: &Block) -> Option<&'static str> {
     let is_late = names().skip_while(|it| it.starts_with(':')).any(|it| it.starts_with(':'));
     let is_twice = names().any(|name| name.starts_with(':') && all_named(head, name) > 1);
     let is_hop = names().any(|name| HOP_BY_HOP.contains(&name));
+    if names().any(str::is_empty) {
+        return Some(
+            "RFC 9110 5.1: a name has a character at least, also one from the dynamic table",
+        );
+    }
     if head.in_pieces && (is_late || is_twice || is_hop) {
         return Some("RFC 9113 8.2.2, 8.3: h2 forgets what the first frame of a block breaks");
     }
@@ -202,6 +207,7 @@ struct Block {
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "whole: {}", self.is_whole)?;
+        write!(f, ", in pieces: {}", self.in_pieces)?;
         self.lines.iter().try_for_each(|(name, value)| write!(f, ", {name:?}: {:?}", text(value)))
     }
 }
@@ -291,7 +297,12 @@ impl Both {
                 let (ours, theirs) = (&self.ours.taken[&id], &self.theirs.taken[&id].taken);
                 assert_eq!(ours.method, theirs.method, "{id}: {block:?}");
                 assert_eq!(ours.target, encoded(&theirs.target), "{id}: {block:?}");
-                assert_eq!(ours.lines, theirs.lines, "{id}: {block:?}");
+                let (mut ours, mut theirs) = (ours.lines.clone(), theirs.lines.clone());
+                if block.in_pieces && broader(&block).is_some() {
+                    // Of a field in the first of several frames, h2 forgets that it would refuse it.
+                    [&mut ours, &mut theirs].into_iter().for_each(|lines| drop(lines.remove("te")));
+                }
+                assert_eq!(ours, theirs, "{id}: {block:?}");
             }
             (false, true) => {
                 let told = &self.ours.told.get(&id);
