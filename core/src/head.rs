@@ -209,6 +209,13 @@ impl<'e> RequestHead<'e> {
         text(self.bytes, range(self.head.target))
     }
 
+    /// The target as the client has sent it, before the changes that [`target`](Self::target) tells of. It costs
+    /// less, for a first look.
+    #[inline]
+    pub fn target_bytes(&self) -> &'e [u8] {
+        bytes_at(self.bytes, range(self.head.target))
+    }
+
     /// The path of the target, without its query. It is `/` if an absolute target has none (RFC 9110 4.2.3),
     /// `*` for the asterisk form, and empty for the authority form.
     pub fn path(&self) -> &'e str {

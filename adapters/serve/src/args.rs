@@ -3,13 +3,17 @@
 use crate::certificates::Source;
 use crate::listen::Address;
 use crate::runtime::Runtime;
+use crate::{config_file, print_config, tell};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
-use portcullis::{Builder, Config};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use portcullis::{Builder, Config, ConfigError};
 use portcullis_driver::ProxySource;
 use portcullis_serve::LogFormat;
-use std::fmt::Write;
+use std::env;
+use std::ffi::OsString;
+use std::fmt::{Display, Write};
 use std::path::PathBuf;
+use std::process;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -142,6 +146,17 @@ pub(crate) struct Args {
     /// Change a limit or a timeout, such as keep_alive_timeout=1s. May be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<Assignment>,
+
+    /// File with more of these options and settings, in TOML; the command line wins
+    ///
+    /// Names are those of the command line, with _ for -, and those of --set: root = "/srv",
+    /// listen = [":80", "unix:/run/app.sock"], keep_alive_timeout = "10s". Unknown names are errors.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print all options and settings as a file for --config, with their values, and exit
+    #[arg(long)]
+    print_config: bool,
 }
 
 /// The lines of the access log.
@@ -183,14 +198,54 @@ struct Assignment {
     value: String,
 }
 
+/// What the command line and the file have told.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) args: Args,
+    pub(crate) config: Config,
+    matches: ArgMatches,
+}
+
+impl Read {
+    /// What `--print-config` prints.
+    pub(crate) fn printed(&self) -> String {
+        print_config::text(&Args::command(), &self.matches, &self.config)
+    }
+}
+
 impl Args {
-    /// Reads the command line. Exits after printing help, or an error in the arguments.
+    /// Reads the command line, and the file that it names. Exits after printing help, the configuration, or an
+    /// error in the arguments.
     pub(crate) fn read() -> (Args, Config) {
-        let args = Args::parse();
-        match args.config() {
-            Ok(config) => (args, config),
-            Err(error) => Args::command().error(ErrorKind::ValueValidation, error).exit(),
+        match Args::from_command_line(env::args_os().collect()) {
+            Ok(read) if read.args.print_config => {
+                tell(read.printed());
+                process::exit(0)
+            }
+            Ok(Read { args, config, .. }) => (args, config),
+            Err(error) => error.exit(),
         }
+    }
+
+    /// The same from any command line.
+    ///
+    /// # Errors
+    /// What is to be printed instead of starting.
+    pub(crate) fn from_command_line(mut given: Vec<OsString>) -> Result<Read, clap::Error> {
+        let command = Args::command();
+        let fail = |error: &dyn Display| Args::command().error(ErrorKind::ValueValidation, error);
+        // An option may need another one that stands in the file.
+        let early = command.clone().ignore_errors(true).try_get_matches_from(&given)?;
+        if let Some(path) = early.try_get_one::<PathBuf>("config").ok().flatten() {
+            let added = config_file::arguments(path, &command, &early);
+            // First, so that a later --set wins.
+            let place = given.len().min(1);
+            given.splice(place..place, added.map_err(|error| fail(&error))?);
+        }
+        let matches = command.try_get_matches_from(given)?;
+        let args = Args::from_arg_matches(&matches)?;
+        let config = args.config().map_err(|error| fail(&error))?;
+        Ok(Read { args, config, matches })
     }
 
     /// Where the certificate comes from; `None` without TLS.
@@ -253,8 +308,19 @@ fn time(text: &str) -> Result<Duration, String> {
 fn assignment(text: &str) -> Result<Assignment, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     // Checked here so that the error names the argument.
-    Config::builder().set(name, value).map_err(|error| error.to_string())?;
+    Config::builder().set(name, value).map_err(|error| unknown(name, &error))?;
     Ok(Assignment { name: name.to_owned(), value: value.to_owned() })
+}
+
+/// Explains an error, and tells which setting was meant if there is none of this name.
+fn unknown(name: &str, error: &ConfigError) -> String {
+    let names = Config::settings().iter().map(|setting| setting.name);
+    match (error, config_file::meant(name, names)) {
+        (ConfigError::UnknownSetting { .. }, Some(meant)) => {
+            format!("there is no setting `{name}`; did you mean `{meant}`?")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// The settings, for `--help`.
@@ -445,6 +511,7 @@ mod tests {
             (["--set", "keep_alive_timeout"], "expected NAME=VALUE"),
             (["--set", "keep_alive_timeout=soon"], "`soon` is no value for keep_alive_timeout"),
             (["--set", "patience=1s"], "request_head_timeout, request_body_grace"),
+            (["--set", "keepalive_timeout=1s"], "did you mean `keep_alive_timeout`?"),
         ] {
             let error = parse(&args).expect_err(said).to_string();
             assert!(error.contains(said), "{args:?}: {error}");

@@ -51,6 +51,7 @@ impl<S: Service<K>, K> Service<K> for Health<S> {
     #[inline]
     fn call(&mut self, incoming: Incoming<'_>) -> Reply<Self::Future> {
         if let Some(readiness) = &self.readiness
+            && may_ask(incoming.head().target_bytes())
             && incoming.head().protocol().is_none()
             && let Some(answer) =
                 answer(incoming.head().method(), incoming.head().path(), readiness)
@@ -67,6 +68,15 @@ impl<S: Service<K>, K> Service<K> for Health<S> {
             };
         }
         self.service.call(incoming)
+    }
+}
+
+/// Whether this target may have one of the two paths. Every request pays for this question.
+#[inline]
+fn may_ask(target: &[u8]) -> bool {
+    match target {
+        [b'/', rest @ ..] => rest.starts_with(b"healthz") || rest.starts_with(b"readyz"),
+        _ => true,
     }
 }
 

@@ -15,7 +15,7 @@
 //! | `status` | the JSON of `GET /status`, and the text of `GET /metrics` |
 //! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional` and `range` (request fields), `reader` (content in pieces), `listing` |
 //!
-//! The program itself is beside them: `main` (parse, set up, run), `args`, `listen`, `unix_socket`, `signals`, `handover`,
+//! The program itself is beside them: `main` (parse, set up, run), `args`, `config_file`, `print_config`, `listen`, `unix_socket`, `signals`, `handover`,
 //! `open_files`, and `runtime`, whose children hold all that is special to one runtime.
 #![deny(missing_docs)]
 

@@ -5,9 +5,11 @@
 mod allocator;
 mod args;
 mod certificates;
+mod config_file;
 mod handover;
 mod listen;
 mod open_files;
+mod print_config;
 mod runtime;
 mod signals;
 #[cfg(unix)]
