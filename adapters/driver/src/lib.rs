@@ -33,6 +33,7 @@
 //! | `timer`, `clock` | the lazy timer, the clocks |
 //! | `scratch`, `spare` | what a thread's connections share: the read buffer, room for requests |
 //! | `shared` | what all connections of a server share |
+//! | `live_config` | a configuration that is exchanged while servers run |
 //! | `control`, `stats` | orders to all connections, counters of all connections |
 //! | `metrics` | the counters for a recorder of the `metrics` facade; behind the feature `metrics` |
 //! | `room` | how much content a connection has room for, for content that asks |
@@ -70,6 +71,7 @@ mod guard;
 pub mod handover;
 mod incoming;
 mod listener;
+mod live_config;
 mod machine;
 mod membership;
 pub mod memory;
@@ -111,6 +113,7 @@ pub use futures_socket::FuturesSocket;
 pub use incoming::{Incoming, Reply};
 pub use ipnet::IpNet;
 pub use listener::Listener;
+pub use live_config::{LiveConfig, TlsDiffers};
 pub use presence::{Disconnected, Draining};
 pub use proxy_protocol::{BadProxySource, ProxySource};
 pub use room::content_room;

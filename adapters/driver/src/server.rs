@@ -8,6 +8,7 @@ use crate::control::Order;
 use crate::drive::Drive;
 use crate::guard::guarded;
 use crate::listener::Listener;
+use crate::live_config::LiveConfig;
 use crate::proxy_protocol::ProxySource;
 use crate::runtime::{Runtime, Timer};
 use crate::service::Service;
@@ -45,6 +46,8 @@ pub struct Server<R: Runtime, L: Listener, S, K> {
     service: S,
     settings: Option<Shared>,
     shared: Option<Arc<Shared>>,
+    /// Where the configuration comes from if it may be exchanged, and which one is in use.
+    live: Option<(LiveConfig, usize)>,
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     kind: PhantomData<fn() -> K>,
 }
@@ -61,6 +64,7 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
             service,
             settings: Some(settings),
             shared: None,
+            live: None,
             shutdown: None,
             kind: PhantomData,
         }
@@ -80,6 +84,17 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
         if let Some(settings) = &mut self.settings {
             settings.admission = admission;
         }
+        self
+    }
+
+    /// Takes the configuration of each connection from `live` when the connection is accepted. The one that the
+    /// server was made with counts no more, except for the limits of its own gate.
+    pub fn live_config(mut self, live: LiveConfig) -> Self {
+        let generation = live.generation();
+        if let Some(settings) = &mut self.settings {
+            settings.config = live.get();
+        }
+        self.live = Some((live, generation));
         self
     }
 
@@ -139,6 +154,7 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
             this.acceptor = this.listener.take().map(|it| Acceptor::new(it, &settings));
             this.shared = Some(Arc::new(settings));
         }
+        this.renew_config();
         let Some(shared) = this.shared.clone() else { return Poll::Pending };
         if let Some(signal) = &mut this.shutdown
             && signal.as_mut().poll(cx).is_ready()
@@ -166,6 +182,17 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
 }
 
 impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
+    /// Newcomers get the configuration that is in force now.
+    fn renew_config(&mut self) {
+        if let (Some(shared), Some((live, used))) = (&mut self.shared, &mut self.live) {
+            let generation = live.generation();
+            if *used != generation {
+                *used = generation;
+                *shared = Arc::new(shared.with_config(live.get()));
+            }
+        }
+    }
+
     /// Serves a connection as a task of its own, with its own clone of the service.
     fn spawn(&self, shared: &Arc<Shared>, newcomer: Newcomer<L::Socket>) {
         match guarded(|| self.service.clone()) {

@@ -16,7 +16,7 @@ pub(crate) struct Shared {
     /// The configuration under each [stress](Stress::index), once it was needed.
     stressed: [OnceLock<Arc<Config>>; Stress::COUNT],
     pub(crate) stats: Arc<Stats>,
-    pub(crate) control: Control,
+    pub(crate) control: Arc<Control>,
     /// Other servers may share it, like the counters.
     pub(crate) admission: Arc<Admission>,
     pub(crate) tell_peer: bool,
@@ -33,11 +33,25 @@ impl Shared {
             config,
             stressed: Default::default(),
             stats: Arc::default(),
-            control: Control::default(),
+            control: Arc::default(),
             admission,
             tell_peer: false,
             proxies: Arc::default(),
             access_log: None,
+        }
+    }
+
+    /// The same with another configuration, for connections that begin later.
+    pub(crate) fn with_config(&self, config: Arc<Config>) -> Self {
+        Shared {
+            config,
+            stressed: Default::default(),
+            stats: self.stats.clone(),
+            control: self.control.clone(),
+            admission: self.admission.clone(),
+            tell_peer: self.tell_peer,
+            proxies: self.proxies.clone(),
+            access_log: self.access_log.clone(),
         }
     }
 

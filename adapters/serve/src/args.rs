@@ -5,6 +5,7 @@ use crate::listen::Address;
 use crate::runtime::Runtime;
 use crate::{config_file, print_config, tell};
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use portcullis::{Builder, Config, ConfigError};
 use portcullis_driver::ProxySource;
@@ -25,10 +26,10 @@ const INDENT: &str = "      ";
 ///
 /// No client can hold a connection open, or make the server hold memory, beyond what a setting
 /// allows. SIGINT or SIGTERM drains: requests in progress may finish within `drain_timeout`. A
-/// second signal stops the program at once. SIGHUP reloads the certificate and
-/// opens the access log again. RUST_LOG=debug logs why
+/// second signal stops the program at once. SIGHUP reloads the certificate and the settings of
+/// --config, and opens the access log again. RUST_LOG=debug logs why
 /// each connection was closed.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(
     name = "portcullis",
     version,
@@ -41,9 +42,14 @@ pub(crate) struct Args {
     ///
     /// Of a name, such as localhost:8080, all addresses are listened on. A port alone, 8080, is open to
     /// this machine only; :8080 is open to everybody. unix:/run/app.sock is a Unix socket: its file is
-    /// removed at the end, and replaced at the start if no server listens on it any more.
+    /// removed at the end, and replaced at the start if no server listens on it any more. Sockets that systemd
+    /// passes (LISTEN_FDS) are listened on as well; with them there is no default.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Vec<Address>,
+
+    /// Whether `listen` was asked for.
+    #[arg(skip)]
+    pub(crate) asks_to_listen: bool,
 
     /// Share the ports with other processes of the same user that have this option too (SO_REUSEPORT)
     ///
@@ -150,9 +156,11 @@ pub(crate) struct Args {
     /// File with more of these options and settings, in TOML; the command line wins
     ///
     /// Names are those of the command line, with _ for -, and those of --set: root = "/srv",
-    /// listen = [":80", "unix:/run/app.sock"], keep_alive_timeout = "10s". Unknown names are errors.
+    /// listen = [":80", "unix:/run/app.sock"], keep_alive_timeout = "10s". Unknown names are errors. SIGHUP reads
+    /// the file again: new connections have the new settings; options, and limits on all connections together,
+    /// need a restart.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 
     /// Print all options and settings as a file for --config, with their values, and exit
     #[arg(long)]
@@ -207,6 +215,18 @@ pub(crate) struct Read {
 }
 
 impl Read {
+    /// The options whose values are others than `before`.
+    pub(crate) fn changed_options(&self, before: &Read) -> Vec<String> {
+        let values = |read: &Read, name: &str| -> Option<Vec<OsString>> {
+            Some(read.matches.try_get_raw(name).ok()??.map(OsString::from).collect())
+        };
+        let command = Args::command();
+        let names = command.get_arguments().map(|option| option.get_id().as_str());
+        // Settings are compared by their values.
+        let names = names.filter(|name| !["set", "profile", "strict"].contains(name));
+        names.filter(|name| values(self, name) != values(before, name)).map(str::to_owned).collect()
+    }
+
     /// What `--print-config` prints.
     pub(crate) fn printed(&self) -> String {
         print_config::text(&Args::command(), &self.matches, &self.config)
@@ -216,13 +236,13 @@ impl Read {
 impl Args {
     /// Reads the command line, and the file that it names. Exits after printing help, the configuration, or an
     /// error in the arguments.
-    pub(crate) fn read() -> (Args, Config) {
+    pub(crate) fn read() -> Read {
         match Args::from_command_line(env::args_os().collect()) {
             Ok(read) if read.args.print_config => {
                 tell(read.printed());
                 process::exit(0)
             }
-            Ok(Read { args, config, .. }) => (args, config),
+            Ok(read) => read,
             Err(error) => error.exit(),
         }
     }
@@ -243,7 +263,8 @@ impl Args {
             given.splice(place..place, added.map_err(|error| fail(&error))?);
         }
         let matches = command.try_get_matches_from(given)?;
-        let args = Args::from_arg_matches(&matches)?;
+        let mut args = Args::from_arg_matches(&matches)?;
+        args.asks_to_listen = matches.value_source("listen") == Some(ValueSource::CommandLine);
         let config = args.config().map_err(|error| fail(&error))?;
         Ok(Read { args, config, matches })
     }

@@ -11,11 +11,12 @@
 //! | `answer` | the future of an answer, and the short answers that all services share |
 //! | `body` | the content of every answer |
 //! | `demo` | the demo routes: `route` parses a target, `page.html` is what `GET /` shows |
+//! | `reloads` | how often the configuration was read again |
 //! | `health` | `GET /healthz` and `GET /readyz` before the routes of any service |
 //! | `status` | the JSON of `GET /status`, and the text of `GET /metrics` |
 //! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional` and `range` (request fields), `reader` (content in pieces), `listing` |
 //!
-//! The program itself is beside them: `main` (parse, set up, run), `args`, `config_file`, `print_config`, `listen`, `unix_socket`, `signals`, `handover`,
+//! The program itself is beside them: `main` (parse, set up, run), `args`, `config_file`, `print_config`, `listen`, `unix_socket`, `systemd`, `signals`, `reload`, `handover`,
 //! `open_files`, and `runtime`, whose children hold all that is special to one runtime.
 #![deny(missing_docs)]
 
@@ -26,6 +27,7 @@ pub mod demo;
 pub mod files;
 mod health;
 mod later;
+mod reloads;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -35,4 +37,5 @@ pub use answer::Answer;
 pub use body::{AnswerBody, BoxError};
 pub use health::{Health, Readiness};
 pub use later::Sleep;
+pub use reloads::Reloads;
 pub use status::Status;

@@ -10,20 +10,24 @@ mod handover;
 mod listen;
 mod open_files;
 mod print_config;
+mod reload;
 mod runtime;
 mod signals;
+#[cfg(target_os = "linux")]
+mod systemd;
 #[cfg(unix)]
 mod unix_socket;
 
-use args::Args;
+use args::{Args, Read};
 use certificates::Certificates;
 use handover::Handover;
 use listen::listen;
-use portcullis::{Builder, Config};
-use portcullis_driver::{Admission, Body, Stats, memory_bound};
+use portcullis::Builder;
+use portcullis_driver::{Admission, Body, LiveConfig, Stats, memory_bound};
 use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
-use portcullis_serve::{AccessLog, BoxError, Health, Readiness, Status};
+use portcullis_serve::{AccessLog, BoxError, Health, Readiness, Reloads, Status};
+use reload::{Reload, Settings};
 use runtime::Plan;
 use std::env;
 use std::fmt::Display;
@@ -37,9 +41,9 @@ use unix_socket::SocketFiles;
 
 fn main() -> ExitCode {
     allocator::give_memory_back();
-    let (args, config) = Args::read();
+    let read = Args::read();
     log();
-    match run(args, config) {
+    match run(read) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(error);
@@ -48,31 +52,46 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
+fn run(read: Read) -> Result<(), BoxError> {
+    let (args, mut config) = (read.args.clone(), read.config.clone());
+    // Before there are other threads, since they are passed by the environment.
+    #[cfg(target_os = "linux")]
+    let mut listeners = systemd::sockets()?;
+    #[cfg(not(target_os = "linux"))]
+    let mut listeners = Vec::new();
     let stats = Arc::new(Stats::new());
     let certificates = args.certificate().map(Certificates::load).transpose()?;
-    if let Some(certificates) = &certificates {
-        config = Builder::from(config).tls(Arc::new(certificates.server_config()?)).build()?;
+    let tls = certificates.as_ref().map(|it| it.server_config().map(Arc::new)).transpose()?;
+    if let Some(tls) = &tls {
+        config = Builder::from(config).tls(tls.clone()).build()?;
     }
+    let config = Arc::new(config);
+    let live = LiveConfig::new(config.clone());
     let open_log = |path| {
         AccessLog::open(path, args.log_format())
             .map_err(|error| format!("cannot open the access log {}: {error}", path.display()))
     };
     let access_log = args.access_log.as_deref().map(open_log).transpose()?;
-    let scheme = if certificates.is_some() { "https" } else { "http" };
+    let scheme = if config.has_tls() { "https" } else { "http" };
     #[cfg(unix)]
     let socket_files = SocketFiles::default();
     #[cfg(unix)]
     let _removed_at_end = socket_files.removed_at_end();
     let (readiness, handover) = (Readiness::default(), Handover::default());
+    let reloads = Reloads::default();
+    let reload = Reload {
+        reloads: reloads.clone(),
+        certificates,
+        access_log: access_log.clone(),
+        settings: args.config.is_some().then(|| Settings { read, live: live.clone(), tls }),
+    };
     // Caught before anyone is told that there is something to stop.
     let stop = signals::catch(
         stats.clone(),
         config.drain_timeout(),
         args.drain_delay,
         (readiness.clone(), handover.clone()),
-        certificates,
-        access_log.clone(),
+        reload,
         #[cfg(unix)]
         socket_files.clone(),
     )
@@ -86,8 +105,8 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
                 .map_err(|error| format!("cannot serve {}: {error}", root.display()))?,
         ),
     };
-    let mut listeners = Vec::new();
-    for address in &args.listen {
+    let asked = if listeners.is_empty() || args.asks_to_listen { &args.listen[..] } else { &[] };
+    for address in asked {
         listeners.extend(listen(
             address,
             args.reuse_port,
@@ -102,12 +121,15 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
         let address = listener.address()?;
         tell(format_args!("listening on {scheme}://{address}"));
     }
+    #[cfg(target_os = "linux")]
+    systemd::tell_ready();
 
     let memory_bound = memory_bound(&config);
-    let config = Arc::new(config);
     let admission = Arc::new(Admission::new(&config));
-    let mut status =
-        Status::new(stats.clone(), memory_bound).gate(admission.clone()).settings(&config);
+    let mut status = Status::new(stats.clone(), memory_bound)
+        .gate(admission.clone())
+        .settings(live.clone())
+        .reloads(reloads);
     if let Some(log) = &access_log {
         status = status.access_log(log.clone());
     }
@@ -115,6 +137,7 @@ fn run(args: Args, mut config: Config) -> Result<(), BoxError> {
         listeners,
         threads: args.threads,
         config,
+        live,
         stats,
         admission,
         proxies: args.proxy_protocol.clone(),

@@ -10,7 +10,7 @@ use crate::signals::Stop;
 use clap::ValueEnum;
 use portcullis::Config;
 use portcullis_driver::{
-    self as driver, Admission, Listener, ProxySource, Report, Server, Service, Stats,
+    self as driver, Admission, Listener, LiveConfig, ProxySource, Report, Server, Service, Stats,
 };
 use portcullis_serve::{AccessLog, Sleep};
 use std::future::Future;
@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<Bound>,
     pub(crate) threads: usize,
     pub(crate) config: Arc<Config>,
+    /// The configuration of new connections.
+    pub(crate) live: LiveConfig,
     /// Shared by all servers.
     pub(crate) stats: Arc<Stats>,
     /// Limits the connections of all servers together.
@@ -56,6 +58,7 @@ impl Plan {
         server: Server<R, L, S, K>,
     ) -> AnyServer {
         let mut server = server
+            .live_config(self.live.clone())
             .stats(self.stats.clone())
             .admission(self.admission.clone())
             .trust_proxies(self.proxies.iter().copied())

@@ -1,17 +1,18 @@
-//! SIGINT and SIGTERM: the first signal drains, the second ends the process at once. SIGHUP reloads
-//! the certificate, and opens the access log again.
+//! SIGINT and SIGTERM: the first signal drains, the second ends the process at once. SIGHUP reloads.
 //!
 //! A thread of its own waits for them. So they work the same on every runtime, even if a handler
 //! blocks it.
 
-use crate::certificates::Certificates;
 use crate::handover::Handover;
+use crate::reload::Reload;
 use crate::say;
+#[cfg(target_os = "linux")]
+use crate::systemd;
 #[cfg(unix)]
 use crate::unix_socket::SocketFiles;
 use async_channel::{Receiver, Sender};
 use portcullis_driver::Stats;
-use portcullis_serve::{AccessLog, Readiness};
+use portcullis_serve::Readiness;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::convert::Infallible;
@@ -35,15 +36,13 @@ impl Stop {
 }
 
 /// Catches the signals from now on. `stats` tells what is open, `drain` how long a drain may take, and `delay`
-/// how long after the end of readiness it begins. SIGHUP ends nothing, whether there are `certificates` and an
-/// `access_log` or not. An end at once removes `files`.
+/// how long after the end of readiness it begins. SIGHUP runs `reload`. An end at once removes `files`.
 pub(crate) fn catch(
     stats: Arc<Stats>,
     drain: Duration,
     delay: Duration,
     (readiness, handover): (Readiness, Handover),
-    certificates: Option<Arc<Certificates>>,
-    access_log: Option<AccessLog>,
+    mut reload: Reload,
     #[cfg(unix)] files: SocketFiles,
 ) -> io::Result<Stop> {
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
@@ -54,17 +53,18 @@ pub(crate) fn catch(
     };
     let begin = move || {
         readiness.end();
+        #[cfg(target_os = "linux")]
+        systemd::tell_stopping();
         begin_drain(&running, delay, &handover);
     };
-    let hang_up = move || {
-        if let Some(log) = &access_log {
-            log.reopen();
-        }
-        if certificates.is_some() || access_log.is_none() {
-            reload(certificates.as_deref());
-        }
+    let mut hang_up = move || {
+        #[cfg(target_os = "linux")]
+        systemd::tell_reloading();
+        reload.run();
+        #[cfg(target_os = "linux")]
+        systemd::tell_ready();
     };
-    let wait = move || wait(signals, &begin, &stats, (drain, delay), &hang_up, &end);
+    let wait = move || wait(signals, &begin, &stats, (drain, delay), &mut hang_up, &end);
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(Stop(stop))
 }
@@ -74,7 +74,7 @@ fn wait(
     begin: &dyn Fn(),
     stats: &Stats,
     (drain, delay): (Duration, Duration),
-    hang_up: &dyn Fn(),
+    hang_up: &mut dyn FnMut(),
     end: &dyn Fn(),
 ) {
     let mut has_begun = false;
@@ -124,16 +124,6 @@ fn begin_drain(running: &Sender<Infallible>, delay: Duration, handover: &Handove
     if thread::Builder::new().name("drain delay".to_owned()).spawn(later).is_err() {
         say("cannot wait before the drain, because there is no thread: draining now");
         running.close();
-    }
-}
-
-fn reload(certificates: Option<&Certificates>) {
-    match certificates.map(Certificates::reload) {
-        None => say("SIGHUP: no certificate to reload, because TLS is off"),
-        Some(Ok(())) => say("SIGHUP: the certificate was reloaded"),
-        Some(Err(error)) => say(format_args!(
-            "SIGHUP: cannot reload the certificate, the previous one stays in use: {error}"
-        )),
     }
 }
 

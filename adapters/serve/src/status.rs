@@ -1,10 +1,11 @@
 //! The answers to `GET /status` and `GET /metrics`: the server's counters as JSON, and as Prometheus' text.
 
 use crate::access_log::AccessLog;
+use crate::reloads::Reloads;
 use ::metrics::{counter, describe_counter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use portcullis::Config;
-use portcullis_driver::{Admission, Gauge, Snapshot, Stats, metrics};
+use portcullis_driver::{Admission, Gauge, LiveConfig, Snapshot, Stats, metrics};
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,8 @@ pub struct Status {
     stats: Arc<Stats>,
     memory_bound: usize,
     admission: Option<Arc<Admission>>,
-    settings: Map<String, Value>,
+    settings: Option<LiveConfig>,
+    reloads: Option<Reloads>,
     since: Instant,
     /// Made for the first scrape: it measures the processor's clock, which takes milliseconds.
     recorder: OnceLock<PrometheusRecorder>,
@@ -28,8 +30,17 @@ impl Status {
     /// Reports `stats` and the memory bound of a connection
     /// ([`memory_bound`](portcullis_driver::memory_bound)). The uptime counts from now.
     pub fn new(stats: Arc<Stats>, memory_bound: usize) -> Self {
-        let (settings, since, recorder) = (Map::new(), Instant::now(), OnceLock::new());
-        Status { stats, memory_bound, admission: None, settings, since, recorder, access_log: None }
+        let (since, recorder) = (Instant::now(), OnceLock::new());
+        Status {
+            stats,
+            memory_bound,
+            admission: None,
+            settings: None,
+            reloads: None,
+            since,
+            recorder,
+            access_log: None,
+        }
     }
 
     /// Also reports the gate: its limits, the pressure on them, and who was refused.
@@ -44,10 +55,15 @@ impl Status {
         self
     }
 
-    /// Also reports the value of every setting, by its name, as `--set` takes it.
-    pub fn settings(mut self, config: &Config) -> Self {
-        let settings = Config::settings().iter();
-        self.settings = settings.map(|it| (it.name.into(), it.value(config).into())).collect();
+    /// Also reports the value of every setting for new connections, by its name, as `--set` takes it.
+    pub fn settings(mut self, live: LiveConfig) -> Self {
+        self.settings = Some(live);
+        self
+    }
+
+    /// Also reports how often the configuration was read again.
+    pub fn reloads(mut self, reloads: Reloads) -> Self {
+        self.reloads = Some(reloads);
         self
     }
 
@@ -62,8 +78,14 @@ impl Status {
         if let Some(log) = &self.access_log {
             report["access_log_lost"] = log.lost().into();
         }
-        if !self.settings.is_empty() {
-            report["settings"] = self.settings.clone().into();
+        if let Some(reloads) = &self.reloads {
+            let (done, failed) = reloads.counts();
+            report["reloads"] = json!({ "done": done, "failed": failed });
+        }
+        if let Some(live) = &self.settings {
+            let (config, settings) = (live.get(), Config::settings().iter());
+            let values = settings.map(|it| (it.name.to_owned(), it.value(&config).into()));
+            report["settings"] = values.collect::<Map<_, Value>>().into();
         }
         format!("{report:#}\n")
     }
@@ -152,7 +174,9 @@ mod tests {
         let config = Config::strict();
         let limited = Config::builder().set("max_connections", "77").expect("a number").build();
         let admission = Arc::new(Admission::new(&Arc::new(limited.expect("valid"))));
-        let status = Status::new(stats.clone(), 1234).gate(admission).settings(&config);
+        let status = Status::new(stats.clone(), 1234)
+            .gate(admission)
+            .settings(LiveConfig::new(Arc::new(config.clone())));
         let text = status.json();
         let value: Value = serde_json::from_str(&text).expect("JSON");
         for setting in Config::settings() {

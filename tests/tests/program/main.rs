@@ -5,6 +5,7 @@ mod access_log;
 mod bodies;
 mod browser;
 mod clients;
+mod configuration;
 mod connections;
 mod connector;
 mod crowd;

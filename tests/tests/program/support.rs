@@ -51,6 +51,11 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
         .to_owned()
 });
 
+/// The path of the program.
+pub(crate) fn binary() -> &'static Path {
+    &BINARY
+}
+
 /// Builds an example of core and returns its path.
 pub(crate) fn example(name: &str) -> PathBuf {
     let build = escargot::CargoBuild::new().package("portcullis").example(name);
