@@ -291,7 +291,7 @@ fn sighup_without_tls_changes_nothing() {
     let Finished { code, err, .. } = program.finish();
     assert_eq!(code, Some(0), "{err}");
     assert!(
-        err.contains("portcullis: SIGHUP: nothing to reload\n"),
+        err.contains("portcullis: SIGHUP: nothing to reload: there is no --config, no certificate and no access log\n"),
         "{err}"
     );
 }
