@@ -10,6 +10,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use portcullis::{Builder, Config, ConfigError};
 use portcullis_driver::ProxySource;
 use portcullis_serve::LogFormat;
+use portcullis_serve::files::CacheRule;
 use std::env;
 use std::ffi::OsString;
 use std::fmt::{Display, Write};
@@ -69,6 +70,24 @@ pub(crate) struct Args {
     /// /.well-known/
     #[arg(long, requires = "root")]
     pub(crate) dotfiles: bool,
+
+    /// Serve /index.html at each path without a file whose last name has no dot: for applications of one page
+    #[arg(long, requires = "root")]
+    pub(crate) spa: bool,
+
+    /// Send text as it is; without this it is compressed with gzip for clients that take it
+    ///
+    /// Siblings that are compressed already (app.js.br, app.js.zst and app.js.gz for app.js) are always sent,
+    /// unless they are older than the file.
+    #[arg(long, requires = "root")]
+    pub(crate) no_compression: bool,
+
+    /// Cache-Control of files, such as "*.html=no-cache". May be given more than once; the first that matches counts
+    ///
+    /// A pattern with a slash is for whole paths: "/assets/**=public, max-age=31536000, immutable". One without
+    /// is for names in any directory.
+    #[arg(long, requires = "root", value_name = "PATTERN=VALUE")]
+    pub(crate) cache_control: Vec<CacheRule>,
 
     /// Also answer GET /healthz and GET /readyz, for balancers; the demo always does
     ///

@@ -14,7 +14,7 @@
 //! | `reloads` | how often the configuration was read again |
 //! | `health` | `GET /healthz` and `GET /readyz` before the routes of any service |
 //! | `status` | the JSON of `GET /status`, and the text of `GET /metrics` |
-//! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional` and `range` (request fields), `reader` (content in pieces), `listing` |
+//! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional`, `range` and `coding` (request fields), `cache` (Cache-Control), `reader` (content in pieces), `listing` |
 //!
 //! The program itself is beside them: `main` (parse, set up, run), `args`, `config_file`, `print_config`, `listen`, `unix_socket`, `systemd`, `signals`, `reload`, `handover`,
 //! `open_files`, and `runtime`, whose children hold all that is special to one runtime.

@@ -101,7 +101,10 @@ fn run(read: Read) -> Result<(), BoxError> {
         None => None,
         Some(root) => Some(
             Files::open(root)
-                .map(|files| files.dotfiles(args.dotfiles))
+                .map(|files| {
+                    let files = files.dotfiles(args.dotfiles).one_page(args.spa);
+                    files.compress(!args.no_compression).cache(args.cache_control.clone())
+                })
                 .map_err(|error| format!("cannot serve {}: {error}", root.display()))?,
         ),
     };

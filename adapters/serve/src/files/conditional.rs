@@ -1,5 +1,6 @@
 //! Conditional requests (RFC 9110 13): compares a file's tag and date with a request's fields.
 
+use super::coding::Coding;
 use super::date::http_date;
 use http::header::{
     ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
@@ -13,7 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Identifies a version of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Validators {
-    /// A strong tag, made of the file's length and the nanosecond of its last change.
+    /// A tag, made of the file's length, the nanosecond of its last change, and the coding. It is weak if the
+    /// file is compressed while it is sent, since another version of the program may do that otherwise.
     tag: String,
     /// The last change, if HTTP has a date for it.
     modified: Option<HttpDate>,
@@ -44,6 +46,14 @@ impl Validators {
         // `Last-Modified` must not lie in the future (RFC 9110 8.8.2.1).
         let modified = modified.and_then(|time| http_date(time.min(now)));
         Validators { tag, modified }
+    }
+
+    /// The same for the content in another coding.
+    pub(super) fn coded(mut self, coding: Coding, is_made_now: bool) -> Self {
+        let tag = self.tag.trim_matches('"');
+        let weak = if is_made_now { "W/" } else { "" };
+        self.tag = format!("{weak}\"{tag}-{}\"", coding.name());
+        self
     }
 
     /// Adds `ETag` and `Last-Modified`.
@@ -110,12 +120,12 @@ impl Validators {
 }
 
 fn is_same_strongly(theirs: &str, ours: &str) -> bool {
-    theirs == ours
+    theirs == ours && !ours.starts_with("W/")
 }
 
-/// A weak tag matches as well: ours are strong, but a proxy may have weakened it.
+/// A weak tag matches as well. A proxy may have weakened ours.
 fn is_same_weakly(theirs: &str, ours: &str) -> bool {
-    theirs.strip_prefix("W/").unwrap_or(theirs) == ours
+    theirs.trim_start_matches("W/") == ours.trim_start_matches("W/")
 }
 
 /// The date of a field. A malformed one is ignored.

@@ -59,6 +59,11 @@ impl Place {
         first || names.any(is_dotted)
     }
 
+    /// Whether the last name has a dot, as those of files have, and not of pages.
+    pub(super) fn names_a_file(&self) -> bool {
+        !self.directory && self.path.file_name().is_some_and(|name| name.as_bytes().contains(&b'.'))
+    }
+
     pub(super) fn means_directory(&self) -> bool {
         self.directory
     }

@@ -20,21 +20,22 @@ const LEAST: u64 = 4 << 10;
 /// descriptor. Of a longer one nothing is read before there is room: a client may ask for a hundred and take none.
 const SHORT: u64 = 32 << 10;
 
-/// Reads a range of a file.
+/// Reads a range of a file, or content that is made of one.
 #[derive(Debug)]
-pub(super) struct Reader {
-    state: State,
-    /// Bytes of the range that are still to be handed out.
-    left: u64,
+pub(super) struct Reader<R = File> {
+    state: State<R>,
+    /// Bytes that are still to be handed out. `None` if only the end will tell.
+    left: Option<u64>,
 }
 
 #[derive(Debug)]
-enum State {
+enum State<R> {
     /// The range is here.
     Held(Bytes),
-    Resting(File),
-    Reading(Task<(File, io::Result<Bytes>)>),
-    Failed,
+    Resting(R),
+    Reading(Task<(R, io::Result<Bytes>)>),
+    /// The end was reached, or reading failed.
+    Over,
 }
 
 impl Reader {
@@ -45,21 +46,30 @@ impl Reader {
         }
         let left = range.end.saturating_sub(range.start);
         let state = match left {
-            ..=SHORT => State::Held(read_piece(&mut file, left)?),
+            ..=SHORT => State::Held(read_piece(&mut file, left).and_then(|it| whole(it, left))?),
             _ => State::Resting(file),
         };
-        Ok(Reader { state, left })
+        Ok(Reader { state, left: Some(left) })
+    }
+}
+
+impl<R> Reader<R> {
+    /// Reads to the end, wherever that is.
+    pub(super) fn to_end(source: R) -> Reader<R> {
+        Reader { state: State::Resting(source), left: None }
     }
 
     fn hand_out(&mut self, piece: Bytes) -> Bytes {
-        self.left -= piece.len() as u64;
+        if let Some(left) = &mut self.left {
+            *left -= piece.len() as u64;
+        }
         piece
     }
 }
 
-impl Pieces for Reader {
+impl<R: Read + Send + 'static> Pieces for Reader<R> {
     fn left(&self) -> Option<u64> {
-        Some(self.left)
+        self.left
     }
 
     /// The next piece, at most `room` bytes where that is above `LEAST`. A file that shrinks is an
@@ -69,40 +79,54 @@ impl Pieces for Reader {
         cx: &mut Context<'_>,
         room: Option<usize>,
     ) -> Poll<Option<io::Result<Bytes>>> {
-        if self.left == 0 {
+        if self.left == Some(0) {
             return Poll::Ready(None);
         }
-        // Restored below, unless reading failed.
-        let mut task = match std::mem::replace(&mut self.state, State::Failed) {
+        // Restored below, unless reading failed or the end is reached.
+        let mut task = match std::mem::replace(&mut self.state, State::Over) {
             State::Held(range) => return Poll::Ready(Some(Ok(self.hand_out(range)))),
-            State::Failed => return Poll::Ready(None),
+            State::Over => return Poll::Ready(None),
             State::Reading(task) => task,
-            State::Resting(mut file) => {
+            State::Resting(mut source) => {
                 let length = room.map_or(SHORT, |room| (room as u64).clamp(LEAST, PIECE));
-                let length = length.min(self.left);
+                let left = self.left;
                 unblock(move || {
-                    let piece = read_piece(&mut file, length);
-                    (file, piece)
+                    let length = left.map_or(length, |left| left.min(length));
+                    let piece = read_piece(&mut source, length);
+                    let piece = match left {
+                        Some(_) => piece.and_then(|piece| whole(piece, length)),
+                        None => piece,
+                    };
+                    (source, piece)
                 })
             }
         };
-        let Poll::Ready((file, piece)) = Pin::new(&mut task).poll(cx) else {
+        let Poll::Ready((source, piece)) = Pin::new(&mut task).poll(cx) else {
             self.state = State::Reading(task);
             return Poll::Pending;
         };
-        Poll::Ready(Some(piece.map(|piece| {
-            self.state = State::Resting(file);
-            self.hand_out(piece)
-        })))
+        match piece {
+            Ok(piece) if piece.is_empty() => Poll::Ready(None),
+            Ok(piece) => {
+                self.state = State::Resting(source);
+                Poll::Ready(Some(Ok(self.hand_out(piece))))
+            }
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
     }
 }
 
-/// Reads exactly `length` bytes.
-fn read_piece(file: &mut File, length: u64) -> io::Result<Bytes> {
+/// Reads `length` bytes, or fewer at the end.
+fn read_piece(source: &mut impl Read, length: u64) -> io::Result<Bytes> {
     let mut piece = Vec::with_capacity(length as usize);
-    file.take(length).read_to_end(&mut piece)?;
+    source.take(length).read_to_end(&mut piece)?;
+    Ok(piece.into())
+}
+
+/// The piece, if it has this length.
+fn whole(piece: Bytes, length: u64) -> io::Result<Bytes> {
     if piece.len() as u64 == length {
-        Ok(piece.into())
+        Ok(piece)
     } else {
         Err(io::Error::new(ErrorKind::UnexpectedEof, "the file shrank while it was sent"))
     }

@@ -11,6 +11,9 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use tempfile::TempDir;
 
+mod coded;
+mod missing;
+
 type Answered = Response<Result<Bytes, BoxError>>;
 
 /// A folder with a root `site` in it, and the service for that root.
