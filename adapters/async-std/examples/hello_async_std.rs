@@ -5,7 +5,6 @@ use async_std::task;
 use http::{Request, Response};
 use http_body_util::Full;
 use portcullis_async_std::{Body, Config, serve};
-use std::sync::Arc;
 
 async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
     Response::new(Full::new(b"Hello, world!"))
@@ -16,7 +15,7 @@ fn main() -> std::io::Result<()> {
     task::block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on http://{}", listener.local_addr()?);
-        let report = serve(listener, Arc::new(Config::strict()), hello).await;
+        let report = serve(listener, hello).config(Config::strict()).await?;
         println!("{} finished, {} cut", report.finished, report.cut);
         Ok(())
     })

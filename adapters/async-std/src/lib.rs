@@ -3,7 +3,7 @@
 //! **async-std is discontinued** by its maintainers (advisory RUSTSEC-2025-0052), who point to smol:
 //! use `portcullis-smol`, which has the same names, unless you stand on async-std and cannot move yet.
 //!
-//! [`serve`] takes a listener, for TCP or a Unix socket, a configuration, and what answers requests: an
+//! [`serve`] takes a listener, for TCP or a Unix socket, and what answers requests: an
 //! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
 //! [one connection](#one-connection), on any stream of bytes.
 //!
@@ -20,9 +20,9 @@
 //! # fn main() -> std::io::Result<()> {
 //! async_std::task::block_on(async {
 //!     let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::new(Config::strict()), hello);
-//! #   let server = server.shutdown_on(async {});
-//!     let report = server.await;
+//!     let server = serve(listener, hello).config(Config::strict());
+//! #   let server = server.with_graceful_shutdown(async {});
+//!     let report = server.await?;
 //!     println!("{} finished, {} cut", report.finished, report.cut);
 //!     Ok(())
 //! })
@@ -46,9 +46,9 @@
 //! async_std::task::block_on(async {
 //!     let router = Router::new().route("/greet/{name}", get(greet));
 //!     let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::default(), router);
-//! #   let server = server.shutdown_on(async {});
-//!     server.await;
+//!     let server = serve(listener, router);
+//! #   let server = server.with_graceful_shutdown(async {});
+//!     server.await?;
 //!     Ok(())
 //! })
 //! # }
@@ -81,7 +81,7 @@
 //! let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
 //! let config = Config::builder().tls(Arc::new(tls)).build()?;
 //! let listener = async_std::net::TcpListener::bind("0.0.0.0:443").await?;
-//! serve(listener, Arc::new(config), hello).await;
+//! serve(listener, hello).config(config).await?;
 //! # Ok(())
 //! # }
 //! # }
@@ -113,9 +113,9 @@
 //! # fn main() -> std::io::Result<()> {
 //! async_std::task::block_on(async {
 //!     let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::default(), echo);
-//! #   let server = server.shutdown_on(async {});
-//!     server.await;
+//!     let server = serve(listener, echo);
+//! #   let server = server.with_graceful_shutdown(async {});
+//!     server.await?;
 //!     Ok(())
 //! })
 //! # }
@@ -141,11 +141,11 @@
 //! async_std::task::block_on(async {
 //!     let (stop, stopped) = async_channel::bounded::<()>(1);
 //!     let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::default(), hello);
-//!     let server = async_std::task::spawn(server.shutdown_on(async move { _ = stopped.recv().await }));
+//!     let server = serve(listener, hello);
+//!     let server = async_std::task::spawn(server.with_graceful_shutdown(async move { _ = stopped.recv().await }));
 //!     // Later, from a handler of signals for example:
 //!     drop(stop);
-//!     let report = server.await;
+//!     let report = server.await?;
 //!     assert_eq!((report.finished, report.cut), (0, 0));
 //!     Ok(())
 //! })
@@ -172,7 +172,7 @@
 //! # fn main() -> std::io::Result<()> {
 //! async_std::task::block_on(async {
 //!     let (mut client, server) = memory::pair(1024);
-//!     let connection = serve_connection(server, Arc::default(), hello);
+//!     let connection = serve_connection(server, hello);
 //!     let asking = async move {
 //!         let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
 //!         client.write_all(request).await?;
@@ -216,12 +216,11 @@ use std::sync::Arc;
 ///
 /// # Panics
 /// If the system refuses to watch the listener, which it did before: only when it is out of memory.
-pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
+pub fn serve<L: IntoListener, M: MakeService<K>, K: 'static>(
     listener: L,
-    config: Arc<Config>,
-    service: S,
-) -> Server<AsyncStd, L::Listener, S, K> {
-    Server::new(AsyncStd, listener.into_listener(&config), config, service)
+    service: M,
+) -> Server<AsyncStd, L::Listener, M, K> {
+    Server::new(AsyncStd, listener.into_listener(), service)
 }
 
 /// Serves one connection on `io`, any stream of bytes: a future that is ready with how the connection
@@ -233,15 +232,12 @@ pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
 /// `Box::pin(io)`.
 pub fn serve_connection<I, S: Service<K>, K>(
     io: I,
-    config: Arc<Config>,
     service: S,
 ) -> ServeConnection<AsyncTimer, FuturesSocket<I>, S, K>
 where
     I: Read + Write + Send + Unpin + 'static,
 {
-    let socket = FuturesSocket::new(io, system);
-    socket.system().prepare(&config);
-    ServeConnection::new(socket, config, service)
+    ServeConnection::new(FuturesSocket::new(io, system), service)
 }
 
 /// The system's socket below a stream, if it is known to be one.
@@ -268,18 +264,18 @@ pub trait IntoListener {
     /// What accepts for the server.
     type Listener: Listener;
 
-    /// What accepts for a server that is configured by `config`.
+    /// What accepts for a server.
     ///
     /// # Panics
     /// If the system refuses to watch the listener, which it did before: only when it is out of memory.
-    fn into_listener(self, config: &Config) -> Self::Listener;
+    fn into_listener(self) -> Self::Listener;
 }
 
 impl IntoListener for TcpListener {
     type Listener = AsyncListener<net::TcpListener>;
 
-    fn into_listener(self, config: &Config) -> Self::Listener {
-        listener(net::TcpListener::try_from(self).and_then(Async::new), config)
+    fn into_listener(self) -> Self::Listener {
+        listener(net::TcpListener::try_from(self).and_then(Async::new))
     }
 }
 
@@ -287,13 +283,13 @@ impl IntoListener for TcpListener {
 impl IntoListener for UnixListener {
     type Listener = AsyncListener<unix_net::UnixListener>;
 
-    fn into_listener(self, config: &Config) -> Self::Listener {
-        listener(unix_net::UnixListener::try_from(self).and_then(Async::new), config)
+    fn into_listener(self) -> Self::Listener {
+        listener(unix_net::UnixListener::try_from(self).and_then(Async::new))
     }
 }
 
-fn listener<L: StdListener>(watched: io::Result<Async<L>>, config: &Config) -> AsyncListener<L> {
-    AsyncListener::new(Arc::new(watched.expect("the listener was watched before")), config)
+fn listener<L: StdListener>(watched: io::Result<Async<L>>) -> AsyncListener<L> {
+    AsyncListener::new(Arc::new(watched.expect("the listener was watched before")))
 }
 
 /// The runtime.

@@ -4,8 +4,8 @@ use async_io::Async;
 use async_std::net::TcpListener;
 use async_std::task;
 use portcullis_async_std::{
-    AsyncListener, AsyncStd, Config, Listener, ServeConnection, Server, Service, Socket, Timer,
-    memory, serve, serve_connection,
+    AsyncListener, AsyncStd, Cloned, Config, Listener, ServeConnection, Server, Service, Socket,
+    Timer, memory, serve, serve_connection,
 };
 use portcullis_services::Adapter;
 use std::future::Future;
@@ -27,8 +27,8 @@ impl Adapter for OnAsyncStd {
         listener: StdListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<AsyncStd, AsyncListener<StdListener>, S, K> {
-        serve(TcpListener::from(listener), config, service)
+    ) -> Server<AsyncStd, AsyncListener<StdListener>, S, Cloned<K>> {
+        serve(TcpListener::from(listener), service).config(config)
     }
 
     fn connection<S: Service<K>, K: 'static>(
@@ -36,7 +36,7 @@ impl Adapter for OnAsyncStd {
         config: Arc<Config>,
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
-        serve_connection(io, config, service)
+        serve_connection(io, service).config(config)
     }
 
     fn tcp_connection<S: Service<K>, K: 'static>(
@@ -44,7 +44,7 @@ impl Adapter for OnAsyncStd {
         config: Arc<Config>,
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
-        serve_connection(async_std::net::TcpStream::from(stream), config, service)
+        serve_connection(async_std::net::TcpStream::from(stream), service).config(config)
     }
 
     #[cfg(unix)]
@@ -53,7 +53,7 @@ impl Adapter for OnAsyncStd {
         config: Arc<Config>,
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
-        serve_connection(async_std::os::unix::net::UnixStream::from(stream), config, service)
+        serve_connection(async_std::os::unix::net::UnixStream::from(stream), service).config(config)
     }
 
     #[cfg(unix)]
@@ -61,13 +61,13 @@ impl Adapter for OnAsyncStd {
         listener: std::os::unix::net::UnixListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<AsyncStd, impl Listener, S, K> {
-        serve(async_std::os::unix::net::UnixListener::from(listener), config, service)
+    ) -> Server<AsyncStd, impl Listener, S, Cloned<K>> {
+        serve(async_std::os::unix::net::UnixListener::from(listener), service).config(config)
     }
 
     fn parts(listener: StdListener) -> (AsyncStd, AsyncListener<StdListener>) {
         let listener = Async::new(listener).expect("a listener");
-        (AsyncStd, AsyncListener::new(Arc::new(listener), &Config::default()))
+        (AsyncStd, AsyncListener::new(Arc::new(listener)))
     }
 }
 

@@ -142,15 +142,19 @@ pub struct AsyncSocket<I> {
 pub struct AsyncTimer(Timer);
 
 impl<L: StdListener> AsyncListener<L> {
-    /// Accepts from `listener`. Its TCP sockets get the [options](tcp::Options) that `config` asks for.
-    pub fn new(listener: Arc<Async<L>>, config: &Config) -> Self {
-        let options = listener.get_ref().options(config);
-        AsyncListener { listener, options, arrival: None }
+    /// Accepts from `listener`. Its TCP sockets get the [options](tcp::Options) that the configuration of the server
+    /// asks for.
+    pub fn new(listener: Arc<Async<L>>) -> Self {
+        AsyncListener { listener, options: tcp::Options::none(), arrival: None }
     }
 }
 
 impl<L: StdListener> Listener for AsyncListener<L> {
     type Socket = AsyncSocket<L::Stream>;
+
+    fn prepare(&mut self, config: &Config) {
+        self.options = self.listener.get_ref().options(config);
+    }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
         loop {

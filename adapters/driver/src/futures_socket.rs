@@ -3,6 +3,7 @@
 use crate::socket::Socket;
 use crate::system::System;
 use futures_io::{AsyncRead, AsyncWrite};
+use portcullis::Config;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -27,6 +28,10 @@ impl<I> FuturesSocket<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for FuturesSocket<I> {
+    fn prepare(&mut self, config: &Config) {
+        self.system().prepare(config);
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }

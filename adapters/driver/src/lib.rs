@@ -4,8 +4,7 @@
 //!
 //! A connection needs a [`Socket`] and a [`Timer`]; that is a [`ServeConnection`]. A [`Server`] accepts
 //! connections from a [`Listener`], and spawns each on a [`Runtime`]. An adapter implements these traits
-//! for its runtime, and offers `serve(listener, config, service)` and `serve_connection(io, config,
-//! service)`.
+//! for its runtime, and offers `serve(listener, service)` and `serve_connection(io, service)`.
 //!
 //! | room | what it does |
 //! |---|---|
@@ -26,6 +25,7 @@
 //! | `allowance` | how much a connection may do before others get their turn |
 //! | `guard` | gets over a handler that panics |
 //! | `websocket` | websockets for handlers: a stream and a sink of messages |
+//! | `make_service` | what gives each connection its service |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
 //! | `presence` | tells handlers that the peer has gone, or that the server drains |
@@ -73,6 +73,7 @@ mod incoming;
 mod listener;
 mod live_config;
 mod machine;
+mod make_service;
 mod membership;
 pub mod memory;
 #[cfg(feature = "metrics")]
@@ -114,6 +115,7 @@ pub use incoming::{Incoming, Reply};
 pub use ipnet::IpNet;
 pub use listener::Listener;
 pub use live_config::{LiveConfig, TlsDiffers};
+pub use make_service::{Cloned, Made, MakeService, Making, Peer};
 pub use presence::{Disconnected, Draining};
 pub use proxy_protocol::{BadProxySource, ProxySource};
 pub use room::content_room;

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::socket::Socket;
+use portcullis::Config;
 use std::io;
 use std::task::{Context, Poll, Waker};
 
@@ -15,6 +16,9 @@ use std::task::{Context, Poll, Waker};
 pub trait Listener: Send + Unpin + 'static {
     /// A connection.
     type Socket: Socket;
+
+    /// A server that is configured by `config` begins to accept: sets the options of its sockets.
+    fn prepare(&mut self, _: &Config) {}
 
     /// The next connection and its peer. Wakes the task when a connection has arrived.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>>;

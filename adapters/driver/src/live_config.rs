@@ -48,6 +48,18 @@ impl fmt::Display for TlsDiffers {
 
 impl Error for TlsDiffers {}
 
+impl From<Arc<Config>> for LiveConfig {
+    fn from(config: Arc<Config>) -> Self {
+        LiveConfig::new(config)
+    }
+}
+
+impl From<Config> for LiveConfig {
+    fn from(config: Config) -> Self {
+        LiveConfig::new(Arc::new(config))
+    }
+}
+
 impl LiveConfig {
     /// Begins with this configuration.
     pub fn new(config: Arc<Config>) -> Self {

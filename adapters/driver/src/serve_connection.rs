@@ -10,13 +10,14 @@ use crate::admission::{Admission, Newcomer};
 use crate::clock;
 use crate::control::Order;
 use crate::drive::Drive;
+use crate::live_config::LiveConfig;
 use crate::proxy_protocol::ProxySource;
 use crate::runtime::Timer;
 use crate::service::Service;
-use crate::shared::Shared;
+use crate::shared::{Settings, Shared};
 use crate::socket::Socket;
 use crate::stats::Stats;
-use portcullis::{CloseReason, Config};
+use portcullis::CloseReason;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +42,7 @@ pub struct ServeConnection<T: Timer, I: Socket, S: Service<K>, K> {
 enum Stage<T: Timer, I: Socket, S: Service<K>, K> {
     /// It was not polled yet.
     Begins {
-        shared: Shared,
+        settings: Settings,
         socket: I,
         peer: Address,
         service: S,
@@ -54,19 +55,26 @@ enum Stage<T: Timer, I: Socket, S: Service<K>, K> {
 }
 
 impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
-    /// Serves the connection on `socket`. Adapters offer this as `serve_connection`, for any stream of their
-    /// runtime.
-    pub fn new(socket: I, config: Arc<Config>, service: S) -> Self {
-        let admission = Arc::new(Admission::of_one(&config));
-        let shared = Shared::new(config, admission);
-        let stage = Stage::Begins { shared, socket, peer: Address::Unknown, service };
+    /// Serves the connection on `socket`, with the default configuration. Adapters offer this as
+    /// `serve_connection`, for any stream of their runtime.
+    pub fn new(socket: I, service: S) -> Self {
+        let settings = Settings::default();
+        let stage = Stage::Begins { settings, socket, peer: Address::Unknown, service };
         ServeConnection { stage, shutdown: None }
+    }
+
+    /// Configures the connection: with a [`Config`](portcullis::Config), or an `Arc` of one.
+    pub fn config(mut self, config: impl Into<LiveConfig>) -> Self {
+        if let Stage::Begins { settings, .. } = &mut self.stage {
+            settings.live = config.into();
+        }
+        self
     }
 
     /// Counts in `stats`, which may be shared with other connections and with servers.
     pub fn stats(mut self, stats: Arc<Stats>) -> Self {
-        if let Stage::Begins { shared, .. } = &mut self.stage {
-            shared.stats = stats;
+        if let Stage::Begins { settings, .. } = &mut self.stage {
+            settings.stats = stats;
         }
         self
     }
@@ -83,8 +91,8 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
     /// Adds the peer's address to the extensions of each request, as a
     /// [`PeerAddress`](crate::PeerAddress).
     pub fn tell_peer_address(mut self) -> Self {
-        if let Stage::Begins { shared, .. } = &mut self.stage {
-            shared.tell_peer = true;
+        if let Stage::Begins { settings, .. } = &mut self.stage {
+            settings.tell_peer = true;
         }
         self
     }
@@ -96,8 +104,8 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
         mut self,
         proxies: impl IntoIterator<Item = impl Into<ProxySource>>,
     ) -> Self {
-        if let Stage::Begins { shared, .. } = &mut self.stage {
-            shared.proxies = proxies.into_iter().map(Into::into).collect();
+        if let Stage::Begins { settings, .. } = &mut self.stage {
+            settings.proxies = proxies.into_iter().map(Into::into).collect();
         }
         self
     }
@@ -105,15 +113,18 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
     /// Calls `hook` when a request is over, for an access log. The hook runs on the connection's task, so it must
     /// not block. Requests that never reach the service are not told.
     pub fn access_log(mut self, hook: impl Fn(&Access<'_>) + Send + Sync + 'static) -> Self {
-        if let Stage::Begins { shared, .. } = &mut self.stage {
-            shared.access_log = Some(Hook::new(hook));
+        if let Stage::Begins { settings, .. } = &mut self.stage {
+            settings.access_log = Some(Hook::new(hook));
         }
         self
     }
 
     /// Shuts down gracefully when `signal` is ready. A request in progress is finished within
     /// `drain_timeout`, and then the connection closes.
-    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub fn with_graceful_shutdown(
+        mut self,
+        signal: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         self.shutdown = Some(Box::pin(signal));
         self
     }
@@ -125,8 +136,9 @@ impl<T: Timer, I: Socket, S: Service<K>, K> Unpin for ServeConnection<T, I, S, K
 impl<T: Timer, I: Socket, S: Service<K>, K> Stage<T, I, S, K> {
     /// Begins to serve.
     fn begin(self) -> Self {
-        let Stage::Begins { shared, socket, peer, service } = self else { return self };
-        let shared = Arc::new(shared);
+        let Stage::Begins { settings, mut socket, peer, service } = self else { return self };
+        let shared = Arc::new(settings.begin(Admission::of_one));
+        socket.prepare(&shared.config);
         // The connection is alone here, so there is a place.
         let newcomer = Newcomer { address: None, is_handshaking: shared.config.has_tls() };
         let now = clock::tick(Instant::now());

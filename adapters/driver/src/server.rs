@@ -6,21 +6,24 @@ use crate::admission::Admission;
 use crate::clock;
 use crate::control::Order;
 use crate::drive::Drive;
+use crate::error::BoxError;
 use crate::guard::guarded;
 use crate::listener::Listener;
 use crate::live_config::LiveConfig;
+use crate::make_service::{MakeService, Peer};
 use crate::proxy_protocol::ProxySource;
 use crate::runtime::{Runtime, Timer};
 use crate::service::Service;
-use crate::shared::Shared;
+use crate::shared::{Settings, Shared};
+use crate::socket::Socket;
 use crate::stats::Stats;
-use portcullis::Config;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 /// The number of connections that are accepted before other tasks get their turn.
@@ -39,30 +42,28 @@ pub struct Report {
 /// A server: a future that accepts and serves connections until it is told to shut down, and then until all
 /// connections are drained. Dropping it closes all connections.
 #[must_use = "a server does nothing until it is awaited"]
-pub struct Server<R: Runtime, L: Listener, S, K> {
+pub struct Server<R: Runtime, L: Listener, M, K> {
     runtime: R,
     listener: Option<L>,
     acceptor: Option<Acceptor<L, R::Timer>>,
-    service: S,
-    settings: Option<Shared>,
+    maker: M,
+    settings: Option<Settings>,
     shared: Option<Arc<Shared>>,
-    /// Where the configuration comes from if it may be exchanged, and which one is in use.
+    /// Where the configuration comes from, once the server runs, and which one is in use.
     live: Option<(LiveConfig, usize)>,
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
-    /// A server on `listener`. Adapters offer this as `serve`.
-    pub fn new(runtime: R, listener: L, config: Arc<Config>, service: S) -> Self {
-        let admission = Arc::new(Admission::new(&config));
-        let settings = Shared::new(config, admission);
+impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> {
+    /// A server on `listener`, with the default configuration. Adapters offer this as `serve`.
+    pub fn new(runtime: R, listener: L, maker: M) -> Self {
         Server {
             runtime,
             listener: Some(listener),
             acceptor: None,
-            service,
-            settings: Some(settings),
+            maker,
+            settings: Some(Settings::default()),
             shared: None,
             live: None,
             shutdown: None,
@@ -82,19 +83,17 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
     /// its configuration.
     pub fn admission(mut self, admission: Arc<Admission>) -> Self {
         if let Some(settings) = &mut self.settings {
-            settings.admission = admission;
+            settings.admission = Some(admission);
         }
         self
     }
 
-    /// Takes the configuration of each connection from `live` when the connection is accepted. The one that the
-    /// server was made with counts no more, except for the limits of its own gate.
-    pub fn live_config(mut self, live: LiveConfig) -> Self {
-        let generation = live.generation();
+    /// Configures connections: with a [`Config`](portcullis::Config), an `Arc` of one, or a [`LiveConfig`] that is
+    /// exchanged while the server runs.
+    pub fn config(mut self, config: impl Into<LiveConfig>) -> Self {
         if let Some(settings) = &mut self.settings {
-            settings.config = live.get();
+            settings.live = config.into();
         }
-        self.live = Some((live, generation));
         self
     }
 
@@ -136,23 +135,33 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
 
     /// Shuts down gracefully when `signal` is ready. The server then accepts nothing more, finishes requests
     /// in progress within `drain_timeout`, and is ready with its [`Report`].
-    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub fn with_graceful_shutdown(
+        mut self,
+        signal: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         self.shutdown = Some(Box::pin(signal));
         self
     }
 }
 
-// The service is never pinned in place: it is only cloned.
-impl<R: Runtime, L: Listener, S, K> Unpin for Server<R, L, S, K> {}
+// What makes the services is never pinned in place.
+impl<R: Runtime, L: Listener, M, K> Unpin for Server<R, L, M, K> {}
 
-impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L, S, K> {
-    type Output = Report;
+impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Future for Server<R, L, M, K> {
+    /// Never an error: errors of the listener are waited out, and logged. It is a result as that of
+    /// `axum::serve` is, so that programs written for that compile unchanged.
+    type Output = io::Result<Report>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Report>> {
         let this = &mut *self;
         if let Some(settings) = this.settings.take() {
-            this.acceptor = this.listener.take().map(|it| Acceptor::new(it, &settings));
-            this.shared = Some(Arc::new(settings));
+            let (live, generation) = (settings.live.clone(), settings.live.generation());
+            let shared = settings.begin(Admission::new);
+            this.acceptor = this.listener.take().map(|mut listener| {
+                listener.prepare(&shared.config);
+                Acceptor::new(listener, &shared)
+            });
+            (this.shared, this.live) = (Some(Arc::new(shared)), Some((live, generation)));
         }
         this.renew_config();
         let Some(shared) = this.shared.clone() else { return Poll::Pending };
@@ -170,7 +179,7 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
             let Some(acceptor) = &mut this.acceptor else {
                 let left = shared.control.all_left(cx);
                 return left.map_or(Poll::Pending, |(finished, cut)| {
-                    Poll::Ready(Report { finished, cut })
+                    Poll::Ready(Ok(Report { finished, cut }))
                 });
             };
             let Poll::Ready(newcomer) = acceptor.poll_accept(cx) else { return Poll::Pending };
@@ -181,7 +190,7 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Future for Server<R, L,
     }
 }
 
-impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
+impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> {
     /// Newcomers get the configuration that is in force now.
     fn renew_config(&mut self) {
         if let (Some(shared), Some((live, used))) = (&mut self.shared, &mut self.live) {
@@ -193,16 +202,59 @@ impl<R: Runtime, L: Listener, S: Service<K>, K: 'static> Server<R, L, S, K> {
         }
     }
 
-    /// Serves a connection as a task of its own, with its own clone of the service.
-    fn spawn(&self, shared: &Arc<Shared>, newcomer: Newcomer<L::Socket>) {
-        match guarded(|| self.service.clone()) {
-            Some(service) => {
-                let drive =
-                    Drive::<R::Timer, L::Socket, S, K>::new(shared.clone(), newcomer, service);
-                self.runtime.spawn(Detached(drive));
+    /// Serves a connection as a task of its own, with a service of its own.
+    fn spawn(&mut self, shared: &Arc<Shared>, newcomer: Newcomer<L::Socket>) {
+        let peer = Peer::new(newcomer.1.clone());
+        let begun = Begun { shared: shared.clone(), newcomer: Some(newcomer) };
+        // The application may panic. Only this connection ends.
+        let Some(mut making) = guarded(|| self.maker.make(peer)) else { return };
+        let mut cx = Context::from_waker(Waker::noop());
+        match guarded(|| Pin::new(&mut making).poll(&mut cx)) {
+            Some(Poll::Ready(made)) => {
+                if let Some(drive) = begun.serve::<R::Timer, _, _>(made) {
+                    self.runtime.spawn(Detached(drive));
+                }
             }
-            // The application's `clone` has panicked. Only this connection ends.
-            None => shared.admission.leave(newcomer.2, clock::tick(Instant::now())),
+            Some(Poll::Pending) => self.runtime.spawn(async move {
+                let made = making.await;
+                if let Some(drive) = begun.serve::<R::Timer, _, _>(made) {
+                    drive.await;
+                }
+            }),
+            None => {}
+        }
+    }
+}
+
+/// A connection that has a place and no service yet. The place is given back if it is dropped.
+struct Begun<I: Socket> {
+    shared: Arc<Shared>,
+    newcomer: Option<Newcomer<I>>,
+}
+
+impl<I: Socket> Begun<I> {
+    /// The connection with its service, if that could be made.
+    fn serve<T: Timer, S: Service<K>, K>(
+        mut self,
+        made: Result<S, BoxError>,
+    ) -> Option<Drive<T, I, S, K>> {
+        match made {
+            Ok(service) => {
+                let newcomer = self.newcomer.take()?;
+                Some(Drive::new(self.shared.clone(), newcomer, service))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a connection was closed, because no service could be made for it");
+                None
+            }
+        }
+    }
+}
+
+impl<I: Socket> Drop for Begun<I> {
+    fn drop(&mut self) {
+        if let Some(newcomer) = self.newcomer.take() {
+            self.shared.admission.leave(newcomer.2, clock::tick(Instant::now()));
         }
     }
 }
@@ -218,7 +270,7 @@ impl<F: Future + Unpin> Future for Detached<F> {
     }
 }
 
-impl<R: Runtime, L: Listener, S, K> Drop for Server<R, L, S, K> {
+impl<R: Runtime, L: Listener, M, K> Drop for Server<R, L, M, K> {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
             shared.control.give(Order::End, &shared.admission);
@@ -226,7 +278,7 @@ impl<R: Runtime, L: Listener, S, K> Drop for Server<R, L, S, K> {
     }
 }
 
-impl<R: Runtime, L: Listener, S, K> fmt::Debug for Server<R, L, S, K> {
+impl<R: Runtime, L: Listener, M, K> fmt::Debug for Server<R, L, M, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()
     }

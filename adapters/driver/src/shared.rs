@@ -4,6 +4,7 @@ use crate::access::Hook;
 use crate::address::Address;
 use crate::admission::Admission;
 use crate::control::Control;
+use crate::live_config::LiveConfig;
 use crate::proxy_protocol::{self, ProxySource};
 use crate::stats::Stats;
 use portcullis::{Config, Stress};
@@ -24,6 +25,46 @@ pub(crate) struct Shared {
     pub(crate) proxies: Arc<[ProxySource]>,
     /// What is told of each request when it is over.
     pub(crate) access_log: Option<Hook>,
+}
+
+/// What servers and connections are told before they begin.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) live: LiveConfig,
+    pub(crate) stats: Arc<Stats>,
+    /// `None`: a gate of its own.
+    pub(crate) admission: Option<Arc<Admission>>,
+    pub(crate) tell_peer: bool,
+    pub(crate) proxies: Arc<[ProxySource]>,
+    pub(crate) access_log: Option<Hook>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            live: LiveConfig::new(Arc::default()),
+            stats: Arc::default(),
+            admission: None,
+            tell_peer: false,
+            proxies: Arc::default(),
+            access_log: None,
+        }
+    }
+}
+
+impl Settings {
+    /// What the connections share from now on. If there is no gate for them, `gate` makes one.
+    pub(crate) fn begin(self, gate: impl FnOnce(&Arc<Config>) -> Admission) -> Shared {
+        let config = self.live.get();
+        let admission = self.admission.unwrap_or_else(|| Arc::new(gate(&config)));
+        Shared {
+            stats: self.stats,
+            tell_peer: self.tell_peer,
+            proxies: self.proxies,
+            access_log: self.access_log,
+            ..Shared::new(config, admission)
+        }
+    }
 }
 
 impl Shared {

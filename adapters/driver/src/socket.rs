@@ -1,5 +1,6 @@
 //! A connected stream of bytes, as a connection uses it.
 
+use portcullis::Config;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
@@ -14,6 +15,10 @@ use std::task::{Context, Poll};
     note = "a stream of the standard library has to be made non-blocking and converted to the runtime's own first"
 )]
 pub trait Socket: Send + Unpin + 'static {
+    /// A connection that is configured by `config` begins, which no listener has prepared: sets the options of the
+    /// socket.
+    fn prepare(&mut self, _: &Config) {}
+
     /// Reads into the front of `buffer`. 0 bytes mean the peer's FIN. Wakes the task when there is something
     /// to read.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;

@@ -139,7 +139,6 @@ fn run(read: Read) -> Result<(), BoxError> {
     let plan = Plan {
         listeners,
         threads: args.threads,
-        config,
         live,
         stats,
         admission,

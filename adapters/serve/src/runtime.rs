@@ -8,9 +8,9 @@ mod tokio;
 use crate::listen::Bound;
 use crate::signals::Stop;
 use clap::ValueEnum;
-use portcullis::Config;
 use portcullis_driver::{
-    self as driver, Admission, Listener, LiveConfig, ProxySource, Report, Server, Service, Stats,
+    self as driver, Admission, Listener, LiveConfig, MakeService, ProxySource, Report, Server,
+    Service, Stats,
 };
 use portcullis_serve::{AccessLog, Sleep};
 use std::future::Future;
@@ -36,7 +36,6 @@ pub(crate) struct Plan {
     /// Sockets that listen and do not block; a server for each.
     pub(crate) listeners: Vec<Bound>,
     pub(crate) threads: usize,
-    pub(crate) config: Arc<Config>,
     /// The configuration of new connections.
     pub(crate) live: LiveConfig,
     /// Shared by all servers.
@@ -49,20 +48,20 @@ pub(crate) struct Plan {
 }
 
 /// A server on a listener of either kind.
-type AnyServer = Pin<Box<dyn Future<Output = Report> + Send>>;
+type AnyServer = Pin<Box<dyn Future<Output = io::Result<Report>> + Send>>;
 
 impl Plan {
     /// The server with what all servers of the plan share.
-    fn equip<R: driver::Runtime, L: Listener, S: Service<K>, K: 'static>(
+    fn equip<R: driver::Runtime, L: Listener, M: MakeService<K>, K: 'static>(
         &self,
-        server: Server<R, L, S, K>,
+        server: Server<R, L, M, K>,
     ) -> AnyServer {
         let mut server = server
-            .live_config(self.live.clone())
+            .config(self.live.clone())
             .stats(self.stats.clone())
             .admission(self.admission.clone())
             .trust_proxies(self.proxies.iter().copied())
-            .shutdown_on(self.stop.clone().wait());
+            .with_graceful_shutdown(self.stop.clone().wait());
         if let Some(log) = self.access_log.clone() {
             server = server.access_log(move |access| log.log(access));
         }
@@ -85,12 +84,12 @@ impl Drained {
     }
 
     /// Waits for all servers and adds up their reports.
-    async fn all(servers: Vec<impl Future<Output = Report>>) -> Self {
+    async fn all(servers: Vec<impl Future<Output = io::Result<Report>>>) -> io::Result<Self> {
         let mut drained = Drained::default();
         for server in servers {
-            drained.add(server.await);
+            drained.add(server.await?);
         }
-        drained
+        Ok(drained)
     }
 }
 

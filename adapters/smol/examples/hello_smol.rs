@@ -18,8 +18,8 @@ fn main() -> std::io::Result<()> {
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on http://{}", listener.local_addr()?);
-        let server = serve_on(executor.clone(), listener, Arc::new(Config::strict()), hello);
-        let report = server.await;
+        let server = serve_on(executor.clone(), listener, hello).config(Config::strict());
+        let report = server.await?;
         println!("{} finished, {} cut", report.finished, report.cut);
         Ok(())
     }))

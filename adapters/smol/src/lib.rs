@@ -1,6 +1,6 @@
 //! portcullis on smol.
 //!
-//! [`serve`] takes a listener, for TCP or a Unix socket, a configuration, and what answers requests: an
+//! [`serve`] takes a listener, for TCP or a Unix socket, and what answers requests: an
 //! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
 //! [one connection](#one-connection), on any stream of bytes.
 //!
@@ -17,9 +17,9 @@
 //! # fn main() -> std::io::Result<()> {
 //! smol::block_on(async {
 //!     let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::new(Config::strict()), hello);
-//! #   let server = server.shutdown_on(async {});
-//!     let report = server.await;
+//!     let server = serve(listener, hello).config(Config::strict());
+//! #   let server = server.with_graceful_shutdown(async {});
+//!     let report = server.await?;
 //!     println!("{} finished, {} cut", report.finished, report.cut);
 //!     Ok(())
 //! })
@@ -43,9 +43,9 @@
 //! smol::block_on(async {
 //!     let router = Router::new().route("/greet/{name}", get(greet));
 //!     let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::default(), router);
-//! #   let server = server.shutdown_on(async {});
-//!     server.await;
+//!     let server = serve(listener, router);
+//! #   let server = server.with_graceful_shutdown(async {});
+//!     server.await?;
 //!     Ok(())
 //! })
 //! # }
@@ -78,7 +78,7 @@
 //! let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
 //! let config = Config::builder().tls(Arc::new(tls)).build()?;
 //! let listener = smol::net::TcpListener::bind("0.0.0.0:443").await?;
-//! serve(listener, Arc::new(config), hello).await;
+//! serve(listener, hello).config(config).await?;
 //! # Ok(())
 //! # }
 //! # }
@@ -110,9 +110,9 @@
 //! # fn main() -> std::io::Result<()> {
 //! smol::block_on(async {
 //!     let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::default(), echo);
-//! #   let server = server.shutdown_on(async {});
-//!     server.await;
+//!     let server = serve(listener, echo);
+//! #   let server = server.with_graceful_shutdown(async {});
+//!     server.await?;
 //!     Ok(())
 //! })
 //! # }
@@ -138,11 +138,11 @@
 //! smol::block_on(async {
 //!     let (stop, stopped) = smol::channel::bounded::<()>(1);
 //!     let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let server = serve(listener, Arc::default(), hello);
-//!     let server = smol::spawn(server.shutdown_on(async move { _ = stopped.recv().await }));
+//!     let server = serve(listener, hello);
+//!     let server = smol::spawn(server.with_graceful_shutdown(async move { _ = stopped.recv().await }));
 //!     // Later, from a handler of signals for example:
 //!     drop(stop);
-//!     let report = server.await;
+//!     let report = server.await?;
 //!     assert_eq!((report.finished, report.cut), (0, 0));
 //!     Ok(())
 //! })
@@ -169,7 +169,7 @@
 //! # fn main() -> std::io::Result<()> {
 //! smol::block_on(async {
 //!     let (mut client, server) = memory::pair(1024);
-//!     let connection = serve_connection(server, Arc::default(), hello);
+//!     let connection = serve_connection(server, hello);
 //!     let asking = async move {
 //!         let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
 //!         client.write_all(request).await?;
@@ -201,7 +201,6 @@ use std::net;
 use std::ops::Deref;
 #[cfg(unix)]
 use std::os::unix::net as unix_net;
-use std::sync::Arc;
 
 /// Serves the connections that `listener` accepts: requests go to `service`, an async function from
 /// [`http::Request<Body>`](Body) to an `http::Response`, or any tower service. The listener is a
@@ -209,12 +208,11 @@ use std::sync::Arc;
 ///
 /// Connections run as tasks of smol's global executor, which has one thread unless `SMOL_THREADS` says
 /// otherwise. [`serve_on`] has them run on an executor of your own.
-pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
+pub fn serve<L: IntoListener, M: MakeService<K>, K: 'static>(
     listener: L,
-    config: Arc<Config>,
-    service: S,
-) -> Server<Smol, L::Listener, S, K> {
-    Server::new(Smol, listener.into_listener(&config), config, service)
+    service: M,
+) -> Server<Smol, L::Listener, M, K> {
+    Server::new(Smol, listener.into_listener(), service)
 }
 
 /// Serves as [`serve`] does, with connections as tasks of `executor`: an `Arc<Executor>`, or a
@@ -232,23 +230,22 @@ pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
 /// let executor = Arc::new(smol::Executor::new());
 /// smol::block_on(executor.run(async {
 ///     let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
-///     let server = serve_on(executor.clone(), listener, Arc::default(), hello);
-/// #   let server = server.shutdown_on(async {});
-///     server.await;
+///     let server = serve_on(executor.clone(), listener, hello);
+/// #   let server = server.with_graceful_shutdown(async {});
+///     server.await?;
 ///     Ok(())
 /// }))
 /// # }
 /// ```
-pub fn serve_on<E, L: IntoListener, S: Service<K>, K: 'static>(
+pub fn serve_on<E, L: IntoListener, M: MakeService<K>, K: 'static>(
     executor: E,
     listener: L,
-    config: Arc<Config>,
-    service: S,
-) -> Server<SmolOn<E>, L::Listener, S, K>
+    service: M,
+) -> Server<SmolOn<E>, L::Listener, M, K>
 where
     E: Deref<Target = Executor<'static>> + Clone + Send + Sync + 'static,
 {
-    Server::new(SmolOn(executor), listener.into_listener(&config), config, service)
+    Server::new(SmolOn(executor), listener.into_listener(), service)
 }
 
 /// Serves one connection on `io`, any stream of bytes: a future that is ready with how the connection
@@ -260,15 +257,12 @@ where
 /// `Box::pin(io)`.
 pub fn serve_connection<I, S: Service<K>, K>(
     io: I,
-    config: Arc<Config>,
     service: S,
 ) -> ServeConnection<AsyncTimer, FuturesSocket<I>, S, K>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let socket = FuturesSocket::new(io, system);
-    socket.system().prepare(&config);
-    ServeConnection::new(socket, config, service)
+    ServeConnection::new(FuturesSocket::new(io, system), service)
 }
 
 /// The system's socket below a stream, if it is known to be one.
@@ -295,15 +289,15 @@ pub trait IntoListener {
     /// What accepts for the server.
     type Listener: Listener;
 
-    /// What accepts for a server that is configured by `config`.
-    fn into_listener(self, config: &Config) -> Self::Listener;
+    /// What accepts for a server.
+    fn into_listener(self) -> Self::Listener;
 }
 
 impl IntoListener for TcpListener {
     type Listener = AsyncListener<net::TcpListener>;
 
-    fn into_listener(self, config: &Config) -> Self::Listener {
-        AsyncListener::new(self.into(), config)
+    fn into_listener(self) -> Self::Listener {
+        AsyncListener::new(self.into())
     }
 }
 
@@ -311,8 +305,8 @@ impl IntoListener for TcpListener {
 impl IntoListener for UnixListener {
     type Listener = AsyncListener<unix_net::UnixListener>;
 
-    fn into_listener(self, config: &Config) -> Self::Listener {
-        AsyncListener::new(self.into(), config)
+    fn into_listener(self) -> Self::Listener {
+        AsyncListener::new(self.into())
     }
 }
 

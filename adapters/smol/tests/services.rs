@@ -4,8 +4,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use portcullis_services::Adapter;
 use portcullis_smol::{
-    AsyncListener, Body, Config, Listener, ServeConnection, Server, Service, Smol, Socket, Timer,
-    memory, serve, serve_connection, serve_on,
+    AsyncListener, Body, Cloned, Config, Listener, ServeConnection, Server, Service, Smol, Socket,
+    Timer, memory, serve, serve_connection, serve_on,
 };
 use smol::Executor;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,8 +30,8 @@ impl Adapter for OnSmol {
         listener: StdListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<Smol, AsyncListener<StdListener>, S, K> {
-        serve(TcpListener::try_from(listener).expect("a listener"), config, service)
+    ) -> Server<Smol, AsyncListener<StdListener>, S, Cloned<K>> {
+        serve(TcpListener::try_from(listener).expect("a listener"), service).config(config)
     }
 
     fn connection<S: Service<K>, K: 'static>(
@@ -39,7 +39,7 @@ impl Adapter for OnSmol {
         config: Arc<Config>,
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
-        serve_connection(io, config, service)
+        serve_connection(io, service).config(config)
     }
 
     fn tcp_connection<S: Service<K>, K: 'static>(
@@ -47,7 +47,7 @@ impl Adapter for OnSmol {
         config: Arc<Config>,
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
-        serve_connection(TcpStream::try_from(stream).expect("a stream"), config, service)
+        serve_connection(TcpStream::try_from(stream).expect("a stream"), service).config(config)
     }
 
     #[cfg(unix)]
@@ -56,11 +56,8 @@ impl Adapter for OnSmol {
         config: Arc<Config>,
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
-        serve_connection(
-            smol::net::unix::UnixStream::try_from(stream).expect("a stream"),
-            config,
-            service,
-        )
+        let stream = smol::net::unix::UnixStream::try_from(stream).expect("a stream");
+        serve_connection(stream, service).config(config)
     }
 
     #[cfg(unix)]
@@ -68,17 +65,14 @@ impl Adapter for OnSmol {
         listener: std::os::unix::net::UnixListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<Smol, impl Listener, S, K> {
-        serve(
-            smol::net::unix::UnixListener::try_from(listener).expect("a listener"),
-            config,
-            service,
-        )
+    ) -> Server<Smol, impl Listener, S, Cloned<K>> {
+        let listener = smol::net::unix::UnixListener::try_from(listener).expect("a listener");
+        serve(listener, service).config(config)
     }
 
     fn parts(listener: StdListener) -> (Smol, AsyncListener<StdListener>) {
         let listener = TcpListener::try_from(listener).expect("a listener");
-        (Smol, AsyncListener::new(listener.into(), &Config::default()))
+        (Smol, AsyncListener::new(listener.into()))
     }
 }
 
@@ -104,7 +98,7 @@ where
 {
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let server = serve_on(executor.clone(), listener.clone(), Arc::default(), hello);
+        let server = serve_on(executor.clone(), listener.clone(), hello);
         let server = executor.spawn(server);
         assert!(ask(&listener).await.ends_with("\r\n\r\nhello"));
         drop(server);
@@ -123,8 +117,7 @@ fn two_servers_may_accept_from_one_listener() {
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let start =
-            || executor.spawn(serve_on(executor.clone(), listener.clone(), Arc::default(), hello));
+        let start = || executor.spawn(serve_on(executor.clone(), listener.clone(), hello));
         let servers = [start(), start()];
         for _ in 0..20 {
             assert!(ask(&listener).await.ends_with("\r\n\r\nhello"));

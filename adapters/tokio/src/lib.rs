@@ -1,6 +1,6 @@
 //! portcullis on tokio.
 //!
-//! [`serve`] takes a listener, for TCP or a Unix socket, a configuration, and what answers requests: an
+//! [`serve`] takes a listener, for TCP or a Unix socket, and what answers requests: an
 //! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
 //! [one connection](#one-connection), on any stream of bytes.
 //!
@@ -17,9 +17,9 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, Arc::new(Config::strict()), hello);
-//! # let server = server.shutdown_on(async {});
-//! let report = server.await;
+//! let server = serve(listener, hello).config(Config::strict());
+//! # let server = server.with_graceful_shutdown(async {});
+//! let report = server.await?;
 //! println!("{} finished, {} cut", report.finished, report.cut);
 //! # Ok(())
 //! # }
@@ -42,9 +42,9 @@
 //! # async fn main() -> std::io::Result<()> {
 //! let router = Router::new().route("/greet/{name}", get(greet));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, Arc::default(), router);
-//! # let server = server.shutdown_on(async {});
-//! server.await;
+//! let server = serve(listener, router);
+//! # let server = server.with_graceful_shutdown(async {});
+//! server.await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -76,7 +76,7 @@
 //! let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
 //! let config = Config::builder().tls(Arc::new(tls)).build()?;
 //! let listener = tokio::net::TcpListener::bind("0.0.0.0:443").await?;
-//! serve(listener, Arc::new(config), hello).await;
+//! serve(listener, hello).config(config).await?;
 //! # Ok(())
 //! # }
 //! # }
@@ -108,9 +108,9 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, Arc::default(), echo);
-//! # let server = server.shutdown_on(async {});
-//! server.await;
+//! let server = serve(listener, echo);
+//! # let server = server.with_graceful_shutdown(async {});
+//! server.await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -135,11 +135,11 @@
 //! # async fn main() -> std::io::Result<()> {
 //! let (stop, stopped) = async_channel::bounded::<()>(1);
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, Arc::default(), hello);
-//! let server = tokio::spawn(server.shutdown_on(async move { _ = stopped.recv().await }));
+//! let server = serve(listener, hello);
+//! let server = tokio::spawn(server.with_graceful_shutdown(async move { _ = stopped.recv().await }));
 //! // Later, from a handler of signals for example:
 //! drop(stop);
-//! let report = server.await?;
+//! let report = server.await??;
 //! assert_eq!((report.finished, report.cut), (0, 0));
 //! # Ok(())
 //! # }
@@ -177,9 +177,9 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, Arc::default(), on_any_thread);
-//! # let server = server.shutdown_on(async {});
-//! server.await;
+//! let server = serve(listener, on_any_thread);
+//! # let server = server.with_graceful_shutdown(async {});
+//! server.await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -207,7 +207,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! let (mut client, server) = memory::pair(1024);
-//! let connection = serve_connection(server, Arc::default(), hello);
+//! let connection = serve_connection(server, hello);
 //! let asking = async move {
 //!     let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
 //!     client.write_all(request).await?;
@@ -249,12 +249,11 @@ use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
+pub fn serve<L: IntoListener, M: MakeService<K>, K: 'static>(
     listener: L,
-    config: Arc<Config>,
-    service: S,
-) -> Server<Tokio, L::Listener, S, K> {
-    Server::new(Tokio::current(), listener.into_listener(&config), config, service)
+    service: M,
+) -> Server<Tokio, L::Listener, M, K> {
+    Server::new(Tokio::current(), listener.into_listener(), service)
 }
 
 /// Serves one connection on `io`, any stream of bytes: a future that is ready with how the connection
@@ -266,15 +265,12 @@ pub fn serve<L: IntoListener, S: Service<K>, K: 'static>(
 /// `Unpin` can be passed as `Box::pin(io)`.
 pub fn serve_connection<I, S: Service<K>, K>(
     io: I,
-    config: Arc<Config>,
     service: S,
 ) -> ServeConnection<TokioTimer, TokioSocket<I>, S, K>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let socket = TokioSocket(io);
-    socket.system().prepare(&config);
-    ServeConnection::new(socket, config, service)
+    ServeConnection::new(TokioSocket(io), service)
 }
 
 /// The runtime.
@@ -302,16 +298,15 @@ pub trait IntoListener {
     /// What accepts for the server.
     type Listener: Listener;
 
-    /// What accepts for a server that is configured by `config`.
-    fn into_listener(self, config: &Config) -> Self::Listener;
+    /// What accepts for a server.
+    fn into_listener(self) -> Self::Listener;
 }
 
 impl IntoListener for TcpListener {
     type Listener = TokioListener<TcpListener>;
 
-    fn into_listener(self, config: &Config) -> Self::Listener {
-        let options = tcp::Options::new(&self, config);
-        TokioListener { listener: self, options }
+    fn into_listener(self) -> Self::Listener {
+        TokioListener { listener: self, options: tcp::Options::none() }
     }
 }
 
@@ -319,7 +314,7 @@ impl IntoListener for TcpListener {
 impl IntoListener for UnixListener {
     type Listener = TokioListener<UnixListener>;
 
-    fn into_listener(self, _: &Config) -> Self::Listener {
+    fn into_listener(self) -> Self::Listener {
         TokioListener { listener: self, options: tcp::Options::none() }
     }
 }
@@ -373,6 +368,10 @@ impl Runtime for Tokio {
 impl Listener for TokioListener<TcpListener> {
     type Socket = TokioSocket<TcpStream>;
 
+    fn prepare(&mut self, config: &Config) {
+        self.options = tcp::Options::new(&self.listener, config);
+    }
+
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
         let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
         Poll::Ready(Ok((self.socket(stream), peer.into())))
@@ -404,6 +403,10 @@ impl Listener for TokioListener<UnixListener> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for TokioSocket<I> {
+    fn prepare(&mut self, config: &Config) {
+        self.system().prepare(config);
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;

@@ -3,7 +3,7 @@
 use portcullis_services::Adapter;
 use portcullis_tokio as adapter;
 use portcullis_tokio::{
-    Config, IntoListener, Listener, ServeConnection, Server, Service, Socket, Timer, Tokio,
+    Cloned, Config, IntoListener, Listener, ServeConnection, Server, Service, Socket, Timer, Tokio,
     TokioListener, memory, serve, serve_connection,
 };
 use std::future::Future;
@@ -32,9 +32,9 @@ impl Adapter for OnTokio {
         listener: StdListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<Tokio, TokioListener<TcpListener>, S, K> {
+    ) -> Server<Tokio, TokioListener<TcpListener>, S, Cloned<K>> {
         let _entered = RUNTIME.enter();
-        serve(TcpListener::from_std(listener).expect("a listener"), config, service)
+        serve(TcpListener::from_std(listener).expect("a listener"), service).config(config)
     }
 
     fn connection<S: Service<K>, K: 'static>(
@@ -42,7 +42,7 @@ impl Adapter for OnTokio {
         config: Arc<Config>,
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
-        serve_connection(io, config, service)
+        serve_connection(io, service).config(config)
     }
 
     fn tcp_connection<S: Service<K>, K: 'static>(
@@ -51,7 +51,7 @@ impl Adapter for OnTokio {
         service: S,
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
         let _entered = RUNTIME.enter();
-        serve_connection(TcpStream::from_std(stream).expect("a stream"), config, service)
+        serve_connection(TcpStream::from_std(stream).expect("a stream"), service).config(config)
     }
 
     #[cfg(unix)]
@@ -62,7 +62,7 @@ impl Adapter for OnTokio {
     ) -> ServeConnection<impl Timer, impl Socket, S, K> {
         let _entered = RUNTIME.enter();
         let stream = tokio::net::UnixStream::from_std(stream).expect("a stream");
-        serve_connection(stream, config, service)
+        serve_connection(stream, service).config(config)
     }
 
     #[cfg(unix)]
@@ -70,16 +70,16 @@ impl Adapter for OnTokio {
         listener: std::os::unix::net::UnixListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<Tokio, impl Listener, S, K> {
+    ) -> Server<Tokio, impl Listener, S, Cloned<K>> {
         let _entered = RUNTIME.enter();
         let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
-        serve(listener, config, service)
+        serve(listener, service).config(config)
     }
 
     fn parts(listener: StdListener) -> (Tokio, TokioListener<TcpListener>) {
         let _entered = RUNTIME.enter();
         let listener = TcpListener::from_std(listener).expect("a listener");
-        (Tokio::current(), listener.into_listener(&Config::default()))
+        (Tokio::current(), listener.into_listener())
     }
 }
 
@@ -95,7 +95,7 @@ fn a_runtime_of_one_thread_serves() {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        tokio::spawn(serve(listener, Arc::default(), hello));
+        tokio::spawn(serve(listener, hello));
         let mut stream = TcpStream::connect(address).await.expect("it accepts");
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.expect("it reads");
@@ -135,7 +135,7 @@ fn on_one_thread_a_request_waits_for_no_more_than_a_few_turns_of_another_connect
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).expect("a listener");
-            serve(listener, Arc::default(), service).await
+            serve(listener, service).await
         })
     });
     let mut bully = StdStream::connect(address).expect("it accepts");

@@ -298,8 +298,9 @@ pub fn a_graceful_shutdown_reports<A: Adapter>() {
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let signal = async move { _ = stopped.recv().await };
     let stats = Arc::new(Stats::new());
-    let server =
-        A::server(listener, Arc::default(), hello).stats(stats.clone()).shutdown_on(signal);
+    let server = A::server(listener, Arc::default(), hello)
+        .stats(stats.clone())
+        .with_graceful_shutdown(signal);
     let report = start_server::<A, _, _, _, _>(server);
     let stream = connect(address);
     let answer = ask(address, GET);

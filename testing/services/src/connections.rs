@@ -129,8 +129,9 @@ pub fn a_connection_drains_when_it_is_told_to<A: Adapter>() {
     let (mut client, server) = pair();
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let signal = async move { _ = stopped.recv().await };
-    let ended =
-        run::<A, _, _, _, _>(A::connection(server, Arc::default(), slow).shutdown_on(signal));
+    let ended = run::<A, _, _, _, _>(
+        A::connection(server, Arc::default(), slow).with_graceful_shutdown(signal),
+    );
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
     begins.recv_timeout(PATIENCE).expect("the request comes");
     drop(stop);
@@ -219,9 +220,9 @@ pub fn a_tcp_stream_is_served_and_gets_its_options<A: Adapter>() {
     let (client, server) = tcp_pair();
     let same = server.try_clone().expect("the same socket");
     let ended = run::<A, _, _, _, _>(A::tcp_connection(server, Arc::default(), hello));
+    assert!(ask(client, GET).ends_with("\r\n\r\nhello"));
     assert!(same.nodelay().expect("told"));
     assert!(SockRef::from(&same).keepalive().expect("told"));
-    assert!(ask(client, GET).ends_with("\r\n\r\nhello"));
     assert_eq!(end(&ended), "completed");
 }
 
@@ -295,7 +296,7 @@ fn serve_held<A: Adapter, R: adapter::Runtime, L>(
     _: fn(TcpListener) -> (R, L),
     held: Held,
 ) -> Receiver<&'static str> {
-    run::<A, _, _, _, _>(ServeConnection::<R::Timer, Held, _, _>::new(held, Arc::default(), hello))
+    run::<A, _, _, _, _>(ServeConnection::<R::Timer, Held, _, _>::new(held, hello))
 }
 
 pub fn bytes_that_a_socket_holds_back_are_flushed_also_at_the_end<A: Adapter>() {

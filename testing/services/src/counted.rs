@@ -149,12 +149,8 @@ fn begin<A: Adapter, S: Service<K>, K: 'static>(service: S) -> TcpStream {
         .websocket_ping_interval(Some(HOUR))
         .build();
     let config = Arc::new(config.expect("valid"));
-    start_server::<A, _, _, _, _>(Server::new(
-        Counted(runtime),
-        Counted(listener),
-        config,
-        service,
-    ));
+    let server = Server::new(Counted(runtime), Counted(listener), service).config(config);
+    start_server::<A, _, _, _, _>(server);
     let mut stream = connect(address);
     exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     stream

@@ -27,9 +27,9 @@ mod adapter {
 use crate::adapter::portcullis::websocket::Violation;
 use crate::adapter::portcullis::{Refusal, ResetReason};
 use crate::adapter::{
-    Body, BoxError, CloseFrame, Closed, Config, Incoming, Listener, Message, Native, PeerAddress,
-    ProxySource, Reply, Report, Runtime, ServeConnection, Server, Service, Socket, Stats, Timer,
-    Upgrade, memory, refuse_upgrade,
+    Body, BoxError, Cloned, CloseFrame, Closed, Config, Incoming, Listener, MakeService, Message,
+    Native, PeerAddress, ProxySource, Reply, Report, Runtime, ServeConnection, Server, Service,
+    Socket, Stats, Timer, Upgrade, memory, refuse_upgrade,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -62,7 +62,7 @@ pub trait Adapter: 'static {
         listener: TcpListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<Self::Runtime, Self::Listener, S, K>;
+    ) -> Server<Self::Runtime, Self::Listener, S, Cloned<K>>;
 
     /// The runtime, and `listener` as one of its own.
     fn parts(listener: TcpListener) -> (Self::Runtime, Self::Listener);
@@ -95,7 +95,7 @@ pub trait Adapter: 'static {
         listener: std::os::unix::net::UnixListener,
         config: Arc<Config>,
         service: S,
-    ) -> Server<Self::Runtime, impl Listener, S, K>;
+    ) -> Server<Self::Runtime, impl Listener, S, Cloned<K>>;
 }
 
 /// Ends a wait for an event that never comes. It measures nothing: on a busy machine an event may take long.
@@ -128,13 +128,13 @@ fn start<A: Adapter, S: Service<K>, K: 'static>(service: S) -> SocketAddr {
 }
 
 /// Runs the server. Returns where its report will be.
-fn start_server<A: Adapter, R: Runtime, L: Listener, S: Service<K>, K: 'static>(
-    server: Server<R, L, S, K>,
+fn start_server<A: Adapter, R: Runtime, L: Listener, M: MakeService<K>, K: 'static>(
+    server: Server<R, L, M, K>,
 ) -> Receiver<Report> {
     let (told, report) = channel();
     A::spawn(async move {
         // The test may be over before the server ends.
-        let _ = told.send(server.await);
+        let _ = told.send(server.await.expect("it never fails"));
     });
     report
 }

@@ -149,7 +149,7 @@ pub fn clients_that_came_before_a_drain_are_answered<A: Adapter>() {
     for stream in &mut early {
         stream.write_all(KEPT).expect("the kernel takes it");
     }
-    let server = A::server(listener, Arc::default(), hello).shutdown_on(ready(()));
+    let server = A::server(listener, Arc::default(), hello).with_graceful_shutdown(ready(()));
     let report = start_server::<A, _, _, _, _>(server);
     for mut stream in early {
         assert!(answer(&mut stream).contains("connection: close"));

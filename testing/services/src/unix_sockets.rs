@@ -40,7 +40,8 @@ pub fn many_clients_of_a_unix_socket_are_served_and_drained<A: Adapter>() {
     let signal = async move { _ = stopped.recv().await };
     let stats = Arc::new(Stats::new());
     let server = A::unix_server(listener(&folder), Arc::default(), hello);
-    let report = start_server::<A, _, _, _, _>(server.stats(stats.clone()).shutdown_on(signal));
+    let report =
+        start_server::<A, _, _, _, _>(server.stats(stats.clone()).with_graceful_shutdown(signal));
     thread::scope(|scope| {
         let answers: Vec<_> = (0..20).map(|_| scope.spawn(|| ask(connect(&folder)))).collect();
         for answer in answers {
@@ -63,7 +64,7 @@ pub fn a_client_of_a_unix_socket_that_came_before_the_shutdown_is_answered<A: Ad
     let mut client = connect(&folder);
     client.write_all(GET.as_bytes()).expect("the kernel takes it");
     start_server::<A, _, _, _, _>(
-        A::unix_server(listener, Arc::default(), hello).shutdown_on(ready(())),
+        A::unix_server(listener, Arc::default(), hello).with_graceful_shutdown(ready(())),
     );
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an answer");

@@ -12,7 +12,6 @@ use std::hint::black_box;
 use std::io;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -80,8 +79,7 @@ async fn run() -> io::Result<()> {
     let config = config.and_then(|builder| builder.build()).map_err(io::Error::other)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, Arc::new(config), answer).await;
-    Ok(())
+    serve(listener, answer).config(config).await.map(drop)
 }
 
 fn main() -> ExitCode {

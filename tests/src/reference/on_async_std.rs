@@ -23,8 +23,7 @@ use super::portcullis;
 pub(super) fn portcullis(listener: StdListener) -> io::Result<()> {
     let config = portcullis::config(None)?;
     run(async move {
-        serve(TcpListener::from(listener), config, content::answer).await;
-        Ok(())
+        serve(TcpListener::from(listener), content::answer).config(config).await.map(drop)
     })
 }
 

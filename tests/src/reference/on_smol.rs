@@ -20,8 +20,8 @@ pub(super) fn portcullis(listener: StdListener) -> io::Result<()> {
     let executor = Arc::new(Executor::new());
     let listener = TcpListener::try_from(listener)?;
     let config = portcullis::config(None)?;
-    block_on(executor.run(serve_on(executor.clone(), listener, config, content::answer)));
-    Ok(())
+    let server = serve_on(executor.clone(), listener, content::answer).config(config);
+    block_on(executor.run(server)).map(drop)
 }
 
 /// hyper's HTTP/1 connection with its timers, as on tokio.

@@ -18,8 +18,7 @@ const SETTINGS: [(&str, &str); 2] =
     [("keep_alive_timeout", "60s"), ("requests_per_connection", "1000000000")];
 
 pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
-    serve_on_tokio(listener, config(tls)?, answer).await;
-    Ok(())
+    serve_on_tokio(listener, answer).config(config(tls)?).await.map(drop)
 }
 
 /// The configuration of every portcullis server in the comparison.

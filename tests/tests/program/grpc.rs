@@ -79,12 +79,12 @@ impl Server {
         let address = listener.local_addr().expect("it is bound");
         let (tell, told) = unbounded_channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = serve(listener, config, Routes::new(NoteService::new(tell)));
-        let server = server.shutdown_on(async {
+        let server = serve(listener, Routes::new(NoteService::new(tell))).config(config);
+        let server = server.with_graceful_shutdown(async {
             // Dropping the sender stops the server as well.
             let _ = stopped.await;
         });
-        let report = ::tokio::spawn(server);
+        let report = ::tokio::spawn(async { server.await.expect("it never fails") });
         Server { place, address, told, stop, report, _watched: watched }
     }
 

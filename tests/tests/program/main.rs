@@ -2,6 +2,7 @@
 //! clients play the attacks; independent clients check interoperability.
 
 mod access_log;
+mod axum;
 mod bodies;
 mod browser;
 mod clients;

@@ -34,17 +34,13 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
     init_with_config(config);
     let mut servers = Vec::new();
     for listener in take(&mut plan.listeners) {
-        let (config, service) = (plan.config.clone(), service.clone());
+        let service = service.clone();
         servers.push(task::spawn(match listener {
-            Bound::Tcp(listener) => {
-                plan.equip(server(TcpListener::from(listener), config, service))
-            }
+            Bound::Tcp(listener) => plan.equip(server(TcpListener::from(listener), service)),
             #[cfg(unix)]
-            Bound::Unix(listener) => {
-                plan.equip(server(UnixListener::from(listener), config, service))
-            }
+            Bound::Unix(listener) => plan.equip(server(UnixListener::from(listener), service)),
         }));
     }
     // This thread only waits. async-std's own `block_on` would also run the reactor here.
-    Ok(block_on(Drained::all(servers)))
+    block_on(Drained::all(servers))
 }

@@ -27,14 +27,14 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
     let executor = Arc::new(Executor::new());
     let mut servers = Vec::new();
     for listener in take(&mut plan.listeners) {
-        let (on, config, service) = (executor.clone(), plan.config.clone(), service.clone());
+        let (on, service) = (executor.clone(), service.clone());
         servers.push(executor.spawn(match listener {
             Bound::Tcp(listener) => {
-                plan.equip(server(on, TcpListener::try_from(listener)?, config, service))
+                plan.equip(server(on, TcpListener::try_from(listener)?, service))
             }
             #[cfg(unix)]
             Bound::Unix(listener) => {
-                plan.equip(server(on, UnixListener::try_from(listener)?, config, service))
+                plan.equip(server(on, UnixListener::try_from(listener)?, service))
             }
         }));
     }
@@ -48,7 +48,7 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
     }
     let drained = block_on(executor.run(Drained::all(servers)));
     drop(running);
-    Ok(drained)
+    drained
 }
 
 /// Runs tasks until the channel closes.

@@ -33,20 +33,20 @@ pub(super) fn serve<S: Service<K>, K: 'static>(mut plan: Plan, service: &S) -> i
         // Servers run as tasks, so that accepting happens on the threads of the connections.
         let mut servers = JoinSet::new();
         for listener in take(&mut plan.listeners) {
-            let (config, service) = (plan.config.clone(), service.clone());
+            let service = service.clone();
             servers.spawn(match listener {
                 Bound::Tcp(listener) => {
-                    plan.equip(server(TcpListener::from_std(listener)?, config, service))
+                    plan.equip(server(TcpListener::from_std(listener)?, service))
                 }
                 #[cfg(unix)]
                 Bound::Unix(listener) => {
-                    plan.equip(server(UnixListener::from_std(listener)?, config, service))
+                    plan.equip(server(UnixListener::from_std(listener)?, service))
                 }
             });
         }
         let mut drained = Drained::default();
         while let Some(report) = servers.join_next().await {
-            drained.add(report?);
+            drained.add(report??);
         }
         Ok(drained)
     })

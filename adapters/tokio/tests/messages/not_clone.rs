@@ -4,7 +4,6 @@ use http::{Request, Response};
 use portcullis_tokio::{Body, serve};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 
@@ -25,5 +24,5 @@ impl tower::Service<Request<Body>> for Echo {
 }
 
 pub async fn start(listener: TcpListener) {
-    serve(listener, Arc::default(), Echo).await;
+    serve(listener, Echo).await.unwrap();
 }

@@ -3,7 +3,6 @@
 use http::{Request, Response};
 use http_body_util::Full;
 use portcullis_tokio::{Body, serve};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 
@@ -13,5 +12,5 @@ pub async fn start(listener: TcpListener) {
         let count = counter.fetch_add(1, Ordering::Relaxed);
         async move { Response::new(Full::new(if count == 0 { "first" } else { "later" }.as_bytes())) }
     };
-    serve(listener, Arc::default(), count).await;
+    serve(listener, count).await.unwrap();
 }

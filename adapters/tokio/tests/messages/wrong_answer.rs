@@ -2,7 +2,6 @@
 
 use http::Request;
 use portcullis_tokio::{Body, serve};
-use std::sync::Arc;
 use tokio::net::TcpListener;
 
 async fn hello(_: Request<Body>) -> &'static str {
@@ -10,5 +9,5 @@ async fn hello(_: Request<Body>) -> &'static str {
 }
 
 pub async fn start(listener: TcpListener) {
-    serve(listener, Arc::default(), hello).await;
+    serve(listener, hello).await.unwrap();
 }

@@ -3,7 +3,6 @@
 use http::{Request, Response};
 use http_body_util::Full;
 use portcullis_tokio::serve;
-use std::sync::Arc;
 use tokio::net::TcpListener;
 
 async fn hello(_: Request<String>) -> Response<Full<&'static [u8]>> {
@@ -11,5 +10,5 @@ async fn hello(_: Request<String>) -> Response<Full<&'static [u8]>> {
 }
 
 pub async fn start(listener: TcpListener) {
-    serve(listener, Arc::default(), hello).await;
+    serve(listener, hello).await.unwrap();
 }

@@ -4,7 +4,6 @@ use http::{Request, Response};
 use http_body::Frame;
 use portcullis_tokio::{Body, serve};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 
@@ -29,5 +28,5 @@ async fn content(_: Request<Body>) -> Response<Content> {
 }
 
 pub async fn start(listener: TcpListener) {
-    serve(listener, Arc::default(), content).await;
+    serve(listener, content).await.unwrap();
 }

@@ -4,12 +4,11 @@ use http::{Request, Response};
 use http_body_util::Full;
 use portcullis_tokio::{Body, serve};
 use std::net::TcpListener;
-use std::sync::Arc;
 
 async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
     Response::new(Full::new(b"hello"))
 }
 
 pub async fn start(listener: TcpListener) {
-    serve(listener, Arc::default(), hello).await;
+    serve(listener, hello).await.unwrap();
 }

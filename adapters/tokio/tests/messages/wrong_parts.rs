@@ -13,11 +13,11 @@ async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
 }
 
 pub async fn start(listener: TcpListener) {
-    Server::new(Tokio::current(), listener, Arc::default(), hello).await;
+    Server::new(Tokio::current(), listener, hello).await;
 }
 
 pub async fn start_on(handle: Handle, listener: portcullis_tokio::TokioListener<TcpListener>) {
-    Server::new(handle, listener, Arc::default(), hello).await;
+    Server::new(handle, listener, hello).await;
 }
 
 pub async fn serve(stream: TcpStream) {
