@@ -7,7 +7,7 @@ use crate::close::{CloseReason, Expiry, Fault, Misuse, TlsFailure};
 use crate::config::Config;
 use crate::event::Event;
 use crate::h1::Http1;
-use crate::head::{self, RequestHead, Trailers};
+use crate::head::{self, RefusedHead, RequestHead, Trailers};
 use crate::input::Input;
 use crate::protocol::Protocol;
 use crate::status::{Party, Phase, Status};
@@ -556,6 +556,10 @@ impl<'i> Events<'_, 'i> {
                     Place::Whole => whole,
                 };
                 Event::Request { stream, head: RequestHead::new(bytes, head, lines, whole) }
+            }
+            Step::Refused(reason) => {
+                let head = RefusedHead::new(&self.desk.whole, &self.desk.head);
+                Event::Refused { stream, reason, head }
             }
             Step::Data(at) => {
                 let behind = self.input.len();

@@ -2,8 +2,8 @@
 //!
 //! The parts of an event are lent out of the driver's buffer, or out of the held bytes.
 
-use crate::close::ResetReason;
-use crate::head::{RequestHead, Trailers};
+use crate::close::{CloseReason, ResetReason};
+use crate::head::{RefusedHead, RequestHead, Trailers};
 use crate::stream::StreamId;
 use bytes::Bytes;
 
@@ -55,6 +55,17 @@ pub enum Event<'e> {
         stream: StreamId,
         /// The head.
         head: RequestHead<'e>,
+    },
+    /// The connection refuses a request by itself, and has told the peer. The application owes nothing: this is
+    /// for logs and counters. No other event of the stream follows.
+    Refused {
+        /// Its stream. A request of HTTP/1.1 that is refused has none, and this is the one before.
+        stream: StreamId,
+        /// Why. The peer was sent its [`status`](CloseReason::status). A stream of HTTP/2 without one was reset
+        /// with its [`error_code`](CloseReason::error_code). HTTP/1.1 closes the connection, HTTP/2 does not.
+        reason: CloseReason,
+        /// What is known of the request.
+        head: RefusedHead<'e>,
     },
     /// Some of the request's content, never more than there is credit for.
     Data {

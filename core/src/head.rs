@@ -311,6 +311,39 @@ impl<'e> RequestHead<'e> {
     }
 }
 
+/// What is known of a request that the connection refuses: as much of its method and its target as has come. Both
+/// may be cut, and the target may be malformed.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusedHead<'e> {
+    bytes: &'e [u8],
+    head: &'e Head,
+}
+
+impl<'e> RefusedHead<'e> {
+    pub(crate) fn new(bytes: &'e [u8], head: &'e Head) -> Self {
+        RefusedHead { bytes, head }
+    }
+
+    /// The method, if a token of at most 32 bytes came.
+    pub fn method(&self) -> Option<&'e str> {
+        Some(text(self.bytes, range(self.head.method))).filter(|method| !method.is_empty())
+    }
+
+    /// The target as it was sent, if it is UTF-8. It may hold any character, also controls, and may be as long as
+    /// `request_target_limit` and somewhat longer; over HTTP/2 as long as `http2_header_list_limit`.
+    pub fn target(&self) -> Option<&'e str> {
+        Some(text(self.bytes, range(self.head.target))).filter(|target| !target.is_empty())
+    }
+
+    /// HTTP/1.0 or HTTP/2 if the request says so, or else HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+}
+
+/// A longer method is not a known one, and is refused.
+pub(crate) const LONGEST_METHOD: usize = 32;
+
 /// The trailer fields of a request.
 #[derive(Debug)]
 pub struct Trailers<'e> {

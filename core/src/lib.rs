@@ -164,7 +164,7 @@ pub use close::{
 pub use config::{Builder, Config, ConfigError, ConnectionLimit, MemoryLimit, Setting, Stress};
 pub use connection::{Connection, Events, Stream};
 pub use event::{Begun, BodyLength, Event, Sent};
-pub use head::{FieldLines, RequestHead, Trailers};
+pub use head::{FieldLines, RefusedHead, RequestHead, Trailers};
 /// The version that [`Builder::tls`] takes.
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -1,7 +1,7 @@
 //! The findings of a protocol in the input, as places. `connection.rs` turns each into an event.
 
 use crate::budget::INFLATED_AT_ONCE;
-use crate::close::ResetReason;
+use crate::close::{CloseReason, ResetReason};
 use crate::head::{Head, Lines};
 use crate::input::Span;
 
@@ -10,6 +10,8 @@ use crate::input::Span;
 pub(crate) enum Step {
     /// The head of a request was read.
     Request(Place),
+    /// A request was refused. What is known of it is on the desk.
+    Refused(CloseReason),
     Data(Place),
     /// The content is complete. The trailers lie there.
     End(Place),
@@ -35,10 +37,11 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) lines: Lines,
-    /// The newest request's head.
+    /// The newest request's head. Of one that is refused, only the method, the target and the version.
     pub(crate) head: Head,
     /// An assembled message, a decoded list of fields, or content that waited for the application; or the
-    /// newest request's target, if the application gets it in another form than it was sent in.
+    /// newest request's target, if the application gets it in another form than it was sent in; or what is known
+    /// of a request that is refused.
     pub(crate) whole: Vec<u8>,
     /// Bytes that may still be inflated in this pull of events.
     pub(crate) inflatable: usize,

@@ -67,6 +67,9 @@ pub(crate) struct Transport {
     pub(crate) cut_off: bool,
     /// The held bytes wait for the application, and not for more bytes of the peer.
     pub(crate) blocked: bool,
+    /// The held bytes are the beginning of a request that was refused, which the application is told of. They are
+    /// kept until then, although the connection ends.
+    pub(crate) keeps_held: bool,
     /// Nanoseconds from the beginning of 1970 to the origin of ticks, if the driver has told the time of
     /// day.
     origin: Option<NonZeroU64>,
@@ -113,6 +116,7 @@ impl Transport {
             wait: Wait::Request,
             is_measured: false,
             eof: false,
+            keeps_held: false,
             fin: false,
             draining: false,
             cut_off: false,
@@ -214,6 +218,14 @@ impl Transport {
             let most = self.config.linger_limit().unwrap_or(u64::MAX);
             let discard = most.saturating_sub(discarded);
             self.end = End::Lingering { reason, discard };
+        }
+    }
+
+    /// Why the connection ends, if it does.
+    pub(crate) fn end_reason(&self) -> Option<CloseReason> {
+        match self.end {
+            End::None => None,
+            End::Lingering { reason, .. } | End::Closed(reason) => Some(reason),
         }
     }
 
@@ -484,7 +496,9 @@ impl Transport {
 
     #[cold]
     fn settle_end(&mut self, reason: CloseReason, discard: u64) {
-        self.held = Held::default();
+        if !self.keeps_held {
+            self.held = Held::default();
+        }
         let flushed = self.is_flushed();
         if flushed {
             self.wait(Wait::UnreadContent, Tick::NEVER);

@@ -210,7 +210,7 @@ impl Http1 {
         let answered = self.exchange.sending != Sending::Owed;
         self.end(transport, reason);
         // The caller knows that the request is over, so it needs no reset.
-        self.reset = None;
+        self.untold = None;
         if answered || reason.status().is_none() {
             transport.close(reason);
         }

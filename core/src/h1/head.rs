@@ -3,12 +3,12 @@
 //! In: bytes that begin with a head. Out: offsets, and the framing of the content. A head that two
 //! parsers could read differently is refused, and never repaired.
 
-use super::section::{LONGEST_METHOD, read_fields};
+use super::section::read_fields;
 use crate::close::Refusal;
 use crate::config::Config;
 use crate::exchange::grammar::{self, decimal};
 use crate::exchange::target::{self, Form};
-use crate::head::{ContentFraming, Head, Lines, MethodKind};
+use crate::head::{ContentFraming, Head, LONGEST_METHOD, Lines, MethodKind};
 use http::Version;
 
 /// Reads the head at the start of `section`, and puts the places of its fields into `lines`. If the
@@ -53,6 +53,24 @@ pub(super) fn read(
         protocol: (0, 0),
     };
     Ok(length)
+}
+
+/// The places of the method and the target in a request line that is refused, as far as they can be told.
+#[cold]
+pub(super) fn places(line: &[u8]) -> Head {
+    let mut head = Head::default();
+    let length = grammar::token_length(line);
+    if length == 0 || length > LONGEST_METHOD || line.get(length) != Some(&b' ') {
+        return head;
+    }
+    let start = length + 1;
+    let target = line.get(start..).unwrap_or_default();
+    let end = start + memchr::memchr(b' ', target).unwrap_or(target.len());
+    (head.method, head.target) = ((0, length as u16), (start as u16, end as u16));
+    if line.ends_with(b" HTTP/1.0") {
+        head.version = Version::HTTP_10;
+    }
+    head
 }
 
 /// Checks a target that is not an encoded path, and whether the `Host` field agrees with it. Returns

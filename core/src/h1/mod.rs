@@ -27,6 +27,15 @@ use response::Framing;
 use section::Scan;
 use state::Receiving;
 
+/// What ended a request without the application.
+#[derive(Clone, Copy, Debug)]
+enum Untold {
+    /// The application has the request.
+    Reset(ResetReason),
+    /// The request was not delivered. The reason is that of the connection's end.
+    Refused,
+}
+
 #[derive(Debug)]
 pub(crate) struct Http1 {
     receiving: Receiving,
@@ -40,8 +49,8 @@ pub(crate) struct Http1 {
     exchange: Exchange,
     /// How both are framed.
     framed: Framed,
-    /// A reset that the application has not been told of yet.
-    reset: Option<ResetReason>,
+    /// What the application has not been told of yet.
+    untold: Option<Untold>,
 }
 
 impl Http1 {
@@ -53,7 +62,7 @@ impl Http1 {
             requests: 0,
             exchange: Exchange::none(),
             framed: Framed::none(),
-            reset: None,
+            untold: None,
         }
     }
 
@@ -253,6 +262,8 @@ impl Http1 {
             if self.exchange.sending == Sending::Idle {
                 // There is no request yet, and the last answer's deadline may have passed.
                 transport.begin_answer();
+                self.untold = Some(Untold::Refused);
+                transport.keeps_held = true;
             }
             let date = transport.wall_clock();
             response::write_refusal(
@@ -264,12 +275,13 @@ impl Http1 {
             );
         }
         if self.exchange.is_owed() && self.receiving == Receiving::Body {
-            self.reset = match reason {
+            let reset = match reason {
                 CloseReason::Refused(refusal) => Some(ResetReason::Refused(refusal)),
                 CloseReason::Expired(_) => Some(ResetReason::Timeout),
                 CloseReason::Peer(_) | CloseReason::Tls(_) => Some(ResetReason::Truncated),
                 _ => None,
             };
+            self.untold = reset.map(Untold::Reset);
         }
         transport.cut_off |= matches!(self.exchange.sending, Sending::Content(_));
         if self.receiving != Receiving::Discard {

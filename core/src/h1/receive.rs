@@ -5,7 +5,7 @@ use super::head;
 use super::section::{Limits, Scan};
 use super::state::Receiving;
 use super::trailers;
-use super::{Http1, most_discarded};
+use super::{Http1, Untold, most_discarded};
 use crate::close::{CloseReason, PeerClose, Refusal};
 use crate::config::Config;
 use crate::exchange::Exchange;
@@ -34,8 +34,11 @@ impl Http1 {
     ) -> Option<Step> {
         transport.blocked = false;
         loop {
-            if let Some(reason) = self.reset.take() {
-                return Some(Step::Reset(reason));
+            if let Some(untold) = self.untold.take() {
+                match tell(untold, transport, input, desk) {
+                    Some(step) => return Some(step),
+                    None => continue,
+                }
             }
             if self.exchange.cut_short && self.has_room(transport) {
                 self.exchange.cut_short = false;
@@ -72,7 +75,7 @@ impl Http1 {
         let too_large = self.receiving == Receiving::Body && self.is_too_large();
         let idle = self.receiving == Receiving::Idle && transport.is_open() && !transport.is_full();
         let over = transport.eof && idle;
-        self.reset.is_some()
+        self.untold.is_some()
             || (self.exchange.cut_short && self.has_room(transport))
             || too_large
             || over
@@ -108,11 +111,13 @@ impl Http1 {
                     self.blank += 1;
                 }
                 Some(b'\r' | b'\n') if self.blank >= BLANK => {
-                    return self.refuse(transport, Refusal::BlankLines);
+                    return self.refuse_head(transport, Refusal::BlankLines, &[], desk);
                 }
-                Some(b'\n') => return self.refuse(transport, Refusal::BareCrOrLf),
+                Some(b'\n') => {
+                    return self.refuse_head(transport, Refusal::BareCrOrLf, &[], desk);
+                }
                 Some(_) if expected == b'\n' => {
-                    return self.refuse(transport, Refusal::BareCrOrLf);
+                    return self.refuse_head(transport, Refusal::BareCrOrLf, &[], desk);
                 }
                 Some(_) => {
                     self.receiving.become_next(Receiving::Head);
@@ -140,8 +145,16 @@ impl Http1 {
                 self.begin_exchange(transport, head);
                 Next::Step(Step::Request(Place::Input(span)))
             }
+            // The input may have ended.
+            Ok(None) if self.untold.is_some() => Next::Again,
             Ok(None) => Next::Wait,
-            Err(refusal) => self.refuse(transport, refusal),
+            Err((refusal, at)) => {
+                let unit = match at {
+                    Some(span) => input.span(span),
+                    None => input.bytes(),
+                };
+                self.refuse_head(transport, refusal, unit, desk)
+            }
         }
     }
 
@@ -165,7 +178,8 @@ impl Http1 {
     /// Takes a head or a trailer section; `read` parses it and returns its length.
     ///
     /// Nearly all sections arrive whole and valid, so `read` is tried first. If it fails, the search
-    /// decides whether the section is incomplete or exceeds a limit.
+    /// decides whether the section is incomplete or exceeds a limit. A section that is refused is still the next
+    /// of the input, or was taken if its place is told.
     #[inline(always)]
     fn section(
         &mut self,
@@ -173,7 +187,7 @@ impl Http1 {
         input: &mut Input<'_>,
         limits: fn(&Config) -> Limits,
         mut read: impl FnMut(&[u8], &Config) -> Result<usize, Refusal>,
-    ) -> Result<Option<Span>, Refusal> {
+    ) -> Result<Option<Span>, (Refusal, Option<Span>)> {
         if self.scan.is_new() {
             let most = limits(&transport.config).bytes.0;
             let bytes = &*input.bytes();
@@ -181,9 +195,12 @@ impl Http1 {
                 return Ok(Some(input.take(length)));
             }
         }
-        let Some(span) = self.search(transport, input, limits)? else { return Ok(None) };
-        read(input.span(span), &transport.config)?;
-        Ok(Some(span))
+        let found = self.search(transport, input, limits).map_err(|refusal| (refusal, None))?;
+        let Some(span) = found else { return Ok(None) };
+        match read(input.span(span), &transport.config) {
+            Ok(_) => Ok(Some(span)),
+            Err(refusal) => Err((refusal, Some(span))),
+        }
     }
 
     /// Searches for the end of a head or a trailer section, and takes the bytes up to it.
@@ -300,7 +317,7 @@ impl Http1 {
             Ok(Some(span)) => span,
             Ok(None) if !transport.is_open() => return Next::Again,
             Ok(None) => return Next::Wait,
-            Err(Refusal::BareCrOrLf) => return self.refuse(transport, Refusal::BareCrOrLf),
+            Err((Refusal::BareCrOrLf, _)) => return self.refuse(transport, Refusal::BareCrOrLf),
             Err(_) => return self.refuse(transport, Refusal::Trailers),
         };
         if self.receiving == Receiving::Discard {
@@ -316,4 +333,47 @@ impl Http1 {
         self.end(transport, CloseReason::Refused(refusal));
         Next::Again
     }
+
+    /// Refuses a request that was not delivered; `unit` has come of it.
+    #[cold]
+    fn refuse_head(
+        &mut self,
+        transport: &mut Transport,
+        refusal: Refusal,
+        unit: &[u8],
+        desk: &mut Desk,
+    ) -> Next {
+        let reason = CloseReason::Refused(refusal);
+        self.end(transport, reason);
+        self.untold = None;
+        put_line(transport, unit, desk);
+        Next::Step(Step::Refused(reason))
+    }
+}
+
+/// The step that tells the application of an end. The input begins with what has come of a request that was not
+/// delivered.
+#[cold]
+fn tell(
+    untold: Untold,
+    transport: &mut Transport,
+    input: &mut Input<'_>,
+    desk: &mut Desk,
+) -> Option<Step> {
+    match untold {
+        Untold::Reset(reason) => Some(Step::Reset(reason)),
+        Untold::Refused => {
+            put_line(transport, input.bytes(), desk);
+            transport.end_reason().map(Step::Refused)
+        }
+    }
+}
+
+/// Puts the request line that `unit` begins with on the desk.
+fn put_line(transport: &mut Transport, unit: &[u8], desk: &mut Desk) {
+    transport.keeps_held = false;
+    let line = Limits::of_head(&transport.config).first_line_of(unit);
+    desk.head = head::places(line);
+    desk.whole.clear();
+    desk.whole.extend_from_slice(line);
 }

@@ -8,10 +8,8 @@
 use crate::close::Refusal;
 use crate::config::Config;
 use crate::exchange::grammar;
-use crate::head::{Line, Lines};
+use crate::head::{LONGEST_METHOD, Line, Lines};
 
-/// A longer method is not a known one, and is refused.
-pub(super) const LONGEST_METHOD: usize = 32;
 /// Bytes of a request line beside its target: the longest method, two spaces, the version.
 const LINE_OVERHEAD: usize = LONGEST_METHOD + 10;
 
@@ -42,6 +40,14 @@ impl Limits {
             lines: (config.request_fields_limit() as usize, Refusal::Trailers),
             first_line: (usize::MAX, Refusal::Trailers),
         }
+    }
+
+    /// The first line of `unit` without its end, or as much of it as it may have: the same wherever reads are cut.
+    pub(super) fn first_line_of<'u>(&self, unit: &'u [u8]) -> &'u [u8] {
+        let end = memchr::memchr(b'\n', unit);
+        let line = end.and_then(|end| unit.get(..end)).unwrap_or(unit);
+        let line = if end.is_some() { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+        line.get(..self.first_line.0.min(self.bytes.0)).unwrap_or(line)
     }
 }
 

@@ -9,7 +9,7 @@ use super::guard;
 use super::head::{self, Bad, Said};
 use super::receive::Next;
 use super::streams::{Moves, State, Stream, Trailers, Was};
-use crate::close::{ErrorCode, Fault};
+use crate::close::{CloseReason, Fault};
 use crate::exchange::Exchange;
 use crate::head::Line;
 use crate::step::{Desk, Place, Step};
@@ -117,27 +117,35 @@ impl Http2 {
             return Ok(Next::Again);
         }
         if self.streams.len() as u64 >= transport.config.http2_concurrent_streams() {
-            let code = Fault::TooManyStreams.error_code();
-            self.reset_unknown(transport, id, code)?;
-            return Ok(Next::Again);
+            return self.fault_new(transport, id, Fault::TooManyStreams);
         }
         let said = match read {
             _ if dependency == Some(id) => {
-                self.reset_unknown(transport, id, Fault::Dependency.error_code())?;
-                return Ok(Next::Again);
+                return self.fault_new(transport, id, Fault::Dependency);
             }
             Ok(said) => said,
-            Err(Bad::Malformed) => {
-                self.reset_unknown(transport, id, ErrorCode::ProtocolError)?;
-                return Ok(Next::Again);
-            }
+            Err(Bad::Malformed) => return self.fault_new(transport, id, Fault::Malformed),
             Err(Bad::Refused(refusal)) => {
                 self.refuse_new(transport, id, refusal, is_whole)?;
-                return Ok(Next::Again);
+                self.newest = id;
+                return Ok(Next::Step(Step::Refused(CloseReason::Refused(refusal))));
             }
         };
         self.begin(transport, id, is_whole, said, desk);
         Ok(Next::Step(Step::Request(Place::Whole)))
+    }
+
+    /// Resets the stream of a request that was not delivered. What is known of it is on the desk.
+    #[cold]
+    fn fault_new(
+        &mut self,
+        transport: &mut Transport,
+        id: u32,
+        fault: Fault,
+    ) -> Result<Next, Fault> {
+        self.reset_unknown(transport, id, fault.error_code())?;
+        self.newest = id;
+        Ok(Next::Step(Step::Refused(CloseReason::Fault(fault))))
     }
 
     /// Begins the exchange of a request.

@@ -11,10 +11,8 @@ use crate::config::Config;
 use crate::exchange::fields::is_forbidden_in_trailers;
 use crate::exchange::grammar::{self, decimal};
 use crate::exchange::target::{self, Form};
-use crate::head::{ContentFraming, Head, Line, Lines, MethodKind, TextSpan};
+use crate::head::{ContentFraming, Head, LONGEST_METHOD, Line, Lines, MethodKind, TextSpan};
 
-/// A longer method is not a known one, and is refused.
-const LONGEST_METHOD: usize = 32;
 /// The name of the field that `:authority` becomes. Each text begins with it.
 const HOST: &[u8] = b"host";
 /// Room for the text of most heads, so that it need not grow field by field.
@@ -50,7 +48,7 @@ pub(super) struct Said {
 }
 
 /// Reads the block of a request. `is_whole`: no content follows. The outer error ends the connection, and the
-/// inner one the stream.
+/// inner one the stream: `head` then has the method and the target, as far as they are known.
 pub(super) fn read(
     decoder: &mut Decoder,
     block: &[u8],
@@ -68,13 +66,31 @@ pub(super) fn read(
             bad = parts.take(reader, field).err();
         }
     })?;
-    if let Some(refusal) = reader.too_large {
-        return Ok(Err(Bad::Refused(refusal)));
+    let (method, target) = (parts.method, parts.path.or(parts.authority));
+    let said = match (reader.too_large, bad) {
+        (Some(refusal), _) => Err(Bad::Refused(refusal)),
+        (None, Some(bad)) => Err(bad),
+        (None, None) => parts.complete(&mut reader, is_whole, config, head),
+    };
+    if said.is_err() {
+        *head = places(reader.text, method, target);
     }
-    if let Some(bad) = bad {
-        return Ok(Err(bad));
+    Ok(said)
+}
+
+/// What is known of a request that is refused.
+#[cold]
+fn places(text: &[u8], method: Option<TextSpan>, target: Option<TextSpan>) -> Head {
+    let is_method = |&(start, end): &TextSpan| {
+        let method = text.get(start.into()..end.into()).unwrap_or_default();
+        method.len() <= LONGEST_METHOD && grammar::token_length(method) == method.len()
+    };
+    Head {
+        method: method.filter(is_method).unwrap_or_default(),
+        target: target.unwrap_or_default(),
+        version: http::Version::HTTP_2,
+        ..Head::default()
     }
-    Ok(parts.complete(&mut reader, is_whole, config, head))
 }
 
 /// Reads the block of a trailer section. Returns whether it is valid.

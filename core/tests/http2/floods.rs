@@ -93,7 +93,11 @@ fn refused_streams_pay_and_the_table_stays_right() {
     while pair.connection.status().is_open() {
         number += 1;
         let told = pair.send(&[get(5 + 2 * number, "/")]);
-        assert_eq!(told.len(), if pair.connection.status().is_open() { 0 } else { 3 });
+        let refused = format!("{} refused GET /: http2_too_many_streams", 5 + 2 * number);
+        match pair.connection.status().is_open() {
+            true => assert_eq!(told, [refused]),
+            false => assert_eq!(told.len(), 3),
+        }
         let taken = pair.takes();
         if pair.connection.status().is_open() {
             assert_eq!(taken, [format!("{} RST_STREAM REFUSED_STREAM", 5 + 2 * number)]);

@@ -25,7 +25,7 @@ fn the_preface_chooses_in_pieces_too_under_one_deadline() {
 fn http2_can_be_switched_off() {
     let config = Config::builder().http2(false).build().expect("valid");
     let mut pair = Pair::untouched(config);
-    assert_eq!(pair.send(&[PREFACE.to_vec()]), [""; 0]);
+    assert_eq!(pair.send(&[PREFACE.to_vec()]), ["0 refused PRI *: unknown_version"]);
     assert!(!pair.connection.status().is_open());
 }
 
@@ -160,11 +160,13 @@ fn too_many_fields_and_too_large_lists_are_431() {
             frames.push(frame(kind, last | end, id, piece));
         }
         let whole = head.len() as u64 <= pair.connection.config().http2_header_list_limit();
-        assert_eq!(pair.send(&frames), [""; 0]);
+        let told = pair.send(&frames);
         if whole {
+            assert_eq!(told, [format!("{id} refused GET /: too_many_fields")]);
             let taken = pair.takes();
             assert!(taken[0].starts_with(&format!("{id} HEADERS :status=431")), "{taken:?}");
         } else {
+            assert_eq!(told, [""; 0]);
             let reason = CloseReason::Fault(Fault::BlockTooLarge);
             assert_eq!(pair.closed(), Some(reason));
         }
@@ -181,7 +183,8 @@ fn a_list_that_is_large_only_once_it_is_decoded_is_431_and_the_table_stays_right
     bomb.extend([(3000 - 127) as u8 & 127 | 128, ((3000 - 127) >> 7) as u8]);
     bomb.extend([b'v'; 3000]);
     bomb.extend([0x80 | 62; 100]);
-    assert_eq!(pair.send(&[frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb)]), [""; 0]);
+    let told = pair.send(&[frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb)]);
+    assert_eq!(told, ["1 refused GET /: head_too_large"]);
     let taken = pair.takes();
     assert!(taken[0].starts_with("1 HEADERS :status=431"), "{taken:?}");
     // The entry is still there.

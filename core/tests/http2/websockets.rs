@@ -237,7 +237,7 @@ fn other_requests_cannot_become_websockets() {
             (":authority", "a"),
         ]),
     );
-    assert_eq!(pair.send(&[other]), [""; 0]);
+    assert_eq!(pair.send(&[other]), ["1 refused CONNECT /: unknown_method"]);
     let taken = pair.takes();
     assert!(taken[0].starts_with("1 HEADERS :status=501"), "{taken:?}");
     // `:protocol` belongs to CONNECT.

@@ -218,8 +218,9 @@ fn plain_http_is_answered_in_plaintext() {
     let expected = close_text(tls(TlsFailure::PlainHttp));
     for cut in [1, 10, GET.len()] {
         let mut script = Script::under((*over_tls(Config::builder())).clone());
-        assert!(script.send(&GET[..cut]).is_empty());
-        script.try_send(&GET[cut..]).expect("it is discarded");
+        let refused = Seen::Refused(tls(TlsFailure::PlainHttp), None, None);
+        assert_eq!(script.send(&GET[..cut]), [refused]);
+        assert_eq!(script.try_send(&GET[cut..]), Ok(Vec::new()), "it is discarded");
         assert_eq!(script.waiting(), expected);
         assert_eq!(script.closes_with(tls(TlsFailure::PlainHttp)), expected);
     }

@@ -328,6 +328,10 @@ fn pull(mut events: Events<'_, '_>, told: &mut Vec<String>, begun: &mut Vec<Stre
             Event::End { stream, trailers } => format!("{stream} end{}", lines(trailers.fields())),
             Event::Writable { stream } => format!("{stream} room"),
             Event::Reset { stream, reason } => format!("{stream} reset {reason:?}"),
+            Event::Refused { stream, reason, head } => {
+                let [method, target] = [head.method(), head.target()].map(|it| it.unwrap_or("-"));
+                format!("{stream} refused {method} {target}: {reason}")
+            }
             Event::Message { stream, message: Message::Text(text), .. } => {
                 format!("{stream} text {text}")
             }

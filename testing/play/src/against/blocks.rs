@@ -198,7 +198,7 @@ impl Play {
                         let fields = head.fields();
                         told.push(fields.map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
                     }
-                    Event::End { .. } => {}
+                    Event::End { .. } | Event::Refused { .. } => {}
                     other => panic!("{other:?}"),
                 }
             }

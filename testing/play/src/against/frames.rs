@@ -512,6 +512,7 @@ fn pull(
                 taken.failed = Some(format!("{reason:?}"));
                 ended.retain(|it| *it != stream);
             }
+            Event::Refused { .. } => {}
             other => panic!("not an event of HTTP/2: {other:?}"),
         }
     }

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis::websocket::{Accepted, DeflateSettings, Handshake};
 use portcullis::{
-    BodyLength, Builder, Config, Connection, Event, Events, Misuse, Party, Refusal, StreamId, Tick,
+    BodyLength, Builder, CloseReason, Config, Connection, Event, Events, Misuse, Party, Refusal,
+    StreamId, Tick,
 };
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -368,6 +369,10 @@ fn pull(
                 let _ = trailers.to_http();
             }
             Event::Writable { stream } => assert!(streams.contains_key(&stream)),
+            Event::Refused { stream, reason, .. } => {
+                assert!(!streams.contains_key(&stream), "{stream} is refused, but has begun");
+                assert!(matches!(reason, CloseReason::Refused(_) | CloseReason::Fault(_)));
+            }
             Event::Reset { stream, .. } => {
                 let known = streams.remove(&stream);
                 assert!(known.is_some(), "{stream} is reset, but never began, or twice");
@@ -492,6 +497,9 @@ fn serve(mut events: Events<'_, '_>, told: &mut BTreeMap<u64, String>) {
             }
             Event::Writable { stream } => (stream, String::new(), false),
             Event::Reset { stream, reason } => (stream, format!("; {reason:?}"), false),
+            Event::Refused { stream, reason, head } => {
+                (stream, format!("{reason:?} {:?} {:?};", head.method(), head.target()), false)
+            }
             other => panic!("not an event of HTTP/2: {other:?}"),
         };
         *told.entry(stream.as_u64()).or_default() += &words;

@@ -205,6 +205,10 @@ impl Eager<'_> {
                     self.answer(connection, stream);
                 }
                 Event::Reset { reason, .. } => self.told.push(Told::Reset(reason.to_string())),
+                Event::Refused { reason, head, .. } => {
+                    let words = format!("{reason} {:?} {:?}", head.method(), head.target());
+                    self.told.push(Told::Reset(words));
+                }
                 other => panic!("a short answer was not accepted whole: {other:?}"),
             }
         }

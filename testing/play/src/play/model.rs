@@ -199,6 +199,12 @@ impl Model {
         if let Some(socket) = &mut self.socket {
             return socket.event(event, self.last);
         }
+        if let Event::Refused { reason, head, .. } = event {
+            assert!(self.live.is_none(), "a refusal before the last answer: {event:?}");
+            assert!(!self.last.is_open() || reason.status().is_some(), "{event:?}");
+            assert!(head.method().is_some() || head.target().is_none(), "{event:?}");
+            return;
+        }
         let live = self.live.as_mut().unwrap_or_else(|| panic!("no stream for {event:?}"));
         match event {
             Event::Data { stream, data, .. } => {

@@ -286,6 +286,10 @@ impl<'l> Eager<'l> {
                     }
                 }
                 Event::Reset { reason, .. } => self.told.push(Told::Reset(reason.to_string())),
+                Event::Refused { reason, head, .. } => {
+                    let words = format!("{reason} {:?} {:?}", head.method(), head.target());
+                    self.told.push(Told::Reset(words));
+                }
                 // The handler sends what it has at once, and asks for no content of a refused
                 // request.
                 Event::Writable { .. } | Event::Data { .. } | Event::End { .. } => {}

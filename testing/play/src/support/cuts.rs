@@ -59,8 +59,10 @@ pub fn assert_refused(wire: impl AsRef<[u8]>, refusal: Refusal) {
 pub fn assert_refused_under(config: &Arc<Config>, wire: impl AsRef<[u8]>, refusal: Refusal) {
     let wire = wire.as_ref();
     let told = told_under(config, wire);
+    let [Seen::Refused(reason, ..)] = &told.seen[..] else { panic!("{:?}", told.seen) };
+    assert_eq!(*reason, CloseReason::Refused(refusal), "{:?}", text(wire));
     let expected = Told {
-        seen: Vec::new(),
+        seen: told.seen.clone(),
         output: refusal_text(refusal),
         reason: CloseReason::Refused(refusal),
     };

@@ -51,6 +51,8 @@ pub enum Seen {
     End(Vec<(String, String)>),
     Writable,
     Reset(ResetReason),
+    /// The reason; method and target, as far as they are known.
+    Refused(CloseReason, Option<String>, Option<String>),
 }
 
 impl Seen {
@@ -63,6 +65,10 @@ impl Seen {
             Event::End { trailers, .. } => Seen::End(owned(trailers.fields())),
             Event::Writable { .. } => Seen::Writable,
             Event::Reset { reason, .. } => Seen::Reset(*reason),
+            Event::Refused { reason, head, .. } => {
+                let owned = |text: Option<&str>| text.map(str::to_owned);
+                Seen::Refused(*reason, owned(head.method()), owned(head.target()))
+            }
             other => panic!("not an event of HTTP/1.1: {other:?}"),
         }
     }
