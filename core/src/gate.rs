@@ -162,6 +162,48 @@ impl fmt::Display for Denied {
     }
 }
 
+/// What the gate does more as pressure grows, in this order. The [table](self#pressure) tells when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// Timers that wait for peers shrink.
+    ShrinkTimers,
+    /// Connections are not kept for another request.
+    EndKeepAlive,
+    /// Connections that would lose nothing are closed.
+    CloseIdle,
+    /// Connections that wait for their peer are closed.
+    CloseWaiting,
+    /// Connections within a TLS handshake are closed, because too many are in progress.
+    CloseHandshakes,
+    /// Newcomers wait or are refused, because a limit is reached.
+    HoldNewcomers,
+}
+
+impl Step {
+    /// All steps.
+    pub const ALL: [Step; 6] = [
+        Step::ShrinkTimers,
+        Step::EndKeepAlive,
+        Step::CloseIdle,
+        Step::CloseWaiting,
+        Step::CloseHandshakes,
+        Step::HoldNewcomers,
+    ];
+
+    /// The step as a label for metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Step::ShrinkTimers => "shrink_timers",
+            Step::EndKeepAlive => "end_keep_alive",
+            Step::CloseIdle => "close_idle",
+            Step::CloseWaiting => "close_waiting",
+            Step::CloseHandshakes => "close_handshakes",
+            Step::HoldNewcomers => "hold_newcomers",
+        }
+    }
+}
+
 /// How much of each resource is in use, in thousandths of its limit. More than 1,000 are possible for memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
@@ -259,6 +301,10 @@ pub struct Gate {
     closes_idle: Threshold,
     closes_waiting: Threshold,
     closes_handshakes: Threshold,
+    /// A newcomer found a limit reached, and the pressure has not clearly fallen since.
+    holds_newcomers: bool,
+    /// How often each step has begun.
+    steps: [u64; Step::ALL.len()],
 }
 
 impl Gate {
@@ -280,6 +326,8 @@ impl Gate {
             closes_idle: Threshold::default(),
             closes_waiting: Threshold::default(),
             closes_handshakes: Threshold::default(),
+            holds_newcomers: false,
+            steps: Default::default(),
         }
     }
 
@@ -313,6 +361,19 @@ impl Gate {
         self.stress
     }
 
+    /// How often each step has begun: once for each time that the pressure rose above its threshold, and not again
+    /// before it had clearly fallen.
+    pub fn steps(&self) -> impl Iterator<Item = (Step, u64)> {
+        Step::ALL.into_iter().zip(self.steps)
+    }
+
+    /// A step begins if it was not in force before.
+    fn note(&mut self, step: Step, before: bool, now: bool) {
+        if now && !before {
+            self.steps[step as usize] += 1;
+        }
+    }
+
     // ---- who comes ------------------------------------------------------------------------------
 
     /// Lets a connection in, and returns its number. An `address` of `None` counts nowhere: a Unix socket, or a
@@ -330,16 +391,25 @@ impl Gate {
         if let Some(prefix) = prefix {
             self.check_prefix(now, prefix)?;
         }
-        if self.load.connections >= self.limits.connections {
-            return Err(Denied::Connections);
-        }
-        if self.load.bytes >= self.limits.memory {
-            return Err(Denied::Memory);
-        }
-        if is_handshaking && self.load.handshakes >= self.handshakes() {
-            return Err(Denied::Handshakes);
+        if let Some(denied) = self.reached(is_handshaking) {
+            self.note(Step::HoldNewcomers, self.holds_newcomers, true);
+            self.holds_newcomers = true;
+            return Err(denied);
         }
         Ok(self.join(now, prefix, is_handshaking))
+    }
+
+    /// The limit that keeps another connection out.
+    fn reached(&self, is_handshaking: bool) -> Option<Denied> {
+        if self.load.connections >= self.limits.connections {
+            Some(Denied::Connections)
+        } else if self.load.bytes >= self.limits.memory {
+            Some(Denied::Memory)
+        } else if is_handshaking && self.load.handshakes >= self.handshakes() {
+            Some(Denied::Handshakes)
+        } else {
+            None
+        }
     }
 
     /// Lets a connection in that can't be turned away: it was accepted before the server began to drain.
@@ -563,10 +633,16 @@ impl Gate {
         let Pressure { connections, memory, handshakes } = self.pressure_of(left);
         let (pressure, config) = (connections.max(memory), &self.config);
         let needs_place = self.newcomers > self.leaving.connections;
+        let before = [self.closes_idle, self.closes_waiting, self.closes_handshakes];
         let idle = self.closes_idle.update(config.pressure_close_idle(), pressure);
         let above = config.pressure_close_waiting();
-        let waiting = self.closes_waiting.update(above, pressure) || needs_place;
+        let waiting = self.closes_waiting.update(above, pressure);
         let shakes = self.closes_handshakes.update(above, handshakes);
+        let steps = [Step::CloseIdle, Step::CloseWaiting, Step::CloseHandshakes];
+        for ((step, before), now) in steps.into_iter().zip(before).zip([idle, waiting, shakes]) {
+            self.note(step, before.is_passed, now);
+        }
+        let waiting = waiting || needs_place;
         if !(idle || waiting || shakes) {
             return Err(None);
         }
@@ -662,7 +738,11 @@ impl Gate {
         let lazily = eighths(pressure.saturating_add(HYSTERESIS)).min(before.eighths());
         let mut keep_alive = Threshold { is_passed: before.ends_keep_alive() };
         let ends = keep_alive.update(self.config.pressure_end_keep_alive(), pressure);
-        self.stress = Stress::new(eighths(pressure).max(lazily), ends);
+        let stress = Stress::new(eighths(pressure).max(lazily), ends);
+        self.stress = stress;
+        self.note(Step::ShrinkTimers, before.eighths() > 0, stress.eighths() > 0);
+        self.note(Step::EndKeepAlive, before.ends_keep_alive(), ends);
+        self.holds_newcomers &= pressure > 1000 - HYSTERESIS;
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Gauge {
     pub stress: Stress,
     /// Newcomers that were refused since the start, by reason: label and count.
     pub denied: Vec<(&'static str, u64)>,
+    /// How often each [step](portcullis::gate::Step) of the gate has begun since the start: label and count.
+    pub steps: Vec<(&'static str, u64)>,
 }
 
 struct State {
@@ -152,6 +154,7 @@ impl Admission {
             bytes: state.gate.bytes(),
             pressure: state.gate.pressure(),
             stress: state.gate.stress(),
+            steps: state.gate.steps().map(|(step, count)| (step.label(), count)).collect(),
             denied: Denied::ALL
                 .iter()
                 .zip(&self.denied)

@@ -111,6 +111,10 @@ impl<S: Service<K>, K> Exchanges<S, K> {
                 }
                 return self.allowance.is_spent();
             }
+            Event::Refused { reason, .. } => {
+                shared.stats.count_refusal(*reason);
+                return false;
+            }
             Event::Data { stream, .. }
             | Event::End { stream, .. }
             | Event::Reset { stream, .. }

@@ -18,8 +18,11 @@
 //! | `portcullis_connections` | gauge | `phase`: a label of [`Phase`](portcullis::Phase) |
 //! | `portcullis_requests_total` | counter | |
 //! | `portcullis_request_resets_total` | counter | `reason`: why a request ended early |
+//! | `portcullis_request_reset_causes_total` | counter | `cause`: the [`Refusal`](portcullis::Refusal), the violation or the [`Fault`](portcullis::Fault) of such a request, if there was one |
+//! | `portcullis_requests_refused_total` | counter | `reason`: why a connection refused a request that did not reach the service: a label of [`CloseReason`] |
 //! | `portcullis_held_bytes` | gauge | |
 //! | `portcullis_refused_total` | counter | `reason`: a label of [`Denied`](portcullis::gate::Denied) |
+//! | `portcullis_gate_steps_total` | counter | `step`: a label of [`Step`](portcullis::gate::Step) that has begun |
 //! | `portcullis_pressure_ratio` | gauge | `resource`: `connections`, `memory` or `handshakes` |
 //! | `portcullis_limit_connections` | gauge | |
 //! | `portcullis_limit_memory_bytes` | gauge | |
@@ -38,7 +41,7 @@
 //! ```
 
 use crate::admission::Gauge;
-use crate::stats::Snapshot;
+use crate::stats::{Snapshot, labels_of_requests};
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use portcullis::CloseReason;
 
@@ -52,8 +55,20 @@ pub fn describe() {
         "portcullis_request_resets_total",
         "Requests that ended before their content or their answer did, by reason."
     );
+    describe_counter!(
+        "portcullis_request_reset_causes_total",
+        "Requests that ended early, by the rule of the protocol that the client broke."
+    );
+    describe_counter!(
+        "portcullis_requests_refused_total",
+        "Requests that were refused before they reached the application, by reason."
+    );
     describe_gauge!("portcullis_held_bytes", Unit::Bytes, "Bytes held for all open connections.");
     describe_counter!("portcullis_refused_total", "Newcomers refused by the gate, by reason.");
+    describe_counter!(
+        "portcullis_gate_steps_total",
+        "Steps that the gate has begun because pressure grew, by step."
+    );
     describe_gauge!(
         "portcullis_pressure_ratio",
         "Part of a resource's limit that is in use: 1 is all of it."
@@ -87,9 +102,17 @@ pub fn publish(snapshot: &Snapshot, gauge: Option<&Gauge>) {
     }
     // Reasons that never occurred count as 0: a rate needs a value from before the first one.
     for label in CloseReason::all().map(CloseReason::label) {
-        let closes = snapshot.closes.iter().filter(|(other, _)| *other == label);
-        let count = closes.map(|(_, count)| count).sum();
+        let count = count_of(&snapshot.closes, label);
         counter!("portcullis_connections_closed_total", "reason" => label).absolute(count);
+    }
+    let [refusals, causes] = labels_of_requests();
+    for label in refusals {
+        let count = count_of(&snapshot.refusals, label);
+        counter!("portcullis_requests_refused_total", "reason" => *label).absolute(count);
+    }
+    for label in causes {
+        let count = count_of(&snapshot.reset_causes, label);
+        counter!("portcullis_request_reset_causes_total", "cause" => *label).absolute(count);
     }
     for (reason, count) in &snapshot.resets {
         counter!("portcullis_request_resets_total", "reason" => *reason).absolute(*count);
@@ -99,7 +122,14 @@ pub fn publish(snapshot: &Snapshot, gauge: Option<&Gauge>) {
     }
 }
 
+fn count_of(counts: &[(&'static str, u64)], label: &str) -> u64 {
+    counts.iter().filter(|(other, _)| *other == label).map(|(_, count)| count).sum()
+}
+
 fn publish_gate(gate: &Gauge) {
+    for (step, count) in &gate.steps {
+        counter!("portcullis_gate_steps_total", "step" => *step).absolute(*count);
+    }
     for (reason, count) in &gate.denied {
         counter!("portcullis_refused_total", "reason" => *reason).absolute(*count);
     }

@@ -1,12 +1,43 @@
 //! Counters that every connection keeps up to date. They can be read at any time.
 
 use crate::upload;
-use portcullis::{CloseReason, Config, Phase, ResetReason};
+use portcullis::close::Fault;
+use portcullis::{CloseReason, Config, Expiry, Phase, ResetReason};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// All reasons, in the order of the counters.
 static REASONS: LazyLock<Vec<CloseReason>> = LazyLock::new(|| CloseReason::all().collect());
+
+/// The reasons for which a request is refused before it reaches the service.
+static REFUSALS: LazyLock<Vec<&str>> = LazyLock::new(|| labels(refuses));
+
+/// The closer causes for which a request that was delivered ends early.
+static CAUSES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    use CloseReason::{Fault, Refused, Violation};
+    labels(|reason| matches!(reason, Refused(_) | Violation(_) | Fault(_)))
+});
+
+fn labels(belongs: impl Fn(&CloseReason) -> bool) -> Vec<&'static str> {
+    REASONS.iter().filter(|reason| belongs(reason)).map(|reason| reason.label()).collect()
+}
+
+/// Whether a request may be refused for this before it reaches the service.
+fn refuses(reason: &CloseReason) -> bool {
+    match reason {
+        CloseReason::Expired(expiry) => *expiry == Expiry::RequestHead,
+        CloseReason::Fault(fault) => {
+            matches!(fault, Fault::Malformed | Fault::Dependency | Fault::TooManyStreams)
+        }
+        reason => reason.status().is_some(),
+    }
+}
+
+/// All labels of [`Snapshot::refusals`] and of [`Snapshot::reset_causes`].
+#[cfg(feature = "metrics")]
+pub(crate) fn labels_of_requests() -> [&'static [&'static str]; 2] {
+    [&REFUSALS, &CAUSES]
+}
 
 /// Counters of one or more servers. Share them in an `Arc`.
 #[derive(Debug)]
@@ -17,6 +48,8 @@ pub struct Stats {
     requests: AtomicU64,
     closes: Box<[AtomicU64]>,
     resets: [AtomicU64; ResetReason::LABELS.len()],
+    reset_causes: Box<[AtomicU64]>,
+    refusals: Box<[AtomicU64]>,
 }
 
 /// The counters at one moment.
@@ -39,6 +72,13 @@ pub struct Snapshot {
     pub closes: Vec<(&'static str, u64)>,
     /// Requests that ended early since the start, by the kind of their [`ResetReason`]: label and count.
     pub resets: Vec<(&'static str, u64)>,
+    /// The same requests, by the refusal, the violation or the fault that was the cause, if there was one: label
+    /// and count. Causes that never occurred are left out.
+    pub reset_causes: Vec<(&'static str, u64)>,
+    /// Requests that connections refused before they reached the service, since the start, by the label of their
+    /// [`CloseReason`]: answered with an error status, or reset (HTTP/2). Reasons that never occurred are left
+    /// out.
+    pub refusals: Vec<(&'static str, u64)>,
 }
 
 impl Default for Stats {
@@ -55,30 +95,32 @@ impl Stats {
             memory: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             requests: AtomicU64::new(0),
-            closes: REASONS.iter().map(|_| AtomicU64::new(0)).collect(),
+            closes: zeros(REASONS.len()),
             resets: Default::default(),
+            reset_causes: zeros(CAUSES.len()),
+            refusals: zeros(REFUSALS.len()),
         }
     }
 
     /// The counters now. They are read one by one, so sums may differ by what happens meanwhile.
     pub fn snapshot(&self) -> Snapshot {
+        // Closes come first and `accepted` last, so that a connection never counts more often than it was accepted.
+        let closes = counted(REASONS.iter().map(|reason| reason.label()), &self.closes);
         let open = |phase: &Phase| *phase != Phase::Closed;
         let phases: Vec<_> = Phase::ALL
             .into_iter()
             .filter(open)
             .map(|phase| (phase.label(), self.phases[phase as usize].load(Relaxed)))
             .collect();
-        let closes = REASONS.iter().zip(&self.closes);
         Snapshot {
             open: phases.iter().map(|(_, count)| count).sum(),
             phases,
             bytes_held: self.memory.load(Relaxed),
             accepted: self.accepted.load(Relaxed),
             requests: self.requests.load(Relaxed),
-            closes: closes
-                .map(|(reason, count)| (reason.label(), count.load(Relaxed)))
-                .filter(|(_, count)| *count > 0)
-                .collect(),
+            closes,
+            reset_causes: counted(CAUSES.iter().copied(), &self.reset_causes),
+            refusals: counted(REFUSALS.iter().copied(), &self.refusals),
             resets: ResetReason::LABELS
                 .into_iter()
                 .zip(&self.resets)
@@ -94,13 +136,53 @@ impl Stats {
         if let Some(count) = place.and_then(|place| self.resets.get(place)) {
             count.fetch_add(1, Relaxed);
         }
+        count(&CAUSES, &self.reset_causes, label(reason));
     }
+
+    /// Counts a request that was refused before it reached the service.
+    #[cold]
+    pub(crate) fn count_refusal(&self, reason: CloseReason) {
+        debug_assert!(refuses(&reason), "{reason:?}");
+        count(&REFUSALS, &self.refusals, reason.label());
+    }
+}
+
+/// The closest label of a reason: that of its cause, if it has one.
+pub(crate) fn label(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::Refused(refusal) => refusal.label(),
+        ResetReason::Violation(violation) => violation.label(),
+        ResetReason::Fault(fault) => fault.label(),
+        reason => reason.label(),
+    }
+}
+
+fn zeros(count: usize) -> Box<[AtomicU64]> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// Adds one to the counter of this label, if there is one.
+fn count(labels: &[&str], counts: &[AtomicU64], label: &str) {
+    let place = labels.iter().position(|other| *other == label);
+    if let Some(count) = place.and_then(|place| counts.get(place)) {
+        count.fetch_add(1, Relaxed);
+    }
+}
+
+/// The counters that are not zero.
+fn counted(
+    labels: impl Iterator<Item = &'static str>,
+    counts: &[AtomicU64],
+) -> Vec<(&'static str, u64)> {
+    let all = labels.zip(counts).map(|(label, count)| (label, count.load(Relaxed)));
+    all.filter(|(_, count)| *count > 0).collect()
 }
 
 /// The most that a connection counts in [`Snapshot::bytes_held`], without the content of its answers, whose
 /// size the application decides. It is the bound of its state machine ([`Config::memory_bound`]) and the
 /// content that the handler has asked for and does not take. If `http2` is on, it is the bound of HTTP/2
-/// ([`Config::http2_memory_bound`]), and the content of all handlers of a connection.
+/// ([`Config::http2_memory_bound`]), and the content of all handlers of a connection. An access log, or a
+/// subscriber to the span of requests, adds up to 11 KiB for each request in progress.
 pub fn memory_bound(config: &Config) -> usize {
     let content = upload::memory_bound(config);
     if config.http2() {

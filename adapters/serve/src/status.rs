@@ -131,6 +131,8 @@ fn report(snapshot: &Snapshot, memory_bound: usize, uptime: Duration) -> Value {
         "phases": counts(&snapshot.phases),
         "closes": counts(&snapshot.closes),
         "resets": counts(&snapshot.resets),
+        "reset_causes": counts(&snapshot.reset_causes),
+        "refusals": counts(&snapshot.refusals),
         "requests": snapshot.requests,
         "bytes_held": snapshot.bytes_held,
         "memory_bound": memory_bound,
@@ -153,6 +155,7 @@ fn gate(gauge: &Gauge) -> Value {
         "timers_shorter_by_eighths": gauge.stress.eighths(),
         "keep_alive": !gauge.stress.ends_keep_alive(),
         "refused": counts(&gauge.denied),
+        "steps": counts(&gauge.steps),
     })
 }
 

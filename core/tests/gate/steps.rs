@@ -2,7 +2,7 @@
 
 use crate::support::{Crowd, KIB, address, secs};
 use core::time::Duration;
-use portcullis::gate::{Denied, Gate, Limits, Pressure, Report, Standing};
+use portcullis::gate::{Denied, Gate, Limits, Pressure, Report, Standing, Step};
 use portcullis::{Builder, Config, Stress, Tick};
 use std::sync::Arc;
 
@@ -244,4 +244,37 @@ fn a_gate_of_nothing_still_lets_one_in() {
     let mut gate = Gate::new(Arc::default(), limits, 0);
     assert!(gate.admit(Tick::ZERO, None, true).is_ok());
     assert_eq!(gate.admit(Tick::ZERO, None, false), Err(Denied::Connections));
+}
+
+/// Each step counts once for each time that it begins, and not while the pressure moves about its threshold.
+#[test]
+fn steps_are_counted_when_they_begin() {
+    let mut crowd = Crowd::new(1000);
+    let count = |crowd: &Crowd, step: Step| {
+        crowd.gate.steps().find(|(it, _)| *it == step).map(|(_, count)| count)
+    };
+    let counts = |crowd: &Crowd| Step::ALL.map(|step| count(crowd, step).expect("each is counted"));
+    assert_eq!(counts(&crowd), [0; 6]);
+    crowd.join_many(0..600, Standing::Working);
+    assert_eq!(counts(&crowd), [1, 0, 0, 0, 0, 0]);
+    crowd.join_many(600..1000, Standing::Working);
+    assert_eq!(crowd.close_all(), []);
+    assert_eq!(counts(&crowd), [1, 1, 1, 1, 0, 0]);
+    for _ in 0..10 {
+        assert_eq!(crowd.come(2000), Err(Denied::Connections));
+    }
+    assert_eq!(counts(&crowd), [1, 1, 1, 1, 0, 1]);
+    // One place is free and taken again and again: the pressure has not fallen.
+    for _ in 0..10 {
+        crowd.gate.leave(crowd.now, 0);
+        assert_eq!(crowd.come(2000), Ok(0));
+        assert_eq!(crowd.come(2000), Err(Denied::Connections));
+    }
+    assert_eq!(counts(&crowd), [1, 1, 1, 1, 0, 1]);
+    (1..1000).for_each(|number| crowd.gate.leave(crowd.now, number));
+    assert_eq!(crowd.close_all(), []);
+    crowd.join_many(1..1000, Standing::Working);
+    assert_eq!(crowd.close_all(), []);
+    assert_eq!(crowd.come(2000), Err(Denied::Connections));
+    assert_eq!(counts(&crowd), [2, 2, 2, 2, 0, 2]);
 }

@@ -16,6 +16,7 @@ mod grpc;
 mod handover;
 mod health;
 mod http2;
+mod http2_frames;
 mod limits;
 mod metrics;
 mod newcomers;

@@ -1,6 +1,7 @@
 //! `GET /metrics`, read by a parser that is stricter than Prometheus' own.
 
 use crate::clients::{curl, has_curl};
+use crate::http2_frames::Http2;
 use crate::place::{Place, Transport, tests};
 use crate::support::Program;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 tests! {
     everywhere:
         counters_move_and_the_text_is_strictly_prometheus,
-        only_get_and_head_are_answered;
+        only_get_and_head_are_answered,
+        steps_of_the_gate_are_counted;
+    plaintext:
+        refusals_over_http2_are_counted;
 }
 
 /// All series of a text: each by its name and labels, as they are written.
@@ -103,6 +107,8 @@ fn counters_move_and_the_text_is_strictly_prometheus(place: Place) {
     });
     cut.finish_sending();
     cut.wait_until_closed();
+    // A refusal of HTTP/1.1 counts as well.
+    let refusals = |metrics: &Metrics| metrics.sum("portcullis_requests_refused_total");
     // The client stays, so that the connection of the scrape finds one.
     program.wait_for("the others are closed", |status| status["open"] == 2);
     let after = Metrics::of(&program);
@@ -117,6 +123,9 @@ fn counters_move_and_the_text_is_strictly_prometheus(place: Place) {
     let resets = after.sum("portcullis_request_resets_total");
     assert_eq!(resets - before.sum("portcullis_request_resets_total"), 1.0, "{after:#?}");
     assert_eq!(moved("portcullis_request_resets_total{reason=\"truncated\"}"), 1.0);
+    assert_eq!((refusals(&before), refusals(&after)), (0.0, 1.0));
+    let line = "portcullis_requests_refused_total{reason=\"malformed_request_line\"}";
+    assert_eq!(moved(line), 1.0);
     assert_eq!(after.get("portcullis_limit_connections"), 77.0);
     assert!(after.get("portcullis_limit_memory_bytes") > 0.0);
     let pressure = after.get("portcullis_pressure_ratio{resource=\"connections\"}");
@@ -156,4 +165,68 @@ fn only_get_and_head_are_answered(place: Place) {
         };
         Metrics::parse(&curl(&[way, &program.url("/metrics")], b""));
     }
+}
+
+fn steps_of_the_gate_are_counted(place: Place) {
+    let settings = ["max_connections=40", "prefix_share=100", "handshakes_share=100"];
+    let program = Program::with(place, &settings);
+    let steps = |status: &serde_json::Value, expected: u64| {
+        let steps = &status["gate"]["steps"];
+        ["shrink_timers", "end_keep_alive"].iter().all(|step| steps[step] == expected)
+    };
+    assert!(steps(&program.status(), 0));
+    for times in 1..=2 {
+        // The newest of 34 finds 33 of 40 places taken, which is more than 80 %.
+        let crowd: Vec<_> = (0..34)
+            .map(|_| {
+                let mut client = program.connect();
+                // Its handler is at work once the answer has begun.
+                client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+                assert_eq!(client.take(12), b"HTTP/1.1 200");
+                client
+            })
+            .collect();
+        program.wait_for("two steps", |status| steps(status, times));
+        drop(crowd);
+        program.wait_for("the crowd has left", |status| status["open"] == 1);
+    }
+    let metrics = Metrics::of(&program);
+    assert_eq!(metrics.get("portcullis_gate_steps_total{step=\"shrink_timers\"}"), 2.0);
+    assert_eq!(metrics.get("portcullis_gate_steps_total{step=\"end_keep_alive\"}"), 2.0);
+    assert_eq!(metrics.get("portcullis_gate_steps_total{step=\"close_handshakes\"}"), 0.0);
+}
+
+fn refusals_over_http2_are_counted(place: Place) {
+    let program = Program::with(place, &["http2_concurrent_streams=2"]);
+    let before = Metrics::of(&program);
+    let mut client = Http2::begin(&program);
+    client.begin_post(1, "/sink");
+    client.begin_post(3, "/sink");
+    client.request(5, "/refused", &[]);
+    client.request(7, "/refused", &[]);
+    // A window update of 0 is a fault of its stream.
+    client.frame(8, 0, 1, &[0; 4]);
+    client.request(9, &format!("/{}", "x".repeat(9000)), &[]);
+    client.request(11, "/up", &[("Upper", "case")]);
+    // DATA on the connection ends it with a GOAWAY.
+    client.frame(0, 0, 0, b"data");
+    client.0.finish_sending();
+    client.0.wait_until_closed();
+    program
+        .wait_for("the connection is closed", |status| status["closes"]["http2_frame_stream"] == 1);
+    let after = Metrics::of(&program);
+    assert_eq!(before.0.keys().collect::<Vec<_>>(), after.0.keys().collect::<Vec<_>>());
+    let refused = |reason: &str| {
+        after.get(&format!("portcullis_requests_refused_total{{reason=\"{reason}\"}}"))
+    };
+    assert_eq!(refused("http2_too_many_streams"), 2.0);
+    assert_eq!((refused("target_too_long"), refused("http2_malformed")), (1.0, 1.0));
+    assert_eq!(after.sum("portcullis_requests_refused_total"), 4.0);
+    let cause = "portcullis_request_reset_causes_total{cause=\"http2_window_update\"}";
+    assert_eq!((before.get(cause), after.get(cause)), (0.0, 1.0));
+    let closed = "portcullis_connections_closed_total{reason=\"http2_frame_stream\"}";
+    assert_eq!((before.get(closed), after.get(closed)), (0.0, 1.0));
+    let status = program.status();
+    assert_eq!(status["refusals"]["http2_too_many_streams"], 2, "{status:#}");
+    assert_eq!(status["reset_causes"]["http2_window_update"], 1, "{status:#}");
 }

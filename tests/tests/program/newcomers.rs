@@ -131,6 +131,7 @@ fn newcomers_are_refused_when_all_are_busy_for_long(place: Place) {
     program.wait_for("all that were refused are counted", |status| {
         status["gate"]["refused"]["connections"].as_u64() >= Some(REFUSED)
     });
+    assert!(program.status()["gate"]["steps"]["hold_newcomers"].as_u64() >= Some(1));
 }
 
 fn idle_connections_make_room_when_descriptors_are_short(place: Place) {
