@@ -1,24 +1,14 @@
-//! Tells an access log of each request when it is over.
+//! Requests as an access log is told of them when they are over.
 //!
-//! In: the head of a request, and how its answer goes. Out: one call of the hook for each request that reached
-//! the service, however it ended. Requests that the connection refuses by itself are not told: their closes count
-//! in [`Stats`](crate::Stats), by reason.
-//!
-//! Without a hook, a request costs one branch here.
+//! In: requests that are over, from `record`. Out: one call of the hook for each, however it ended, and also for
+//! those that the connection refused before they reached the service.
 
 use crate::address::Address;
 use crate::guard::guarded;
 use http::{StatusCode, Version};
-use portcullis::RequestHead;
 use std::fmt;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// The most bytes of a target that are kept for the log.
-const TARGET: usize = 8 << 10;
-/// The most bytes of a field's value that are kept for the log.
-const VALUE: usize = 1 << 10;
+use std::time::Duration;
 
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
@@ -26,17 +16,18 @@ const VALUE: usize = 1 << 10;
 pub struct Access<'a> {
     /// Where the client is.
     pub peer: &'a Address,
-    /// The method.
-    pub method: &'a str,
-    /// The target as the service gets it, cut after 8 KiB. Escape it: the client has chosen it.
-    pub target: &'a str,
+    /// The method; `None` if the request was refused before it was known.
+    pub method: Option<&'a str>,
+    /// The target as the service gets it, cut after 8 KiB. Escape it: the client has chosen it. That of a request
+    /// that was refused is as it was sent, and may hold anything; `None` if it is not known.
+    pub target: Option<&'a str>,
     /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
-    /// The status of the answer; `None` if no answer began. A websocket has 101, and over HTTP/2 200.
+    /// The status that was sent; `None` if no answer began. A websocket has 101, and over HTTP/2 200.
     pub status: Option<StatusCode>,
     /// Bytes of the answer's content that the connection took. Messages of websockets don't count.
     pub sent: u64,
-    /// The time from the request's head to its end.
+    /// The time from the request's head to its end; zero if it was refused.
     pub duration: Duration,
     /// The value of `Referer`, cut after 1 KiB. It may hold anything: escape it.
     pub referer: Option<&'a [u8]>,
@@ -44,6 +35,9 @@ pub struct Access<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// How the request ended.
     pub ending: Ending,
+    /// Why the connection refused or reset it: a label of [`CloseReason`](portcullis::CloseReason), or of
+    /// [`ResetReason`](portcullis::ResetReason) if there is no closer one.
+    pub reason: Option<&'static str>,
 }
 
 /// How a request ended.
@@ -58,6 +52,8 @@ pub enum Ending {
     Failed,
     /// The connection ended first.
     Closed,
+    /// The connection refused it by itself. It did not reach the service.
+    Refused,
 }
 
 impl Ending {
@@ -68,6 +64,7 @@ impl Ending {
             Ending::Reset => "reset",
             Ending::Failed => "failed",
             Ending::Closed => "closed",
+            Ending::Refused => "refused",
         }
     }
 }
@@ -80,115 +77,15 @@ impl Hook {
     pub(crate) fn new(hook: impl Fn(&Access<'_>) + Send + Sync + 'static) -> Self {
         Hook(Arc::new(hook))
     }
+
+    /// Tells of a request. A hook that panics must not cost the connection.
+    pub(crate) fn tell(&self, access: &Access<'_>) {
+        let _ = guarded(|| (self.0)(access));
+    }
 }
 
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hook")
-    }
-}
-
-/// A request in progress. Dropping it calls the hook.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    hook: Hook,
-    peer: Address,
-    method: Box<str>,
-    target: Box<str>,
-    referer: Option<Box<[u8]>>,
-    user_agent: Option<Box<[u8]>>,
-    version: Version,
-    since: Instant,
-    status: Option<StatusCode>,
-    sent: u64,
-    ending: Ending,
-}
-
-impl Entry {
-    #[cold]
-    pub(crate) fn new(hook: &Hook, peer: &Address, head: &RequestHead<'_>) -> Box<Self> {
-        let value = |name| head.field(name).map(|value| value[..value.len().min(VALUE)].into());
-        let target = head.target();
-        Box::new(Entry {
-            hook: hook.clone(),
-            peer: peer.clone(),
-            method: head.method().into(),
-            target: target.get(..TARGET).unwrap_or(target).into(),
-            referer: value("referer"),
-            user_agent: value("user-agent"),
-            version: head.version(),
-            since: Instant::now(),
-            status: None,
-            sent: 0,
-            ending: Ending::Closed,
-        })
-    }
-
-    /// Bytes that are held for the log.
-    pub(crate) fn memory(&self) -> usize {
-        let values = [&self.referer, &self.user_agent].into_iter().flatten();
-        let values: usize = values.map(|value| value.len()).sum();
-        size_of::<Self>() + self.method.len() + self.target.len() + values
-    }
-
-    /// The head of the answer was sent.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
-        self.status = Some(status);
-    }
-
-    /// The connection took bytes of the content. Answers to HEAD have none, nor have a 204 and a 304.
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        let is_empty = self
-            .status
-            .is_some_and(|it| it == StatusCode::NO_CONTENT || it == StatusCode::NOT_MODIFIED);
-        if !is_empty && &*self.method != "HEAD" {
-            self.sent += bytes as u64;
-        }
-    }
-
-    /// The request became a websocket.
-    pub(crate) fn upgraded(&mut self) {
-        let is_http2 = self.version == Version::HTTP_2;
-        let status = if is_http2 { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
-        self.status = Some(status);
-    }
-
-    /// The exchange is over. The first ending counts.
-    pub(crate) fn end(&mut self, ending: Ending) {
-        if self.ending == Ending::Closed {
-            self.ending = ending;
-        }
-    }
-
-    /// The application failed. `is_answered` says whether the driver answered with a 500.
-    #[cold]
-    pub(crate) fn fail(&mut self, is_answered: bool) {
-        self.end(Ending::Failed);
-        if is_answered && self.status.is_none() {
-            self.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
-        }
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            // The service panicked before it gave the request to a handler.
-            self.fail(true);
-        }
-        let access = Access {
-            peer: &self.peer,
-            method: &self.method,
-            target: &self.target,
-            version: self.version,
-            status: self.status,
-            sent: self.sent,
-            duration: self.since.elapsed(),
-            referer: self.referer.as_deref(),
-            user_agent: self.user_agent.as_deref(),
-            ending: self.ending,
-        };
-        // A hook that panics must not cost the connection.
-        let _ = guarded(|| (self.hook.0)(&access));
     }
 }

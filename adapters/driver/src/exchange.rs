@@ -3,13 +3,13 @@
 //! The handler is polled on the connection's own task, with a waker of its own. The exchange is boxed while
 //! it runs, and dropped when its answer is complete.
 
-use crate::access::{Ending, Entry};
 use crate::address::Address;
 use crate::allowance::Allowance;
 use crate::bell::{self, Bell, Queue};
 use crate::error::{BodyError, BoxError};
 use crate::guard::guarded;
 use crate::presence::Presence;
+use crate::record::Record;
 use crate::reply;
 use crate::spare::{self, Slot};
 use crate::streams::OfStream;
@@ -63,8 +63,8 @@ pub(crate) struct Shares {
     pub(crate) upload: Option<Arc<Upload>>,
     /// Where the handler is told of the peer's end.
     pub(crate) presence: Option<Arc<Presence>>,
-    /// What the access log is told at the end.
-    pub(crate) entry: Option<Box<Entry>>,
+    /// What the access log and the span are told.
+    pub(crate) record: Record,
 }
 
 impl Drop for Shares {
@@ -107,12 +107,11 @@ impl<F, B> Exchange<F, B> {
     /// Bytes that the exchange holds: content that waits for the handler or for room.
     pub(crate) fn memory(&self) -> usize {
         let upload = self.shares.upload.as_ref().map_or(0, |upload| upload.memory());
-        let entry = self.shares.entry.as_ref().map_or(0, |entry| entry.memory());
         let task = match &self.task {
             Task::Request(work) => work.as_ref().as_pin_ref().map_or(0, |work| work.memory()),
             Task::WebSocket(messaging) => messaging.meeting().memory(),
         };
-        entry + upload + task
+        self.shares.record.memory() + upload + task
     }
 
     /// Where messages go, once the request has become a websocket.
@@ -159,9 +158,7 @@ impl<F, B> Exchange<F, B> {
     /// Tells the application, wherever it waits, that the stream has ended early.
     #[cold]
     fn tell_reset(&mut self, reason: ResetReason) {
-        if let Some(entry) = &mut self.shares.entry {
-            entry.end(Ending::Reset);
-        }
+        self.shares.record.reset(reason);
         if let Some(presence) = &self.shares.presence {
             presence.end();
         }
@@ -249,9 +246,7 @@ impl<F, B> Exchange<F, B> {
     /// The handler has panicked, and its stream was given up. `is_answered` says whether by a 500.
     #[cold]
     pub(crate) fn given_up(&mut self, is_answered: bool) {
-        if let Some(entry) = &mut self.shares.entry {
-            entry.fail(is_answered);
-        }
+        self.shares.record.failed(is_answered);
     }
 
     /// Ends the exchange: drops the handler, and tells the reader of the content. The box is left for the
@@ -262,11 +257,14 @@ impl<F, B> Exchange<F, B> {
         B: 'static,
     {
         let Exchange { task, shares, bell, .. } = self;
+        let span = shares.record.span();
+        let entered = span.as_ref().map(|span| span.enter());
         // The handler goes first, since it may hold its presence and its waker. Dropping it may panic.
         let _ = guarded(|| match task {
             Task::Request(work) => spare::keep_box(work),
             Task::WebSocket(messaging) => drop(messaging),
         });
+        drop(entered);
         bell::spare::keep(bell);
         drop(shares);
     }
@@ -289,8 +287,10 @@ where
         let waker = Waker::from(Arc::clone(&self.bell));
         let cx = &mut Context::from_waker(&waker);
         let upload = self.shares.upload.as_deref();
-        let entry = self.shares.entry.as_deref_mut();
-        let mut step = Step { stream: &mut stream, upload, allowance, handlers, entry };
+        let span = self.shares.record.span();
+        let _entered = span.as_ref().map(|span| span.enter());
+        let record = &mut self.shares.record;
+        let mut step = Step { stream: &mut stream, upload, allowance, handlers, record };
         let outcome = loop {
             let polled = match &mut self.task {
                 Task::WebSocket(messaging) => messaging.poll(cx, step.stream, step.allowance),
@@ -315,9 +315,7 @@ where
         }
         match outcome {
             Outcome::Over => {
-                if let Some(entry) = &mut self.shares.entry {
-                    entry.end(Ending::Complete);
-                }
+                self.shares.record.complete();
                 return true;
             }
             Outcome::Yields => self.is_due = true,

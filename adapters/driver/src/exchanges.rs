@@ -3,12 +3,12 @@
 //! In: events of the connection, and wake-ups of handlers. Out: actions on the streams. A wake-up polls the
 //! handler that was woken, and no other. An exchange is dropped with its stream.
 
-use crate::access::Entry;
 use crate::address::Address;
 use crate::allowance::{Allowance, HANDLER};
 use crate::bell::{self, Bell, Queue};
 use crate::exchange::{Exchange, Shares};
 use crate::incoming::{Incoming, Reply};
+use crate::record::{self, Record};
 use crate::reply;
 use crate::service::Service;
 use crate::shared::Shared;
@@ -111,8 +111,9 @@ impl<S: Service<K>, K> Exchanges<S, K> {
                 }
                 return self.allowance.is_spent();
             }
-            Event::Refused { reason, .. } => {
+            Event::Refused { stream, reason, head } => {
                 shared.stats.count_refusal(*reason);
+                record::refused(shared, peer, *stream, *reason, *head);
                 return false;
             }
             Event::Data { stream, .. }
@@ -242,10 +243,10 @@ impl<S: Service<K>, K> Exchanges<S, K> {
     ) -> bool {
         // Set first, in case the service panics.
         self.calling = Some(stream);
-        let (mut left, mut shares) = (None, Shares::default());
-        if let Some(hook) = &shared.access_log {
-            shares.entry = Some(Entry::new(hook, peer, head));
-        }
+        let record = Record::begin(shared, peer, stream, head);
+        let (mut left, mut shares) = (None, Shares { upload: None, presence: None, record });
+        let span = shares.record.span();
+        let _entered = span.as_ref().map(|span| span.enter());
         let incoming = Incoming {
             stream: connection.stream(now, stream),
             head,

@@ -1,7 +1,6 @@
 //! A request as a service first sees it. Its head still lies where it was read.
 
 use crate::PeerAddress;
-use crate::access::Ending;
 use crate::address::Address;
 use crate::body::Body;
 use crate::exchange::Shares;
@@ -66,28 +65,18 @@ impl Incoming<'_> {
         *self.answering = true;
         let answered = reply::answer(&mut self.stream, status, fields.into_iter(), &mut content);
         *self.answering = false;
-        if let Some(entry) = &mut self.shares.entry {
-            match answered {
-                Ok(sent) => {
-                    entry.answered(status);
-                    entry.sent(length - content.len());
-                    if sent == Sent::All {
-                        entry.end(Ending::Complete);
-                    }
-                }
-                Err(Misuse::UnknownStream) => entry.end(Ending::Reset),
-                Err(_) => {}
-            }
-        }
         match answered {
-            Ok(Sent::Part) => *self.left = Some(content),
-            Ok(Sent::All) | Err(Misuse::UnknownStream) => {}
+            Ok(sent) => {
+                self.shares.record.answered_at_once(status, length - content.len(), sent);
+                if sent == Sent::Part {
+                    *self.left = Some(content);
+                }
+            }
+            Err(Misuse::UnknownStream) => self.shares.record.is_gone(),
             Err(misuse) => {
                 let why = "the service's answer cannot be sent";
                 let is_answered = reply::fail(&mut self.stream, why, misuse);
-                if let Some(entry) = &mut self.shares.entry {
-                    entry.fail(is_answered);
-                }
+                self.shares.record.failed(is_answered);
             }
         }
         Reply(None)
@@ -96,12 +85,8 @@ impl Incoming<'_> {
     /// Refuses the request with the status that goes with `refusal`, and closes the connection.
     pub fn refuse<F>(mut self, refusal: Refusal) -> Reply<F> {
         // A stream that is gone needs no answer.
-        let refused = self.stream.refuse(refusal).is_ok();
-        if let Some(entry) = &mut self.shares.entry
-            && refused
-        {
-            entry.answered(refusal.status());
-            entry.end(Ending::Complete);
+        if self.stream.refuse(refusal).is_ok() {
+            self.shares.record.answered_at_once(refusal.status(), 0, Sent::All);
         }
         Reply(None)
     }

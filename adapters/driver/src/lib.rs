@@ -11,7 +11,8 @@
 //! | `server` | accepts, spawns, drains: the future that `serve` returns |
 //! | `serve_connection` | one connection as a future, on any stream |
 //! | `accept` | gets over errors of the listener |
-//! | `access` | tells an access log of each request when it is over |
+//! | `access` | what an access log is told of each request when it is over |
+//! | `record` | what is noted of a request meanwhile, for the access log and its span |
 //! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
 //! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
 //! | `exchanges` | the application's side of a connection: an exchange for each stream, and the queue of those that were woken |
@@ -80,6 +81,7 @@ pub mod memory;
 pub mod metrics;
 mod presence;
 mod proxy_protocol;
+mod record;
 mod reply;
 mod room;
 mod runtime;

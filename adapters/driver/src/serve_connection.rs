@@ -111,7 +111,8 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
     }
 
     /// Calls `hook` when a request is over, for an access log. The hook runs on the connection's task, so it must
-    /// not block. Requests that never reach the service are not told.
+    /// not block. Requests that are refused before they reach the service are told too, as far as they are known:
+    /// [`Ending::Refused`](crate::Ending::Refused).
     pub fn access_log(mut self, hook: impl Fn(&Access<'_>) + Send + Sync + 'static) -> Self {
         if let Stage::Begins { settings, .. } = &mut self.stage {
             settings.access_log = Some(Hook::new(hook));

@@ -1,8 +1,8 @@
 //! What the application does for one request: its handler runs, and then the content of its answer is sent.
 
-use crate::access::{Ending, Entry};
 use crate::allowance::{Allowance, PIECE};
 use crate::error::BoxError;
+use crate::record::Record;
 use crate::reply;
 use crate::room;
 use crate::spare;
@@ -70,8 +70,8 @@ pub(crate) struct Step<'a, 's> {
     pub(crate) allowance: &'a mut Allowance,
     /// The handlers that the connection has.
     pub(crate) handlers: usize,
-    /// What the access log is told at the end.
-    pub(crate) entry: Option<&'a mut Entry>,
+    /// What the access log and the span are told.
+    pub(crate) record: &'a mut Record,
 }
 
 impl Step<'_, '_> {
@@ -79,9 +79,7 @@ impl Step<'_, '_> {
     fn send(&mut self, data: &mut Bytes) -> Option<Outcome> {
         let length = data.len();
         let sent = self.stream.send(data);
-        if let Some(entry) = &mut self.entry {
-            entry.sent(length - data.len());
-        }
+        self.record.sent(length - data.len());
         match sent {
             Ok(Sent::All) => None,
             Ok(Sent::Part) => Some(Outcome::Waits),
@@ -100,9 +98,7 @@ impl Step<'_, '_> {
     /// The stream is gone before the answer was complete.
     #[cold]
     fn is_gone(&mut self) -> Outcome {
-        if let Some(entry) = &mut self.entry {
-            entry.end(Ending::Reset);
-        }
+        self.record.is_gone();
         Outcome::Over
     }
 
@@ -125,9 +121,7 @@ impl Step<'_, '_> {
 
     #[cold]
     fn has_failed(&mut self, is_answered: bool) -> Outcome {
-        if let Some(entry) = &mut self.entry {
-            entry.fail(is_answered);
-        }
+        self.record.failed(is_answered);
         Outcome::Over
     }
 
@@ -137,10 +131,8 @@ impl Step<'_, '_> {
         // Frameworks add a length although a 101 has no content.
         parts.headers.remove(CONTENT_LENGTH);
         let begun = Messaging::begin(self.stream, accepting, &parts.headers);
-        if let Some(entry) = &mut self.entry
-            && begun.is_ok()
-        {
-            entry.upgraded();
+        if begun.is_ok() {
+            self.record.upgraded();
         }
         match begun {
             Ok(messaging) => Outcome::Upgraded(Box::new(messaging)),
@@ -245,11 +237,8 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             *this.head = Some(Box::new(head));
             return Outcome::Waits;
         }
-        if let Some(entry) = &mut step.entry
-            && begun.is_ok()
-        {
-            entry.answered(parts.status);
-            entry.sent(before - this.data.len());
+        if begun.is_ok() {
+            step.record.answered(parts.status, before - this.data.len());
         }
         spare::keep(&mut parts.headers);
         match begun {

@@ -1,6 +1,6 @@
 //! The access log: a line for each request, written by a thread of its own.
 //!
-//! In: requests that are over. Out: lines in a file. Connections never wait for the file. If it is slow, lines
+//! In: requests that are over, or were refused. Out: lines in a file. Connections never wait for the file. If it is slow, lines
 //! queue up to a limit; further lines are lost and counted.
 //!
 //! Clients choose targets, referers and user agents. All that could end a line or a field, and all that is not
@@ -211,11 +211,16 @@ fn common(access: &Access<'_>, now: SystemTime) -> String {
         Address::Unix(_) => "unix:".to_owned(),
         _ => "-".to_owned(),
     };
-    let method = Escaped(access.method.as_bytes());
-    let (target, version) = (Escaped(access.target.as_bytes()), access.version);
+    let request = match (access.method, access.target) {
+        (None, None) => "-".to_owned(),
+        (method, target) => {
+            let [method, target] = [method, target].map(|it| Escaped(it.unwrap_or("-").as_bytes()));
+            format!("{method} {target} {:?}", access.version)
+        }
+    };
     let status = access.status.map_or("-".to_owned(), |status| status.as_str().to_owned());
     let (time, sent) = (clf_time(now), access.sent);
-    format!("{host} - - [{time}] \"{method} {target} {version:?}\" {status} {sent}")
+    format!("{host} - - [{time}] \"{request}\" {status} {sent}")
 }
 
 /// The time as in `10/Oct/2000:13:55:36 +0000`, in UTC.
@@ -242,6 +247,7 @@ fn json_line(access: &Access<'_>, now: SystemTime) -> String {
         "referer": text(access.referer),
         "user_agent": text(access.user_agent),
         "ending": access.ending.label(),
+        "reason": access.reason,
     });
     in_ascii(&value.to_string()) + "\n"
 }

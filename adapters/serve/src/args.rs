@@ -144,7 +144,7 @@ pub(crate) struct Args {
     ///
     /// A slow disk holds up no connection: lines that it cannot take in time are lost, and counted in
     /// /status and /metrics. SIGHUP opens the file again, for logrotate. Requests that are refused
-    /// before they reach a route have no line.
+    /// before they reach a route have a line too, with - for what is not known of them.
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
 

@@ -14,7 +14,8 @@ fn hook(told: Sender<Line>) -> impl Fn(&Access<'_>) + Send + Sync {
         assert!(access.peer.ip().is_some() && access.duration < PATIENCE);
         let status = access.status.map(|status| status.as_u16());
         // The test may be over.
-        let _ = told.send((access.target.to_owned(), status, access.sent, access.ending));
+        let target = access.target.unwrap_or("-").to_owned();
+        let _ = told.send((target, status, access.sent, access.ending));
     }
 }
 
@@ -65,9 +66,12 @@ pub fn the_access_log_tells_how_each_request_ended<A: Adapter>() {
     let mut client = connect(address);
     client.write_all(post.as_bytes()).expect("it reads");
     client.shutdown(std::net::Shutdown::Write).expect("it is connected");
-    assert_eq!(next(), ("/waits".to_owned(), None, 0, Ending::Reset));
-    // What does not reach the service has no line.
+    assert_eq!(next(), ("/waits".to_owned(), Some(400), 0, Ending::Reset));
+    // What does not reach the service has a line too.
     ask(address, "nonsense\r\n\r\n");
+    assert_eq!(next(), ("-".to_owned(), Some(400), 0, Ending::Refused));
+    ask(address, "GET /x HTTP/1.1\r\n\r\n");
+    assert_eq!(next(), ("/x".to_owned(), Some(400), 0, Ending::Refused));
     ask(address, &get("GET", "/last"));
     assert_eq!(next().0, "/last");
 }

@@ -1,6 +1,7 @@
 //! The access log: a line for each request, that no client can forge, in a file that can be moved.
 
 use crate::clients::{curl, has_curl};
+use crate::http2_frames::Http2;
 use crate::place::{Place, Transport, tests};
 use crate::support::{PATIENCE, Program};
 use serde_json::Value;
@@ -13,7 +14,10 @@ tests! {
     everywhere:
         each_request_has_a_line,
         hostile_text_is_escaped,
+        refused_requests_have_a_line,
         a_signal_opens_the_file_again;
+    plaintext:
+        requests_refused_over_http2_have_a_line;
 }
 
 /// The lines of the file, once there are `count`.
@@ -145,6 +149,119 @@ fn hostile_text_is_escaped(place: Place) {
             assert!(fields[8] == r#""x\x22 \x22\xC2\x9B2J\xFF\x09\x5C\x22""#, "{line}");
         }
     }
+}
+
+/// Starts the program with settings and an access log.
+fn logging(place: Place, settings: &[&str], path: &Path, format: &str) -> Program {
+    let path = path.to_str().expect("text");
+    let args = ["--access-log", path, "--access-log-format", format];
+    Program::with_args(place, settings, &args, None)
+}
+
+fn refused_requests_have_a_line(place: Place) {
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000));
+    let many = format!("PUT /f HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(101));
+    let gzip = "POST /g HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+    let large = "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n";
+    let cases = [
+        ("GET /a?%0A HTTP/1.0\r\nno field\r\n\r\n", "GET /a?%0A HTTP/1.0", 400, "malformed_field"),
+        ("GET /\x1b\" HTTP/1.1\r\n\r\n", "GET /\\x1B\\x22 HTTP/1.1", 400, "bad_target"),
+        ("nonsense\r\n\r\n", "-", 400, "malformed_request_line"),
+        ("GET  HTTP/1.1\r\n\r\n", "GET - HTTP/1.1", 400, "malformed_request_line"),
+        ("GET /cut HTT", "GET /cut HTTP/1.1", 400, "peer_truncated"),
+        (&long, "GET /xxx", 414, "target_too_long"),
+        (&many, "PUT /f HTTP/1.1", 431, "too_many_fields"),
+        (gzip, "POST /g HTTP/1.1", 501, "unknown_coding"),
+        (large, "POST /sink HTTP/1.1", 413, "content_too_large"),
+    ];
+    let folder = TempDir::new().expect("a folder");
+    for format in ["common", "combined", "json"] {
+        let path = folder.path().join(format);
+        let program = logging(place, &[], &path, format);
+        for (place, (wire, request, status, reason)) in cases.iter().enumerate() {
+            let mut client = program.connect();
+            client.send(wire);
+            if wire.ends_with("HTT") {
+                client.finish_sending();
+            }
+            assert_eq!(client.answer().status, *status, "{wire:?}");
+            let line = lines(&path, place + 1).pop().expect("a line");
+            if format == "json" {
+                let value: Value = serde_json::from_str(&line).expect("JSON");
+                let is_known = |name| value[name].as_str().is_some_and(|it| request.contains(it));
+                assert!(value["method"].is_null() == (*request == "-"), "{value:#}");
+                assert!(value["method"].is_null() || is_known("method"), "{value:#}");
+                assert_eq!(
+                    (&value["status"], text(&value, "reason")),
+                    (&(*status).into(), *reason)
+                );
+                let ending = if *status == 413 { "reset" } else { "refused" };
+                assert_eq!(text(&value, "ending"), ending, "{value:#}");
+                continue;
+            }
+            let fields = fields(&line);
+            assert!(fields[4].starts_with(&format!("\"{request}")), "{line}");
+            let is_whole = fields[4].len() == request.len() + 2;
+            assert!(is_whole || (*status == 414 && fields[4].len() <= 8192 + 16), "{line}");
+            assert_eq!(fields[5..7], [status.to_string(), "0".to_owned()], "{line}");
+            assert_eq!(fields.len(), if format == "common" { 7 } else { 9 }, "{line}");
+        }
+    }
+    // One that comes too slowly.
+    let path = folder.path().join("slow");
+    let program = logging(place, &["request_head_timeout=1s"], &path, "common");
+    // On a busy machine the beginning may come too late, so this tries again.
+    let start = Instant::now();
+    let mut count = 0;
+    loop {
+        let mut client = program.connect();
+        client.send("GET /slow HTTP/1.1\r\nHos");
+        assert_eq!(client.answer().status, 408);
+        count += 1;
+        let line = lines(&path, count).pop().expect("a line");
+        assert!(line.contains("\" 408 0"), "{line}");
+        if line.contains("] \"GET /slow HTTP/1.1\" 408 0") {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{line}");
+    }
+}
+
+fn requests_refused_over_http2_have_a_line(place: Place) {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("log");
+    let program = logging(place, &["http2_concurrent_streams=1"], &path, "json");
+    let mut client = Http2::begin(&program);
+    let long = format!("/{}", "x".repeat(9000));
+    client.request(1, "/events", &[]);
+    client.request(3, "/more", &[]);
+    // The first one is cancelled, so that there is room.
+    client.frame(3, 0, 1, &8_u32.to_be_bytes());
+    client.request(5, &long, &[]);
+    client.request(7, "/e", &[("expect", "nothing")]);
+    client.request(9, "/up", &[("Upper", "case")]);
+    let values: Vec<Value> =
+        lines(&path, 5).iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let said: Vec<_> = values
+        .iter()
+        .map(|value| {
+            assert_eq!((text(value, "version"), text(value, "method")), ("HTTP/2.0", "GET"));
+            let target = &text(value, "target")[..text(value, "target").len().min(8)];
+            (target, value["status"].as_u64(), text(value, "ending"), text(value, "reason"))
+        })
+        .collect();
+    let mut expected = [
+        ("/more", None, "refused", "http2_too_many_streams"),
+        ("/events", Some(200), "reset", "cancelled"),
+        ("/xxxxxxx", Some(414), "refused", "target_too_long"),
+        ("/e", Some(417), "refused", "unknown_expectation"),
+        ("/up", None, "refused", "http2_malformed"),
+    ];
+    if said[1].1.is_none() {
+        // The handler had not answered yet.
+        expected[1].1 = None;
+    }
+    assert_eq!(said, expected);
 }
 
 fn a_signal_opens_the_file_again(place: Place) {
