@@ -39,6 +39,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tracing::Span;
+use tracing::field::Empty;
 
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 32;
@@ -86,6 +88,8 @@ pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
     connection: Connection,
     socket: I,
     peer: Address,
+    /// Gives log lines of this connection its peer. `None` if no subscriber wants it.
+    span: Option<Arc<Span>>,
     /// The header of a proxy, until it is complete.
     header: Option<Box<Expected>>,
     exchanges: Exchanges<S, K>,
@@ -124,6 +128,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         }
         connection.set_wall_clock(now, clock::since_epoch());
         let header = shared.is_proxy(&peer).then(Expected::new);
+        let span = span(&peer, &shared);
         Drive {
             connection,
             share: Share::new(&shared.stats),
@@ -132,6 +137,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             shared,
             socket,
             peer,
+            span,
             header,
             exchanges: Exchanges::new(service),
             timer: LazyTimer::new(),
@@ -563,11 +569,28 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             self.socket.reset_on_close();
         }
         let requests = self.connection.requests();
+        if let Some(span) = &self.span {
+            span.record("requests", requests);
+            span.record("reason", reason.label());
+        }
         tracing::debug!(peer = %self.peer, %reason, requests, "closed");
         self.share.close(&self.shared.stats, reason, requests);
         let cut = reason == CloseReason::Expired(Expiry::Drain);
         self.membership.leave(&self.shared, cut, clock::tick(Instant::now()));
     }
+}
+
+/// The span of a connection, if a subscriber wants it.
+fn span(peer: &Address, shared: &Shared) -> Option<Arc<Span>> {
+    let span = tracing::debug_span!(
+        "connection",
+        %peer,
+        client = Empty,
+        tls = shared.config.has_tls(),
+        requests = Empty,
+        reason = Empty,
+    );
+    (!span.is_disabled()).then(|| Arc::new(span))
 }
 
 /// Whether the socket is not read though the connection is in use.
@@ -579,6 +602,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
     type Output = CloseReason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let span = self.span.clone();
+        let _entered = span.as_ref().map(|span| span.enter());
         // One look at the clock is enough, because a poll is short.
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
@@ -600,6 +625,8 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
 impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drop for Drive<T, I, S, K> {
     fn drop(&mut self) {
         // A connection that is not closed here lost its task, or its handler panicked.
+        let span = self.span.clone();
+        let _entered = span.as_ref().map(|span| span.enter());
         self.connection.abort(Tick::ZERO, CloseReason::Aborted);
         self.closed(CloseReason::Aborted);
     }

@@ -48,6 +48,34 @@
 //! | `futures_socket` | any stream with the traits of `futures_io` as a socket |
 //! | `memory` | a stream in memory, for clients in the same process |
 //! | `async_io` | listener, socket and timer of smol and async-std; behind the feature `async-io` |
+//!
+//! # What an operator sees
+//!
+//! Counters are in [`Stats`] and [`Admission`], and as metrics in `metrics`, which has the table of names and labels.
+//! They are counted with a recorder and without one. Requests as they end go to the hook of
+//! [`Server::access_log`], as an [`Access`].
+//!
+//! `tracing` has two spans, both of the level DEBUG and the target `portcullis_driver`. What a handler logs while it
+//! is polled is within both. Tasks that a handler spawns are not, unless it instruments them. If no subscriber wants
+//! the level, a request costs a few branches, and neither allocates nor looks at the clock for them.
+//!
+//! | span | field | what it tells |
+//! |---|---|---|
+//! | `connection` | `peer` | the address of the other end |
+//! | | `client` | the client that a trusted proxy stands for, once its header has come |
+//! | | `tls` | whether it is over TLS |
+//! | | `requests`, `reason` | at the end: the requests that were delivered, and the label of the [`CloseReason`](portcullis::CloseReason) |
+//! | `request` | `method`, `target`, `version` | the head, as the service gets it |
+//! | | `stream` | the number of the [`StreamId`](portcullis::StreamId) |
+//! | | `status`, `sent`, `seconds` | at the end: the status if there was one, bytes of content, and the time since the head |
+//! | | `ending`, `reason` | at the end: the label of the [`Ending`], and why the request was reset |
+//!
+//! | event | level | within |
+//! |---|---|---|
+//! | `closed`: a connection has ended | DEBUG | `connection` |
+//! | `request over` | DEBUG | `request` |
+//! | `request refused`: before it reached the service; `method`, `target`, `version`, `stream`, `status`, `reason` | DEBUG | `connection` |
+//! | the application failed or made a mistake | ERROR | `request` |
 #![deny(missing_docs)]
 
 mod accept;

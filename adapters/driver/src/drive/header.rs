@@ -50,6 +50,9 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                         self.connection.abort(now, CloseReason::Denied);
                         return None;
                     }
+                    if let Some(span) = &self.span {
+                        span.record("client", tracing::field::display(&client));
+                    }
                     self.peer = client;
                 }
                 (complete.length < read.len()).then_some(complete.length)
