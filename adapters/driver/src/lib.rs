@@ -147,7 +147,9 @@ pub use listener::Listener;
 pub use live_config::{LiveConfig, TlsDiffers};
 pub use make_service::{Cloned, Made, MakeService, Making, Peer};
 pub use presence::{Disconnected, Draining};
-pub use proxy_protocol::{BadProxySource, ProxySource};
+pub use proxy_protocol::{
+    BadProxyHeader, BadProxySource, ProxyHeader, ProxyHeaderEnd, ProxySource,
+};
 pub use room::content_room;
 pub use runtime::{Runtime, Timer};
 pub use serve_connection::ServeConnection;

@@ -23,6 +23,7 @@ const LINE: &[u8; 6] = b"PROXY ";
 const BINARY: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The part of version 2 that all headers have: signature, version and command, family, length.
 const FIXED: usize = 16;
+const MALFORMED: BadProxyHeader = BadProxyHeader(());
 
 /// A proxy that begins each of its connections with a header of the PROXY protocol.
 ///
@@ -108,9 +109,39 @@ impl fmt::Display for BadProxySource {
 
 impl std::error::Error for BadProxySource {}
 
-/// A header on its way.
+impl Default for ProxyHeader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for BadProxyHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection does not begin with a header of the PROXY protocol")
+    }
+}
+
+impl std::error::Error for BadProxyHeader {}
+
+/// Reads the header of the PROXY protocol, version 1 or 2, at the beginning of a connection.
+///
+/// A [`Server`](crate::Server) does this for the proxies that it trusts. A driver of one's own can do it before it
+/// hands the first bytes to its connection. The header has at most 107 bytes in version 1 and 4096 in version 2. A
+/// driver has to give it a deadline.
+///
+/// ```
+/// use portcullis_driver::ProxyHeader;
+///
+/// let mut header = ProxyHeader::new();
+/// assert_eq!(header.receive(b"PROXY TCP4 192.0.2.1 10.0"), Ok(None));
+/// let read = b".0.1 258 80\r\nGET / HTTP/1.1\r\n";
+/// let complete = header.receive(read)?.expect("the rest of the header");
+/// assert_eq!(complete.client.map(|it| it.to_string()), Some("192.0.2.1:258".to_owned()));
+/// assert_eq!(&read[complete.length..], b"GET / HTTP/1.1\r\n");
+/// # Ok::<(), portcullis_driver::BadProxyHeader>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Header {
+pub struct ProxyHeader {
     held: [u8; LONGEST_LINE],
     length: usize,
     stage: Stage,
@@ -124,26 +155,31 @@ enum Stage {
     Skips(usize, Option<Address>),
 }
 
-/// The bytes are no header of the PROXY protocol.
+/// The bytes are no header of the PROXY protocol, so the connection has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct BadProxyHeader(());
 
-/// A complete header.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Complete {
-    /// The number of its bytes in those that were received last.
-    pub(crate) length: usize,
+/// A complete header of the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyHeaderEnd {
+    /// The number of its bytes in those that were received last. The bytes after them are the connection's.
+    pub length: usize,
     /// The client's address; `None` if the proxy speaks for itself, or does not know.
-    pub(crate) client: Option<Address>,
+    pub client: Option<Address>,
 }
 
-impl Header {
-    pub(crate) fn new() -> Self {
-        Header { held: [0; LONGEST_LINE], length: 0, stage: Stage::Collects }
+impl ProxyHeader {
+    /// A header of which no byte has arrived.
+    pub fn new() -> Self {
+        ProxyHeader { held: [0; LONGEST_LINE], length: 0, stage: Stage::Collects }
     }
 
     /// Takes the bytes that arrived next. `None` if the header is not complete yet.
-    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<Option<Complete>, Malformed> {
+    ///
+    /// # Errors
+    /// The bytes so far begin no header. Nothing can be received after that.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<ProxyHeaderEnd>, BadProxyHeader> {
         let mut place = 0;
         loop {
             match &mut self.stage {
@@ -158,25 +194,28 @@ impl Header {
                     if *left > 0 {
                         return Ok(None);
                     }
-                    return Ok(Some(Complete { length: place + part, client: client.take() }));
+                    return Ok(Some(ProxyHeaderEnd {
+                        length: place + part,
+                        client: client.take(),
+                    }));
                 }
             }
         }
     }
 
-    fn collect(&mut self, byte: u8) -> Result<(), Malformed> {
+    fn collect(&mut self, byte: u8) -> Result<(), BadProxyHeader> {
         let place = self.length;
         self.length += 1;
-        *self.held.get_mut(place).ok_or(Malformed)? = byte;
+        *self.held.get_mut(place).ok_or(MALFORMED)? = byte;
         match self.held.first() {
             Some(b'P') => self.collect_line(place, byte),
             _ => self.collect_binary(place, byte),
         }
     }
 
-    fn collect_line(&mut self, place: usize, byte: u8) -> Result<(), Malformed> {
+    fn collect_line(&mut self, place: usize, byte: u8) -> Result<(), BadProxyHeader> {
         if let Some(expected) = LINE.get(place) {
-            return if byte == *expected { Ok(()) } else { Err(Malformed) };
+            return if byte == *expected { Ok(()) } else { Err(MALFORMED) };
         }
         let line = self.held.get(LINE.len()..self.length).unwrap_or_default();
         match line {
@@ -185,25 +224,25 @@ impl Header {
                 Ok(())
             }
             // The last byte of the longest line is its LF.
-            [.., b'\n'] | [.., b'\r', _] => Err(Malformed),
-            _ if self.length == LONGEST_LINE => Err(Malformed),
+            [.., b'\n'] | [.., b'\r', _] => Err(MALFORMED),
+            _ if self.length == LONGEST_LINE => Err(MALFORMED),
             _ => Ok(()),
         }
     }
 
-    fn collect_binary(&mut self, place: usize, byte: u8) -> Result<(), Malformed> {
+    fn collect_binary(&mut self, place: usize, byte: u8) -> Result<(), BadProxyHeader> {
         if BINARY.get(place).is_some_and(|expected| byte != *expected) {
-            return Err(Malformed);
+            return Err(MALFORMED);
         }
         // Version 2, and the command LOCAL or PROXY.
         if place == BINARY.len() && !matches!(byte, 0x20 | 0x21) {
-            return Err(Malformed);
+            return Err(MALFORMED);
         }
         let held = self.held.get(BINARY.len()..self.length).unwrap_or_default();
         let [command, family, high, low, addresses @ ..] = held else { return Ok(()) };
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         if length > LONGEST_BINARY - FIXED {
-            return Err(Malformed);
+            return Err(MALFORMED);
         }
         // The family of a LOCAL header means nothing.
         let family = if *command == 0x20 { 0 } else { *family };
@@ -215,17 +254,17 @@ impl Header {
             (0x11, _) => (12, None),
             (0x21, [source @ .., _, _]) if addresses.len() == 36 => {
                 let (address, rest) = source.split_at(16);
-                let address = <[u8; 16]>::try_from(address).map_err(|_| Malformed)?;
+                let address = <[u8; 16]>::try_from(address).map_err(|_| MALFORMED)?;
                 (36, ip(address.into(), rest.get(16..).unwrap_or_default()))
             }
             (0x21, _) => (36, None),
             // A path on the proxy's machine would mean nothing here.
             (0x31, _) => (216, Some(Address::Unix(None))),
             // Datagrams never come on a stream, and the specification has no other families.
-            _ => return Err(Malformed),
+            _ => return Err(MALFORMED),
         };
         if length < needed {
-            return Err(Malformed);
+            return Err(MALFORMED);
         }
         // The addresses of a Unix socket are skipped.
         let is_held = needed > LONGEST_LINE || addresses.len() == needed;
@@ -243,35 +282,35 @@ fn ip(address: IpAddr, port: &[u8]) -> Option<Address> {
 }
 
 /// The client in a line of version 1, without its beginning and end.
-fn client_in(line: &[u8]) -> Result<Option<Address>, Malformed> {
-    let line = str::from_utf8(line).map_err(|_| Malformed)?;
+fn client_in(line: &[u8]) -> Result<Option<Address>, BadProxyHeader> {
+    let line = str::from_utf8(line).map_err(|_| MALFORMED)?;
     let mut words = line.split(' ');
     let family = words.next();
     if family == Some("UNKNOWN") {
         // The specification has the rest ignored.
         return Ok(None);
     }
-    let mut word = || words.next().ok_or(Malformed);
+    let mut word = || words.next().ok_or(MALFORMED);
     let [client, own] = match family {
         Some("TCP4") => [word()?, word()?].map(|it| it.parse::<Ipv4Addr>().map(IpAddr::from)),
         Some("TCP6") => [word()?, word()?].map(|it| it.parse::<Ipv6Addr>().map(IpAddr::from)),
-        _ => return Err(Malformed),
+        _ => return Err(MALFORMED),
     };
-    let (client, _) = client.and_then(|client| Ok((client, own?))).map_err(|_| Malformed)?;
+    let (client, _) = client.and_then(|client| Ok((client, own?))).map_err(|_| MALFORMED)?;
     let (port, _) = (port(word()?)?, port(word()?)?);
     if words.next().is_some() {
-        return Err(Malformed);
+        return Err(MALFORMED);
     }
     Ok(Some(Address::Ip(SocketAddr::new(client, port))))
 }
 
 /// A port: digits, and no leading zeros.
-fn port(word: &str) -> Result<u16, Malformed> {
+fn port(word: &str) -> Result<u16, BadProxyHeader> {
     let is_plain = word.bytes().all(|byte| byte.is_ascii_digit());
     if !is_plain || (word.len() > 1 && word.starts_with('0')) {
-        return Err(Malformed);
+        return Err(MALFORMED);
     }
-    word.parse().map_err(|_| Malformed)
+    word.parse().map_err(|_| MALFORMED)
 }
 
 #[cfg(test)]

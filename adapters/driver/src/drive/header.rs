@@ -5,7 +5,7 @@
 //! no more time than a head: `request_head_timeout`.
 
 use super::Drive;
-use crate::proxy_protocol::Header;
+use crate::proxy_protocol::ProxyHeader;
 use crate::runtime;
 use crate::service::Service;
 use crate::socket::Socket;
@@ -14,7 +14,7 @@ use portcullis::{CloseReason, Tick, Timer};
 /// A header that is not complete yet.
 #[derive(Debug)]
 pub(super) struct Expected {
-    header: Header,
+    header: ProxyHeader,
     /// When it has to be complete, since its first byte has arrived.
     deadline: Option<Tick>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Expected {
 impl Expected {
     /// In a box, because few connections have one, and not for long.
     pub(super) fn new() -> Box<Self> {
-        Box::new(Expected { header: Header::new(), deadline: None })
+        Box::new(Expected { header: ProxyHeader::new(), deadline: None })
     }
 }
 

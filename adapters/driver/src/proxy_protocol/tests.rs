@@ -63,7 +63,7 @@ fn every_header_is_understood_however_it_is_cut_and_no_byte_after_it_is_taken() 
     for (bytes, client) in examples() {
         let all = [&bytes[..], b"GET"].concat();
         for cut in 0..=bytes.len() {
-            let mut header = Header::new();
+            let mut header = ProxyHeader::new();
             let (first, rest) = all.split_at(cut);
             let mut complete = header.receive(first).expect("well-formed");
             let before = if complete.is_some() { 0 } else { cut };
@@ -71,14 +71,14 @@ fn every_header_is_understood_however_it_is_cut_and_no_byte_after_it_is_taken() 
                 complete = header.receive(rest).expect("well-formed");
             }
             let length = bytes.len() - before;
-            assert_eq!(complete, Some(Complete { length, client: client.clone() }), "{cut}");
+            assert_eq!(complete, Some(ProxyHeaderEnd { length, client: client.clone() }), "{cut}");
         }
-        let mut header = Header::new();
+        let mut header = ProxyHeader::new();
         let (last, front) = bytes.split_last().expect("not empty");
         for byte in front {
             assert_eq!(header.receive(&[*byte]), Ok(None), "{bytes:?}");
         }
-        assert_eq!(header.receive(&[*last]), Ok(Some(Complete { length: 1, client })));
+        assert_eq!(header.receive(&[*last]), Ok(Some(ProxyHeaderEnd { length: 1, client })));
     }
 }
 
@@ -131,15 +131,15 @@ fn malformed_headers_are_refused_at_the_same_byte_however_they_are_cut() {
         binary(0x21, 0x11, &vec![0; 0xffff]),
     ];
     for bytes in lines.iter().map(|it| it.to_vec()).chain(binaries) {
-        assert_eq!(Header::new().receive(&bytes), Err(Malformed), "{bytes:?}");
-        let mut header = Header::new();
+        assert_eq!(ProxyHeader::new().receive(&bytes), Err(MALFORMED), "{bytes:?}");
+        let mut header = ProxyHeader::new();
         let refused = bytes.iter().position(|byte| header.receive(&[*byte]).is_err());
         let refused = refused.expect("refused");
         assert!(refused < LONGEST_LINE, "{bytes:?}");
         for cut in 0..=refused {
-            let mut header = Header::new();
+            let mut header = ProxyHeader::new();
             assert_eq!(header.receive(&bytes[..cut]), Ok(None), "{bytes:?}");
-            assert_eq!(header.receive(&bytes[cut..]), Err(Malformed), "{bytes:?}");
+            assert_eq!(header.receive(&bytes[cut..]), Err(MALFORMED), "{bytes:?}");
         }
     }
 }
@@ -147,7 +147,7 @@ fn malformed_headers_are_refused_at_the_same_byte_however_they_are_cut() {
 /// A connection holds the header in a box of this size until it is complete.
 #[test]
 fn a_header_needs_little_room() {
-    assert!(size_of::<Header>() <= 160, "{}", size_of::<Header>());
+    assert!(size_of::<ProxyHeader>() <= 160, "{}", size_of::<ProxyHeader>());
 }
 
 #[test]
@@ -191,8 +191,8 @@ fn alike() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn cuts_make_no_difference(bytes in alike(), cuts in vec(1_usize..40, 1..300)) {
-        let whole = Header::new().receive(&bytes);
-        let (mut header, mut taken, mut cuts) = (Header::new(), 0, cuts.into_iter().cycle());
+        let whole = ProxyHeader::new().receive(&bytes);
+        let (mut header, mut taken, mut cuts) = (ProxyHeader::new(), 0, cuts.into_iter().cycle());
         let in_pieces = loop {
             let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) else {
                 break Ok(None);
@@ -201,7 +201,7 @@ proptest! {
             match header.receive(piece) {
                 Ok(None) => taken += piece.len(),
                 Ok(Some(complete)) => {
-                    break Ok(Some(Complete { length: taken + complete.length, ..complete }));
+                    break Ok(Some(ProxyHeaderEnd { length: taken + complete.length, ..complete }));
                 }
                 Err(malformed) => break Err(malformed),
             }
