@@ -602,22 +602,35 @@ impl Gate {
         self.leaving.connections
     }
 
-    /// Whether all that are asked to leave have to. Others may have left meanwhile.
-    pub fn needs_all_asked(&self) -> bool {
+    /// Whether this connection, which was asked to leave, has to. Others may have left meanwhile.
+    pub fn is_needed(&self, number: usize) -> bool {
+        let Some(member) = self.members.get(number) else { return false };
+        // If it stayed, would it be asked again?
         let mut left = self.load;
         left.take(self.leaving);
-        // If one of those that were asked stayed, would another one be asked?
-        let with_one = Load { connections: left.connections + 1, ..left };
+        left.add(Load::of(&member.report));
+        let Pressure { connections, memory, handshakes } = self.pressure_of(left);
         let waits = self.newcomers >= self.leaving.connections && self.newcomers > 0;
-        let pressure = self.pressure_of(with_one);
-        let above = thousandths(self.config.pressure_close_idle()).saturating_sub(HYSTERESIS);
+        let is_above = |percent: u64, pressure: u32| {
+            pressure > thousandths(percent).saturating_sub(HYSTERESIS)
+        };
+        let waiting = self.config.pressure_close_waiting();
         waits
-            || pressure.connections.max(pressure.memory) > above
-            || self.closes_handshakes.is_passed
+            || is_above(self.config.pressure_close_idle().min(waiting), connections.max(memory))
+            || is_above(waiting, handshakes)
     }
 
-    /// A connection that was asked to leave stays, because it has become busy or its place is not needed. It
-    /// counts as working until it reports again.
+    /// A connection that was asked to leave stays, since its place is [not needed](Self::is_needed) any more. It
+    /// is as old as before, and so among the first that are asked the next time.
+    pub fn keep(&mut self, number: usize) {
+        if self.is_asked(number) {
+            self.unask(number);
+            self.in_its_lists(number, |list, mut members| list.prepend(&mut members, number));
+        }
+    }
+
+    /// A connection that was asked to leave stays, because it has become busy. It counts as working until it
+    /// reports again.
     pub fn stay(&mut self, now: Tick, number: usize) {
         if self.is_asked(number) {
             self.unask(number);

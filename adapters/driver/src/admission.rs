@@ -96,10 +96,10 @@ pub(crate) struct Wait {
 /// What a member that was asked to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nobody asked it.
+    /// Nobody asked it, or its place is not needed any more.
     Unasked,
     Leave,
-    /// It stays: its place is no longer needed, or it is not willing.
+    /// It stays, since it is not willing.
     Stay,
 }
 
@@ -228,13 +228,18 @@ impl Admission {
             if !state.gate.is_asked(number) {
                 return Verdict::Unasked;
             }
+            if !willing {
+                state.gate.stay(now, number);
+                state.ask(now, calls);
+                return Verdict::Stay;
+            }
             // Another member may have left meanwhile.
-            if willing && state.gate.needs_all_asked() {
+            if state.gate.is_needed(number) {
                 return Verdict::Leave;
             }
-            state.gate.stay(now, number);
-            state.ask(now, calls);
-            Verdict::Stay
+            // It keeps its age: what it told last is still true.
+            state.gate.keep(number);
+            Verdict::Unasked
         })
     }
 

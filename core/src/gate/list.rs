@@ -44,6 +44,13 @@ impl List {
         self.link(nodes, number as u32, NOBODY);
     }
 
+    /// Puts a node that is in no list before all others.
+    pub(super) fn prepend(&mut self, nodes: &mut impl Nodes, number: usize) {
+        let first = self.first;
+        self.link(nodes, number as u32, first);
+        self.link(nodes, NOBODY, number as u32);
+    }
+
     /// Takes out a node that is in this list.
     pub(super) fn unlink(&mut self, nodes: &mut impl Nodes, number: usize) {
         let Some(Links { before, behind }) = nodes.links(number).copied() else { return };

@@ -124,6 +124,41 @@ fn handshakes_have_a_share() {
 }
 
 #[test]
+fn each_handshake_that_is_too_slow_is_closed_once_its_place_is_wanted() {
+    let mut crowd = Crowd::with(100, |builder| builder.handshakes_share(40));
+    let since = crowd.now;
+    for number in 0..40 {
+        let member = crowd.gate.admit(since, Some(address(number)), true).expect("let in");
+        let report = Report {
+            standing: Standing::Waiting,
+            bytes: KIB,
+            is_handshaking: true,
+            since,
+            until: since,
+        };
+        crowd.gate.report(member, report);
+    }
+    crowd.pass(secs(1));
+    // All newcomers of this moment get in, each for another one of those.
+    for number in 0..40 {
+        crowd.gate.set_newcomers(1);
+        let from = 100 + number;
+        while crowd.gate.admit(crowd.now, Some(address(from)), true).is_err() {
+            let asked = [(); 8].map(|()| crowd.gate.next_to_leave(crowd.now).ok());
+            assert!(asked[0].is_some(), "newcomer {number} has to wait");
+            for asked in asked.into_iter().flatten() {
+                if crowd.gate.is_needed(asked) {
+                    crowd.gate.leave(crowd.now, asked);
+                } else {
+                    crowd.gate.keep(asked);
+                }
+            }
+        }
+        crowd.gate.set_newcomers(0);
+    }
+}
+
+#[test]
 fn a_prefix_has_its_share() {
     let mut crowd = Crowd::with(100, |builder| builder.prefix_share(30));
     let members: Vec<_> = (0..30).map(|_| crowd.join(1, Standing::Working, 0)).collect();

@@ -80,13 +80,25 @@ fn a_prefix_that_has_many_gives_up_its_own_first() {
 fn one_that_stays_is_not_asked_again_until_it_reports() {
     let (mut crowd, numbers) = full(&[(1, Standing::Idle, KIB)]);
     assert_eq!(crowd.gate.next_to_leave(crowd.now), Ok(numbers[0]));
-    assert_eq!((crowd.gate.asked(), crowd.gate.needs_all_asked()), (1, true));
+    assert_eq!((crowd.gate.asked(), crowd.gate.is_needed(numbers[0])), (1, true));
     crowd.gate.stay(crowd.now, numbers[0]);
     assert_eq!(crowd.gate.next_to_leave(crowd.now), Err(None));
     crowd.stand(numbers[0], Standing::Idle, KIB);
     assert_eq!(crowd.gate.next_to_leave(crowd.now), Ok(numbers[0]));
     crowd.gate.set_newcomers(0);
-    assert!(!crowd.gate.needs_all_asked(), "its place is not needed any more");
+    assert!(!crowd.gate.is_needed(numbers[0]), "its place is not needed any more");
+}
+
+#[test]
+fn one_that_is_not_needed_keeps_its_age() {
+    let (mut crowd, numbers) = full(&[(1, Standing::Waiting, KIB), (2, Standing::Waiting, KIB)]);
+    crowd.pass(secs(1));
+    assert_eq!(crowd.gate.next_to_leave(crowd.now), Ok(numbers[0]));
+    crowd.gate.set_newcomers(0);
+    crowd.gate.keep(numbers[0]);
+    assert_eq!(crowd.gate.asked(), 0);
+    crowd.gate.set_newcomers(1);
+    assert_eq!(crowd.gate.next_to_leave(crowd.now), Ok(numbers[0]), "at once, and before others");
 }
 
 #[test]

@@ -130,6 +130,13 @@ impl Played {
             }
             14 => {
                 if let Some(number) = self.pick(choices) {
+                    let asked = self.members.get(&number).is_some_and(|member| member.is_asked);
+                    if asked && !self.gate.is_needed(number) {
+                        self.gate.keep(number);
+                        self.members.entry(number).and_modify(|member| member.is_asked = false);
+                        assert_ne!(self.gate.next_to_leave(self.now), Ok(number), "asked in vain");
+                        return;
+                    }
                     self.gate.stay(self.now, number);
                     if let Some(member) = self.members.get_mut(&number)
                         && take(&mut member.is_asked)
