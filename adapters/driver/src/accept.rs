@@ -21,6 +21,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const FAILURES: u32 = 64;
 /// The length of that pause. An error that stays must not keep the thread.
 const BREATH: Duration = Duration::from_millis(1);
+/// The time that a connection has for leaving once it was asked to, before a newcomer is refused for lack of a
+/// place. It only needs its turn on a thread.
+const LEAVING: Duration = Duration::from_millis(250);
 /// The number of waiting connections that are accepted before the listener is dropped.
 const LAST: usize = 4096;
 
@@ -46,6 +49,8 @@ pub(crate) struct Acceptor<L: Listener, T> {
     proxies: Arc<[ProxySource]>,
     /// Since when there has been no place.
     full_since: Option<Instant>,
+    /// Until when a newcomer whose time is over waits for those that leave.
+    last_chance: Option<Instant>,
     /// The length of the last pause, and the timer that ends it.
     pause: Duration,
     resting: Option<T>,
@@ -67,6 +72,7 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
             patience: shared.config.newcomer_timeout(),
             proxies: shared.proxies.clone(),
             full_since: None,
+            last_chance: None,
             pause: Duration::ZERO,
             resting: None,
             complained: None,
@@ -105,7 +111,7 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
             let Poll::Ready(accepted) = self.listener.poll_accept(cx) else {
                 // No connection waits for a place, so nobody has to leave.
                 self.door.close();
-                self.full_since = None;
+                (self.full_since, self.last_chance) = (None, None);
                 return Poll::Pending;
             };
             match accepted {
@@ -156,15 +162,20 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
             let candidate = self.candidate(peer);
             let wait = match self.door.enter(cx, clock::tick(now), candidate) {
                 Ok(number) => {
-                    (self.alarm, self.full_since) = (None, None);
+                    (self.alarm, self.full_since, self.last_chance) = (None, None, None);
                     return Poll::Ready(Ok(number));
                 }
                 Err(wait) => wait,
             };
             let patience = *self.full_since.get_or_insert(now) + self.patience;
             if wait.is_final {
-                self.full_since = None;
+                (self.full_since, self.last_chance) = (None, None);
                 return Poll::Ready(Err(wait.denied));
+            }
+            // If the process stood still, the newcomer's time may be over before anybody could leave.
+            let mut patience = patience;
+            if now >= patience && self.door.admission().asks() {
+                patience = *self.last_chance.get_or_insert(now + LEAVING);
             }
             if now >= patience {
                 self.door.close();
@@ -286,6 +297,7 @@ mod tests {
     use super::*;
     use crate::admission::Admission;
     use portcullis::Tick;
+    use portcullis::gate::{Report, Standing};
     use std::io::IoSlice;
     use std::task::Waker;
 
@@ -420,5 +432,30 @@ mod tests {
         assert!(acceptor.poll_accept(&mut cx).is_pending(), "there is no place");
         assert_eq!(acceptor.accept_last().len(), 1, "and none for those that come behind it");
         assert!(!admission.asks());
+    }
+
+    #[test]
+    fn a_newcomer_is_not_refused_while_a_connection_leaves_for_it() {
+        let admission = places(1);
+        let shared = Shared::new(Arc::default(), admission.clone());
+        let mut acceptor = Acceptor::<_, Once>::new(Failing(Vec::new()), &shared);
+        // Its time is over at once, as if the process had stood still.
+        acceptor.patience = Duration::ZERO;
+        let candidate = acceptor.candidate(&Address::Unknown);
+        let now = clock::tick(Instant::now());
+        let number = admission.try_enter(now, candidate).expect("a place");
+        let report =
+            |standing| Report { standing, bytes: 0, is_handshaking: false, since: now, until: now };
+        let refused = || admission.gauge().denied.iter().map(|(_, count)| count).sum::<u64>();
+        let mut cx = Context::from_waker(Waker::noop());
+        admission.report(number, report(Standing::Idle), now);
+        assert!(acceptor.poll_accept(&mut cx).is_pending());
+        assert_eq!((admission.asks(), refused()), (true, 0));
+        admission.leave(number, now);
+        let Poll::Ready((.., number)) = acceptor.poll_accept(&mut cx) else { panic!("no place") };
+        assert_eq!(refused(), 0);
+        admission.report(number, report(Standing::Working), now);
+        assert!(acceptor.poll_accept(&mut cx).is_pending());
+        assert!(refused() > 0, "nobody leaves");
     }
 }

@@ -535,12 +535,11 @@ mod tests {
         assert!(enter(&mut door, &cx, Tick::ZERO).is_err());
         admission.leave(1, Tick::ZERO);
         assert!(enter(&mut door, &cx, Tick::ZERO).is_ok());
-        assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Stay);
-        stand(&admission, 0, Standing::Idle, Tick::ZERO);
+        assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Unasked);
         assert!(enter(&mut door, &cx, Tick::ZERO).is_err());
-        assert!(admission.asks());
+        assert!(admission.asks(), "it is asked again without another report");
         drop(door);
-        assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Stay);
+        assert_eq!(admission.judge(0, true, Tick::ZERO), Verdict::Unasked);
         assert!(!admission.asks());
     }
 
