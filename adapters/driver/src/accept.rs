@@ -21,8 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const FAILURES: u32 = 64;
 /// The length of that pause. An error that stays must not keep the thread.
 const BREATH: Duration = Duration::from_millis(1);
-/// The time that a connection has for leaving once it was asked to, before a newcomer is refused for lack of a
-/// place. It only needs its turn on a thread.
+/// A newcomer whose time is over still waits this long for a connection that leaves, or that may be asked to
+/// within this time. That connection only needs its turn on a thread.
 const LEAVING: Duration = Duration::from_millis(250);
 /// The number of waiting connections that are accepted before the listener is dropped.
 const LAST: usize = 4096;
@@ -174,14 +174,16 @@ impl<L: Listener, T: Timer> Acceptor<L, T> {
             }
             // If the process stood still, the newcomer's time may be over before anybody could leave.
             let mut patience = patience;
-            if now >= patience && self.door.admission().asks() {
+            let until = wait.until.and_then(clock::instant);
+            let is_soon = until.is_some_and(|at| at <= now + LEAVING);
+            if now >= patience && (is_soon || self.door.admission().asks()) {
                 patience = *self.last_chance.get_or_insert(now + LEAVING);
             }
             if now >= patience {
                 self.door.close();
                 return Poll::Ready(Err(wait.denied));
             }
-            let at = wait.until.and_then(clock::instant).map_or(patience, |at| at.min(patience));
+            let at = until.map_or(patience, |at| at.min(patience));
             let alarm = self.alarm.insert(T::new(at));
             ready!(alarm.poll(cx));
         }
