@@ -66,6 +66,18 @@ fn tiny_records() {
 }
 
 #[test]
+fn tiny_records_in_one_read() {
+    for version in VERSIONS {
+        let mut pair = Pair::shaken(version);
+        pair.send(POST_MUCH);
+        let count =
+            until_the_end(&mut pair, |pair| (0..100).flat_map(|_| pair.records(b"x")).collect());
+        assert!((160..166).contains(&count), "{count}");
+        pair.closes_with(FLOOD);
+    }
+}
+
+#[test]
 fn a_slow_trickle_and_a_long_stream_are_no_floods() {
     let mut pair = Pair::shaken(&version::TLS13);
     pair.send(POST_MUCH);
