@@ -11,6 +11,7 @@
 //! | `table` | the attacks |
 //! | `attacks` | the functions that play one attacker |
 //! | `link` | an attacker's connection, and what arrived on it |
+//! | `records` | seals records of TLS that no library would send |
 //! | `notes` | reads answers of HTTP/1.1, frames of HTTP/2 and of websockets |
 //! | `expect` | expectations, and how they are checked |
 //! | `server` | the program as a child process, or another server on this machine |
@@ -26,6 +27,7 @@ mod healthy;
 mod link;
 mod notes;
 mod peer;
+mod records;
 mod server;
 mod table;
 

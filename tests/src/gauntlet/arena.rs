@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Failure;
 use super::attack::{Attack, Place, Weight};
-use super::expect::{Expect, Facts, Rigour, faults};
+use super::expect::{BACK_SPARE, Expect, Facts, Rigour, faults};
 use super::healthy::{Healthy, Request};
 use super::notes::Seen;
 use super::peer::{Peer, Tally};
@@ -30,8 +30,6 @@ const HEALTHY_MOST: Duration = Duration::from_secs(10);
 const BUSY_MOST: Duration = Duration::from_secs(600);
 /// How long the server may keep sockets of attackers that are gone.
 const BACK_MOST: Duration = Duration::from_secs(12);
-/// How many more descriptors than before the attack the server may have after it.
-const BACK_SPARE: usize = 4;
 /// A client that must live may take this long on a busy machine.
 const LIVES_MOST: Duration = Duration::from_secs(40);
 
@@ -104,7 +102,8 @@ pub fn run(
     while healthy.count() < BASELINE && began.elapsed() < BASELINE_MOST {
         thread::sleep(SAMPLE);
     }
-    let mut samples = Samples { began, series: Vec::new() };
+    let counts = attack.expect.iter().any(|it| matches!(it, Expect::Holds(_)));
+    let mut samples = Samples { began, series: Vec::new(), descriptors: counts.then_some(0) };
     let memory_before = server.memory();
     samples.take(&server);
     let files_before = server.descriptors();
@@ -153,6 +152,8 @@ pub fn run(
     facts.running = server.is_running();
 
     let peak = tally.peak.load(Ordering::Relaxed);
+    facts.descriptors =
+        samples.descriptors.zip(files_before).map(|(most, before)| most.saturating_sub(before));
     facts.growth = memory_before.map(|before| samples.peak().saturating_sub(before));
     facts.memory_each = facts.growth.map(|growth| growth / peak.max(1) as u64);
     let during: Vec<_> =
@@ -263,12 +264,17 @@ fn back(server: &Server, before: Option<usize>, samples: &mut Samples) -> Option
 struct Samples {
     began: Instant,
     series: Vec<(f64, u64)>,
+    /// The most descriptors, if they are counted: that takes time with thousands of them.
+    descriptors: Option<usize>,
 }
 
 impl Samples {
     fn take(&mut self, server: &Server) {
         if let Some(memory) = server.memory() {
             self.series.push((self.began.elapsed().as_secs_f64(), memory));
+        }
+        if let Some(most) = &mut self.descriptors {
+            *most = server.descriptors().unwrap_or(0).max(*most);
         }
     }
 

@@ -10,6 +10,9 @@ const HEALTHY: Duration = Duration::from_millis(250);
 /// The same while several attacks share the machine.
 const HEALTHY_BESIDE_OTHERS: Duration = Duration::from_secs(1);
 
+/// How many more descriptors than expected the server may have: the healthy client opens connections too.
+pub(super) const BACK_SPARE: usize = 4;
+
 /// One expectation of an attack.
 #[derive(Clone, Copy, Debug)]
 pub enum Expect {
@@ -35,6 +38,8 @@ pub enum Expect {
     Memory(u64),
     /// The server's memory grows by at most this many bytes in all.
     Growth(u64),
+    /// The server has at most this many sockets of attackers at the same time.
+    Holds(usize),
     /// Once the attackers are gone, the server closes its sockets within this many seconds.
     Back(f64),
     /// Each request of the healthy client is answered within this many seconds.
@@ -57,6 +62,8 @@ pub(super) struct Facts {
     pub(super) patience: Duration,
     pub(super) memory_each: Option<u64>,
     pub(super) growth: Option<u64>,
+    /// The most descriptors that the server had more than before the attack.
+    pub(super) descriptors: Option<usize>,
     /// How long the server kept sockets of attackers that were gone. `None` if it kept them longer
     /// than the gauntlet waited.
     pub(super) back: Option<Duration>,
@@ -99,6 +106,7 @@ impl fmt::Display for Expect {
             Self::Takes(bytes) => write!(f, "at most {} taken", size(*bytes)),
             Self::Memory(bytes) => write!(f, "at most {} each", size(*bytes)),
             Self::Growth(bytes) => write!(f, "at most {} in all", size(*bytes)),
+            Self::Holds(most) => write!(f, "at most {most} at once"),
             Self::Back(most) => write!(f, "sockets closed within {most} s"),
             Self::Visitor(most) => write!(f, "visitor waits at most {most} s"),
             Self::Recovers => write!(f, "recovers"),
@@ -194,6 +202,11 @@ impl Expect {
                 .growth
                 .filter(|growth| *growth > most)
                 .map(|growth| format!("memory grew by {}", size(growth))),
+            // The healthy client may have a fresh connection, and an acceptor a connection in its hand.
+            Self::Holds(most) => facts
+                .descriptors
+                .filter(|held| *held > most + BACK_SPARE)
+                .map(|held| format!("the server had {held} sockets more than before")),
             Self::Back(most) => match facts.back {
                 None => Some("sockets of gone attackers are still open".to_owned()),
                 Some(back) => (rigour != Rigour::Busy && back.as_secs_f64() > most)

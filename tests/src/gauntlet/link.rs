@@ -33,6 +33,10 @@ impl Chopped {
     pub(super) fn new(socket: TcpStream, piece: usize) -> Self {
         Self { socket, piece }
     }
+
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
 }
 
 impl AsyncRead for Chopped {

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use super::Failure;
 use super::link::{Chopped, Link, Stream};
 use super::notes::Reading;
+use super::records::Sealer;
 use crate::load::Transport;
 use crate::load::server_name;
 
@@ -156,6 +157,19 @@ impl Peer {
         let stream = connector.connect(server_name(), Chopped::new(socket, piece)).await;
         let stream = stream.map_err(|error| format!("the TLS handshake fails: {error}"))?;
         Ok(self.link(Stream::Tls(Box::new(stream)), reading, since))
+    }
+
+    /// A connection after its TLS handshake, and a maker of any records for it. What arrives is only counted.
+    pub(super) async fn sealed(&self) -> Result<(Link, Sealer), Failure> {
+        let (socket, since) = self.socket(None).await?;
+        let mut config = ClientConfig::clone(&client_config(Reading::Http1));
+        config.enable_secret_extraction = true;
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(server_name(), Chopped::new(socket, usize::MAX)).await;
+        let (socket, session) =
+            stream.map_err(|error| format!("the TLS handshake fails: {error}"))?.into_inner();
+        let link = self.link(Stream::Plain(socket.into_socket()), Reading::Raw, since);
+        Ok((link, Sealer::new(session)?))
     }
 
     /// A ClientHello.

@@ -6,8 +6,8 @@
 use super::attack::{Attack, Places, Protocol, Weight};
 use super::attacks::{bodies, connections, crowds, http2, live, live2, responses, tls, websocket};
 use super::expect::Expect::{
-    Answers, Back, Code, Ended, Growth, Idle, Lives, Memory, Recovers, Refuses, Reset, Status,
-    Visitor,
+    Answers, Back, Code, Ended, Growth, Holds, Idle, Lives, Memory, Recovers, Refuses, Reset,
+    Status, Visitor,
 };
 use super::frames::ENHANCE_YOUR_CALM;
 
@@ -406,6 +406,25 @@ pub static ATTACKS: &[Attack] = &[
         ..USUAL
     },
     Attack {
+        name: "events-unread",
+        row: "29",
+        settings: &["response_grace=1s", "response_silence=1s"],
+        attackers: 20,
+        expect: &[Reset(1.0, 8.0), Memory(256 << 10)],
+        play: |peer| Box::pin(responses::events_unread(peer)),
+        ..USUAL
+    },
+    Attack {
+        name: "h2-events-unread",
+        row: "29",
+        protocol: Protocol::Http2,
+        settings: &["response_grace=1s", "response_silence=1s", "keep_alive_timeout=1s"],
+        attackers: 20,
+        expect: &[Ended(1.0, 8.0), Memory(128 << 10)],
+        play: |peer| Box::pin(responses::h2_events_unread(peer)),
+        ..USUAL
+    },
+    Attack {
         name: "half-closed",
         row: "30, L9",
         settings: &["keep_alive_timeout=1s"],
@@ -460,6 +479,18 @@ pub static ATTACKS: &[Attack] = &[
         ..USUAL
     },
     Attack {
+        name: "tls-share-of-handshakes",
+        row: "33",
+        protocol: Protocol::Tcp,
+        places: Places::Tls,
+        settings: &["max_connections=400", "handshakes_share=10", "tls_handshake_timeout=4s"],
+        attackers: 70,
+        weight: Weight::Heavy,
+        expect: &[Ended(0.0, 8.0), Holds(40), Visitor(2.0)],
+        play: |peer| Box::pin(tls::stopped(peer)),
+        ..USUAL
+    },
+    Attack {
         name: "tls-too-large",
         row: "34",
         protocol: Protocol::Tcp,
@@ -478,6 +509,39 @@ pub static ATTACKS: &[Attack] = &[
         attackers: 10,
         expect: &[Ended(0.0, 8.0), Memory(256 << 10)],
         play: |peer| Box::pin(tls::key_updates(peer)),
+        ..USUAL
+    },
+    Attack {
+        name: "tls-empty-records",
+        row: "35",
+        protocol: Protocol::Tcp,
+        places: Places::TokioTls,
+        settings: &["linger_timeout=1s"],
+        attackers: 10,
+        expect: &[Ended(0.0, 8.0), Memory(256 << 10)],
+        play: |peer| Box::pin(tls::empty_records(peer)),
+        ..USUAL
+    },
+    Attack {
+        name: "tls-tiny-records",
+        row: "35",
+        protocol: Protocol::Tcp,
+        places: Places::TokioTls,
+        settings: &["linger_timeout=1s"],
+        attackers: 10,
+        expect: &[Ended(0.0, 8.0), Memory(256 << 10)],
+        play: |peer| Box::pin(tls::tiny_records(peer)),
+        ..USUAL
+    },
+    Attack {
+        name: "tls-warnings",
+        row: "35",
+        protocol: Protocol::Tcp,
+        places: Places::TokioTls,
+        settings: &["linger_timeout=1s"],
+        attackers: 10,
+        expect: &[Ended(0.0, 8.0), Memory(256 << 10)],
+        play: |peer| Box::pin(tls::warnings(peer)),
         ..USUAL
     },
     Attack {
@@ -919,6 +983,17 @@ pub static ATTACKS: &[Attack] = &[
         ..USUAL
     },
     Attack {
+        name: "memory-of-all",
+        row: "65",
+        places: Places::TokioPlain,
+        settings: &["connections_memory=8MiB", "response_grace=5s", "response_silence=5s"],
+        attackers: 250,
+        weight: Weight::Heavy,
+        expect: &[Ended(0.0, 15.0), Growth(12 << 20), Visitor(2.0)],
+        play: |peer| Box::pin(responses::unread(peer)),
+        ..USUAL
+    },
+    Attack {
         name: "bully",
         row: "66",
         places: Places::Plain,
@@ -1083,6 +1158,15 @@ pub static ATTACKS: &[Attack] = &[
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn every_row_of_the_attacks_is_played() {
+        let rows: HashSet<_> = ATTACKS.iter().flat_map(|it| it.row.split(", ")).collect();
+        let attacks = (1..=67).map(|row| row.to_string());
+        for row in attacks.chain((1..=12).map(|row| format!("L{row}"))) {
+            assert!(rows.contains(row.as_str()), "row {row} is not played");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_settings_exist() {

@@ -1,5 +1,7 @@
 //! Attacks on the layer of TLS: rows 31 to 36.
 
+use rustls::ContentType;
+
 use super::{HELLO, Result, millis, say, say_and_flood, wait};
 use crate::gauntlet::peer::Peer;
 
@@ -63,6 +65,37 @@ pub(in crate::gauntlet) async fn key_updates(peer: Peer) -> Result {
         }
     }
     Ok(link.seen())
+}
+
+/// Sends `first` in a record, and then records of this type without end, 500 in a write.
+async fn records(peer: Peer, first: &str, typ: ContentType, payload: &[u8]) -> Result {
+    let (mut link, mut sealer) = peer.sealed().await?;
+    link.count_from_now();
+    link.send(sealer.seal(ContentType::ApplicationData, first.as_bytes())?).await;
+    loop {
+        let mut bytes = Vec::new();
+        for _ in 0..500 {
+            bytes.extend(sealer.seal(typ, payload)?);
+        }
+        if !link.send(bytes).await || !link.listen(millis(0)).await {
+            return Ok(link.seen());
+        }
+    }
+}
+
+pub(in crate::gauntlet) async fn empty_records(peer: Peer) -> Result {
+    records(peer, HELLO, ContentType::ApplicationData, b"").await
+}
+
+/// An upload with a byte in each record.
+pub(in crate::gauntlet) async fn tiny_records(peer: Peer) -> Result {
+    let upload = "POST /sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n";
+    records(peer, upload, ContentType::ApplicationData, b"x").await
+}
+
+/// `user_canceled` is the only warning that TLS 1.3 knows beside the end.
+pub(in crate::gauntlet) async fn warnings(peer: Peer) -> Result {
+    records(peer, HELLO, ContentType::Alert, &[1, 90]).await
 }
 
 pub(in crate::gauntlet) async fn plaintext_to_tls(peer: Peer) -> Result {
