@@ -2,7 +2,7 @@
 
 use http::{Request, Response};
 use http_body_util::Full;
-use portcullis_tokio::{Body, Config, IpNet, serve};
+use portcullis_tokio::{Body, IpNet, serve};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,9 +72,8 @@ fn logged(level: LevelFilter, proxy: bool, request: &'static [u8]) -> Log {
         let loopback: IpNet = "127.0.0.0/8".parse().expect("a prefix");
         let proxies = proxy.then_some(loopback);
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let server = serve(listener, Arc::new(Config::default()), handler)
-            .trust_proxies(proxies)
-            .shutdown_on(async move {
+        let server =
+            serve(listener, handler).trust_proxies(proxies).with_graceful_shutdown(async move {
                 let _ = stopped.recv().await;
             });
         let server = tokio::spawn(server);
@@ -86,7 +85,7 @@ fn logged(level: LevelFilter, proxy: bool, request: &'static [u8]) -> Log {
         ended.expect("in time").expect("an end");
         drop(client);
         drop(stop);
-        server.await.expect("no panic");
+        server.await.expect("no panic").expect("it never fails");
     });
     log
 }
