@@ -31,6 +31,9 @@ enum End {
     Lingering {
         reason: CloseReason,
         discard: u64,
+        /// The held bytes are the beginning of a request that was refused, which the application is told of. They
+        /// are kept until then.
+        keeps_held: bool,
     },
     Closed(CloseReason),
 }
@@ -67,9 +70,6 @@ pub(crate) struct Transport {
     pub(crate) cut_off: bool,
     /// The held bytes wait for the application, and not for more bytes of the peer.
     pub(crate) blocked: bool,
-    /// The held bytes are the beginning of a request that was refused, which the application is told of. They are
-    /// kept until then, although the connection ends.
-    pub(crate) keeps_held: bool,
     /// Nanoseconds from the beginning of 1970 to the origin of ticks, if the driver has told the time of
     /// day.
     origin: Option<NonZeroU64>,
@@ -116,7 +116,6 @@ impl Transport {
             wait: Wait::Request,
             is_measured: false,
             eof: false,
-            keeps_held: false,
             fin: false,
             draining: false,
             cut_off: false,
@@ -217,7 +216,7 @@ impl Transport {
         if self.is_open() {
             let most = self.config.linger_limit().unwrap_or(u64::MAX);
             let discard = most.saturating_sub(discarded);
-            self.end = End::Lingering { reason, discard };
+            self.end = End::Lingering { reason, discard, keeps_held: false };
         }
     }
 
@@ -247,6 +246,14 @@ impl Transport {
         self.tls = None;
         self.held = Held::default();
         self.timers.stop_all();
+    }
+
+    /// Keeps the held bytes although the connection ends, until the application is told of what they begin.
+    #[cold]
+    pub(crate) fn keep_held(&mut self, is_kept: bool) {
+        if let End::Lingering { keeps_held, .. } = &mut self.end {
+            *keeps_held = is_kept;
+        }
     }
 
     /// The drain's deadline runs.
@@ -489,14 +496,14 @@ impl Transport {
                 self.set_response();
             }
         }
-        if let End::Lingering { reason, discard } = self.end {
-            self.settle_end(reason, discard);
+        if let End::Lingering { reason, discard, keeps_held } = self.end {
+            self.settle_end(reason, discard, keeps_held);
         }
     }
 
     #[cold]
-    fn settle_end(&mut self, reason: CloseReason, discard: u64) {
-        if !self.keeps_held {
+    fn settle_end(&mut self, reason: CloseReason, discard: u64, keeps_held: bool) {
+        if !keeps_held {
             self.held = Held::default();
         }
         let flushed = self.is_flushed();

@@ -263,7 +263,6 @@ impl Http1 {
                 // There is no request yet, and the last answer's deadline may have passed.
                 transport.begin_answer();
                 self.untold = Some(Untold::Refused);
-                transport.keeps_held = true;
             }
             let date = transport.wall_clock();
             response::write_refusal(
@@ -294,6 +293,7 @@ impl Http1 {
             transport.close(reason);
         } else {
             transport.linger(reason, self.framed.discarded.into());
+            transport.keep_held(matches!(self.untold, Some(Untold::Refused)));
         }
         self.receiving.become_next(Receiving::Closed);
         self.exchange.upload = None;

@@ -371,7 +371,7 @@ fn tell(
 
 /// Puts the request line that `unit` begins with on the desk.
 fn put_line(transport: &mut Transport, unit: &[u8], desk: &mut Desk) {
-    transport.keeps_held = false;
+    transport.keep_held(false);
     let line = Limits::of_head(&transport.config).first_line_of(unit);
     desk.head = head::places(line);
     desk.whole.clear();
