@@ -271,7 +271,7 @@ impl Connection {
         if !self.transport.config.is_akin(&config) {
             return Err(Misuse::OtherConfig);
         }
-        self.act(now, |_, transport| transport.config = config);
+        self.act(now, |_, transport| transport.reconfigure(config));
         Ok(())
     }
 

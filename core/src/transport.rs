@@ -14,6 +14,7 @@ use crate::status::{Life, Party, Phase};
 use crate::time::{Tick, Timer, Timers, nanos};
 use crate::tls::Tls;
 use crate::waits::{Row, Start, Wait};
+use core::mem::replace;
 use core::num::NonZeroU64;
 use core::time::Duration;
 use std::io::IoSlice;
@@ -309,6 +310,25 @@ impl Transport {
         }
     }
 
+    /// Goes on with another configuration. Of the timers that run for a time of their own, the part that is over
+    /// stays over. Guards of rates look at the configuration whenever they are asked.
+    #[cold]
+    pub(crate) fn reconfigure(&mut self, config: Arc<Config>) {
+        let old = replace(&mut self.config, config);
+        for timer in Timer::ALL {
+            let at = self.timers.get(timer);
+            let (Some(before), Some(now)) = (time(timer, &old), time(timer, &self.config)) else {
+                continue;
+            };
+            // A drain has a time of its own for an idle connection.
+            let is_other = timer == Timer::KeepAlive && self.is_timed_drain();
+            if at != Tick::NEVER && before != now && !is_other {
+                let begun = at.as_nanos().saturating_sub(nanos(before));
+                self.timers.set(timer, Tick::from_nanos(begun).after(now));
+            }
+        }
+    }
+
     /// The deadline counted from the first entry into the row. The discarding of unwanted input also ends
     /// when the peer is silent for `linger_silence`.
     fn since_first_entry(&mut self, timer: Timer) -> Tick {
@@ -324,10 +344,7 @@ impl Transport {
     fn time_of(&self, timer: Timer) -> Duration {
         match timer {
             Timer::KeepAlive if self.is_timed_drain() => self.config.drain_idle_timeout(),
-            Timer::KeepAlive => self.config.keep_alive_timeout(),
-            Timer::RequestHead => self.config.request_head_timeout(),
-            Timer::PeerGone => self.config.peer_gone_timeout(),
-            _ => self.config.linger_timeout(),
+            _ => time(timer, &self.config).unwrap_or_else(|| self.config.linger_timeout()),
         }
     }
 
@@ -570,5 +587,18 @@ impl Transport {
             End::None if self.timers.is_set(Timer::Response) => Phase::Response,
             End::None => self.wait.row().phase,
         }
+    }
+}
+
+/// The time for which the timer runs, whatever the peer does meanwhile; `None` if what the peer does changes it.
+fn time(timer: Timer, config: &Config) -> Option<Duration> {
+    match timer {
+        Timer::TlsHandshake => Some(config.tls_handshake_timeout()),
+        Timer::KeepAlive => Some(config.keep_alive_timeout()),
+        Timer::RequestHead => Some(config.request_head_timeout()),
+        Timer::PeerGone => Some(config.peer_gone_timeout()),
+        Timer::WebSocketClose => Some(config.websocket_close_timeout()),
+        Timer::SettingsAck => Some(config.http2_settings_ack_timeout()),
+        _ => None,
     }
 }

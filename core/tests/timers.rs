@@ -2,7 +2,8 @@
 //! in which a timer must not fire: only the side that the connection waits for may lose.
 
 use portcullis::{
-    BodyLength, CloseReason, Config, Connection, Event, Expiry, ResetReason, Tick, Timer,
+    BodyLength, CloseReason, Config, Connection, Event, Expiry, Misuse, ResetReason, Stress, Tick,
+    Timer,
 };
 use portcullis_play::support;
 use std::sync::Arc;
@@ -1006,4 +1007,37 @@ fn the_wait_for_a_gone_peer_begins_at_its_fin() {
         drop(connection.receive_eof(at(7)));
         assert_eq!(connection.deadline(), Some((at(67), Timer::PeerGone)), "looks: {looks}");
     }
+}
+
+#[test]
+fn under_pressure_running_timers_keep_the_part_of_their_time_that_is_over() {
+    let usual = Config::builder().keep_alive_timeout(secs(16)).build().expect("valid");
+    let stress = |index| Arc::new(usual.stressed(Stress::at(index).expect("a value")));
+    let at_most = (0..Stress::COUNT).find(|it| Stress::at(*it).is_some_and(|it| it.eighths() == 7));
+    let hurried = stress(at_most.expect("seven eighths"));
+    let mut script = Script::under(usual.clone());
+    assert_eq!(script.deadline(), Some((secs(16), Timer::KeepAlive)));
+    script.at(secs(1));
+    script.connection.set_config(script.now, hurried.clone()).expect("akin");
+    assert_eq!(script.deadline(), Some((secs(2), Timer::KeepAlive)));
+    // The pressure is gone.
+    script.connection.set_config(script.now, Arc::new(usual.clone())).expect("akin");
+    assert_eq!(script.deadline(), Some((secs(16), Timer::KeepAlive)));
+    // A head has begun: 10 s, or an eighth of that.
+    script.send("GET / HT");
+    assert_eq!(script.deadline(), Some((secs(11), Timer::RequestHead)));
+    script.connection.set_config(script.now, hurried).expect("akin");
+    assert_eq!(script.deadline(), Some((millis(2250), Timer::RequestHead)));
+    // Its time is over already: it ends at once, and the client is told.
+    script.connection.set_config(script.now, Arc::new(usual.clone())).expect("akin");
+    script.at(secs(9));
+    script
+        .connection
+        .set_config(script.now, stress(at_most.expect("seven eighths")))
+        .expect("akin");
+    script.at(secs(9));
+    assert!(script.output().starts_with("HTTP/1.1 408 "));
+    let other = Config::builder().keep_alive_timeout(secs(15)).request_head_limit(4096).build();
+    let other = Arc::new(other.expect("valid"));
+    assert_eq!(script.connection.set_config(script.now, other), Err(Misuse::OtherConfig));
 }

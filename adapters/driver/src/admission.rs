@@ -57,6 +57,10 @@ struct State {
     wakers: Vec<Option<Waker>>,
     /// A door for each server that has a newcomer.
     doors: Slab<Doorway>,
+    /// By how many eighths timers are shorter, as members know that were woken for it.
+    known: u8,
+    /// The next member that is to be woken because timers have become shorter; `None` if all know.
+    untold: Option<usize>,
 }
 
 /// The task that waits at a door.
@@ -105,6 +109,9 @@ pub(crate) enum Verdict {
 
 /// The most members that one call asks to leave because of pressure. More are asked by the next calls.
 const AT_ONCE: usize = 2;
+/// The most members that one call wakes because their timers have become shorter. The next calls wake more, at the
+/// latest those of the members that were woken.
+const TOLD_AT_ONCE: usize = 16;
 
 impl Admission {
     /// A gate with the limits of a configuration. Percentages count the descriptors that the process may open at
@@ -137,7 +144,13 @@ impl Admission {
             asked: AtomicUsize::new(0),
             stress: AtomicU8::new(Stress::NONE.index() as u8),
             denied: Default::default(),
-            place: Place::new(State { gate, wakers: Vec::new(), doors: Slab::new() }),
+            place: Place::new(State {
+                gate,
+                wakers: Vec::new(),
+                doors: Slab::new(),
+                known: 0,
+                untold: None,
+            }),
         }
     }
 
@@ -169,6 +182,11 @@ impl Admission {
         self.stress.load(Relaxed)
     }
 
+    /// A member has heard how much it has to hurry: others are told after it.
+    pub(crate) fn tell_on(&self) {
+        self.visit(|_, _| ());
+    }
+
     /// Counts a newcomer that is refused.
     pub(crate) fn count(&self, denied: Denied) {
         let place = Denied::ALL.iter().position(|it| *it == denied);
@@ -191,6 +209,7 @@ impl Admission {
     fn visit<T>(&self, visit: impl FnOnce(&mut State, &mut Calls) -> T) -> T {
         self.place.visit(|state, calls| {
             let result = visit(state, calls);
+            state.hurry(calls);
             self.asked.store(state.gate.asked(), SeqCst);
             self.stress.store(state.gate.stress().index() as u8, Relaxed);
             result
@@ -312,6 +331,21 @@ impl State {
             }
             Err(Some(until)) => Ok(Some(until).filter(|until| *until > now)),
             Err(None) => Err(Denied::Share),
+        }
+    }
+
+    /// Wakes some members if timers have become shorter: a client that says nothing would keep the longer ones
+    /// otherwise. When timers grow again, members find that by themselves.
+    fn hurry(&mut self, calls: &mut Calls) {
+        let eighths = self.gate.stress().eighths();
+        if eighths > self.known {
+            self.untold = Some(0);
+        }
+        self.known = eighths;
+        if let Some(next) = self.untold {
+            let end = (next + TOLD_AT_ONCE).min(self.wakers.len());
+            (next..end).for_each(|number| self.wake(number, calls));
+            self.untold = Some(end).filter(|end| *end < self.wakers.len());
         }
     }
 
@@ -454,8 +488,15 @@ mod tests {
 
     const NEWCOMER: Newcomer = Newcomer { address: None, is_handshaking: false };
 
+    /// A gate on which pressure has no effect before all places are taken.
     fn places(most: u64) -> Arc<Admission> {
-        let config = Config::builder().max_connections(ConnectionLimit::Count(most)).build();
+        let config = Config::builder()
+            .max_connections(ConnectionLimit::Count(most))
+            .pressure_shrink_timers(100)
+            .pressure_end_keep_alive(100)
+            .pressure_close_idle(100)
+            .pressure_close_waiting(100)
+            .build();
         Arc::new(Admission::new(&Arc::new(config.expect("valid"))))
     }
 
@@ -474,10 +515,13 @@ mod tests {
         (admission, members)
     }
 
+    fn report(standing: Standing) -> Report {
+        let since = Tick::ZERO;
+        Report { standing, bytes: 0, is_handshaking: false, since, until: since }
+    }
+
     fn stand(admission: &Admission, number: usize, standing: Standing, until: Tick) {
-        let now = Tick::ZERO;
-        let report = Report { standing, bytes: 0, is_handshaking: false, since: now, until };
-        admission.report(number, report, now);
+        admission.report(number, Report { until, ..report(standing) }, Tick::ZERO);
     }
 
     fn enter(door: &mut Door, cx: &Context<'_>, now: Tick) -> Result<usize, Option<Tick>> {
@@ -574,6 +618,38 @@ mod tests {
         assert_eq!(woken(&members), [0]);
         assert_eq!(enter(&mut door, &cx, until), Err(None));
         assert_eq!(woken(&members), [1]);
+    }
+
+    #[test]
+    fn members_that_sleep_are_told_when_timers_become_shorter() {
+        const MOST: u64 = 200;
+        let config = Config::builder().max_connections(ConnectionLimit::Count(MOST)).build();
+        let admission = Admission::new(&Arc::new(config.expect("valid")));
+        let mut members = Vec::new();
+        // From the half on timers shrink.
+        let mut enter = |count: usize| {
+            for _ in 0..count {
+                let (counted, waker) = Counted::task();
+                let number = admission.try_enter(Tick::ZERO, NEWCOMER).expect("a place");
+                admission.moved(number, &waker);
+                members.push(counted);
+            }
+            woken(&members)
+        };
+        assert_eq!(enter(101), [0; 101]);
+        let told = enter(1);
+        assert_eq!(told.iter().filter(|count| **count == 1).count(), TOLD_AT_ONCE);
+        let told = enter(100 / TOLD_AT_ONCE);
+        assert!(told[..100].iter().all(|count| *count == 1), "each once: {told:?}");
+        let told = enter(5);
+        assert!(told[..100].iter().all(|count| *count == 1), "the same is not told again");
+        // They are told again of the next eighth, and not when timers grow.
+        let told = enter(20);
+        assert!(told[..100].iter().all(|count| *count >= 2), "{told:?}");
+        (20..MOST as usize).take(100).for_each(|number| admission.leave(number, Tick::ZERO));
+        let left = woken(&members);
+        admission.report(0, report(Standing::Idle), Tick::ZERO);
+        assert_eq!(woken(&members), left);
     }
 
     #[test]

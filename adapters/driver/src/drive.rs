@@ -175,6 +175,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         let stress = Stress::at(stress.into()).unwrap_or(Stress::NONE);
         let changed = self.connection.set_config(now, self.shared.stressed(stress));
         debug_assert_eq!(changed, Ok(()));
+        self.shared.admission.tell_on();
     }
 
     /// Registers the task's new waker wherever the old one was.
