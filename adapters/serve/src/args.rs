@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::certificates::Source;
+use crate::certificates::{CertificateError, Pair, Source};
 use crate::listen::Address;
 use crate::runtime::Runtime;
 use crate::{config_file, print_config, tell};
@@ -103,16 +103,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
     pub(crate) drain_delay: Duration,
 
-    /// Certificate for TLS: a PEM file with the chain, the server's own certificate first
+    /// Certificate for TLS: a PEM file with the chain, the server's own certificate first. May be given more than
+    /// once
     ///
-    /// Every address then speaks HTTPS only. SIGHUP reloads this file and the key; open connections
-    /// are not disturbed.
+    /// Every address then speaks HTTPS only. Of several certificates clients get the one for the name that they ask
+    /// for (SNI), or else the first. SIGHUP reloads these files and the keys; open connections are not disturbed.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
+    tls_cert: Vec<PathBuf>,
 
-    /// Private key of the certificate: a PEM file
+    /// Private key of the certificate: a PEM file. As many as there are certificates, in the same order
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    tls_key: Vec<PathBuf>,
+
+    /// Ask clients for a certificate that one of the authorities in this PEM file has signed, and refuse those that
+    /// have none
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
 
     /// TLS with a new self-signed certificate for localhost, which no client trusts: for trying it
     /// out
@@ -290,12 +296,12 @@ impl Args {
 
     /// Where the certificate comes from; `None` without TLS.
     pub(crate) fn certificate(&self) -> Option<Source> {
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(chain), Some(key)) => {
-                Some(Source::Files { chain: chain.clone(), key: key.clone() })
-            }
-            _ => self.tls_self_signed.then_some(Source::SelfSigned),
+        if self.tls_cert.is_empty() {
+            return self.tls_self_signed.then_some(Source::SelfSigned);
         }
+        let pairs = self.tls_cert.iter().zip(&self.tls_key);
+        let pairs = pairs.map(|(chain, key)| Pair { chain: chain.clone(), key: key.clone() });
+        Some(Source::Files(pairs.collect()))
     }
 
     /// Whether to answer `/healthz` and `/readyz`.
@@ -313,6 +319,12 @@ impl Args {
     }
 
     fn config(&self) -> Result<Config, String> {
+        if self.tls_cert.len() != self.tls_key.len() {
+            return Err(CertificateError::Unpaired.to_string());
+        }
+        if self.tls_client_ca.is_some() && self.certificate().is_none() {
+            return Err("--tls-client-ca needs --tls-cert or --tls-self-signed".to_owned());
+        }
         let profile = if self.strict { Profile::Strict } else { self.profile };
         let mut builder = Builder::from(profile.config());
         if self.http1_only {
@@ -528,8 +540,15 @@ mod tests {
         let made = parse(&["--tls-self-signed"]).expect("valid");
         assert_eq!(made.certificate(), Some(Source::SelfSigned));
         let read = parse(&["--tls-cert", "c", "--tls-key", "k"]).expect("valid");
-        let files = Source::Files { chain: "c".into(), key: "k".into() };
-        assert_eq!(read.certificate(), Some(files));
+        let pair = |chain: &str, key: &str| Pair { chain: chain.into(), key: key.into() };
+        assert_eq!(read.certificate(), Some(Source::Files(vec![pair("c", "k")])));
+        let two = ["--tls-cert", "c", "--tls-key", "k", "--tls-cert", "d", "--tls-key", "l"];
+        let both = Source::Files(vec![pair("c", "k"), pair("d", "l")]);
+        assert_eq!(parse(&two).expect("valid").certificate(), Some(both));
+        let odd = parse(&two[..6]).expect("counted later").config().expect_err("a key is missing");
+        assert!(odd.contains("each certificate needs its key"), "{odd}");
+        let open = parse(&["--tls-client-ca", "a"]).expect("counted later").config();
+        assert!(open.expect_err("no TLS").contains("--tls-client-ca needs"));
         for (args, said) in [
             (&["--tls-cert", "c"][..], "--tls-key <FILE>"),
             (&["--tls-key", "k"], "--tls-cert <FILE>"),

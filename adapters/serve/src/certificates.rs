@@ -1,17 +1,20 @@
-//! The certificate for TLS: read from PEM files or made at the start, and reloaded while the server
-//! runs.
+//! The certificates for TLS: read from PEM files or made at the start, and reloaded while the server runs. Of
+//! several, the client's wish decides (SNI, RFC 6066 3).
 
 use rcgen::{CertifiedKey as Made, generate_simple_self_signed};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use webpki::EndEntityCert;
 
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as provider;
@@ -24,46 +27,116 @@ compile_error!("enable a provider of cryptography: the feature `aws-lc-rs` or `r
 /// Names in the self-signed certificate.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Where the certificate comes from.
+/// Where the certificates come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// PEM files: the chain, with the server's own certificate first, and its key.
-    Files { chain: PathBuf, key: PathBuf },
+    /// PEM files. The first pair is for clients that name no server, or one of no certificate.
+    Files(Vec<Pair>),
     /// Made at the start for the names of this machine. No client trusts it: for trying TLS out.
     SelfSigned,
 }
 
-/// The certificate in use; reloading replaces it.
+/// Two PEM files: the chain, with the server's own certificate first, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// The certificates in use; reloading replaces them.
 pub(crate) struct Certificates {
     source: Source,
+    /// The file with the authorities that sign the certificates of clients, if these need one.
+    client_authorities: Option<PathBuf>,
     provider: Arc<CryptoProvider>,
-    current: RwLock<Arc<CertifiedKey>>,
+    current: RwLock<Arc<Chosen>>,
+}
+
+/// Certificates by the names of servers, in small letters. `*.a.test` stands for one label before `.a.test`.
+struct Chosen {
+    usual: Arc<CertifiedKey>,
+    by_name: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Chosen {
+    fn of(pairs: Vec<CertifiedKey>, none: CertificateError) -> Result<Self, CertificateError> {
+        let pairs: Vec<_> = pairs.into_iter().map(Arc::new).collect();
+        let usual = pairs.first().ok_or(none)?.clone();
+        let mut by_name = HashMap::new();
+        for pair in pairs {
+            let Some(own) = pair.cert.first() else { continue };
+            // What can't be read is no name that a client can ask for.
+            let Ok(own) = EndEntityCert::try_from(own) else { continue };
+            for name in own.valid_dns_names() {
+                by_name.entry(name.to_ascii_lowercase()).or_insert_with(|| pair.clone());
+            }
+        }
+        Ok(Chosen { usual, by_name })
+    }
+
+    fn find(&self, name: Option<&str>) -> Arc<CertifiedKey> {
+        let find = |name: &str| self.by_name.get(name);
+        let found = name.map(str::to_ascii_lowercase).and_then(|name| {
+            let parent = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+            find(&name).or_else(|| find(&parent()?))
+        });
+        found.unwrap_or(&self.usual).clone()
+    }
 }
 
 /// Why there is no certificate.
 #[derive(Debug)]
 pub(crate) enum CertificateError {
-    Unreadable { path: PathBuf, error: io::Error },
-    BadPem { path: PathBuf, error: pem::Error },
-    NoCertificate { path: PathBuf },
-    NoKey { path: PathBuf },
-    UnusableCertificate { path: PathBuf, error: rustls::Error },
-    UnusableKey { path: PathBuf, error: rustls::Error },
-    Mismatch { chain: PathBuf, key: PathBuf },
+    Unreadable {
+        path: PathBuf,
+        error: io::Error,
+    },
+    BadPem {
+        path: PathBuf,
+        error: pem::Error,
+    },
+    NoCertificate {
+        path: PathBuf,
+    },
+    NoKey {
+        path: PathBuf,
+    },
+    UnusableCertificate {
+        path: PathBuf,
+        error: rustls::Error,
+    },
+    UnusableKey {
+        path: PathBuf,
+        error: rustls::Error,
+    },
+    Mismatch {
+        chain: PathBuf,
+        key: PathBuf,
+    },
     NotMade(rcgen::Error),
+    /// There are more chains than keys, or more keys than chains.
+    Unpaired,
+    UnusableAuthorities {
+        path: PathBuf,
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     Tls(rustls::Error),
 }
 
 impl Certificates {
-    /// Takes the certificate from its source.
-    pub(crate) fn load(source: Source) -> Result<Arc<Self>, CertificateError> {
+    /// Takes the certificates from their source. With `client_authorities` each client needs a certificate that one
+    /// of them has signed.
+    pub(crate) fn load(
+        source: Source,
+        client_authorities: Option<PathBuf>,
+    ) -> Result<Arc<Self>, CertificateError> {
         let provider = Arc::new(provider::default_provider());
         let current = RwLock::new(Arc::new(take(&source, &provider)?));
-        Ok(Arc::new(Certificates { source, provider, current }))
+        Ok(Arc::new(Certificates { source, client_authorities, provider, current }))
     }
 
-    /// Takes the certificate from its source again, for new connections. After an error the
-    /// previous one stays in use. A self-signed certificate stays as it is.
+    /// Takes the certificates from their source again, for new connections. After an error the
+    /// previous ones stay in use. A self-signed certificate stays as it is.
     pub(crate) fn reload(&self) -> Result<(), CertificateError> {
         if self.source != Source::SelfSigned {
             let new = Arc::new(take(&self.source, &self.provider)?);
@@ -76,19 +149,39 @@ impl Certificates {
     /// memory here.
     pub(crate) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, CertificateError> {
         let builder = ServerConfig::builder_with_provider(self.provider.clone());
-        let mut config = builder
-            .with_safe_default_protocol_versions()
-            .map_err(CertificateError::Tls)?
-            .with_no_client_auth()
-            .with_cert_resolver(self.clone());
+        let builder =
+            builder.with_safe_default_protocol_versions().map_err(CertificateError::Tls)?;
+        let builder = match &self.client_authorities {
+            Some(path) => builder.with_client_cert_verifier(self.client_verifier(path)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(self.clone());
         config.ticketer = provider::Ticketer::new().map_err(CertificateError::Tls)?;
         Ok(config)
+    }
+
+    /// Checks that an authority of this file has signed a client's certificate.
+    fn client_verifier(
+        &self,
+        path: &Path,
+    ) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+        let mut roots = RootCertStore::empty();
+        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| {
+            CertificateError::UnusableAuthorities { path: path.to_owned(), error }
+        };
+        for authority in read_chain(path)? {
+            roots.add(authority).map_err(|error| unusable(error.into()))?;
+        }
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), self.provider.clone());
+        verifier.build().map_err(|error| unusable(error.into()))
     }
 }
 
 impl ResolvesServerCert for Certificates {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(current.find(hello.server_name()))
     }
 }
 
@@ -98,10 +191,33 @@ impl fmt::Debug for Certificates {
     }
 }
 
-fn take(source: &Source, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
-    match source {
-        Source::Files { chain, key } => read(chain, key, provider),
-        Source::SelfSigned => make(provider),
+fn take(source: &Source, provider: &CryptoProvider) -> Result<Chosen, CertificateError> {
+    let pairs = match source {
+        Source::Files(pairs) => {
+            pairs.iter().map(|Pair { chain, key }| read(chain, key, provider)).collect()
+        }
+        Source::SelfSigned => make(provider).map(|made| vec![made]),
+    };
+    Chosen::of(pairs?, CertificateError::Unpaired)
+}
+
+/// The certificates of a PEM file.
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(bad(path))?;
+    if chain.is_empty() {
+        return Err(CertificateError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(chain)
+}
+
+/// Explains why a PEM file can't be read.
+fn bad(path: &Path) -> impl FnOnce(pem::Error) -> CertificateError {
+    let path = path.to_owned();
+    move |error| match error {
+        pem::Error::Io(error) => CertificateError::Unreadable { path, error },
+        error => CertificateError::BadPem { path, error },
     }
 }
 
@@ -110,19 +226,7 @@ fn read(
     key_path: &Path,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, CertificateError> {
-    let bad = |path: &Path| {
-        let path = path.to_owned();
-        move |error| match error {
-            pem::Error::Io(error) => CertificateError::Unreadable { path, error },
-            error => CertificateError::BadPem { path, error },
-        }
-    };
-    let chain = CertificateDer::pem_file_iter(chain_path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(bad(chain_path))?;
-    if chain.is_empty() {
-        return Err(CertificateError::NoCertificate { path: chain_path.to_owned() });
-    }
+    let chain = read_chain(chain_path)?;
     let key = PrivateKeyDer::from_pem_file(key_path).map_err(|error| match error {
         pem::Error::NoItemsFound => CertificateError::NoKey { path: key_path.to_owned() },
         error => bad(key_path)(error),
@@ -188,6 +292,16 @@ impl fmt::Display for CertificateError {
                 key.display(),
                 chain.display()
             ),
+            CertificateError::Unpaired => f.write_str(
+                "each certificate needs its key: the first --tls-cert has the first --tls-key",
+            ),
+            CertificateError::UnusableAuthorities { path, error } => {
+                write!(
+                    f,
+                    "the authorities for clients in {} cannot be used: {error}",
+                    path.display()
+                )
+            }
             CertificateError::NotMade(error) => {
                 write!(f, "cannot make a self-signed certificate: {error}")
             }
@@ -210,17 +324,17 @@ mod tests {
         let (chain, key) = (folder.path().join(chain), folder.path().join(key));
         fs::write(&chain, made.cert.pem()).expect("written");
         fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-        Source::Files { chain, key }
+        Source::Files(vec![Pair { chain, key }])
     }
 
     fn shown(certificates: &Certificates) -> Vec<u8> {
         let current = certificates.current.read().expect("not poisoned");
-        current.cert.first().expect("one").to_vec()
+        current.usual.cert.first().expect("one").to_vec()
     }
 
     #[test]
     fn a_self_signed_certificate_serves_and_survives_a_reload() {
-        let certificates = Certificates::load(Source::SelfSigned).expect("made");
+        let certificates = Certificates::load(Source::SelfSigned, None).expect("made");
         let config = certificates.server_config().expect("TLS");
         assert!(config.ticketer.enabled());
         let before = shown(&certificates);
@@ -231,7 +345,7 @@ mod tests {
     #[test]
     fn a_reload_reads_the_files_and_an_error_keeps_the_previous_certificate() {
         let folder = TempDir::new().expect("a folder");
-        let certificates = Certificates::load(write_pair(&folder, "c", "k")).expect("a pair");
+        let certificates = Certificates::load(write_pair(&folder, "c", "k"), None).expect("a pair");
         let first = shown(&certificates);
         write_pair(&folder, "c", "k");
         certificates.reload().expect("a pair");
@@ -268,9 +382,40 @@ mod tests {
             ("c", "k2", "does not belong to the certificate in"),
         ] {
             let (chain, key) = (folder.path().join(chain), folder.path().join(key));
-            let source = Source::Files { chain, key };
-            let error = Certificates::load(source).expect_err(said).to_string();
+            let source = Source::Files(vec![Pair { chain, key }]);
+            let error = Certificates::load(source, None).expect_err(said).to_string();
             assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_clients_wish_decides_among_certificates() {
+        let folder = TempDir::new().expect("a folder");
+        let pair = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let path =
+                |suffix| folder.path().join(format!("{}.{suffix}", names[0].replace('*', "any")));
+            let made = generate_simple_self_signed(names.clone()).expect("made");
+            fs::write(path("pem"), made.cert.pem()).expect("written");
+            fs::write(path("key"), made.signing_key.serialize_pem()).expect("written");
+            (made.cert.der().to_vec(), Pair { chain: path("pem"), key: path("key") })
+        };
+        let (a, first) = pair(&["a.test", "www.a.test"]);
+        let (b, second) = pair(&["*.b.test"]);
+        let certificates = Certificates::load(Source::Files(vec![first, second]), None);
+        let certificates = certificates.expect("pairs");
+        let current = certificates.current.read().expect("not poisoned");
+        for (name, expected) in [
+            (Some("a.test"), &a),
+            (Some("WWW.a.test"), &a),
+            (Some("x.b.test"), &b),
+            (Some("b.test"), &a),
+            (Some("x.y.b.test"), &a),
+            (Some("other.test"), &a),
+            (None, &a),
+        ] {
+            let found = current.find(name);
+            assert!(found.cert.first().expect("one").as_ref() == expected, "{name:?}");
         }
     }
 }

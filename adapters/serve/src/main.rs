@@ -60,7 +60,10 @@ fn run(read: Read) -> Result<(), BoxError> {
     #[cfg(not(target_os = "linux"))]
     let mut listeners = Vec::new();
     let stats = Arc::new(Stats::new());
-    let certificates = args.certificate().map(Certificates::load).transpose()?;
+    let certificates = args
+        .certificate()
+        .map(|source| Certificates::load(source, args.tls_client_ca.clone()))
+        .transpose()?;
     let tls = certificates.as_ref().map(|it| it.server_config().map(Arc::new)).transpose()?;
     if let Some(tls) = &tls {
         config = Builder::from(config).tls(tls.clone()).build()?;
