@@ -11,6 +11,7 @@ use portcullis::{Builder, Config, ConfigError};
 use portcullis_driver::ProxySource;
 use portcullis_serve::LogFormat;
 use portcullis_serve::files::CacheRule;
+use portcullis_serve::proxy::{ProxySettings, Upstream};
 use std::env;
 use std::ffi::OsString;
 use std::fmt::{Display, Write};
@@ -88,6 +89,30 @@ pub(crate) struct Args {
     /// is for names in any directory.
     #[arg(long, requires = "root", value_name = "PATTERN=VALUE")]
     pub(crate) cache_control: Vec<CacheRule>,
+
+    /// Server to pass requests on to, such as http://127.0.0.1:8000 or unix:/run/app.sock
+    ///
+    /// It gets valid requests only, and no more at once than --proxy-concurrency. `Host` stays as the client sent it;
+    /// `Forwarded` and `X-Forwarded-*` tell about the client, and what it sent there is removed. Websockets pass, with
+    /// the limits of the settings.
+    #[arg(long, value_name = "URL", conflicts_with = "root")]
+    proxy: Option<Upstream>,
+
+    /// The longest time in which that server may be silent, before its answer (504) and within it [default: 60s]
+    #[arg(long, requires = "proxy", value_name = "TIME", value_parser = time)]
+    proxy_timeout: Option<Duration>,
+
+    /// How many requests that server works on at once; choose at least the number of its workers [default: 100]
+    #[arg(long, requires = "proxy", value_name = "N", value_parser = at_once)]
+    proxy_concurrency: Option<usize>,
+
+    /// How many more requests may wait for it; others are answered with 503 [default: 1000]
+    #[arg(long, requires = "proxy", value_name = "N")]
+    proxy_queue: Option<usize>,
+
+    /// How long they may wait, before 503 [default: 10s]
+    #[arg(long, requires = "proxy", value_name = "TIME", value_parser = time)]
+    proxy_queue_timeout: Option<Duration>,
 
     /// Also answer GET /healthz and GET /readyz, for balancers; the demo always does
     ///
@@ -306,7 +331,19 @@ impl Args {
 
     /// Whether to answer `/healthz` and `/readyz`.
     pub(crate) fn health(&self) -> bool {
-        self.health || self.root.is_none()
+        self.health || (self.root.is_none() && self.proxy.is_none())
+    }
+
+    /// The server to pass requests on to, if there is one.
+    pub(crate) fn proxy(&self) -> Option<ProxySettings> {
+        let settings = ProxySettings::new(self.proxy.clone()?);
+        Some(ProxySettings {
+            timeout: self.proxy_timeout.unwrap_or(settings.timeout),
+            concurrency: self.proxy_concurrency.unwrap_or(settings.concurrency),
+            queue: self.proxy_queue.unwrap_or(settings.queue),
+            queue_timeout: self.proxy_queue_timeout.unwrap_or(settings.queue_timeout),
+            ..settings
+        })
     }
 
     /// How a line of the access log looks.
@@ -348,6 +385,13 @@ fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=1024) => Ok(threads),
         _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
+}
+
+fn at_once(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1_000_000) => Ok(count),
+        _ => Err("expected a number from 1 to 1000000".to_owned()),
     }
 }
 
@@ -525,6 +569,16 @@ mod tests {
     }
 
     #[test]
+    fn the_proxy_has_limits_and_no_health_unless_asked() {
+        let args = parse(&["--proxy", "unix:/app", "--proxy-queue", "0", "--proxy-timeout", "1m"]);
+        let args = args.expect("valid");
+        let proxy = args.proxy().expect("a proxy");
+        assert_eq!((proxy.timeout.as_secs(), proxy.queue, proxy.concurrency), (60, 0, 100));
+        assert!(!args.health() && parse(&[]).expect("valid").proxy().is_none());
+        assert!(parse(&["--proxy", "http://a", "--root", "."]).is_err(), "one of both");
+    }
+
+    #[test]
     fn proxies_are_listed_with_commas_or_one_by_one() {
         let args = parse(&["--proxy-protocol", "10.0.0.0/8,unix", "--proxy-protocol", "::1"]);
         let told: Vec<_> =
@@ -562,6 +616,8 @@ mod tests {
     #[test]
     fn mistakes_are_explained() {
         for (args, said) in [
+            (["--proxy", "https://app"], "TLS to the server behind the proxy is not supported"),
+            (["--proxy-timeout", "5s"], "--proxy <URL>"),
             (["--threads", "0"], "expected a number from 1 to 1024"),
             (["--threads", "many"], "expected a number from 1 to 1024"),
             (["--listen", "localhost"], "such as 127.0.0.1:8080"),

@@ -1,5 +1,5 @@
 //! The services of the `portcullis` program, for use in any process and on any runtime: the
-//! [`demo`] routes, and [`files`] of a directory.
+//! [`demo`] routes, [`files`] of a directory, and a [`proxy`] before another server.
 //!
 //! Each is a service, a function from a request to an [`Answer`], for an adapter's `serve`. They
 //! don't depend on a runtime: the demo takes a [`Sleep`], and files are read on the threads of the
@@ -11,6 +11,7 @@
 //! | `answer` | the future of an answer, and the short answers that all services share |
 //! | `body` | the content of every answer |
 //! | `demo` | the demo routes: `route` parses a target, `page.html` is what `GET /` shows |
+//! | `proxy` | passes requests on to another server |
 //! | `reloads` | how often the configuration was read again |
 //! | `health` | `GET /healthz` and `GET /readyz` before the routes of any service |
 //! | `status` | the JSON of `GET /status`, and the text of `GET /metrics` |
@@ -27,6 +28,7 @@ pub mod demo;
 pub mod files;
 mod health;
 mod later;
+pub mod proxy;
 mod reloads;
 mod status;
 #[cfg(test)]

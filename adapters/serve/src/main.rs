@@ -26,6 +26,7 @@ use portcullis::Builder;
 use portcullis_driver::{Admission, Body, LiveConfig, Stats, memory_bound};
 use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
+use portcullis_serve::proxy::Proxy;
 use portcullis_serve::{AccessLog, BoxError, Health, Readiness, Reloads, Status};
 use reload::{Reload, Settings};
 use runtime::Plan;
@@ -149,11 +150,18 @@ fn run(read: Read) -> Result<(), BoxError> {
         access_log: access_log.clone(),
         stop,
     };
+    let (reactor, sleep) = (args.runtime.reactor(), args.runtime.sleep());
     let readiness = args.health().then_some(readiness);
-    let drained = match files {
-        Some(files) => args.runtime.serve(plan, Health::new(files.service::<Body>(), readiness)),
-        None => {
-            let demo = Demo::new(status, args.runtime.sleep());
+    let drained = match (files, args.proxy()) {
+        (Some(files), _) => {
+            args.runtime.serve(plan, Health::new(files.service::<Body>(), readiness))
+        }
+        (None, Some(settings)) => {
+            let proxy = Proxy::new(&settings, reactor, sleep, plan.live.clone());
+            args.runtime.serve(plan, Health::new(proxy, readiness))
+        }
+        (None, None) => {
+            let demo = Demo::new(status, sleep);
             args.runtime.serve(plan, Health::new(demo, readiness))
         }
     }?;

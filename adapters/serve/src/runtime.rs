@@ -12,6 +12,7 @@ use portcullis_driver::{
     self as driver, Admission, Listener, LiveConfig, MakeService, ProxySource, Report, Server,
     Service, Stats,
 };
+use portcullis_serve::proxy::Reactor;
 use portcullis_serve::{AccessLog, Sleep};
 use std::future::Future;
 use std::io;
@@ -101,6 +102,17 @@ impl Runtime {
             Runtime::Smol => smol::sleep,
             #[cfg(feature = "async-std")]
             Runtime::AsyncStd => async_std::sleep,
+        }
+    }
+
+    /// What opens the sockets of the proxy.
+    pub(crate) fn reactor(self) -> Reactor {
+        match self {
+            Runtime::Tokio => Reactor::Tokio,
+            Runtime::Smol => Reactor::Smol,
+            // Both have the same reactor.
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => Reactor::Smol,
         }
     }
 

@@ -1,0 +1,358 @@
+//! A reverse proxy: the gate before any HTTP/1.1 server.
+//!
+//! A request reaches the upstream server only when its head is whole and valid, and with at most one meaning: it is
+//! written anew. Its content streams; the first 64 KiB are read before, so that a slow upload of that size holds no
+//! worker of the server. Larger uploads hold a place while they stream, at most half of them together;
+//! `request_body_rate` and `request_body_deadline` bound that time. So do `response_rate` and `response_deadline` for
+//! large answers that a client reads slowly: what the system can't buffer for it holds its place.
+//!
+//! | what | how |
+//! |---|---|
+//! | `Host` | as the client sent it |
+//! | `Forwarded`, `X-Forwarded-For`, `-Host`, `-Proto` | set; what the client sent in `Forwarded`, `X-Forwarded-*` and `X-Real-IP` is removed, as are `Proxy` and names with an underscore |
+//! | fields of one connection | removed in both directions, with those that `Connection` names |
+//! | `Via` | `1.1 portcullis` is added in both directions, with the version in which the message came |
+//! | `Expect: 100-continue` | answered here when the content is wanted |
+//! | interim answers (1xx) | not passed on |
+//! | TRACE, CONNECT | 405 and 501 |
+//! | requests at once | [`ProxySettings::concurrency`]; the next ones wait in a queue, in order; 503 with `Retry-After` if it is full or too slow |
+//! | a client that leaves | its request leaves the queue, or the server's connection is closed. A client that only ends its sending side counts as one that leaves, as with nginx |
+//! | the server is down, breaks off, or answers with nonsense | 502. A request that is idempotent and has no content is sent again if it met the close of a kept connection |
+//! | the server is silent | 504 after [`ProxySettings::timeout`]; within its answer, the answer is cut off. Time in which the client's upload is awaited doesn't count |
+//! | a websocket | passes message by message, over HTTP/1.1 and HTTP/2, with the limits of the settings in both directions. It holds a place until it is accepted |
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `upstream` | the server's address, connections to it |
+//! | `fields` | fields on their way through |
+//! | `places` | requests at once, and the queue |
+//! | `content` | content in both directions |
+//! | `websocket` | messages in both directions |
+
+mod content;
+mod fields;
+mod places;
+mod upstream;
+mod websocket;
+
+use crate::later::{Later, Sleep};
+use content::{Content, Upload};
+use futures_util::future::{Either, select};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming as Answered;
+use places::{Full, Place, Places};
+use portcullis::websocket::BadHandshake;
+use portcullis_driver::{
+    Address, Body, Disconnected, FunctionAnswer, Incoming, LiveConfig, Native, Reply, Service,
+    Upgrade, refuse_upgrade,
+};
+use std::error::Error;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use upstream::{Client, Used};
+
+pub use content::ProxyBody;
+pub use upstream::{Reactor, Upstream};
+
+/// How often a request is sent again that met the close of a kept connection.
+const REPEATS: usize = 3;
+/// Seconds that a client is asked to wait.
+const RETRY: HeaderValue = HeaderValue::from_static("1");
+
+/// How the proxy treats its upstream server.
+#[derive(Clone, Debug)]
+pub struct ProxySettings {
+    /// Where the server is.
+    pub upstream: Upstream,
+    /// The longest silence of the server, before its answer and within. Default: 60 s, as nginx has.
+    pub timeout: Duration,
+    /// How many requests it works on at once. Default: 100.
+    pub concurrency: usize,
+    /// How many more may wait. Default: 1000.
+    pub queue: usize,
+    /// How long they may wait. Default: 10 s.
+    pub queue_timeout: Duration,
+}
+
+impl ProxySettings {
+    /// The defaults for this server.
+    pub const fn new(upstream: Upstream) -> Self {
+        ProxySettings {
+            upstream,
+            timeout: Duration::from_secs(60),
+            concurrency: 100,
+            queue: 1000,
+            queue_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A service that passes requests on to another server.
+#[derive(Clone)]
+pub struct Proxy(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    authority: Authority,
+    places: Places,
+    timeout: Duration,
+    sleep: Sleep,
+    live: LiveConfig,
+}
+
+impl Proxy {
+    /// A proxy that opens its connections with `reactor`, waits with `sleep`, and limits messages of websockets as
+    /// `live` says.
+    pub fn new(settings: &ProxySettings, reactor: Reactor, sleep: Sleep, live: LiveConfig) -> Self {
+        let ProxySettings { upstream, timeout, concurrency, queue, queue_timeout } = settings;
+        Proxy(Arc::new(Shared {
+            client: reactor.client(upstream, *concurrency),
+            authority: upstream.authority(),
+            places: Places::new(*concurrency, *queue, *queue_timeout, sleep),
+            timeout: *timeout,
+            sleep,
+            live,
+        }))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("places", &self.0.places).finish_non_exhaustive()
+    }
+}
+
+impl Service<Native> for Proxy {
+    type ResponseBody = ProxyBody;
+    type Future = FunctionAnswer<Later<Response<ProxyBody>>>;
+
+    fn call(&mut self, mut incoming: Incoming<'_>) -> Reply<Self::Future> {
+        let (shared, client) = (self.0.clone(), incoming.peer_address().clone());
+        let gone = incoming.disconnected();
+        incoming.handle(|request| {
+            let answer: Later<_> =
+                Box::pin(async move { shared.answer(request, client, gone).await });
+            FunctionAnswer::new(answer)
+        })
+    }
+}
+
+/// Why a request has no answer of the upstream server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// Its content ended early; in most cases the client has been told already.
+    Content,
+    /// Its target can't be written as HTTP/1.1 wants it.
+    Target,
+    Full,
+    /// No connection.
+    Unreachable,
+    /// It ended before its answer.
+    Broken,
+    /// The same on a connection that had been used before.
+    Stale,
+    /// Its answer breaks a rule.
+    Malformed,
+    Slow,
+    /// The client has left.
+    Gone,
+}
+
+impl Failure {
+    fn answer(self) -> Response<ProxyBody> {
+        let (status, text) = match self {
+            Failure::Content => (400, "the request's content ended early\n"),
+            Failure::Target => (400, "the request's target cannot be passed on\n"),
+            Failure::Full => (503, "the server is busy: try again in a moment\n"),
+            Failure::Unreachable => (502, "the server behind the proxy cannot be reached\n"),
+            Failure::Broken | Failure::Stale => {
+                (502, "the server behind the proxy broke off before its answer\n")
+            }
+            Failure::Malformed => (502, "the server behind the proxy sent a malformed answer\n"),
+            Failure::Slow => (504, "the server behind the proxy did not answer in time\n"),
+            // As nginx logs it.
+            Failure::Gone => (499, "the client left before the answer\n"),
+        };
+        let mut answer =
+            line(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), text);
+        if self == Failure::Full {
+            answer.headers_mut().insert(RETRY_AFTER, RETRY);
+        }
+        answer
+    }
+}
+
+fn line(status: StatusCode, text: &'static str) -> Response<ProxyBody> {
+    let mut answer = Response::new(ProxyBody::own(text.as_bytes()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, crate::answer::TEXT);
+    answer
+}
+
+impl Shared {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+        client: Address,
+        gone: Disconnected,
+    ) -> Response<ProxyBody> {
+        match select(pin!(self.forward(request, client)), gone).await {
+            Either::Left((Ok(answer), _)) => answer,
+            Either::Left((Err(failure), _)) => failure.answer(),
+            Either::Right(_) => Failure::Gone.answer(),
+        }
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Body>,
+        client: Address,
+    ) -> Result<Response<ProxyBody>, Failure> {
+        let (parts, content) = request.into_parts();
+        let asked = Request::from_parts(parts, ());
+        match Upgrade::new(&asked).map(drop) {
+            Ok(()) => return self.forward_websocket(asked, client).await,
+            Err(BadHandshake::NotAsked) => {}
+            Err(bad) => return Ok(refuse_upgrade(bad)),
+        }
+        match *asked.method() {
+            // It would show cookies to scripts.
+            Method::TRACE => {
+                return Ok(line(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not allowed here\n"));
+            }
+            Method::CONNECT => {
+                return Ok(line(StatusCode::NOT_IMPLEMENTED, "tunnels are not implemented here\n"));
+            }
+            _ => {}
+        }
+        let content = Content::begin(content).await.map_err(|_| Failure::Content)?;
+        let request = self.request(&asked, &client, content.may_have_trailers())?;
+        let place =
+            self.places.take(content.is_on_its_way()).await.map_err(|Full| Failure::Full)?;
+        let answer = self.send(request.map(|()| content)).await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::Malformed);
+        }
+        Ok(self.pass(answer, place))
+    }
+
+    async fn forward_websocket(
+        &self,
+        asked: Request<()>,
+        client: Address,
+    ) -> Result<Response<ProxyBody>, Failure> {
+        let mut request = self.request(&asked, &client, false)?;
+        let key = websocket::ask(&mut request);
+        let place = self.places.take(false).await.map_err(|Full| Failure::Full)?;
+        let answer = self.send(request.map(|()| Content::default())).await?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // Over HTTP/2 it would open the websocket.
+            if asked.method() == Method::CONNECT && answer.status().is_success() {
+                return Err(Failure::Malformed);
+            }
+            return Ok(self.pass(answer, place));
+        }
+        let limit = self.live.get().websocket_message_limit();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (server, protocol, mut fields) = websocket::accepted(answer, &key, limit).await?;
+        let mut upgrade = Upgrade::new(&asked).map_err(|_| Failure::Malformed)?;
+        if let Some(protocol) = protocol {
+            let protocol = protocol.to_str().map_err(|_| Failure::Malformed)?;
+            upgrade = upgrade.protocol(protocol).map_err(|_| Failure::Malformed)?;
+        }
+        fields::answer(&mut fields, Version::HTTP_11);
+        let sleep = self.sleep;
+        let mut answer = upgrade.accept(move |client| websocket::pass(client, server, sleep));
+        answer.headers_mut().extend(fields);
+        Ok(answer)
+    }
+
+    /// The request to the upstream server.
+    fn request(
+        &self,
+        asked: &Request<()>,
+        client: &Address,
+        has_trailers: bool,
+    ) -> Result<Request<()>, Failure> {
+        let client = fields::Client { address: client, is_tls: self.live.get().has_tls() };
+        fields::request(asked, client, &self.authority, has_trailers).ok_or(Failure::Target)
+    }
+
+    /// The upstream server's answer, for the client.
+    fn pass(&self, answer: Response<Answered>, place: Place) -> Response<ProxyBody> {
+        let (parts, content) = answer.into_parts();
+        let mut answer = Response::new(ProxyBody::pass(content, place, self.timeout, self.sleep));
+        *answer.status_mut() = parts.status;
+        *answer.headers_mut() = parts.headers;
+        fields::answer(answer.headers_mut(), parts.version);
+        answer
+    }
+
+    /// Sends a request. One that may be sent twice, because it does no more then, is sent again if it met the close
+    /// of a kept connection (RFC 9110 9.2.2).
+    async fn send(&self, mut request: Request<Content>) -> Result<Response<Answered>, Failure> {
+        let repeatable = request.method().is_idempotent() && request.body().is_empty();
+        for _ in 0..REPEATS {
+            let again = repeatable.then(|| copy(&request));
+            match (self.send_once(request).await, again) {
+                (Err(Failure::Stale), Some(again)) => request = again,
+                (answer, _) => return answer,
+            }
+        }
+        self.send_once(request).await
+    }
+
+    async fn send_once(&self, request: Request<Content>) -> Result<Response<Answered>, Failure> {
+        let upload = request.body().upload();
+        let mut answer = self.client.request(request);
+        loop {
+            let before = upload.moved();
+            match select(answer, (self.sleep)(self.timeout)).await {
+                Either::Left((Ok(answer), _)) => {
+                    if let Some(used) = answer.extensions().get::<Used>() {
+                        used.set();
+                    }
+                    return Ok(answer);
+                }
+                Either::Left((Err(error), _)) => {
+                    tracing::debug!(%error, source = error.source(), "no answer from upstream");
+                    return Err(failure_of(&error));
+                }
+                Either::Right(((), waiting)) if is_moving(&upload, before) => answer = waiting,
+                Either::Right(_) => return Err(Failure::Slow),
+            }
+        }
+    }
+}
+
+/// Whether the upload has moved since `before`, or waits for the client.
+fn is_moving(upload: &Upload, before: Option<u64>) -> bool {
+    let now = upload.moved();
+    now.is_none() || now != before
+}
+
+fn failure_of(error: &hyper_util::client::legacy::Error) -> Failure {
+    if error.is_connect() {
+        return Failure::Unreachable;
+    }
+    let source = error.source().and_then(<dyn Error>::downcast_ref::<hyper::Error>);
+    match source {
+        Some(error) if error.is_parse() => Failure::Malformed,
+        Some(error) if error.is_user() => Failure::Content,
+        _ if Used::is_set_for(error) => Failure::Stale,
+        _ => Failure::Broken,
+    }
+}
+
+/// The same request without content.
+fn copy(request: &Request<Content>) -> Request<Content> {
+    let mut copy = Request::new(Content::default());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
