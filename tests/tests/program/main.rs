@@ -25,6 +25,7 @@ mod place;
 mod proxies;
 mod proxy_protocol;
 mod responses;
+mod reverse_proxy;
 mod routes;
 mod shutdown;
 mod support;

@@ -90,7 +90,7 @@ fn start(prepare: impl Fn(&Path, SocketAddr) -> Command) -> Proxy {
     panic!("the proxy does not start");
 }
 
-fn nginx(program: SocketAddr) -> Proxy {
+pub(crate) fn nginx(program: SocketAddr) -> Proxy {
     start(|folder, address| {
         let place = folder.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
