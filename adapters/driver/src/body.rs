@@ -39,6 +39,18 @@ impl Body {
     }
 }
 
+/// Sets the limit of a request's content for a layer that has no [`Body`] in hand, since another type wraps it.
+/// It is among the extensions of each request that may have content.
+#[derive(Clone, Debug)]
+pub struct BodyLimiter(pub(crate) Arc<Upload>);
+
+impl BodyLimiter {
+    /// As [`Body::set_limit`].
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.0.set_limit(limit);
+    }
+}
+
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(upload) = &self.upload {

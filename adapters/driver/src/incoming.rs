@@ -2,7 +2,7 @@
 
 use crate::PeerAddress;
 use crate::address::Address;
-use crate::body::Body;
+use crate::body::{Body, BodyLimiter};
 use crate::exchange::Shares;
 use crate::presence::Disconnected;
 use crate::reply;
@@ -100,6 +100,9 @@ impl Incoming<'_> {
         }
         if self.tell_peer {
             request.extensions_mut().insert(PeerAddress(self.peer.clone()));
+        }
+        if let Some(upload) = &self.shares.upload {
+            request.extensions_mut().insert(BodyLimiter(upload.clone()));
         }
         let disconnected = self.disconnected();
         request.extensions_mut().insert(disconnected);

@@ -47,6 +47,7 @@
 //! | `tcp`, `unix` | options of TCP sockets, and accepting without waiting |
 //! | `futures_socket` | any stream with the traits of `futures_io` as a socket |
 //! | `memory` | a stream in memory, for clients in the same process |
+//! | `axum_types` | what axum asks of types of this crate; behind the feature `axum` |
 //! | `async_io` | listener, socket and timer of smol and async-std; behind the feature `async-io` |
 //!
 //! # What an operator sees
@@ -85,6 +86,8 @@ mod admission;
 mod allowance;
 #[cfg(feature = "async-io")]
 mod async_io;
+#[cfg(feature = "axum")]
+mod axum_types;
 mod bell;
 mod body;
 mod clock;
@@ -137,7 +140,7 @@ pub use self::async_io::{AsyncListener, AsyncSocket, AsyncTimer, StdListener, St
 pub use access::{Access, Ending};
 pub use address::Address;
 pub use admission::{Admission, Gauge};
-pub use body::Body;
+pub use body::{Body, BodyLimiter};
 pub use error::{BodyError, BoxError};
 pub use exchange::PeerAddress;
 pub use futures_socket::FuturesSocket;

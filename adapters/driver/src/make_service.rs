@@ -129,20 +129,3 @@ impl<M: tower_service::Service<Peer>> fmt::Debug for Making<M> {
         f.debug_struct("Making").finish_non_exhaustive()
     }
 }
-
-/// `axum::extract::ConnectInfo<Address>`.
-#[cfg(feature = "axum")]
-impl axum::extract::connect_info::Connected<Peer> for Address {
-    fn connect_info(peer: Peer) -> Self {
-        peer.address
-    }
-}
-
-/// `axum::extract::ConnectInfo<SocketAddr>`. A peer without an IP address, such as that of a Unix socket, has
-/// `0.0.0.0:0`.
-#[cfg(feature = "axum")]
-impl axum::extract::connect_info::Connected<Peer> for SocketAddr {
-    fn connect_info(peer: Peer) -> Self {
-        peer.socket_addr().unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
-    }
-}

@@ -373,6 +373,12 @@ impl WebSocket {
         poll_fn(|cx| self.meeting.poll_end(cx)).await
     }
 
+    /// Closes as [`close`](Self::close) does, after the messages that wait, and does not wait for the peer.
+    /// Without a code the close frame is empty. Only the first close counts.
+    pub fn begin_close(&mut self, code: Option<u16>, reason: &str) {
+        self.meeting.close(Some(CloseFrame { code, reason: reason.into() }));
+    }
+
     /// How it ended, if it has.
     pub fn closed(&self) -> Option<Closed> {
         self.meeting.closed()

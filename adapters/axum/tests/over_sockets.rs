@@ -1,0 +1,279 @@
+//! Applications of axum on `serve`, with clients that nobody here wrote: tungstenite over HTTP/1.1, and over a
+//! stream of hyper's HTTP/2.
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portcullis_axum::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use portcullis_axum::{BodyLimit, Disconnected};
+use portcullis_tokio::serve;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::{self, Role};
+use tokio_tungstenite::tungstenite::{self, Message as Theirs};
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<I: AsyncRead + AsyncWrite + Send + Unpin> Io for I {}
+
+type Client = WebSocketStream<Box<dyn Io>>;
+
+async fn start(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move { serve(listener, app).await });
+    address
+}
+
+/// A websocket over HTTP/1.1 or HTTP/2, and the subprotocol of the answer.
+async fn open(address: SocketAddr, http2: bool, protocols: &str) -> (Client, Option<String>) {
+    let stream = TcpStream::connect(address).await.expect("it accepts");
+    if !http2 {
+        let request = Request::get("ws://a/ws")
+            .header("host", "a")
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", generate_key())
+            .header("sec-websocket-protocol", protocols)
+            .body(())
+            .expect("valid");
+        let stream: Box<dyn Io> = Box::new(stream);
+        let opened = tokio_tungstenite::client_async(request, stream).await;
+        let (socket, answer) = opened.expect("it is accepted");
+        return (socket, chosen(answer.headers()));
+    }
+    let (mut client, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    let mut connection = Box::pin(connection);
+    // The server's settings tell that it has websockets.
+    while !connection.is_extended_connect_protocol_enabled() {
+        tokio::select! {
+            _ = &mut connection => panic!("the connection ended"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .uri("http://a/ws")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-protocol", protocols)
+        .body(Full::<hyper::body::Bytes>::default())
+        .expect("valid");
+    let mut answer = client.send_request(request).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    let protocol = chosen(answer.headers());
+    let upgraded = hyper::upgrade::on(&mut answer).await.expect("a stream");
+    let stream: Box<dyn Io> = Box::new(TokioIo::new(upgraded));
+    (WebSocketStream::from_raw_socket(stream, Role::Client, None).await, protocol)
+}
+
+fn chosen(fields: &hyper::HeaderMap) -> Option<String> {
+    let protocol = fields.get("sec-websocket-protocol")?;
+    Some(protocol.to_str().expect("text").to_owned())
+}
+
+async fn echo(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        if matches!(message, Message::Close(_)) || socket.send(message).await.is_err() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_protocols_and_closes_pass_over_both_versions() {
+    let (told, mut tells) = unbounded_channel();
+    let app = Router::new().route(
+        "/ws",
+        any(async move |ws: WebSocketUpgrade| -> Response {
+            let ws = ws.protocols(["second", "first"]).max_message_size(1000);
+            ws.on_upgrade(async move |mut socket| {
+                assert_eq!(socket.protocol().expect("one"), "second");
+                while let Some(message) = socket.recv().await {
+                    let message = message.map_err(|it| it.to_string());
+                    told.send(message.clone()).expect("the test listens");
+                    if let Ok(message @ (Message::Text(_) | Message::Binary(_))) = message {
+                        socket.send(message).await.expect("it is open");
+                    }
+                }
+            })
+        }),
+    );
+    let address = start(app).await;
+    for http2 in [false, true] {
+        let (mut client, protocol) = open(address, http2, "first, second").await;
+        assert_eq!(protocol.as_deref(), Some("second"));
+        for message in [Theirs::text("héllo"), Theirs::binary(vec![7; 1000])] {
+            client.send(message.clone()).await.expect("sent");
+            assert_eq!(client.next().await.expect("open").expect("a message"), message);
+            let heard = tells.recv().await.expect("told").expect("good");
+            assert_eq!(heard.into_data(), message.into_data());
+        }
+        let frame = protocol::CloseFrame { code: 4001.into(), reason: "bye".into() };
+        client.close(Some(frame.clone())).await.expect("sent");
+        let answer = client.next().await.expect("a close").expect("good");
+        let Theirs::Close(Some(answer)) = answer else { panic!("{answer:?}") };
+        assert_eq!(u16::from(answer.code), 4001);
+        let heard = tells.recv().await.expect("told").expect("good");
+        let frame = CloseFrame { code: 4001, reason: "bye".into() };
+        assert_eq!(heard, Message::Close(Some(frame)));
+
+        // A message past the limit.
+        let (mut client, _) = open(address, http2, "second").await;
+        client.send(Theirs::binary(vec![7; 1001])).await.expect("sent");
+        let answer = client.next().await.expect("a close").expect("good");
+        let Theirs::Close(Some(answer)) = answer else { panic!("{answer:?}") };
+        assert_eq!(u16::from(answer.code), 1009);
+        tells.recv().await.expect("told").expect_err("an error");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_closes_with_its_own_code_or_by_dropping() {
+    let app = Router::new().route(
+        "/ws",
+        any(async |ws: WebSocketUpgrade| -> Response {
+            let by_hand = ws.requested_protocols().any(|it| it == "by-hand");
+            // tungstenite wants one of those that it offered.
+            ws.protocols(["by-hand", "dropped"]).on_upgrade(async move |mut socket| {
+                socket.send(Message::text("last")).await.expect("it is open");
+                if by_hand {
+                    let frame = CloseFrame { code: 4002, reason: "done".into() };
+                    socket.send(Message::Close(Some(frame))).await.expect("it is open");
+                    socket.send(Message::text("more")).await.expect_err("it is closed");
+                    assert!(socket.recv().await.is_none());
+                }
+            })
+        }),
+    );
+    let address = start(app).await;
+    for (http2, by_hand) in [(false, false), (false, true), (true, false), (true, true)] {
+        let protocol = if by_hand { "by-hand" } else { "dropped" };
+        let (mut client, chosen) = open(address, http2, protocol).await;
+        assert_eq!(chosen.as_deref(), Some(protocol));
+        assert_eq!(client.next().await.expect("open").expect("a message"), Theirs::text("last"));
+        let close = client.next().await.expect("a close").expect("good");
+        let Theirs::Close(Some(frame)) = close else { panic!("{close:?}") };
+        let (code, reason) = if by_hand { (4002, "done") } else { (1000, "") };
+        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (code, reason));
+    }
+}
+
+#[tokio::test]
+async fn the_halves_of_a_websocket_outlive_its_callback() {
+    let app = Router::new().route(
+        "/ws",
+        any(async |ws: WebSocketUpgrade| {
+            ws.protocols(["halves"]).on_upgrade(async |socket| {
+                let (sender, receiver) = socket.split();
+                tokio::spawn(receiver.forward(sender));
+            })
+        }),
+    );
+    let address = start(app).await;
+    for http2 in [false, true] {
+        let (mut client, _) = open(address, http2, "halves").await;
+        for number in 0..10 {
+            let message = Theirs::text(number.to_string());
+            client.send(message.clone()).await.expect("sent");
+            assert_eq!(client.next().await.expect("open").expect("a message"), message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_become_a_websocket_is_told_what_could() {
+    let app = Router::new().route("/ws", any(async |ws: WebSocketUpgrade| ws.on_upgrade(echo)));
+    let address = start(app).await;
+    let stream = TcpStream::connect(address).await.expect("it accepts");
+    let (mut client, connection) =
+        http1::handshake::<_, Full<hyper::body::Bytes>>(TokioIo::new(stream))
+            .await
+            .expect("HTTP/1.1");
+    tokio::spawn(connection);
+    let request = Request::get("/ws").header("host", "a").body(Full::default()).expect("valid");
+    let answer = client.send_request(request).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(answer.headers()["upgrade"], "websocket");
+}
+
+#[tokio::test]
+async fn a_callback_is_told_if_the_answer_is_replaced() {
+    let (told, mut tells) = unbounded_channel();
+    let app = Router::new().route(
+        "/ws",
+        any(async move |ws: WebSocketUpgrade| {
+            let ws = ws.on_failed_upgrade(move |error: axum::Error| {
+                told.send(error.to_string()).expect("the test listens");
+            });
+            drop(ws.on_upgrade(echo));
+            StatusCode::FORBIDDEN
+        }),
+    );
+    let address = start(app).await;
+    let stream = TcpStream::connect(address).await.expect("it accepts");
+    let url = format!("ws://{address}/ws");
+    let error = tokio_tungstenite::client_async(url, stream).await.expect_err("it is refused");
+    let tungstenite::Error::Http(answer) = error else { panic!("{error}") };
+    assert_eq!(answer.status(), 403);
+    tells.recv().await.expect("told");
+}
+
+#[tokio::test]
+async fn a_route_has_its_own_limit_of_content() {
+    async fn count(content: axum::body::Bytes) -> String {
+        content.len().to_string()
+    }
+    let app = Router::new()
+        .route("/small", post(count).layer(BodyLimit::bytes(100)))
+        .route("/large", post(count));
+    let address = start(app).await;
+    for (path, length, status) in [
+        ("/small", 100, StatusCode::OK),
+        ("/small", 101, StatusCode::PAYLOAD_TOO_LARGE),
+        ("/large", 101, StatusCode::OK),
+    ] {
+        let stream = TcpStream::connect(address).await.expect("it accepts");
+        let (mut client, connection) =
+            http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+        tokio::spawn(connection);
+        let content = Full::new(hyper::body::Bytes::from(vec![7; length]));
+        let request = Request::post(path).header("host", "a").body(content).expect("valid");
+        let answer = client.send_request(request).await.expect("an answer");
+        assert_eq!(answer.status(), status, "{length} bytes to {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_is_told_when_its_client_has_gone() {
+    let (told, mut tells) = unbounded_channel();
+    let told: Arc<Mutex<UnboundedSender<&str>>> = Arc::new(Mutex::new(told));
+    let app = Router::new().route(
+        "/",
+        get(async move |gone: Disconnected| {
+            let tell = |what| told.lock().expect("no panic").send(what).expect("the test listens");
+            tell("begun");
+            gone.await;
+            tell("gone");
+        }),
+    );
+    let address = start(app).await;
+    let mut stream = TcpStream::connect(address).await.expect("it accepts");
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.expect("sent");
+    assert_eq!(tells.recv().await, Some("begun"));
+    drop(stream);
+    assert_eq!(tells.recv().await, Some("gone"));
+}
