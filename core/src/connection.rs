@@ -597,6 +597,10 @@ impl<'i> Events<'_, 'i> {
                 let data = lend(&mut self.input, &mut self.desk.whole, at);
                 Event::Piece { stream, text, last, data }
             }
+            Step::Control { ping, at } => {
+                let payload = &*lend(&mut self.input, &mut self.desk.whole, at);
+                if ping { Event::Ping { stream, payload } } else { Event::Pong { stream, payload } }
+            }
             Step::Closing { code, reason } => {
                 let reason = lend(&mut self.input, &mut self.desk.whole, reason);
                 let reason = head::text(reason, 0..reason.len());

@@ -118,6 +118,26 @@ pub enum Event<'e> {
         /// The bytes; they may be changed in place.
         data: &'e mut [u8],
     },
+    /// A ping of the peer's, for an application that asked for [`Options::controls`]. The pong is sent, or will
+    /// be. It needs no credit, and comes in its place among the messages.
+    ///
+    /// [`Options::controls`]: crate::websocket::Options::controls
+    Ping {
+        /// The stream of the request that became the websocket.
+        stream: StreamId,
+        /// At most 125 bytes.
+        payload: &'e [u8],
+    },
+    /// A pong of the peer's, for an application that asked for [`Options::controls`]. Pongs to the connection's
+    /// own pings, which are empty, are among them.
+    ///
+    /// [`Options::controls`]: crate::websocket::Options::controls
+    Pong {
+        /// The stream of the request that became the websocket.
+        stream: StreamId,
+        /// At most 125 bytes.
+        payload: &'e [u8],
+    },
     /// The peer closes its websocket and sends nothing more on it. The application may still send messages
     /// for `websocket_close_timeout`. It then owes a [`Stream::close`](crate::Stream::close), which answers
     /// with the peer's code.

@@ -454,7 +454,9 @@ impl Protocol {
     ) -> Result<(), Misuse> {
         of_requests!(self, it => it.upgrade(transport, stream, accepted.fields(), fields))?;
         let limits = options.limits(&transport.config);
-        let terms = Terms { stream, limits, deflate: accepted.deflate(), owned: options.owned };
+        let deflate = accepted.deflate();
+        let (owned, controls) = (options.owned, options.controls);
+        let terms = Terms { stream, limits, deflate, owned, controls };
         if let Protocol::Http2(http) = self {
             let socket = Socket::new(terms, transport);
             http.begin_tunnel(transport, stream, Box::new(socket));
@@ -496,6 +498,21 @@ impl Protocol {
             Protocol::WebSocket(it) => it.ping(transport, id, payload),
             Protocol::Http2(it) => {
                 it.on_tunnel(transport, id, |tunnel, now| tunnel.ping(now, payload))
+            }
+        }
+    }
+
+    pub(crate) fn pong(
+        &mut self,
+        transport: &mut Transport,
+        id: StreamId,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
+        match self {
+            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::WebSocket(it) => it.pong(transport, id, payload),
+            Protocol::Http2(it) => {
+                it.on_tunnel(transport, id, |tunnel, now| tunnel.pong(now, payload))
             }
         }
     }

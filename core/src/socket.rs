@@ -93,6 +93,7 @@ impl Socket {
         match step {
             Step::Message { text, at } => Step::Message { text, at: moved(at) },
             Step::Piece { text, last, at } => Step::Piece { text, last, at: moved(at) },
+            Step::Control { ping, at } => Step::Control { ping, at: moved(at) },
             Step::Closing { code, reason } => Step::Closing { code, reason: moved(reason) },
             other => other,
         }
@@ -277,6 +278,11 @@ impl Tunnel for Socket {
     fn ping(&mut self, now: Tick, payload: &[u8]) -> Result<(), Misuse> {
         let stream = self.stream;
         self.act(now, |session, transport| session.ping(transport, stream, payload))
+    }
+
+    fn pong(&mut self, now: Tick, payload: &[u8]) -> Result<(), Misuse> {
+        let stream = self.stream;
+        self.act(now, |session, transport| session.pong(transport, stream, payload))
     }
 
     fn close(&mut self, now: Tick, code: Option<u16>, reason: &str) -> Result<(), Misuse> {

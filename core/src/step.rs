@@ -26,6 +26,11 @@ pub(crate) enum Step {
         last: bool,
         at: Place,
     },
+    /// The peer's ping, which is answered, or its pong.
+    Control {
+        ping: bool,
+        at: Place,
+    },
     /// The peer closes its websocket.
     Closing {
         code: Option<u16>,

@@ -145,7 +145,8 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| draw.u8(..)).collect()
 }
 
-const WHOLE: Options = Options { message_limit: None, pieces: false, owned: false };
+const WHOLE: Options =
+    Options { message_limit: None, pieces: false, owned: false, controls: false };
 const PIECES: Options = Options { pieces: true, ..WHOLE };
 
 #[test]

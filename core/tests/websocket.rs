@@ -136,6 +136,12 @@ impl Echo {
                 Event::Piece { text, last, data, .. } => {
                     log.push(format!("piece {text} {last} {}", data.len()));
                 }
+                Event::Ping { payload, .. } => {
+                    log.push(format!("ping {}", payload.escape_ascii()));
+                }
+                Event::Pong { payload, .. } => {
+                    log.push(format!("pong {}", payload.escape_ascii()));
+                }
                 Event::Closing { stream, code, reason } => {
                     log.push(format!("closing {code:?} {reason}"));
                     // A close that replies to ours needs no answer.
@@ -252,6 +258,42 @@ fn every_cut_gives_the_same_result() {
     }
     assert_eq!((&echo.log, &echo.out), (&whole.log, &whole.out), "byte by byte");
     assert_eq!(echo.reason(at(0)), CloseReason::Completed);
+}
+
+#[test]
+fn pings_and_pongs_are_told_in_their_place_if_asked_for() {
+    let frames =
+        [frame(TEXT, b"a"), frame(PING, b"p"), frame(PONG, b"q"), frame(TEXT, b"b")].concat();
+    let told = ["message true 1", "ping p", "pong q", "message true 1"];
+    let answers = [sent(TEXT, b"a"), sent(PONG, b"p"), sent(TEXT, b"b")].concat();
+    for cut in 0..frames.len() {
+        let mut echo = Echo::new(without_pings());
+        echo.options.controls = true;
+        echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+        echo.take_out();
+        echo.receive(at(0), &frames[..cut]);
+        echo.receive(at(0), &frames[cut..]);
+        assert_eq!(echo.log, told, "cut at {cut}");
+        assert_eq!(echo.take_out(), answers, "cut at {cut}");
+    }
+    // A ping that waits for its turn is answered once, ahead of it, and told in its turn.
+    let mut echo = Echo::new(without_pings());
+    (echo.options.controls, echo.eager) = (true, false);
+    echo.receive(at(0), format!("{UPGRADE}\r\n").as_bytes());
+    echo.take_out();
+    echo.receive(at(0), &frames);
+    assert_eq!((echo.log.len(), echo.take_out()), (0, sent(PONG, b"p")));
+    let stream = echo.stream();
+    support::read_more(echo.connection.stream(at(1), stream), 2).expect("the stream is open");
+    echo.resume(at(1));
+    assert_eq!(echo.log, told);
+    assert_eq!(echo.take_out(), [sent(TEXT, b"a"), sent(TEXT, b"b")].concat());
+    // A pong of the application's own.
+    assert_eq!(echo.connection.stream(at(1), stream).pong(b"alive"), Ok(()));
+    let long = echo.connection.stream(at(1), stream).pong(&[0; 126]);
+    assert_eq!(long, Err(Misuse::TooLong { left: 125 }));
+    echo.send(at(1));
+    assert_eq!(echo.take_out(), sent(PONG, b"alive"));
 }
 
 #[test]

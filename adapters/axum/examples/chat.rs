@@ -24,7 +24,7 @@ async fn talk(socket: WebSocket, room: Room) {
     let hearing = async {
         loop {
             match heard.recv().await {
-                Ok(said) if sender.send(Message::text(said)).await.is_err() => break,
+                Ok(said) if sender.send(Message::text(&said)).await.is_err() => break,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
             }

@@ -33,7 +33,7 @@
 //! | `set_selected_protocol` sends any protocol | one that the client did not offer is left out, since the client would have to fail |
 //! | `on_upgrade` runs the callback as a task | on the connection's own task; a callback that computes for long should spawn |
 //! | a dropped `WebSocket` ends without a close | it closes with 1000 |
-//! | `Message::Ping` and `Message::Pong` | the driver answers pings, and pings silent clients; a handler neither sees nor sends them |
+//! | every ping and pong is told | while 16 KiB of messages wait for the handler, further ones are not; pings are answered all the same, and silent clients are pinged, whose empty pongs are told |
 
 pub mod close_code;
 mod message;
@@ -111,6 +111,8 @@ impl Stream for WebSocket {
         Poll::Ready(match next {
             Some(Ok(driver::Message::Text(text))) => Some(Ok(Message::Text(Utf8Bytes(text)))),
             Some(Ok(driver::Message::Binary(data))) => Some(Ok(Message::Binary(data))),
+            Some(Ok(driver::Message::Ping(data))) => Some(Ok(Message::Ping(data))),
+            Some(Ok(driver::Message::Pong(data))) => Some(Ok(Message::Pong(data))),
             Some(Err(closed)) => {
                 self.has_ended = true;
                 Some(Err(Error::new(closed)))
@@ -153,9 +155,11 @@ impl Sink<Message> for WebSocket {
                 }
                 return Ok(());
             }
-            Message::Ping(_) | Message::Pong(_) => {
-                return Err(Error::new("pings and pongs are sent by the connection itself"));
+            Message::Ping(data) | Message::Pong(data) if data.len() > 125 => {
+                return Err(Error::new("a ping or a pong has at most 125 bytes"));
             }
+            Message::Ping(data) => driver::Message::Ping(data),
+            Message::Pong(data) => driver::Message::Pong(data),
         };
         Pin::new(&mut self.inner).start_send(message).map_err(Error::new)
     }

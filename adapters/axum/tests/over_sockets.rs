@@ -172,6 +172,44 @@ async fn a_handler_closes_with_its_own_code_or_by_dropping() {
 }
 
 #[tokio::test]
+async fn pings_and_pongs_are_seen_and_sent() {
+    let (told, mut tells) = unbounded_channel();
+    let app = Router::new().route(
+        "/ws",
+        any(async move |ws: WebSocketUpgrade| {
+            ws.protocols(["pings"]).on_upgrade(async move |mut socket| {
+                for message in [Message::Ping("here".into()), Message::Pong("alone".into())] {
+                    socket.send(message).await.expect("it is open");
+                }
+                let long = Message::Ping(vec![0; 126].into());
+                socket.send(long).await.expect_err("it is too long");
+                while let Some(Ok(message)) = socket.recv().await {
+                    told.send(message).expect("the test listens");
+                }
+            })
+        }),
+    );
+    let address = start(app).await;
+    for http2 in [false, true] {
+        let (mut client, _) = open(address, http2, "pings").await;
+        for expected in [Theirs::Ping("here".into()), Theirs::Pong("alone".into())] {
+            assert_eq!(client.next().await.expect("open").expect("a frame"), expected);
+        }
+        let sent = [Theirs::text("first"), Theirs::Ping("there".into()), Theirs::text("last")];
+        for message in sent {
+            client.send(message).await.expect("sent");
+        }
+        // tungstenite has answered the server's ping by itself.
+        let pong = Message::Pong("here".into());
+        for message in [pong, "first".into(), Message::Ping("there".into()), "last".into()] {
+            assert_eq!(tells.recv().await.expect("told"), message);
+        }
+        let pong = Theirs::Pong("there".into());
+        assert_eq!(client.next().await.expect("open").expect("a frame"), pong);
+    }
+}
+
+#[tokio::test]
 async fn the_halves_of_a_websocket_outlive_its_callback() {
     let app = Router::new().route(
         "/ws",

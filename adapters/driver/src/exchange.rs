@@ -146,12 +146,21 @@ impl<F, B> Exchange<F, B> {
                 self.is_reset = true;
                 self.tell_reset(reason);
             }
+            Event::Ping { payload, .. } => self.on_control(Message::Ping, payload),
+            Event::Pong { payload, .. } => self.on_control(Message::Pong, payload),
             Event::Closing { code, reason, .. } => {
                 if let Some(meeting) = self.meeting() {
                     meeting.end(Closed::Peer(CloseFrame { code, reason: reason.into() }));
                 }
             }
             _ => {}
+        }
+    }
+
+    #[cold]
+    fn on_control(&self, of: fn(bytes::Bytes) -> Message, payload: &[u8]) {
+        if let Some(meeting) = self.meeting() {
+            meeting.tell(of(bytes::Bytes::copy_from_slice(payload)));
         }
     }
 

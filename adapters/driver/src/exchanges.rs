@@ -119,6 +119,8 @@ impl<S: Service<K>, K> Exchanges<S, K> {
             Event::Data { stream, .. }
             | Event::End { stream, .. }
             | Event::Reset { stream, .. }
+            | Event::Ping { stream, .. }
+            | Event::Pong { stream, .. }
             | Event::Closing { stream, .. }
             | Event::Writable { stream }
             | Event::Message { stream, .. }

@@ -34,13 +34,18 @@ pub enum Message {
     Text(ByteString),
     /// Bytes.
     Binary(Bytes),
+    /// A ping with at most 125 bytes. Those of the peer, which are answered already, are told only after
+    /// [`Upgrade::controls`]. Keeping the connection needs no ping of the handler's.
+    Ping(Bytes),
+    /// A pong with at most 125 bytes; told only after [`Upgrade::controls`].
+    Pong(Bytes),
 }
 
 impl Message {
     fn len(&self) -> usize {
         match self {
             Message::Text(text) => text.len(),
-            Message::Binary(data) => data.len(),
+            Message::Binary(data) | Message::Ping(data) | Message::Pong(data) => data.len(),
         }
     }
 }
@@ -246,6 +251,13 @@ impl<'r, B> Upgrade<'r, B> {
     /// The limit of a message in bytes, instead of `websocket_message_limit`.
     pub fn message_limit(mut self, limit: u64) -> Self {
         self.options.message_limit = Some(limit);
+        self
+    }
+
+    /// Tells the handler of the peer's pings and pongs, in their place among the messages. While 16 KiB wait
+    /// for the handler, further ones are not told.
+    pub fn controls(mut self, told: bool) -> Self {
+        self.options.controls = told;
         self
     }
 

@@ -238,6 +238,15 @@ impl<'c> Stream<'c> {
         self.act(|id, protocol, transport| protocol.ping(transport, id, payload))
     }
 
+    /// Sends a pong that answers no ping, with up to 125 bytes (RFC 6455 5.5.3). Pings are answered without
+    /// it.
+    ///
+    /// # Errors
+    /// As for [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Misuse> {
+        self.act(|id, protocol, transport| protocol.pong(transport, id, payload))
+    }
+
     /// Closes a websocket (RFC 6455 7.1.2), with a code, and with a reason of which the first 123
     /// bytes count. Messages that still arrive are dropped, and the peer has
     /// `websocket_close_timeout` to answer. If the peer has closed already, the answer repeats the

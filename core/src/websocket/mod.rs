@@ -84,6 +84,9 @@ pub struct Options {
     /// Assembled messages are handed over ([`Event::OwnedMessage`](crate::Event::OwnedMessage)) instead
     /// of lent, so that an application that keeps them need not copy them.
     pub owned: bool,
+    /// Lends the peer's pings and pongs too ([`Event::Ping`](crate::Event::Ping),
+    /// [`Event::Pong`](crate::Event::Pong)). Pings are answered either way.
+    pub controls: bool,
 }
 
 impl Options {

@@ -23,7 +23,7 @@ use crate::close::{CloseReason, Expiry, Misuse, PeerClose, ResetReason};
 use crate::config::Config;
 use crate::endings::Ending;
 use crate::event::Sent;
-use crate::input::Input;
+use crate::input::{Input, Span};
 use crate::rate::Rate;
 use crate::step::{Desk, Place, Step};
 use crate::stream::StreamId;
@@ -64,6 +64,7 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     pub(crate) deflate: Option<Agreed>,
     pub(crate) owned: bool,
+    pub(crate) controls: bool,
 }
 
 /// The most memory that a websocket adds to its connection. `window_bits` is the size of the
@@ -85,6 +86,8 @@ pub(crate) struct Session {
     state: State,
     /// Assembled messages are handed over to the application instead of lent.
     owned: bool,
+    /// The application is told of the peer's pings and pongs.
+    controls: bool,
     receiver: Receiver,
     ahead: Ahead,
     deflater: Option<Box<Deflater>>,
@@ -117,6 +120,7 @@ impl Session {
             stream: terms.stream,
             state: State::Open,
             owned: terms.owned,
+            controls: terms.controls,
             receiver: Receiver::new(terms.limits, terms.deflate),
             ahead: Ahead::default(),
             deflater: terms.deflate.map(|agreed| Box::new(Deflater::new(agreed))),
@@ -224,7 +228,11 @@ impl Session {
                 self.used = transport.now;
             }
             match taken {
-                Ok(Some(Arrival::Ping(_))) if was_answered => {}
+                Ok(Some(Arrival::Ping(payload))) if was_answered => {
+                    if let Some(step) = self.told(true, payload) {
+                        return Some(step);
+                    }
+                }
                 Ok(Some(step)) => {
                     if let Some(step) = self.take_step(transport, input, step) {
                         return Some(step);
@@ -271,14 +279,21 @@ impl Session {
                     self.pong = Some(input.span(payload).to_vec().into_boxed_slice());
                     self.flush_pong(transport);
                 }
-                None
+                self.told(true, payload)
             }
-            Arrival::Pong(_) => None,
+            Arrival::Pong(payload) => self.told(false, payload),
             Arrival::Close { code, reason } => {
                 self.closed_by_peer(transport, code);
                 Some(Step::Closing { code, reason: Place::Input(reason) })
             }
         }
+    }
+
+    /// The step by which the application is told of a ping or a pong, if it asked for them. After a close of
+    /// ours it is told of nothing more.
+    fn told(&self, ping: bool, payload: Span) -> Option<Step> {
+        let tells = self.controls && self.state == State::Open;
+        tells.then_some(Step::Control { ping, at: Place::Input(payload) })
     }
 
     /// Answers the pings among bytes that wait for the application. Only the first
@@ -462,6 +477,25 @@ impl Session {
         stream: StreamId,
         payload: &[u8],
     ) -> Result<(), Misuse> {
+        self.send_control(transport, stream, Opcode::Ping, payload)
+    }
+
+    pub(crate) fn pong(
+        &mut self,
+        transport: &mut Transport,
+        stream: StreamId,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
+        self.send_control(transport, stream, Opcode::Pong, payload)
+    }
+
+    fn send_control(
+        &mut self,
+        transport: &mut Transport,
+        stream: StreamId,
+        opcode: Opcode,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
         if payload.len() > frame::LONGEST_CONTROL {
             return Err(Misuse::TooLong { left: frame::LONGEST_CONTROL as u64 });
@@ -469,7 +503,7 @@ impl Session {
         if transport.is_full() {
             return Err(Misuse::Full);
         }
-        frame::write_control(transport.output.buffer(LONGEST_CLOSE), Opcode::Ping, payload);
+        frame::write_control(transport.output.buffer(LONGEST_CLOSE), opcode, payload);
         Ok(())
     }
 

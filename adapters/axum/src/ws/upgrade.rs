@@ -166,7 +166,7 @@ impl<F> WebSocketUpgrade<F> {
         let untold = Untold(Some(on_failed_upgrade));
         let protocol = protocol.filter(|protocol| offered.contains(protocol));
         let accept = || {
-            let mut upgrade = Upgrade::new(&request)?;
+            let mut upgrade = Upgrade::new(&request)?.controls(true);
             if let Some(limit) = message_limit {
                 upgrade = upgrade.message_limit(limit);
             }

@@ -68,11 +68,48 @@ struct State {
 /// A message on its way to the connection.
 #[derive(Debug)]
 struct Begun {
-    text: bool,
+    kind: Kind,
     /// The bytes that the connection has not taken.
     data: Bytes,
     /// The bytes that it keeps alive: the whole message, until all of it is taken.
     size: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Text,
+    Binary,
+    Ping,
+    Pong,
+}
+
+impl Begun {
+    /// Hands it to the connection, as far as there is room.
+    #[inline]
+    fn send(&mut self, stream: &mut Stream<'_>) -> Result<Sent, Misuse> {
+        match self.kind {
+            Kind::Text => stream.send_message(true, &mut self.data),
+            Kind::Binary => stream.send_message(false, &mut self.data),
+            Kind::Ping | Kind::Pong => self.send_control(stream),
+        }
+    }
+
+    #[cold]
+    fn send_control(&mut self, stream: &mut Stream<'_>) -> Result<Sent, Misuse> {
+        let sent = match self.kind {
+            Kind::Ping => stream.ping(&self.data),
+            _ => stream.pong(&self.data),
+        };
+        match sent {
+            Err(Misuse::Full) => stream.await_room().map(|()| Sent::Part),
+            Err(misuse @ Misuse::TooLong { .. }) => {
+                // Nothing else is held up by it.
+                tracing::error!(%misuse, "a ping or a pong cannot be sent");
+                Ok(Sent::All)
+            }
+            sent => sent.map(|()| Sent::All),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -277,6 +314,22 @@ impl Meeting {
         })
     }
 
+    /// Queues a ping or a pong for the handler, if there is room. It takes no credit of messages.
+    #[cold]
+    pub(crate) fn tell(&self, control: Message) {
+        let mut control = Some(control);
+        self.0.visit(|state, calls| {
+            if !state.left
+                && state.incoming.has_room()
+                && let Some(control) = control.take()
+            {
+                // The last message may keep more alive than itself, until it is read.
+                state.incoming.push(control);
+                state.reader.wake_from(&state.driver, calls);
+            }
+        });
+    }
+
     /// Passes the handler's wishes on to the connection. Returns whether to poll the handler again: because
     /// there is room now, or after a pause.
     #[inline]
@@ -311,7 +364,7 @@ impl Meeting {
         loop {
             let before = next.data.len();
             // The place is unlocked, because sent bytes are dropped here and in the connection.
-            let result = stream.send_message(next.text, &mut next.data);
+            let result = next.send(stream);
             moved |= result != Ok(Sent::Part) || next.data.len() != before;
             if let Err(misuse) = result {
                 if misuse != Misuse::UnknownStream {
@@ -403,12 +456,14 @@ impl State {
     fn next_outgoing(&mut self) -> Option<Begun> {
         let begun = self.begun.take();
         let next = begun.or_else(|| {
-            let (text, data) = match self.outgoing.pop()? {
-                Message::Text(text) => (true, text.into_bytes()),
-                Message::Binary(data) => (false, data),
+            let (kind, data) = match self.outgoing.pop()? {
+                Message::Text(text) => (Kind::Text, text.into_bytes()),
+                Message::Binary(data) => (Kind::Binary, data),
+                Message::Ping(data) => (Kind::Ping, data),
+                Message::Pong(data) => (Kind::Pong, data),
             };
             let size = EACH + data.len();
-            Some(Begun { text, data, size })
+            Some(Begun { kind, data, size })
         });
         self.passing = next.is_some();
         next

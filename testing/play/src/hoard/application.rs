@@ -74,7 +74,12 @@ impl Application {
             head: config.response_head_limit() as usize,
             limit,
             eager: draw.u8(0..3),
-            options: Options { message_limit, pieces: draw.bool(), owned: draw.bool() },
+            options: Options {
+                message_limit,
+                pieces: draw.bool(),
+                owned: draw.bool(),
+                controls: true,
+            },
             deflate: draw.bool().then_some(deflate),
             stream: None,
             begun: None,

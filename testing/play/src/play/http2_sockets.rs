@@ -172,6 +172,7 @@ impl Sockets {
             message_limit: source.one_of(&[None, None, Some(10)]),
             pieces: form.is_multiple_of(3),
             owned: form > 2,
+            controls: false,
         };
         stream.accept_websocket(accepted, None, options)?;
         let extensions = accepted

@@ -97,6 +97,7 @@ impl Echo {
                 message_limit: None,
                 pieces: false,
                 owned: false,
+                controls: false,
             },
             deflate: None,
         },

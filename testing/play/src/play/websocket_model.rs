@@ -46,6 +46,7 @@ impl Terms {
                 message_limit: limit.map(|limit| limit.min(config.websocket_message_limit())),
                 pieces: form.is_multiple_of(3),
                 owned: form > 2,
+                controls: false,
             },
             deflate: deflate.filter(|_| config.websocket_deflate()).map(|place| settings[place]),
         }
