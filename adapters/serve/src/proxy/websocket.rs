@@ -202,6 +202,8 @@ impl Held {
                 self.to_server = Some(match message {
                     Message::Text(text) => tungstenite::Message::Text(text_of(text.into_bytes())),
                     Message::Binary(data) => tungstenite::Message::Binary(data),
+                    // Each side answers pings by itself, and we have not asked to be told.
+                    Message::Ping(_) | Message::Pong(_) => return Poll::Ready(None),
                 });
                 Poll::Ready(None)
             }
