@@ -236,9 +236,11 @@ fn ended(facts: &Facts, least: f64, most: f64, rigour: Rigour) -> Option<String>
         let (held, patience) = (facts.unfinished, facts.patience.as_secs_f64());
         return Some(format!("{held} attackers are still connected after {patience:.0} s"));
     }
-    let held = facts.seen.iter().map(|seen| seen.held.as_secs_f64());
-    let (first, last) =
-        held.fold((f64::INFINITY, 0.0_f64), |(low, high), it| (low.min(it), high.max(it)));
+    // On a busy machine the server may start its timer a moment before the attacker notes the time, but not before
+    // the attacker has connected.
+    let lasted = facts.seen.iter().map(|seen| seen.lasted.as_secs_f64());
+    let first = lasted.fold(f64::INFINITY, f64::min);
+    let last = facts.seen.iter().map(|seen| seen.held.as_secs_f64()).fold(0.0, f64::max);
     if facts.seen.iter().any(|seen| seen.end == End::Open) {
         return Some("an attacker was not closed".to_owned());
     }
@@ -254,7 +256,8 @@ mod tests {
     use super::*;
 
     fn facts(held: f64, end: End) -> Facts {
-        let seen = Seen { held: Duration::from_secs_f64(held), end, ..Seen::default() };
+        let held = Duration::from_secs_f64(held);
+        let seen = Seen { held, lasted: held, end, ..Seen::default() };
         Facts { seen: vec![seen], recovered: true, running: true, ..Facts::default() }
     }
 

@@ -129,13 +129,17 @@ impl AsyncWrite for Stream {
 /// A connection, and what arrived on it.
 pub(super) struct Link {
     stream: Stream,
-    /// Just before the server's timer can have started.
+    /// Just before it connected.
+    began: Instant,
+    /// Just before the bytes are sent that start the server's timer.
     since: Instant,
     reader: Reader,
     pub(super) notes: Notes,
     pub(super) sent: u64,
     end: End,
     held: Duration,
+    /// The same from its beginning.
+    lasted: Duration,
     tally: Arc<Tally>,
 }
 
@@ -152,20 +156,31 @@ impl Link {
     pub(super) fn new(stream: Stream, reading: Reading, since: Instant, tally: Arc<Tally>) -> Self {
         Self {
             stream,
+            began: since,
             since,
             reader: Reader::new(reading),
             notes: Notes::default(),
             sent: 0,
             end: End::Open,
             held: Duration::ZERO,
+            lasted: Duration::ZERO,
             tally,
         }
     }
 
     /// What was seen until now. The link is closed with this.
     pub(super) fn seen(mut self) -> Seen {
-        let held = if self.end == End::Open { self.since.elapsed() } else { self.held };
-        Seen { held, end: self.end, notes: std::mem::take(&mut self.notes), sent: self.sent }
+        if self.end == End::Open {
+            (self.held, self.lasted) = (self.since.elapsed(), self.began.elapsed());
+        }
+        let (held, lasted) = (self.held, self.lasted);
+        Seen {
+            held,
+            lasted,
+            end: self.end,
+            notes: std::mem::take(&mut self.notes),
+            sent: self.sent,
+        }
     }
 
     /// The time that the server holds this connection counts from now: the next bytes start the
@@ -181,7 +196,7 @@ impl Link {
     fn ended(&mut self, end: End) {
         if self.end == End::Open {
             self.end = end;
-            self.held = self.since.elapsed();
+            (self.held, self.lasted) = (self.since.elapsed(), self.began.elapsed());
             self.tally.dropped();
             self.tally.closed();
         }

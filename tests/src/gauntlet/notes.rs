@@ -54,6 +54,8 @@ pub(super) struct Notes {
 pub(super) struct Seen {
     /// From just before the server's timer can have started until the end.
     pub(super) held: Duration,
+    /// The same from the beginning of the connection.
+    pub(super) lasted: Duration,
     pub(super) end: End,
     pub(super) notes: Notes,
     pub(super) sent: u64,
