@@ -25,6 +25,7 @@ use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::stats::Share;
 use crate::timer::LazyTimer;
+use crate::within::Within;
 use header::Expected;
 use portcullis::websocket::Message;
 use portcullis::{
@@ -603,8 +604,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
     type Output = CloseReason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let span = self.span.clone();
-        let _entered = span.as_ref().map(|span| span.enter());
+        let _within = Within::enter(self.span.as_ref());
         // One look at the clock is enough, because a poll is short.
         let now = clock::tick(Instant::now());
         self.obey(cx, now);
@@ -626,8 +626,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Future for Drive<T, I, S, K
 impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drop for Drive<T, I, S, K> {
     fn drop(&mut self) {
         // A connection that is not closed here lost its task, or its handler panicked.
-        let span = self.span.clone();
-        let _entered = span.as_ref().map(|span| span.enter());
+        let _within = Within::enter(self.span.as_ref());
         self.connection.abort(Tick::ZERO, CloseReason::Aborted);
         self.closed(CloseReason::Aborted);
     }

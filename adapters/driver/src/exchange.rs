@@ -266,14 +266,13 @@ impl<F, B> Exchange<F, B> {
         B: 'static,
     {
         let Exchange { task, shares, bell, .. } = self;
-        let span = shares.record.span();
-        let entered = span.as_ref().map(|span| span.enter());
+        let within = shares.record.enter();
         // The handler goes first, since it may hold its presence and its waker. Dropping it may panic.
         let _ = guarded(|| match task {
             Task::Request(work) => spare::keep_box(work),
             Task::WebSocket(messaging) => drop(messaging),
         });
-        drop(entered);
+        drop(within);
         bell::spare::keep(bell);
         drop(shares);
     }
@@ -296,8 +295,7 @@ where
         let waker = Waker::from(Arc::clone(&self.bell));
         let cx = &mut Context::from_waker(&waker);
         let upload = self.shares.upload.as_deref();
-        let span = self.shares.record.span();
-        let _entered = span.as_ref().map(|span| span.enter());
+        let _within = self.shares.record.enter();
         let record = &mut self.shares.record;
         let mut step = Step { stream: &mut stream, upload, allowance, handlers, record };
         let outcome = loop {

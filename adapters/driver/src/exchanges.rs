@@ -247,8 +247,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         self.calling = Some(stream);
         let record = Record::begin(shared, peer, stream, head);
         let (mut left, mut shares) = (None, Shares { upload: None, presence: None, record });
-        let span = shares.record.span();
-        let _entered = span.as_ref().map(|span| span.enter());
+        let _within = shares.record.enter();
         let incoming = Incoming {
             stream: connection.stream(now, stream),
             head,

@@ -12,6 +12,7 @@
 //! | `serve_connection` | one connection as a future, on any stream |
 //! | `accept` | gets over errors of the listener |
 //! | `access` | what an access log is told of each request when it is over |
+//! | `within` | being within a span |
 //! | `record` | what is noted of a request meanwhile, for the access log and its span |
 //! | `admission`, `membership` | places for connections, and who leaves for a newcomer |
 //! | `drive` | the loop of one connection, getting over panics, leaving its place for another |
@@ -133,6 +134,7 @@ pub mod unix;
 mod upload;
 mod waiting;
 mod websocket;
+mod within;
 mod work;
 
 #[cfg(feature = "async-io")]

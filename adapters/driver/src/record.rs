@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::guard::guarded;
 use crate::shared::Shared;
 use crate::stats;
+use crate::within::Within;
 use http::{StatusCode, Version};
 use portcullis::{CloseReason, RefusedHead, RequestHead, ResetReason, Sent, StreamId};
 use std::sync::Arc;
@@ -64,10 +65,10 @@ impl Record {
         self.0.as_ref().map_or(0, |entry| entry.memory())
     }
 
-    /// The request's span, if a subscriber wants it. The request may end within it.
+    /// Enters the request's span, if a subscriber wants it. The request may end within it.
     #[inline]
-    pub(crate) fn span(&self) -> Option<Arc<Span>> {
-        self.0.as_ref().and_then(|entry| entry.span.clone())
+    pub(crate) fn enter(&self) -> Within {
+        Within::enter(self.0.as_ref().and_then(|entry| entry.span.as_ref()))
     }
 
     /// The head of the answer was sent, with so many bytes of its content.

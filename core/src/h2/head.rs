@@ -143,7 +143,10 @@ struct Reader<'r> {
 impl<'r> Reader<'r> {
     fn new(config: &Config, text: &'r mut Vec<u8>, lines: &'r mut Lines) -> Self {
         text.clear();
-        text.reserve(USUAL);
+        if text.capacity() < USUAL {
+            // Cheaper than to grow.
+            *text = Vec::with_capacity(USUAL);
+        }
         text.extend_from_slice(HOST);
         lines.clear();
         Reader {

@@ -228,6 +228,10 @@ impl Streams {
 
     /// Adds a stream, whose number is larger than all others.
     pub(super) fn push(&mut self, stream: Stream) {
+        if self.all.capacity() == 0 {
+            // Cheaper than to grow, and as many.
+            self.all = VecDeque::with_capacity(4);
+        }
         self.all.push_back(stream);
     }
 
