@@ -487,32 +487,19 @@ impl Protocol {
         }
     }
 
-    pub(crate) fn ping(
+    /// Sends a ping, or a pong.
+    pub(crate) fn send_control(
         &mut self,
         transport: &mut Transport,
         id: StreamId,
+        ping: bool,
         payload: &[u8],
     ) -> Result<(), Misuse> {
         match self {
             Protocol::Http1(_) => Err(Misuse::NotWebSocket),
-            Protocol::WebSocket(it) => it.ping(transport, id, payload),
+            Protocol::WebSocket(it) => it.send_control(transport, id, ping, payload),
             Protocol::Http2(it) => {
-                it.on_tunnel(transport, id, |tunnel, now| tunnel.ping(now, payload))
-            }
-        }
-    }
-
-    pub(crate) fn pong(
-        &mut self,
-        transport: &mut Transport,
-        id: StreamId,
-        payload: &[u8],
-    ) -> Result<(), Misuse> {
-        match self {
-            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
-            Protocol::WebSocket(it) => it.pong(transport, id, payload),
-            Protocol::Http2(it) => {
-                it.on_tunnel(transport, id, |tunnel, now| tunnel.pong(now, payload))
+                it.on_tunnel(transport, id, |tunnel, now| tunnel.send_control(now, ping, payload))
             }
         }
     }

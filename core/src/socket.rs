@@ -275,14 +275,9 @@ impl Tunnel for Socket {
         self.act(now, |session, transport| session.send_message(transport, stream, text, data))
     }
 
-    fn ping(&mut self, now: Tick, payload: &[u8]) -> Result<(), Misuse> {
+    fn send_control(&mut self, now: Tick, ping: bool, payload: &[u8]) -> Result<(), Misuse> {
         let stream = self.stream;
-        self.act(now, |session, transport| session.ping(transport, stream, payload))
-    }
-
-    fn pong(&mut self, now: Tick, payload: &[u8]) -> Result<(), Misuse> {
-        let stream = self.stream;
-        self.act(now, |session, transport| session.pong(transport, stream, payload))
+        self.act(now, |session, transport| session.send_control(transport, stream, ping, payload))
     }
 
     fn close(&mut self, now: Tick, code: Option<u16>, reason: &str) -> Result<(), Misuse> {

@@ -438,7 +438,7 @@ fn settings() -> String {
         }
         text.push('\n');
         let about = setting.about.split_whitespace().collect::<Vec<_>>().join(" ");
-        wrap(&mut text, &format!("{about} Default from: {}.", setting.source));
+        wrap(&mut text, INDENT, &format!("{about} Default from: {}.", setting.source));
     }
     text
 }
@@ -470,12 +470,12 @@ fn in_seconds(minutes: &str, seconds: &str) -> Option<String> {
     Some(format!("{} s", minutes.checked_mul(60)?.checked_add(seconds)?))
 }
 
-/// Adds a paragraph, indented and wrapped at `WIDTH`.
-fn wrap(text: &mut String, paragraph: &str) {
+/// Adds a paragraph, wrapped at `WIDTH`; each line begins with `start`.
+pub(crate) fn wrap(text: &mut String, start: &str, paragraph: &str) {
     let mut line = String::new();
     for word in paragraph.split_whitespace() {
-        if !line.is_empty() && INDENT.len() + line.len() + 1 + word.len() > WIDTH {
-            text.extend([INDENT, &line, "\n"]);
+        if !line.is_empty() && start.len() + line.len() + 1 + word.len() > WIDTH {
+            text.extend([start, &line, "\n"]);
             line.clear();
         }
         if !line.is_empty() {
@@ -483,7 +483,7 @@ fn wrap(text: &mut String, paragraph: &str) {
         }
         line.push_str(word);
     }
-    text.extend([INDENT, &line, "\n"]);
+    text.extend([start, &line, "\n"]);
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
-/// Options that a file can't give.
-const NOT_IN_FILES: [&str; 5] = ["config", "print_config", "set", "help", "version"];
+/// Options that mean something on the command line only.
+pub(crate) const NOT_IN_FILES: [&str; 5] = ["config", "print_config", "set", "help", "version"];
 /// How alike two names have to be, from 0 to 1, for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
 

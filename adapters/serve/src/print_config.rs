@@ -1,33 +1,33 @@
 //! All options and settings as a configuration file: what `--print-config` prints.
 
-use crate::config_file::is_ruled_out;
+use crate::args::wrap;
+use crate::config_file::{NOT_IN_FILES, is_ruled_out};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use portcullis::{Builder, Config};
+use portcullis::Config;
 use std::fmt::Write;
 use toml::Value;
 
-/// The widest line of a comment, in columns.
-const WIDTH: usize = 100;
-/// Options that mean something on the command line only.
-const LEFT_OUT: [&str; 5] = ["config", "print_config", "set", "help", "version"];
+/// What a line of a comment begins with.
+const COMMENT: &str = "# ";
 
 /// A file for `--config` that stands for these arguments and this configuration.
 pub(crate) fn text(command: &Command, given: &ArgMatches, config: &Config) -> String {
     let mut text = String::from("# Options. A line with # in front has no value.\n");
     for option in command.get_arguments() {
-        if !LEFT_OUT.contains(&option.get_id().as_str()) {
+        if !NOT_IN_FILES.contains(&option.get_id().as_str()) {
             write_option(&mut text, option, is_ruled_out(option, command, given), given);
         }
     }
     text.push_str(
         "\n# Settings. A time needs a unit (250ms, 5s, 1m); a size may have one (4096, 64KiB).\n",
     );
-    let usual = Builder::from(Config::default()).build().unwrap_or_default();
+    let usual = Config::default();
     for setting in Config::settings() {
         text.push('\n');
-        let (about, default) = (one_line(setting.about), setting.value(&usual));
-        comment(&mut text, &format!("{about} Default: {default}, from {}.", setting.source));
+        let (about, default) = (setting.about, setting.value(&usual));
+        let paragraph = format!("{about} Default: {default}, from {}.", setting.source);
+        wrap(&mut text, COMMENT, &paragraph);
         // Writing to a string never fails.
         let _ = writeln!(text, "{} = {}", setting.name, value(&setting.value(config)));
     }
@@ -38,7 +38,7 @@ fn write_option(text: &mut String, option: &Arg, is_ruled_out: bool, given: &Arg
     let name = option.get_id().as_str();
     let help = option.get_help().map(StyledStr::to_string).unwrap_or_default();
     text.push('\n');
-    comment(text, &one_line(&help));
+    wrap(text, COMMENT, &help);
     let is_flag = !option.get_action().takes_values();
     if is_flag {
         let is_on = given.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or_default();
@@ -65,24 +65,6 @@ fn value(text: &str) -> String {
         (Ok(_), _) | (_, "true" | "false") => text.to_owned(),
         _ => Value::String(text.to_owned()).to_string(),
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Adds a comment, wrapped at `WIDTH`.
-fn comment(text: &mut String, paragraph: &str) {
-    let mut length = 0;
-    for word in paragraph.split(' ') {
-        if length == 0 || length + 1 + word.chars().count() > WIDTH {
-            text.push_str(if length == 0 { "#" } else { "\n#" });
-            length = 1;
-        }
-        text.extend([" ", word]);
-        length += 1 + word.chars().count();
-    }
-    text.push('\n');
 }
 
 #[cfg(test)]

@@ -235,7 +235,7 @@ impl<'c> Stream<'c> {
     /// [`Misuse::NotWebSocket`], [`Misuse::UnknownStream`], [`Misuse::TooLong`], and
     /// [`Misuse::Full`] if `send_buffer_limit` bytes are unsent.
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Misuse> {
-        self.act(|id, protocol, transport| protocol.ping(transport, id, payload))
+        self.act(|id, protocol, transport| protocol.send_control(transport, id, true, payload))
     }
 
     /// Sends a pong that answers no ping, with up to 125 bytes (RFC 6455 5.5.3). Pings are answered without
@@ -244,7 +244,7 @@ impl<'c> Stream<'c> {
     /// # Errors
     /// As for [`ping`](Self::ping).
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), Misuse> {
-        self.act(|id, protocol, transport| protocol.pong(transport, id, payload))
+        self.act(|id, protocol, transport| protocol.send_control(transport, id, false, payload))
     }
 
     /// Closes a websocket (RFC 6455 7.1.2), with a code, and with a reason of which the first 123

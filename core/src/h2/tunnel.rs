@@ -81,8 +81,7 @@ pub(crate) trait Tunnel: Debug + Send {
     fn room(&self) -> usize;
     fn await_room(&mut self, now: Tick) -> Result<(), Misuse>;
     fn send_message(&mut self, now: Tick, text: bool, data: &mut Bytes) -> Result<Sent, Misuse>;
-    fn ping(&mut self, now: Tick, payload: &[u8]) -> Result<(), Misuse>;
-    fn pong(&mut self, now: Tick, payload: &[u8]) -> Result<(), Misuse>;
+    fn send_control(&mut self, now: Tick, ping: bool, payload: &[u8]) -> Result<(), Misuse>;
     fn close(&mut self, now: Tick, code: Option<u16>, reason: &str) -> Result<(), Misuse>;
 }
 

@@ -471,29 +471,12 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn ping(
+    /// Sends a ping of the application's, or a pong.
+    pub(crate) fn send_control(
         &mut self,
         transport: &mut Transport,
         stream: StreamId,
-        payload: &[u8],
-    ) -> Result<(), Misuse> {
-        self.send_control(transport, stream, Opcode::Ping, payload)
-    }
-
-    pub(crate) fn pong(
-        &mut self,
-        transport: &mut Transport,
-        stream: StreamId,
-        payload: &[u8],
-    ) -> Result<(), Misuse> {
-        self.send_control(transport, stream, Opcode::Pong, payload)
-    }
-
-    fn send_control(
-        &mut self,
-        transport: &mut Transport,
-        stream: StreamId,
-        opcode: Opcode,
+        ping: bool,
         payload: &[u8],
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
@@ -503,6 +486,7 @@ impl Session {
         if transport.is_full() {
             return Err(Misuse::Full);
         }
+        let opcode = if ping { Opcode::Ping } else { Opcode::Pong };
         frame::write_control(transport.output.buffer(LONGEST_CLOSE), opcode, payload);
         Ok(())
     }
