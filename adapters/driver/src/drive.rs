@@ -18,6 +18,7 @@ use crate::control::Order;
 use crate::exchanges::Exchanges;
 use crate::guard::guarded;
 use crate::membership::Membership;
+use crate::roster::Listed;
 use crate::runtime;
 use crate::scratch::{self, Scratch};
 use crate::service::Service;
@@ -29,8 +30,8 @@ use crate::within::Within;
 use header::Expected;
 use portcullis::websocket::Message;
 use portcullis::{
-    CloseReason, Config, Connection, Event, Expiry, PeerClose, Status, StreamId, Stress, Tick,
-    Timer,
+    CloseReason, Config, Connection, Event, Expiry, PeerClose, Phase, Status, StreamId, Stress,
+    Tick, Timer,
 };
 use std::future::Future;
 use std::io::IoSlice;
@@ -96,6 +97,8 @@ pub(crate) struct Drive<T: runtime::Timer, I: Socket, S: Service<K>, K> {
     exchanges: Exchanges<S, K>,
     timer: LazyTimer<T>,
     share: Share,
+    /// Its place in the list of connections, if the server keeps one.
+    listed: Option<Listed>,
     membership: Membership,
     /// The [place](Stress::index) of the stress that the connection knows of.
     stress: u8,
@@ -133,6 +136,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         Drive {
             connection,
             share: Share::new(&shared.stats),
+            listed: shared.roster.as_ref().map(|it| it.list(&peer, now)),
             membership: Membership::join(&shared, number, now),
             stress: Stress::NONE.index() as u8,
             shared,
@@ -557,8 +561,20 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
             let header = header.as_ref().map_or(0, |_| size_of::<Expected>());
             let memory = connection.memory() + exchanges.memory() + header;
             let phase = connection.phase();
-            let requests = share.update(&shared.stats, phase, memory, connection.requests());
-            self.stand(phase, memory, requests, now);
+            let requests = connection.requests();
+            let is_new = share.update(&shared.stats, phase, memory, requests);
+            self.stand(phase, memory, is_new, now);
+            if self.listed.is_some() {
+                self.tell_list(phase, memory, requests);
+            }
+        }
+    }
+
+    /// Tells the list of connections what this one does.
+    fn tell_list(&mut self, phase: Phase, memory: usize, requests: u64) {
+        let deadline = self.deadline();
+        if let Some(listed) = &self.listed {
+            listed.tell(phase, memory, requests, deadline);
         }
     }
 
@@ -570,6 +586,7 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
         if self.connection.status().is_cut_off() {
             self.socket.reset_on_close();
         }
+        self.listed = None;
         let requests = self.connection.requests();
         if let Some(span) = &self.span {
             span.record("requests", requests);

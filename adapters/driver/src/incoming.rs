@@ -120,6 +120,15 @@ impl Incoming<'_> {
     }
 }
 
+impl<F> Reply<F> {
+    /// The same reply, with another future for the handler's answer, if a handler has the request: for services
+    /// around other services.
+    #[inline]
+    pub fn map<T>(self, wrap: impl FnOnce(F) -> T) -> Reply<T> {
+        Reply(self.0.map(wrap))
+    }
+}
+
 impl fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")

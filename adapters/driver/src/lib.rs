@@ -116,6 +116,7 @@ mod proxy_protocol;
 mod record;
 mod reply;
 mod room;
+mod roster;
 mod runtime;
 mod scratch;
 mod serve_connection;
@@ -156,6 +157,7 @@ pub use proxy_protocol::{
     BadProxyHeader, BadProxySource, ProxyHeader, ProxyHeaderEnd, ProxySource,
 };
 pub use room::content_room;
+pub use roster::{Roster, Row};
 pub use runtime::{Runtime, Timer};
 pub use serve_connection::ServeConnection;
 pub use server::{Report, Server};

@@ -12,6 +12,7 @@ use crate::control::Order;
 use crate::drive::Drive;
 use crate::live_config::LiveConfig;
 use crate::proxy_protocol::ProxySource;
+use crate::roster::Roster;
 use crate::runtime::Timer;
 use crate::service::Service;
 use crate::shared::{Settings, Shared};
@@ -116,6 +117,14 @@ impl<T: Timer, I: Socket, S: Service<K>, K> ServeConnection<T, I, S, K> {
     pub fn access_log(mut self, hook: impl Fn(&Access<'_>) + Send + Sync + 'static) -> Self {
         if let Stage::Begins { settings, .. } = &mut self.stage {
             settings.access_log = Some(Hook::new(hook));
+        }
+        self
+    }
+
+    /// Lists the connection in `roster` while it is open.
+    pub fn roster(mut self, roster: Arc<Roster>) -> Self {
+        if let Stage::Begins { settings, .. } = &mut self.stage {
+            settings.roster = Some(roster);
         }
         self
     }

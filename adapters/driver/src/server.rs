@@ -12,6 +12,7 @@ use crate::listener::Listener;
 use crate::live_config::LiveConfig;
 use crate::make_service::{MakeService, Peer};
 use crate::proxy_protocol::ProxySource;
+use crate::roster::Roster;
 use crate::runtime::{Runtime, Timer};
 use crate::service::Service;
 use crate::shared::{Settings, Shared};
@@ -130,6 +131,14 @@ impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> 
     pub fn access_log(mut self, hook: impl Fn(&Access<'_>) + Send + Sync + 'static) -> Self {
         if let Some(settings) = &mut self.settings {
             settings.access_log = Some(Hook::new(hook));
+        }
+        self
+    }
+
+    /// Lists the connections that are open in `roster`, which may be shared with other servers.
+    pub fn roster(mut self, roster: Arc<Roster>) -> Self {
+        if let Some(settings) = &mut self.settings {
+            settings.roster = Some(roster);
         }
         self
     }

@@ -6,6 +6,7 @@ use crate::admission::Admission;
 use crate::control::Control;
 use crate::live_config::LiveConfig;
 use crate::proxy_protocol::{self, ProxySource};
+use crate::roster::Roster;
 use crate::stats::Stats;
 use portcullis::{Config, Stress};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) proxies: Arc<[ProxySource]>,
     /// What is told of each request when it is over.
     pub(crate) access_log: Option<Hook>,
+    /// The list of open connections, if anybody wants one.
+    pub(crate) roster: Option<Arc<Roster>>,
 }
 
 /// What servers and connections are told before they begin.
@@ -37,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) tell_peer: bool,
     pub(crate) proxies: Arc<[ProxySource]>,
     pub(crate) access_log: Option<Hook>,
+    pub(crate) roster: Option<Arc<Roster>>,
 }
 
 impl Default for Settings {
@@ -48,6 +52,7 @@ impl Default for Settings {
             tell_peer: false,
             proxies: Arc::default(),
             access_log: None,
+            roster: None,
         }
     }
 }
@@ -62,6 +67,7 @@ impl Settings {
             tell_peer: self.tell_peer,
             proxies: self.proxies,
             access_log: self.access_log,
+            roster: self.roster,
             ..Shared::new(config, admission)
         }
     }
@@ -79,6 +85,7 @@ impl Shared {
             tell_peer: false,
             proxies: Arc::default(),
             access_log: None,
+            roster: None,
         }
     }
 
@@ -93,6 +100,7 @@ impl Shared {
             tell_peer: self.tell_peer,
             proxies: self.proxies.clone(),
             access_log: self.access_log.clone(),
+            roster: self.roster.clone(),
         }
     }
 

@@ -79,6 +79,12 @@ impl From<&str> for Message {
     }
 }
 
+impl From<ByteString> for Message {
+    fn from(text: ByteString) -> Self {
+        Message::Text(text)
+    }
+}
+
 impl From<String> for Message {
     fn from(text: String) -> Self {
         Message::Text(text.into())

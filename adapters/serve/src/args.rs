@@ -121,6 +121,14 @@ pub(crate) struct Args {
     #[arg(long)]
     health: bool,
 
+    /// Also answer GET /status, /status/ and /metrics; the demo always does
+    ///
+    /// /status/ is a page that shows the server as it is now, /status the same as JSON, and /metrics is for
+    /// Prometheus. They tell no address of a client, but whoever can reach the server can see them. They hide files
+    /// and pages of these names.
+    #[arg(long)]
+    status: bool,
+
     /// How long to go on accepting after SIGINT or SIGTERM, before the drain begins
     ///
     /// Meanwhile /readyz answers 503, so that balancers send new clients elsewhere. Choose at least the time in
@@ -331,7 +339,16 @@ impl Args {
 
     /// Whether to answer `/healthz` and `/readyz`.
     pub(crate) fn health(&self) -> bool {
-        self.health || (self.root.is_none() && self.proxy.is_none())
+        self.health || self.is_demo()
+    }
+
+    /// Whether to answer `/status`, `/status/` and `/metrics`.
+    pub(crate) fn status(&self) -> bool {
+        self.status || self.is_demo()
+    }
+
+    fn is_demo(&self) -> bool {
+        self.root.is_none() && self.proxy.is_none()
     }
 
     /// The server to pass requests on to, if there is one.
@@ -554,14 +571,18 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_tells_its_health_and_files_do_if_asked() {
-        for (args, health) in [
-            (&[][..], true),
-            (&["--health"], true),
-            (&["--root", "."], false),
-            (&["--root", ".", "--health"], true),
+    fn the_demo_tells_its_health_and_status_and_files_do_if_asked() {
+        for (args, health, status) in [
+            (&[][..], true, true),
+            (&["--health"], true, true),
+            (&["--root", "."], false, false),
+            (&["--root", ".", "--health"], true, false),
+            (&["--root", ".", "--status"], false, true),
+            (&["--proxy", "http://a"], false, false),
+            (&["--proxy", "http://a", "--status"], false, true),
         ] {
-            assert_eq!(parse(args).expect("valid").health(), health, "{args:?}");
+            let parsed = parse(args).expect("valid");
+            assert_eq!((parsed.health(), parsed.status()), (health, status), "{args:?}");
         }
         let delay = |text| parse(&["--drain-delay", text]).map(|it| it.drain_delay).ok();
         assert_eq!(delay("1m 500ms"), Some(Duration::from_millis(60_500)));

@@ -90,6 +90,12 @@ impl<B> Default for AnswerBody<B> {
     }
 }
 
+impl<B> From<Bytes> for AnswerBody<B> {
+    fn from(bytes: Bytes) -> Self {
+        AnswerBody::whole(bytes)
+    }
+}
+
 impl<B> Body for AnswerBody<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,

@@ -10,9 +10,9 @@
 //! | `GET /events` | server-sent events: `data: K` once a second, until the server drains |
 //! | `GET /slow/MS` | 200 after MS milliseconds in which the handler works |
 //! | `POST /lazy/MS` | as `/sink`, but the handler reads nothing for MS milliseconds |
-//! | `GET /status` | JSON: [`Status`] |
-//! | `GET /metrics` | the same counters as Prometheus' text |
 //! | `GET /ws` | a websocket that sends each message back; 403 for pages of other origins |
+//!
+//! The program puts the routes of [`StatusSite`](crate::StatusSite) and of [`Health`](crate::Health) before them.
 //!
 //! HEAD works as GET does, except for the websocket. OPTIONS tells the methods of a route, or with `*` the
 //! methods of all routes. Another method gets 405, and a method that the program does not know gets 501.
@@ -23,8 +23,6 @@ mod route;
 use crate::answer::{self, Answer, HTML, TEXT};
 use crate::body::{AnswerBody, BoxError};
 use crate::later::{Later, Sleep};
-use crate::status::Status;
-use blocking::unblock;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -36,14 +34,10 @@ use portcullis_driver::{
 };
 use route::{NoRoute, Route};
 use std::fmt::Display;
-use std::sync::Arc;
 use std::time::Duration;
 
 const PAGE: &str = include_str!("demo/page.html");
 const HELLO: Bytes = Bytes::from_static(b"Hello, world!");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Version 0.0.4 is Prometheus' text format, which every version of Prometheus reads.
-const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -51,14 +45,13 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// The demo routes.
 #[derive(Clone, Debug)]
 pub struct Demo {
-    status: Arc<Status>,
     sleep: Sleep,
 }
 
 impl Demo {
-    /// Demo routes that report `status` and wait with `sleep`.
-    pub fn new(status: Status, sleep: Sleep) -> Self {
-        Demo { status: Arc::new(status), sleep }
+    /// Demo routes that wait with `sleep`.
+    pub const fn new(sleep: Sleep) -> Self {
+        Demo { sleep }
     }
 
     /// Answers a request for `route`.
@@ -93,15 +86,6 @@ impl Demo {
                 Ok(upgrade) => upgrade.accept(send_back),
                 Err(bad) => refuse_upgrade(bad),
             },
-            Route::Status => unstored(JSON, AnswerBody::whole(self.status.json())),
-            Route::Metrics => {
-                let status = self.status.clone();
-                return Answer::later(async move {
-                    // The first scrape takes longer than a connection may hold up others.
-                    let text = unblock(move || status.prometheus()).await;
-                    unstored(METRICS, AnswerBody::whole(text))
-                });
-            }
             // The client must not choose the type: its HTML would run with this server's origin.
             Route::Echo => answer::of_type(OCTETS, AnswerBody::echo(request.into_body())),
             Route::Sink => return Answer::later(count(request.into_body())),
@@ -198,11 +182,10 @@ mod tests {
     use http::header::ALLOW;
     use http_body::Frame;
     use http_body_util::{Empty, Full};
-    use portcullis_driver::Stats;
     use std::future::{pending, ready};
 
     fn demo(sleep: Sleep) -> Demo {
-        Demo::new(Status::new(Arc::new(Stats::new()), 1000), sleep)
+        Demo::new(sleep)
     }
 
     fn at_once() -> Demo {
@@ -243,7 +226,7 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
         for path in [
             "/hello", "/echo", "/sink", "/bytes/", "/events", "/slow/", "/lazy/", "/status",
-            "/metrics", "/ws",
+            "/status/", "/metrics", "/ws",
         ] {
             assert!(text(&response).contains(path), "{path}");
         }
@@ -309,15 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn events_and_status_must_not_be_cached() {
-        let response = get("/status");
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
-        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-        assert!(text(&response).contains("\"memory_bound\": 1000"), "{response:?}");
-        let response = get("/metrics");
-        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
-        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-        assert!(text(&response).contains("\nportcullis_requests_total 0\n"), "{response:?}");
+    fn events_must_not_be_cached() {
         let answer = answer(&at_once(), request(Method::GET, "/events", Empty::<Bytes>::new()));
         let response = futures_lite::future::block_on(answer);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
@@ -328,7 +303,7 @@ mod tests {
     fn other_methods_and_paths_are_refused() {
         for (method, target, status, allow) in [
             (Method::POST, "/hello", 405, Some("GET, HEAD, OPTIONS")),
-            (Method::POST, "/metrics", 405, Some("GET, HEAD, OPTIONS")),
+            (Method::POST, "/events", 405, Some("GET, HEAD, OPTIONS")),
             (Method::GET, "/echo", 405, Some("POST, OPTIONS")),
             (Method::DELETE, "/bytes/5", 405, Some("GET, HEAD, OPTIONS")),
             (Method::HEAD, "/sink", 405, Some("POST, OPTIONS")),

@@ -14,7 +14,7 @@
 //! | `proxy` | passes requests on to another server |
 //! | `reloads` | how often the configuration was read again |
 //! | `health` | `GET /healthz` and `GET /readyz` before the routes of any service |
-//! | `status` | the JSON of `GET /status`, and the text of `GET /metrics` |
+//! | `status` | the counters as JSON and as Prometheus' text; `site`: the routes before those of any service, `/status`, `/metrics` and the page `/status/`; `live`: what that page is told |
 //! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional`, `range` and `coding` (request fields), `cache` (Cache-Control), `reader` (content in pieces), `listing` |
 //!
 //! The program itself is beside them: `main` (parse, set up, run), `args`, `config_file`, `print_config`, `listen`, `unix_socket`, `systemd`, `signals`, `reload`, `handover`,
@@ -40,4 +40,4 @@ pub use body::{AnswerBody, BoxError};
 pub use health::{Health, Readiness};
 pub use later::Sleep;
 pub use reloads::Reloads;
-pub use status::Status;
+pub use status::{Status, StatusSite};

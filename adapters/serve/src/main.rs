@@ -23,11 +23,11 @@ use certificates::Certificates;
 use handover::Handover;
 use listen::listen;
 use portcullis::Builder;
-use portcullis_driver::{Admission, Body, LiveConfig, Stats, memory_bound};
+use portcullis_driver::{Admission, Body, LiveConfig, Roster, Stats, memory_bound};
 use portcullis_serve::demo::Demo;
 use portcullis_serve::files::Files;
 use portcullis_serve::proxy::Proxy;
-use portcullis_serve::{AccessLog, BoxError, Health, Readiness, Reloads, Status};
+use portcullis_serve::{AccessLog, BoxError, Health, Readiness, Reloads, Status, StatusSite};
 use reload::{Reload, Settings};
 use runtime::Plan;
 use std::env;
@@ -131,15 +131,19 @@ fn run(read: Read) -> Result<(), BoxError> {
     #[cfg(target_os = "linux")]
     systemd::tell_ready();
 
-    let memory_bound = memory_bound(&config);
     let admission = Arc::new(Admission::new(&config));
-    let mut status = Status::new(stats.clone(), memory_bound)
-        .gate(admission.clone())
-        .settings(live.clone())
-        .reloads(reloads);
-    if let Some(log) = &access_log {
-        status = status.access_log(log.clone());
-    }
+    let roster = args.status().then(|| Arc::new(Roster::new()));
+    let status = roster.clone().map(|roster| {
+        let status = Status::new(stats.clone(), memory_bound(&config))
+            .gate(admission.clone())
+            .settings(live.clone())
+            .reloads(reloads)
+            .roster(roster);
+        match &access_log {
+            Some(log) => status.access_log(log.clone()),
+            None => status,
+        }
+    });
     let plan = Plan {
         listeners,
         threads: args.threads,
@@ -148,20 +152,23 @@ fn run(read: Read) -> Result<(), BoxError> {
         admission,
         proxies: args.proxy_protocol.clone(),
         access_log: access_log.clone(),
+        roster,
         stop,
     };
     let (reactor, sleep) = (args.runtime.reactor(), args.runtime.sleep());
     let readiness = args.health().then_some(readiness);
     let drained = match (files, args.proxy()) {
         (Some(files), _) => {
-            args.runtime.serve(plan, Health::new(files.service::<Body>(), readiness))
+            let files = StatusSite::new(files.service::<Body>(), status, sleep);
+            args.runtime.serve(plan, Health::new(files, readiness))
         }
         (None, Some(settings)) => {
             let proxy = Proxy::new(&settings, reactor, sleep, plan.live.clone());
+            let proxy = StatusSite::new(proxy, status, sleep);
             args.runtime.serve(plan, Health::new(proxy, readiness))
         }
         (None, None) => {
-            let demo = Demo::new(status, sleep);
+            let demo = StatusSite::new(Demo::new(sleep), status, sleep);
             args.runtime.serve(plan, Health::new(demo, readiness))
         }
     }?;

@@ -9,8 +9,8 @@ use crate::listen::Bound;
 use crate::signals::Stop;
 use clap::ValueEnum;
 use portcullis_driver::{
-    self as driver, Admission, Listener, LiveConfig, MakeService, ProxySource, Report, Server,
-    Service, Stats,
+    self as driver, Admission, Listener, LiveConfig, MakeService, ProxySource, Report, Roster,
+    Server, Service, Stats,
 };
 use portcullis_serve::proxy::Reactor;
 use portcullis_serve::{AccessLog, Sleep};
@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) admission: Arc<Admission>,
     pub(crate) proxies: Vec<ProxySource>,
     pub(crate) access_log: Option<AccessLog>,
+    /// The list of connections for the status page.
+    pub(crate) roster: Option<Arc<Roster>>,
     pub(crate) stop: Stop,
 }
 
@@ -63,6 +65,9 @@ impl Plan {
             .admission(self.admission.clone())
             .trust_proxies(self.proxies.iter().copied())
             .with_graceful_shutdown(self.stop.clone().wait());
+        if let Some(roster) = self.roster.clone() {
+            server = server.roster(roster);
+        }
         if let Some(log) = self.access_log.clone() {
             server = server.access_log(move |access| log.log(access));
         }

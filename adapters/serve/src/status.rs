@@ -1,15 +1,21 @@
-//! The answers to `GET /status` and `GET /metrics`: the server's counters as JSON, and as Prometheus' text.
+//! The server's counters as JSON, and as Prometheus' text. `site` answers with them, and `live` shows them as they
+//! change.
+
+mod live;
+mod site;
 
 use crate::access_log::AccessLog;
 use crate::reloads::Reloads;
 use ::metrics::{counter, describe_counter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use portcullis::Config;
-use portcullis_driver::{Admission, Gauge, LiveConfig, Snapshot, Stats, metrics};
+use portcullis_driver::{Admission, Gauge, LiveConfig, Roster, Snapshot, Stats, metrics};
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+pub use site::StatusSite;
 
 const LOST: &str = "portcullis_access_log_lost_total";
 
@@ -20,6 +26,7 @@ pub struct Status {
     admission: Option<Arc<Admission>>,
     settings: Option<LiveConfig>,
     reloads: Option<Reloads>,
+    roster: Option<Arc<Roster>>,
     since: Instant,
     /// Made for the first scrape: it measures the processor's clock, which takes milliseconds.
     recorder: OnceLock<PrometheusRecorder>,
@@ -37,6 +44,7 @@ impl Status {
             admission: None,
             settings: None,
             reloads: None,
+            roster: None,
             since,
             recorder,
             access_log: None,
@@ -67,8 +75,25 @@ impl Status {
         self
     }
 
-    /// The current counters, as a JSON object and a line end.
-    pub(crate) fn json(&self) -> String {
+    /// Also shows the connections of this list one by one, on the page at `/status/`.
+    pub fn roster(mut self, roster: Arc<Roster>) -> Self {
+        self.roster = Some(roster);
+        self
+    }
+
+    /// The current counters and the settings, as a JSON object and a line end.
+    fn json(&self) -> String {
+        let mut report = self.counters();
+        if let Some(live) = &self.settings {
+            let (config, settings) = (live.get(), Config::settings().iter());
+            let values = settings.map(|it| (it.name.to_owned(), it.value(&config).into()));
+            report["settings"] = values.collect::<Map<_, Value>>().into();
+        }
+        format!("{report:#}\n")
+    }
+
+    /// The current counters.
+    fn counters(&self) -> Value {
         let mut report = report(&self.stats.snapshot(), self.memory_bound, self.since.elapsed());
         if let Some(admission) = &self.admission {
             let gauge = admission.gauge();
@@ -82,12 +107,7 @@ impl Status {
             let (done, failed) = reloads.counts();
             report["reloads"] = json!({ "done": done, "failed": failed });
         }
-        if let Some(live) = &self.settings {
-            let (config, settings) = (live.get(), Config::settings().iter());
-            let values = settings.map(|it| (it.name.to_owned(), it.value(&config).into()));
-            report["settings"] = values.collect::<Map<_, Value>>().into();
-        }
-        format!("{report:#}\n")
+        report
     }
 
     /// A recorder for the scrapes. It is not installed for the whole process, which may have one of its own.
@@ -103,7 +123,7 @@ impl Status {
     }
 
     /// The current counters, as Prometheus' text. The first call may take long.
-    pub(crate) fn prometheus(&self) -> String {
+    fn prometheus(&self) -> String {
         let gauge = self.admission.as_ref().map(|admission| admission.gauge());
         let publish = || {
             metrics::publish(&self.stats.snapshot(), gauge.as_ref());

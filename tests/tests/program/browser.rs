@@ -1,4 +1,4 @@
-//! The demo's page in a browser: Chromium, driven by ChromeDriver.
+//! The demo's page and the status page in a browser: Chromium, driven by ChromeDriver.
 
 use crate::place::{Place, tests};
 use crate::support::{PATIENCE, Program};
@@ -14,8 +14,16 @@ use tempfile::TempDir;
 tests! {
     everywhere:
         the_page_works_in_a_browser;
+        the_status_page_shows_an_attack_that_is_dropped;
     tls:
         a_browser_does_all_on_one_connection_of_http2;
+}
+
+/// Colors that the browser's user prefers, by Chromium's numbers.
+#[derive(Clone, Copy, Debug)]
+enum Scheme {
+    Dark = 0,
+    Light = 1,
 }
 
 /// ChromeDriver as a child process, which ends with the test.
@@ -56,7 +64,8 @@ impl Driver {
 
     /// Starts a browser with an empty profile that makes no requests of its own. `None` if the
     /// machine has no browser.
-    async fn browser(&self, profile: &TempDir) -> Option<Client> {
+    async fn browser(&self, profile: &TempDir, scheme: Scheme) -> Option<Client> {
+        let scheme = format!("--blink-settings=preferredColorScheme={}", scheme as u8);
         let profile = format!("--user-data-dir={}", profile.path().display());
         let arguments = [
             "--headless",
@@ -70,7 +79,9 @@ impl Driver {
             "--disable-sync",
             // The program makes self-signed certificates.
             "--ignore-certificate-errors",
+            "--window-size=1240,1000",
             &profile,
+            &scheme,
         ];
         let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
         let Value::Object(capabilities) = capabilities else { unreachable!("it is an object") };
@@ -97,22 +108,32 @@ impl Drop for Driver {
 /// Opens the program's page in a new browser and runs `use_it` on it. Returns false if the machine
 /// has no browser.
 fn browse(program: &Program, use_it: impl AsyncFnOnce(&Page)) -> bool {
+    browse_at(program, "/", Scheme::Light, use_it)
+}
+
+/// The same for the page at `path`, with the colors of `scheme`.
+fn browse_at(
+    program: &Program,
+    path: &str,
+    scheme: Scheme,
+    use_it: impl AsyncFnOnce(&Page),
+) -> bool {
     if !needs("chromedriver", "apt-get install chromium-driver") {
         return false;
     }
     let runtime = ::tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let (driver, profile) = (Driver::start(), TempDir::new().expect("a folder"));
-        let Some(browser) = driver.browser(&profile).await else { return false };
+        let Some(browser) = driver.browser(&profile, scheme).await else { return false };
         let page = Page { browser };
-        page.browser.goto(&program.url("/")).await.expect("the page opens");
+        page.browser.goto(&program.url(path)).await.expect("the page opens");
         use_it(&page).await;
         page.browser.close().await.expect("it closes");
         true
     })
 }
 
-/// The demo's page.
+/// A page that is open.
 struct Page {
     browser: Client,
 }
@@ -138,6 +159,16 @@ impl Page {
             }
             assert!(start.elapsed() < PATIENCE, "no {line:?} in {log:?}");
             ::tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the script returns true. If that takes too long, the page's text is shown.
+    async fn wait_until(&self, what: &str, script: &str) {
+        let start = Instant::now();
+        while self.run(script).await != true {
+            let text = self.run("return document.body.innerText").await;
+            assert!(start.elapsed() < PATIENCE, "{what} is not shown: {text}");
+            ::tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -280,6 +311,77 @@ fn a_browser_does_all_on_one_connection_of_http2(place: Place) {
     if done {
         assert_eq!(program.wait(), Some(0));
     }
+}
+
+fn the_status_page_shows_an_attack_that_is_dropped(place: Place) {
+    const ATTACKERS: usize = 20;
+    let program = Program::with(place, &["request_head_timeout=2s", "keep_alive_timeout=60s"]);
+    let done = browse_at(&program, "/status/", Scheme::Light, async |page| {
+        let text = |id: &str| format!("document.getElementById('{id}').textContent");
+        page.wait_until("a live connection", &format!("return {} == 'live'", text("link"))).await;
+        page.wait_until("the state", &format!("return {} == 'calm'", text("state"))).await;
+        page.wait_until("a round trip", &format!("return {}.endsWith(' ms')", text("trip"))).await;
+        page.wait_until(
+            "the page itself",
+            "return / websocket: 1/.test(` ${document.getElementById('rows').innerText}`)",
+        )
+        .await;
+
+        // Heads that never end arrive. Their deadlines are shown as they run down.
+        let heads = (0..ATTACKERS).map(|_| program.begun("GET / HTTP/1.1\r\nHost: slow\r\n"));
+        let heads: Vec<_> = heads.collect();
+        let shown = format!(
+            "const rows = document.getElementById('rows').innerText;
+             return rows.includes('request head: {ATTACKERS}, these hold most')
+                 && /request head, [01]\\.\\d s/.test(rows);"
+        );
+        page.wait_until("the attack", &shown).await;
+        // They are dropped, for this reason and no other, and the rest goes on.
+        for mut head in heads {
+            assert_eq!(head.answer().status, 408);
+            head.finish_sending();
+            head.wait_until_closed();
+        }
+        let ended = format!(
+            "return /request head\\s+{ATTACKERS}\\b/.test({})
+                 && {}.startsWith('{ATTACKERS} since the start')
+                 && !{}.includes('request head')",
+            "document.getElementById('closes').innerText",
+            text("dropped"),
+            text("rows"),
+        );
+        page.wait_until("the end of the attack", &ended).await;
+        let drawn = "
+            return [...document.querySelectorAll('canvas')].map((canvas) => {
+                const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+                return new Set(new Uint32Array(pixels.buffer)).size;
+            });";
+        let colors = page.run(drawn).await;
+        let colors: Vec<u64> = serde_json::from_value(colors).expect("numbers");
+        assert!(colors.len() == 4 && colors.iter().all(|count| *count > 3), "drawn: {colors:?}");
+        let light = page.run("return getComputedStyle(document.body).backgroundColor").await;
+        assert_eq!(light, "rgb(246, 247, 249)");
+        program.signal("TERM");
+        page.wait_until(
+            "the end of the server",
+            &format!("return {}.includes('lost')", text("link")),
+        )
+        .await;
+    });
+    if done {
+        assert_eq!(program.wait(), Some(0));
+    }
+}
+
+#[test]
+fn the_status_page_is_dark_for_those_who_prefer_that() {
+    let program = Program::with(Place::USUAL, &[]);
+    let _ = browse_at(&program, "/status/", Scheme::Dark, async |page| {
+        let dark = page.run("return getComputedStyle(document.body).backgroundColor").await;
+        assert_eq!(dark, "rgb(18, 21, 26)");
+        let live = "return document.getElementById('link').textContent == 'live'";
+        page.wait_until("a live connection", live).await;
+    });
 }
 
 #[test]

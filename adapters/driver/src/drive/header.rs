@@ -53,6 +53,9 @@ impl<T: runtime::Timer, I: Socket, S: Service<K>, K> Drive<T, I, S, K> {
                     if let Some(span) = &self.span {
                         span.record("client", tracing::field::display(&client));
                     }
+                    if let Some(listed) = &self.listed {
+                        listed.identify(&client);
+                    }
                     self.peer = client;
                 }
                 (complete.length < read.len()).then_some(complete.length)

@@ -17,8 +17,6 @@ pub(super) enum Route {
     Events,
     Slow(Duration),
     Lazy(Duration),
-    Status,
-    Metrics,
     WebSocket,
     /// The methods of a route, or of all routes, as an `Allow` field.
     Options(&'static str),
@@ -72,8 +70,6 @@ impl Route {
             "/echo" => return Ok(Route::Echo),
             "/sink" => return Ok(Route::Sink),
             "/events" => return Ok(Route::Events),
-            "/status" => return Ok(Route::Status),
-            "/metrics" => return Ok(Route::Metrics),
             "/ws" => return Ok(Route::WebSocket),
             _ => {}
         }
@@ -130,8 +126,6 @@ mod tests {
             ("/events", Route::Events),
             ("/slow/25", Route::Slow(Duration::from_millis(25))),
             ("/lazy/3600000", Route::Lazy(LONGEST)),
-            ("/status", Route::Status),
-            ("/metrics", Route::Metrics),
             ("/ws", Route::WebSocket),
         ] {
             assert_eq!(Route::of_path(path), Ok(route), "{path}");
@@ -174,7 +168,7 @@ mod tests {
         for method in ["GET", "HEAD", "POST"] {
             assert_eq!(Route::find(method, "/"), Ok(Route::Page), "{method}");
         }
-        for path in ["/hello", "/bytes/1", "/events", "/slow/1", "/status", "/metrics"] {
+        for path in ["/hello", "/bytes/1", "/events", "/slow/1"] {
             assert!(Route::find("GET", path).is_ok() && Route::find("HEAD", path).is_ok());
             for method in ["POST", "PUT", "TRACE"] {
                 let found = Route::find(method, path);

@@ -155,6 +155,12 @@ struct Passed {
     stall: Option<Later<()>>,
 }
 
+impl From<Bytes> for ProxyBody {
+    fn from(text: Bytes) -> Self {
+        ProxyBody::own(text)
+    }
+}
+
 impl ProxyBody {
     pub(super) fn own(text: impl Into<Bytes>) -> Self {
         ProxyBody(Kind::Own(text.into()))
