@@ -28,6 +28,7 @@ mod responses;
 mod reverse_proxy;
 mod routes;
 mod shutdown;
+mod status_site;
 mod support;
 mod tls;
 mod trust;
