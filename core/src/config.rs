@@ -283,7 +283,7 @@ settings! {
     request_body_rate: u64 = [240], strict [240], within [1]..=[u64::MAX], from "Kestrel `MinRequestBodyDataRate`";
     /// How long the peer may pause within content that the application waits for, however much it has sent before. Answer: 408.
     request_body_silence: Duration = [secs(30)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "half of nginx `client_body_timeout` (60 s)";
-    /// How long a whole request body may take, however fast it moves, or none. Time counts only while the application waits for content. Answer: 408.
+    /// How long a whole request body may take, however fast it moves, or none. Time counts only while the application waits for content. Answer: 408. `Stream::limit_body_time` changes it for one request.
     request_body_deadline: Option<Duration> = [None], strict [Some(secs(600))], proxied [None], within [Some(MILLISECOND)]..=[Some(DAY)], from "the time in which 240 B/s bring 144 kB";
     /// How long the peer may take none of the bytes that wait to be sent. The minimum rate is not enforced before this time has passed.
     response_grace: Duration = [secs(5)], strict [secs(5)], within [MILLISECOND]..=[DAY], from "Kestrel `MinResponseDataRate`";
@@ -291,7 +291,7 @@ settings! {
     response_rate: u64 = [240], strict [240], within [1]..=[u64::MAX], from "Kestrel `MinResponseDataRate`";
     /// How long the peer may pause while there are unsent bytes, however much it has taken before. The peer's system takes bytes in lumps, and asks for more only once its application has read them. So each lump adds the time that it is worth at `response_rate`, at most four times this setting. Answer: reset.
     response_silence: Duration = [secs(30)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "half of nginx `send_timeout` (60 s)";
-    /// How long the peer may take for a whole answer, however fast it moves, or none. Time counts only while bytes wait for the peer. Answer: reset.
+    /// How long the peer may take for a whole answer, however fast it moves, or none. Time counts only while bytes wait for the peer. Answer: reset. `Stream::limit_response_time` changes it for one request.
     response_deadline: Option<Duration> = [None], strict [None], within [Some(MILLISECOND)]..=[Some(DAY)], from "a large download on a slow link may take hours";
     /// How long a handler may go on after the peer has sent its FIN, while the peer takes nothing. The handler is told of the FIN at once, and is dropped when the time has passed.
     peer_gone_timeout: Duration = [secs(60)], strict [secs(10)], proxied [secs(10)], within [MILLISECOND]..=[DAY], from "Linux `tcp_fin_timeout` (60 s)";

@@ -18,6 +18,7 @@ use crate::transport::Transport;
 use crate::websocket::session::{Session, Terms};
 use crate::websocket::{Accepted, Options};
 use bytes::Bytes;
+use core::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
@@ -429,6 +430,24 @@ impl Protocol {
         limit: Option<u64>,
     ) -> Result<(), Misuse> {
         of_requests!(self, it => it.limit_body(transport, id, limit))
+    }
+
+    pub(crate) fn limit_body_time(
+        &mut self,
+        transport: &Transport,
+        id: StreamId,
+        time: Option<Duration>,
+    ) -> Result<(), Misuse> {
+        of_requests!(self, it => it.limit_body_time(transport, id, time))
+    }
+
+    pub(crate) fn limit_response_time(
+        &mut self,
+        transport: &mut Transport,
+        id: StreamId,
+        time: Option<Duration>,
+    ) -> Result<(), Misuse> {
+        of_requests!(self, it => it.limit_response_time(transport, id, time))
     }
 
     /// Gives up on a stream for `reason`.

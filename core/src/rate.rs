@@ -56,6 +56,43 @@ pub(crate) struct Rate {
     paused: Tick,
 }
 
+/// A time that counts only while we wait for the peer, whatever the peer moves: between [`Span::resume`] and
+/// [`Span::pause`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    until: Tick,
+    /// When waiting stopped; [`Tick::NEVER`] while it goes on.
+    paused: Tick,
+}
+
+impl Span {
+    /// A paused span of this length; `None` never ends.
+    pub(crate) fn new(time: Option<Duration>, now: Tick) -> Self {
+        Span { until: time.map_or(Tick::NEVER, |time| now.after(time)), paused: now }
+    }
+
+    /// Begins, or goes on with, the wait for the peer. Returns when the span ends.
+    pub(crate) fn resume(&mut self, now: Tick) -> Tick {
+        if self.paused != Tick::NEVER {
+            self.until = self.until.after_nanos(nanos(now.since(self.paused)));
+            self.paused = Tick::NEVER;
+        }
+        self.until
+    }
+
+    /// Ends the wait for the peer.
+    pub(crate) fn pause(&mut self, now: Tick) {
+        if self.paused == Tick::NEVER {
+            self.paused = now;
+        }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self, now: Tick) -> bool {
+        self.paused == Tick::NEVER && self.until <= now
+    }
+}
+
 impl MinimumRate {
     /// The time that `bytes` pay for, in nanoseconds.
     fn pays_for(self, bytes: u64) -> u64 {
@@ -114,12 +151,10 @@ impl Rate {
         }
     }
 
-    /// Counts the deadline for the whole from now on.
-    pub(crate) fn restart_total(&mut self, minimum: MinimumRate, now: Tick) {
-        if let Some(total) = minimum.total {
-            let from = if self.paused == Tick::NEVER { now } else { self.paused };
-            self.total_until = from.after(total);
-        }
+    /// Counts a deadline for the whole from now on; `None` is none.
+    pub(crate) fn restart_total(&mut self, total: Option<Duration>, now: Tick) {
+        let from = if self.paused == Tick::NEVER { now } else { self.paused };
+        self.total_until = total.map_or(Tick::NEVER, |total| from.after(total));
     }
 
     /// The same guard without a deadline for the whole.
@@ -353,14 +388,30 @@ mod tests {
     fn a_total_that_begins_in_a_pause_counts_from_the_next_wait() {
         let minimum = MinimumRate { total: Some(Duration::from_secs(60)), ..MINIMUM };
         let mut rate = Rate::new(minimum, at(0));
-        rate.restart_total(minimum, at(10_000));
+        rate.restart_total(minimum.total, at(10_000));
         rate.resume(at(20_000));
         rate.progress(minimum, 240_000, at(70_000));
         assert_eq!(rate.deadline(minimum, 0), at(80_000));
         // Restarted within a wait, it counts from that moment. It can also be dropped.
-        rate.restart_total(minimum, at(30_000));
+        rate.restart_total(minimum.total, at(30_000));
         assert_eq!(rate.deadline(minimum, 0), at(90_000));
         assert_eq!(rate.without_total().deadline(minimum, 0), at(100_000), "the silence");
+        rate.restart_total(None, at(30_000));
+        assert_eq!(rate.deadline(minimum, 0), at(100_000), "the silence");
+    }
+
+    #[test]
+    fn a_span_counts_only_while_it_is_not_paused() {
+        let mut span = Span::new(Some(Duration::from_secs(10)), at(0));
+        assert_eq!(span.resume(at(5_000)), at(15_000));
+        assert_eq!(span.resume(at(9_000)), at(15_000), "it goes on");
+        span.pause(at(10_000));
+        span.pause(at(12_000));
+        assert!(!span.is_over(at(99_000)));
+        assert_eq!(span.resume(at(20_000)), at(25_000));
+        assert!(!span.is_over(at(24_999)) && span.is_over(at(25_000)));
+        let mut endless = Span::new(None, at(0));
+        assert_eq!(endless.resume(at(5_000)), Tick::NEVER);
     }
 
     #[test]

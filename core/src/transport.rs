@@ -493,7 +493,15 @@ impl Transport {
 
     /// A new answer begins, and `response_deadline` with it.
     pub(crate) fn begin_answer(&mut self) {
-        self.response.restart_total(self.config.response_minimum(), self.now);
+        self.response.restart_total(self.config.response_deadline(), self.now);
+    }
+
+    /// The peer has to take the answer within `time`, counted from now on while bytes are unsent.
+    pub(crate) fn limit_response_time(&mut self, time: Option<Duration>) {
+        self.response.restart_total(time, self.now);
+        if self.timers.is_set(Timer::Response) {
+            self.set_response();
+        }
     }
 
     /// Brings the shared timers in line with the state.

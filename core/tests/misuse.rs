@@ -17,13 +17,26 @@ enum Action {
     Finish,
     RequestData,
     LimitBody,
+    LimitBodyTime,
+    LimitResponseTime,
     Refuse,
     Reset,
 }
 
 use Action::*;
 
-const ALL: [Action; 8] = [Inform, Respond, SendData, Finish, RequestData, LimitBody, Refuse, Reset];
+const ALL: [Action; 10] = [
+    Inform,
+    Respond,
+    SendData,
+    Finish,
+    RequestData,
+    LimitBody,
+    LimitBodyTime,
+    LimitResponseTime,
+    Refuse,
+    Reset,
+];
 
 impl Action {
     fn apply(self, script: &mut Script, stream: StreamId) -> Result<(), Misuse> {
@@ -41,6 +54,8 @@ impl Action {
             Finish => connection.stream(now, stream).finish(None),
             RequestData => support::read_more(connection.stream(now, stream), 1),
             LimitBody => connection.stream(now, stream).limit_body(Some(100)),
+            LimitBodyTime => connection.stream(now, stream).limit_body_time(None),
+            LimitResponseTime => connection.stream(now, stream).limit_response_time(None),
             Refuse => connection.stream(now, stream).refuse(Refusal::Unavailable),
             Reset => connection.stream(now, stream).reset(),
         }

@@ -317,6 +317,77 @@ fn a_body_and_an_answer_may_have_a_deadline_however_they_move() {
 }
 
 #[test]
+fn one_request_may_have_other_deadlines_than_the_rest() {
+    let body = |script: &mut Script, time| {
+        let stream = script.stream();
+        script.connection.stream(script.now, stream).limit_body_time(time).expect("a request");
+    };
+    let settings = [("request_body_deadline", "60s"), ("response_deadline", "40s")];
+    for (time, ends) in [(Some(secs(20)), Some(30)), (Some(secs(500)), None), (None, None)] {
+        let mut script = Script::under(with(&settings));
+        script.send(POST_MUCH);
+        // While the application does not wait for content, no time passes for the client.
+        script.at(secs(10));
+        body(&mut script, time);
+        script.ask(u64::MAX);
+        for second in 11..ends.unwrap_or(200) {
+            script.at(secs(second));
+            script.send("x".repeat(10_000));
+            script.ask(u64::MAX);
+        }
+        if let Some(ends) = ends {
+            assert_eq!(script.closes_at(secs(ends), expired(Expiry::RequestBody)), BODY_LATE);
+        }
+    }
+
+    let slowly = |script: &mut Script, from: u64, to: u64| {
+        for second in from..to {
+            script.at(secs(second));
+            let _ = script.content(&[b'x'; 10_000]);
+            script.take(10_000);
+        }
+    };
+    for (time, ends) in [(Some(20), Some(20)), (Some(500), None), (None, None)] {
+        let mut script = Script::under(with(&settings));
+        script.send(GET);
+        let stream = script.stream();
+        let time = time.map(Duration::from_secs);
+        let mut request = script.connection.stream(script.now, stream);
+        request.limit_response_time(time).expect("a request");
+        let _ = script.respond(200, BodyLength::Unknown);
+        slowly(&mut script, 1, ends.unwrap_or(200));
+        if let Some(ends) = ends {
+            assert_eq!(script.closes_at(secs(ends), expired(Expiry::Response)), "");
+            continue;
+        }
+        // The next request has the usual one.
+        script.output();
+        script.finish().expect("it may end here");
+        script.output();
+        script.at(secs(200));
+        script.send(GET);
+        let _ = script.respond(200, BodyLength::Unknown);
+        slowly(&mut script, 201, 240);
+        assert_eq!(script.closes_at(secs(240), expired(Expiry::Response)), "");
+    }
+}
+
+#[test]
+fn an_answer_in_progress_may_get_another_deadline() {
+    let mut script = Script::under(with(&[("response_deadline", "40s")]));
+    script.send(GET);
+    let _ = script.respond(200, BodyLength::Unknown);
+    let _ = script.content(&[b'x'; 50_000]);
+    script.at(secs(1));
+    script.take(40_000);
+    let stream = script.stream();
+    let mut request = script.connection.stream(script.now, stream);
+    request.limit_response_time(Some(Duration::from_secs(3))).expect("a request");
+    assert_eq!(script.deadline(), Some((secs(4), Timer::Response)));
+    assert_eq!(script.closes_at(secs(4), expired(Expiry::Response)), "");
+}
+
+#[test]
 fn an_answer_may_pause_for_the_silence_and_the_lump_before_it() {
     let mut script = Script::under(with(&[("response_silence", "10s")]));
     script.send(GET);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | websockets | [`ws`], with the names of `axum::extract::ws` |
 //! | a limit of the content by route | [`BodyLimit`], a layer |
+//! | deadlines for the content and the answer by route | [`Deadlines`], a layer |
 //! | handlers that stop when the client has gone | [`Disconnected`], an extractor |
 //! | `ConnectInfo` | `into_make_service_with_connect_info`, as with axum; a type of your own implements `Connected<Peer>` |
 //!
@@ -33,5 +34,5 @@
 mod limit;
 pub mod ws;
 
-pub use limit::{BodyLimit, LimitBody};
+pub use limit::{BodyLimit, Deadlines, LimitBody, LimitTime, LimitedAnswer};
 pub use portcullis_driver::{Address, Disconnected, Peer};

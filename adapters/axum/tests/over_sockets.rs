@@ -10,11 +10,12 @@ use hyper::client::conn::{http1, http2};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_axum::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use portcullis_axum::{BodyLimit, Disconnected};
+use portcullis_axum::{BodyLimit, Deadlines, Disconnected};
 use portcullis_tokio::serve;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_tungstenite::WebSocketStream;
@@ -292,6 +293,61 @@ async fn a_route_has_its_own_limit_of_content() {
         let answer = client.send_request(request).await.expect("an answer");
         assert_eq!(answer.status(), status, "{length} bytes to {path}");
     }
+}
+
+/// Sends content piece by piece until the answer comes, and returns its first line.
+async fn trickle(address: SocketAddr, path: &str, pieces: usize) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it accepts");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {pieces}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let mut line = Vec::new();
+    for _ in 0..pieces {
+        let pause = tokio::time::sleep(Duration::from_millis(2));
+        tokio::select! {
+            read = stream.read_buf(&mut line) => {
+                assert!(read.expect("an answer") > 0);
+                break;
+            }
+            () = pause => stream.write_all(b"x").await.expect("it reads"),
+        }
+    }
+    while !line.contains(&b'\r') {
+        assert!(stream.read_buf(&mut line).await.expect("an answer") > 0);
+    }
+    String::from_utf8_lossy(&line).lines().next().expect("a line").to_owned()
+}
+
+#[tokio::test]
+async fn a_route_has_its_own_deadlines() {
+    async fn count(content: axum::body::Bytes) -> String {
+        content.len().to_string()
+    }
+    let hurried = Deadlines::new()
+        .body(Some(Duration::from_millis(100)))
+        .response(Some(Duration::from_millis(100)));
+    let long = async || vec![b'x'; 16 << 20];
+    let app = Router::new()
+        .route("/hurried", post(count).get(long).layer(hurried))
+        .route("/usual", post(count).get(long));
+    let address = start(app).await;
+    assert_eq!(trickle(address, "/hurried", 1_000_000).await, "HTTP/1.1 408 Request Timeout");
+    assert_eq!(trickle(address, "/usual", 200).await, "HTTP/1.1 200 OK");
+
+    let read = async |path: &str| {
+        let mut stream = TcpStream::connect(address).await.expect("it accepts");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        let (mut taken, mut piece) = (0, vec![0; 64 << 10]);
+        while let Ok(bytes) = stream.read(&mut piece).await
+            && bytes > 0
+        {
+            taken += bytes;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        taken
+    };
+    assert!(read("/hurried").await < 16 << 20);
+    assert!(read("/usual").await > 16 << 20);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// A request's content, as it arrives.
 ///
@@ -37,9 +38,17 @@ impl Body {
             upload.set_limit(limit);
         }
     }
+
+    /// Sets the time within which the whole content has to come, or none, instead of `request_body_deadline`. It
+    /// counts from the next time that the handler waits, and only while the content is polled for.
+    pub fn set_deadline(&self, time: Option<Duration>) {
+        if let Some(upload) = &self.upload {
+            upload.set_deadline(time);
+        }
+    }
 }
 
-/// Sets the limit of a request's content for a layer that has no [`Body`] in hand, since another type wraps it.
+/// Sets the limits of a request's content for a layer that has no [`Body`] in hand, since another type wraps it.
 /// It is among the extensions of each request that may have content.
 #[derive(Clone, Debug)]
 pub struct BodyLimiter(pub(crate) Arc<Upload>);
@@ -48,6 +57,11 @@ impl BodyLimiter {
     /// As [`Body::set_limit`].
     pub fn set_limit(&self, limit: Option<u64>) {
         self.0.set_limit(limit);
+    }
+
+    /// As [`Body::set_deadline`].
+    pub fn set_deadline(&self, time: Option<Duration>) {
+        self.0.set_deadline(time);
     }
 }
 

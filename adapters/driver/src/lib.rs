@@ -166,3 +166,4 @@ pub use socket::Socket;
 pub use stats::{Snapshot, Stats, memory_bound};
 pub use system::System;
 pub use websocket::{CloseFrame, Closed, Message, Upgrade, WebSocket, refuse_upgrade};
+pub use work::ResponseDeadline;

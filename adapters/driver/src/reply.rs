@@ -113,11 +113,15 @@ pub(crate) fn pass_wishes(
 }
 
 fn pass_wishes_of(upload: &Upload, stream: &mut Stream<'_>, cx: &Context<'_>, handlers: usize) {
-    let Wishes { limit, wanted } = upload.wishes(cx);
+    let Wishes { limit, deadline, wanted } = upload.wishes(cx);
     if let Some(limit) = limit
         && stream.limit_body(limit).is_err()
     {
         tracing::warn!("a limit for content came after the content had begun");
+    }
+    if let Some(time) = deadline {
+        // A stream that is gone has no content any more.
+        let _ = stream.limit_body_time(time);
     }
     if let Some(times) = wanted {
         let most = times.saturating_mul(stream.config().receive_buffer_limit());

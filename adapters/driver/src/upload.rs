@@ -12,6 +12,7 @@ use portcullis::Config;
 use std::collections::VecDeque;
 use std::mem::{size_of, take};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Small pieces are joined up to this length, because each piece costs as much as many bytes.
 const GATHERED: usize = 4 << 10;
@@ -57,6 +58,7 @@ struct State {
     /// The reader was dropped, so nobody takes content any more.
     abandoned: bool,
     limit: Option<Option<u64>>,
+    deadline: Option<Option<Duration>>,
     /// The request came over HTTP/2.
     is_windowed: bool,
     reader: Waiting,
@@ -92,6 +94,8 @@ impl Piece {
 pub(crate) struct Wishes {
     /// A limit for the content.
     pub(crate) limit: Option<Option<u64>>,
+    /// The time for all of the content.
+    pub(crate) deadline: Option<Option<Duration>>,
     /// More content: so many times `receive_buffer_limit`.
     pub(crate) wanted: Option<u64>,
 }
@@ -118,7 +122,11 @@ impl Upload {
                 true => LARGE,
                 false => USUAL,
             };
-            Wishes { limit: state.limit.take(), wanted: take(&mut state.wanted).then_some(credit) }
+            Wishes {
+                limit: state.limit.take(),
+                deadline: state.deadline.take(),
+                wanted: take(&mut state.wanted).then_some(credit),
+            }
         })
     }
 
@@ -208,6 +216,10 @@ impl State {
 impl Upload {
     pub(crate) fn set_limit(&self, limit: Option<u64>) {
         self.0.visit(|state, _| state.limit = Some(limit));
+    }
+
+    pub(crate) fn set_deadline(&self, time: Option<Duration>) {
+        self.0.visit(|state, _| state.deadline = Some(time));
     }
 
     /// Whether all content was taken, and no more will come.

@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use portcullis::{Begun, BodyLength, Misuse, Sent, Stream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 pin_project! {
     #[project = WorkProjection]
@@ -40,6 +41,20 @@ pin_project! {
         head: Option<Box<Head>>,
     }
 }
+
+/// The time within which the client has to take the whole answer, or none, instead of `response_deadline`. Put it
+/// among the extensions of a response. It counts while bytes of the answer wait for the client.
+///
+/// ```
+/// use http::Response;
+/// use portcullis_driver::ResponseDeadline;
+/// use std::time::Duration;
+///
+/// let mut response = Response::new(());
+/// response.extensions_mut().insert(ResponseDeadline(Some(Duration::from_secs(60))));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseDeadline(pub Option<Duration>);
 
 /// The head of an answer that is not sent yet.
 struct Head {
@@ -166,6 +181,10 @@ where
             Poll::Ready(Err(error)) => return step.fail_with("the handler failed", &error),
         };
         let (mut parts, body) = response.into_parts();
+        if let Some(ResponseDeadline(time)) = parts.extensions.get() {
+            // A stream that is gone needs no time.
+            let _ = step.stream.limit_response_time(*time);
+        }
         if let Some(accepting) = Accepting::take(&mut parts) {
             return step.begin_websocket(accepting, &mut parts);
         }

@@ -14,6 +14,7 @@ use crate::transport::Transport;
 use crate::websocket::{Accepted, Options};
 use bytes::Bytes;
 use core::fmt;
+use core::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
@@ -188,6 +189,26 @@ impl<'c> Stream<'c> {
     /// [`Misuse::UnknownStream`], [`Misuse::ContentBegun`].
     pub fn limit_body(&mut self, limit: Option<u64>) -> Result<(), Misuse> {
         self.act(|id, protocol, transport| protocol.limit_body(transport, id, limit))
+    }
+
+    /// Sets the time within which the whole content of this request has to come, or none, instead of
+    /// `request_body_deadline`. It counts from this call on, and only while the application waits for
+    /// content. The minimum rate and the silence count beside it.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn limit_body_time(&mut self, time: Option<Duration>) -> Result<(), Misuse> {
+        self.act(|id, protocol, transport| protocol.limit_body_time(transport, id, time))
+    }
+
+    /// Sets the time within which the peer has to take the whole answer to this request, or none,
+    /// instead of `response_deadline`. It counts from this call on, and only while bytes of the answer
+    /// wait for the peer. The minimum rate and the silence count beside it.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`].
+    pub fn limit_response_time(&mut self, time: Option<Duration>) -> Result<(), Misuse> {
+        self.act(|id, protocol, transport| protocol.limit_response_time(transport, id, time))
     }
 
     // ---- the websocket --------------------------------------------------------------------------

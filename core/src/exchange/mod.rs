@@ -21,9 +21,11 @@ mod upload;
 
 use crate::close::Misuse;
 use crate::head::{ContentFraming, Head, MethodKind};
+use crate::time::Tick;
 use crate::transport::Transport;
 use bytes::Bytes;
 use core::mem::replace;
+use core::time::Duration;
 use http::Version;
 pub(crate) use state::{Left, Sending};
 pub(crate) use upload::Upload;
@@ -172,6 +174,19 @@ impl Exchange {
         }
         if let Some(upload) = &mut self.upload {
             upload.limit = limit.unwrap_or(u64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Sets the time for the whole content.
+    pub(crate) fn limit_content_time(
+        &mut self,
+        time: Option<Duration>,
+        now: Tick,
+    ) -> Result<(), Misuse> {
+        self.check()?;
+        if let Some(upload) = &mut self.upload {
+            upload.limit_time(time, now);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::rate::Rate;
 use crate::time::Tick;
 use crate::transport::Transport;
 use core::mem::replace;
+use core::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -19,6 +20,8 @@ pub(crate) struct Upload {
     pub(crate) is_sporadic: bool,
     /// Bytes of content that the request may still have.
     pub(crate) limit: u64,
+    /// How long the whole content may take.
+    time: Option<Duration>,
 }
 
 impl Upload {
@@ -30,6 +33,7 @@ impl Upload {
             awaited: false,
             is_sporadic: false,
             limit: transport.config.request_body_limit().unwrap_or(u64::MAX),
+            time: transport.config.request_body_deadline(),
         })
     }
 
@@ -76,7 +80,14 @@ impl Upload {
     pub(crate) fn cancel(&mut self, transport: &Transport) {
         if replace(&mut self.awaited, false) {
             self.guard = Rate::new(transport.config.request_body_minimum(), transport.now);
+            self.guard.restart_total(self.time, transport.now);
         }
+    }
+
+    /// The whole content has to come within `time`, counted from now on while the application waits for it.
+    pub(crate) fn limit_time(&mut self, time: Option<Duration>, now: Tick) {
+        self.time = time;
+        self.guard.restart_total(time, now);
     }
 
     /// Content was delivered: uses up credit and limit, and counts as progress of the peer. The wait

@@ -12,6 +12,7 @@ use crate::stream::StreamId;
 use crate::transport::Transport;
 use bytes::Bytes;
 use core::mem::take;
+use core::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
@@ -196,6 +197,28 @@ impl Http1 {
     ) -> Result<(), Misuse> {
         self.check(transport, stream)?;
         self.exchange.limit_content(limit)
+    }
+
+    pub(crate) fn limit_body_time(
+        &mut self,
+        transport: &Transport,
+        stream: StreamId,
+        time: Option<Duration>,
+    ) -> Result<(), Misuse> {
+        self.check(transport, stream)?;
+        self.exchange.limit_content_time(time, transport.now)
+    }
+
+    pub(crate) fn limit_response_time(
+        &mut self,
+        transport: &mut Transport,
+        stream: StreamId,
+        time: Option<Duration>,
+    ) -> Result<(), Misuse> {
+        self.check(transport, stream)?;
+        self.exchange.check()?;
+        transport.limit_response_time(time);
+        Ok(())
     }
 
     /// Ends the exchange and the connection, because the application or the driver gives up.

@@ -11,6 +11,7 @@ use crate::stream::StreamId;
 use crate::transport::Transport;
 use bytes::Bytes;
 use core::mem::take;
+use core::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
@@ -284,6 +285,28 @@ impl Http2 {
         let place = self.find_request(transport, id)?;
         let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
         stream.exchange.limit_content(limit)
+    }
+
+    pub(crate) fn limit_body_time(
+        &mut self,
+        transport: &Transport,
+        id: StreamId,
+        time: Option<Duration>,
+    ) -> Result<(), Misuse> {
+        let place = self.find_request(transport, id)?;
+        let stream = self.streams.get_mut(place).ok_or(Misuse::UnknownStream)?;
+        stream.exchange.limit_content_time(time, transport.now)
+    }
+
+    /// The client has to take the whole answer within `time`.
+    pub(crate) fn limit_response_time(
+        &mut self,
+        transport: &Transport,
+        id: StreamId,
+        time: Option<Duration>,
+    ) -> Result<(), Misuse> {
+        let place = self.find_request(transport, id)?;
+        self.limit_wait(transport, place, time).ok_or(Misuse::UnknownStream)
     }
 
     /// Refuses a declared length above the limit, at the application's first call for the request: until then

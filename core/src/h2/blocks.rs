@@ -186,6 +186,7 @@ impl Http2 {
             is_extended: desk.head.protocol != (0, 0),
             sent: 0,
             guard: None,
+            time: None,
             discarding: [Tick::NEVER; 2],
             promised: 0,
             turn: 0,

@@ -120,7 +120,8 @@ impl Http2 {
         self.uncount(place);
         let Some(stream) = self.streams.get_mut(place) else { return };
         (stream.exchange.cut_short, stream.exchange.upload) = (false, None);
-        (stream.guard, stream.trailers, stream.tunnel) = (None, None, None);
+        (stream.guard, stream.time) = (None, None);
+        (stream.trailers, stream.tunnel) = (None, None);
         (stream.unread, stream.promised) = (Vec::new(), 0);
         self.give_back(transport);
     }

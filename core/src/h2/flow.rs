@@ -17,9 +17,10 @@ use super::frame::{self, MOST};
 use super::streams::{State, Stream};
 use crate::close::Fault;
 use crate::config::Config;
-use crate::rate::{MinimumRate, Rate};
+use crate::rate::{MinimumRate, Rate, Span};
 use crate::time::Tick;
 use crate::transport::Transport;
+use core::time::Duration;
 
 /// The least by which a window is opened.
 const LEAST: i64 = 1024;
@@ -205,8 +206,15 @@ impl Http2 {
         for stream in self.streams.iter_mut() {
             let waits = stream.waits_for_window();
             waits_for_connection |= waits && stream.window > 0;
+            // It counts for whatever the answer waits: its window, the connection's, or room.
+            match &mut stream.time {
+                Some(time) if waits => earliest = earliest.min(time.resume(now)),
+                Some(time) => time.pause(now),
+                None => {}
+            }
             if waits && stream.window <= 0 {
-                let sent = stream.sent;
+                let total = minimum.total.filter(|_| stream.time.is_none());
+                let (minimum, sent) = (MinimumRate { total, ..minimum }, stream.sent);
                 let guard = stream.guard.get_or_insert_with(|| paid(minimum, sent, now));
                 guard.resume(now);
                 earliest = earliest.min(guard.deadline(minimum, 0));
@@ -225,11 +233,30 @@ impl Http2 {
         earliest
     }
 
+    /// The answer at `place` may wait for the client for `time` in all, counted from now on. `None` if there is no such
+    /// answer.
+    pub(super) fn limit_wait(
+        &mut self,
+        transport: &Transport,
+        place: usize,
+        time: Option<Duration>,
+    ) -> Option<()> {
+        let stream = self.streams.get_mut(place)?;
+        if let Some(guard) = &mut stream.guard {
+            guard.restart_total(None, transport.now);
+        }
+        stream.time = Some(Box::new(Span::new(time, transport.now)));
+        Some(())
+    }
+
     /// Whether the answer at `place` has waited for a window for too long.
     pub(super) fn has_waited_in_vain(&self, transport: &Transport, place: usize) -> bool {
         let Some(stream) = self.streams.get(place) else { return false };
         if !stream.waits_for_window() {
             return false;
+        }
+        if stream.time.as_ref().is_some_and(|time| time.is_over(transport.now)) {
+            return true;
         }
         let guard = match stream.window {
             ..=0 => &stream.guard,

@@ -18,7 +18,7 @@
 use super::tunnel::Tunnel;
 use crate::close::{Fault, ResetReason};
 use crate::exchange::{Exchange, Sending, Upload};
-use crate::rate::Rate;
+use crate::rate::{Rate, Span};
 use crate::time::Tick;
 use core::mem::size_of;
 use std::collections::VecDeque;
@@ -108,6 +108,8 @@ pub(super) struct Stream {
     pub(super) sent: u64,
     /// The guard over a window that the peer does not open.
     pub(super) guard: Option<Box<Rate>>,
+    /// The time for the whole answer, if it has one of its own.
+    pub(super) time: Option<Box<Span>>,
     /// Until when content is discarded after the answer: in all, and in silence.
     pub(super) discarding: [Tick; 2],
     /// Bytes of room that it was told of and has not used.
@@ -198,7 +200,8 @@ impl Stream {
     /// Bytes of heap.
     fn memory(&self) -> usize {
         let upload = self.exchange.upload.as_ref().map_or(0, |_| size_of::<Upload>());
-        let guard = self.guard.as_ref().map_or(0, |_| size_of::<Rate>());
+        let guard = self.guard.as_ref().map_or(0, |_| size_of::<Rate>())
+            + self.time.as_ref().map_or(0, |_| size_of::<Span>());
         let trailers = self
             .trailers
             .as_ref()
@@ -209,7 +212,8 @@ impl Stream {
 }
 
 /// The most memory of one stream, apart from its unread content and its trailers.
-pub(super) const MEMORY: usize = size_of::<Stream>() + size_of::<Upload>() + size_of::<Rate>();
+pub(super) const MEMORY: usize =
+    size_of::<Stream>() + size_of::<Upload>() + size_of::<Rate>() + size_of::<Span>();
 
 /// The streams in use, in the order of their numbers. Owns no memory while there are none.
 #[derive(Debug, Default)]

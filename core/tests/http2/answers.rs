@@ -253,6 +253,45 @@ fn crumbs_of_window_do_not_hold_a_stream() {
 }
 
 #[test]
+fn one_stream_may_have_less_time_for_its_answer_than_the_others() {
+    // Whichever window the client opens slowly.
+    one_stream_has_less_time(0, 20_000);
+    one_stream_has_less_time(1_000_000, 10_000);
+}
+
+fn one_stream_has_less_time(window: u32, whole: u32) {
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[settings(&[(4, window)]), get(1, "/"), get(3, "/")]);
+    assert_eq!(pair.stream(1).limit_response_time(Some(secs(20))), Ok(()));
+    for stream in [1, 3] {
+        pair.respond(stream);
+        pair.takes();
+    }
+    let mut ended = Vec::new();
+    let send = |pair: &mut Pair, ended: &[(u64, String)]| {
+        // As much as goes, so that both wait for the client afterwards.
+        for _ in 0..2 {
+            for stream in [1, 3].into_iter().filter(|id| *id == 3 || ended.is_empty()) {
+                while pair.sends(stream, 1_000_000) > 0 {}
+            }
+            pair.takes();
+        }
+    };
+    send(&mut pair, &ended);
+    for second in 1..30 {
+        pair.after(secs(1));
+        let told = pair.resume().into_iter().filter(|it| it.contains("reset"));
+        ended.extend(told.map(|it| (second, it)));
+        let streams = [1, 3].into_iter().filter(|id| *id == 3 || ended.is_empty());
+        let mut updates: Vec<_> = streams.map(|stream| window_update(stream, 10_000)).collect();
+        updates.push(window_update(0, whole));
+        pair.send(&updates);
+        send(&mut pair, &ended);
+    }
+    assert_eq!(ended, [(20, String::from("1 reset Unread"))]);
+}
+
+#[test]
 fn a_reader_at_the_minimum_rate_lives() {
     let mut pair = Pair::new(Config::default());
     pair.send(&[settings(&[(4, 0)]), get(1, "/")]);

@@ -213,6 +213,46 @@ pub fn a_body_limit_of_the_handlers_own<A: Adapter>() {
     assert!(ask(address, &post("abcd")).starts_with("HTTP/1.1 413 "));
 }
 
+pub fn deadlines_of_the_handlers_own<A: Adapter>() {
+    const TIME: Option<Duration> = Some(Duration::from_millis(100));
+    const PIECE: &[u8] = &[b'x'; 4 << 10];
+    const CONTENT: usize = 16 << 20;
+    let hurried = |request: Request<Body>| async move {
+        request.body().set_deadline(TIME);
+        let content = http_body_util::BodyExt::collect(request.into_body()).await;
+        let mut response = Response::new(Full::new(match content {
+            Ok(_) => vec![b'x'; CONTENT].into(),
+            Err(_) => Bytes::new(),
+        }));
+        response.extensions_mut().insert(ResponseDeadline(TIME));
+        response
+    };
+    let address = start::<A, _, _>(hurried);
+
+    // Content that comes fast enough by any other measure.
+    let mut upload = connect(address);
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16000000\r\n\r\n";
+    upload.write_all(head).expect("it reads");
+    upload.set_read_timeout(Some(Duration::from_millis(5))).expect("it can be set");
+    let mut status = [0; 12];
+    while upload.read_exact(&mut status).is_err() {
+        upload.write_all(PIECE).expect("it reads until it has answered");
+    }
+    assert_eq!(str::from_utf8(&status), Ok("HTTP/1.1 408"));
+
+    // An answer that is taken fast enough by any other measure.
+    let mut download = connect(address);
+    download.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
+    let (mut taken, mut piece) = (0, PIECE.to_vec());
+    while let Ok(bytes) = download.read(&mut piece)
+        && bytes > 0
+    {
+        taken += bytes;
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!((1..CONTENT).contains(&taken), "{taken}");
+}
+
 pub fn content_of_a_fast_peer_comes_in_large_pieces<A: Adapter>() {
     const READ: usize = 8 << 10;
     const CONTENT: usize = 8 * READ;

@@ -28,8 +28,8 @@ use crate::adapter::portcullis::websocket::Violation;
 use crate::adapter::portcullis::{Refusal, ResetReason};
 use crate::adapter::{
     Body, BoxError, Cloned, CloseFrame, Closed, Config, Incoming, Listener, MakeService, Message,
-    Native, PeerAddress, ProxySource, Reply, Report, Runtime, ServeConnection, Server, Service,
-    Socket, Stats, Timer, Upgrade, memory, refuse_upgrade,
+    Native, PeerAddress, ProxySource, Reply, Report, ResponseDeadline, Runtime, ServeConnection,
+    Server, Service, Socket, Stats, Timer, Upgrade, memory, refuse_upgrade,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -229,6 +229,7 @@ macro_rules! services {
             the_peer_address_is_told_on_demand,
             the_peer_address_is_the_one_in_the_header_of_a_trusted_proxy,
             a_body_limit_of_the_handlers_own,
+            deadlines_of_the_handlers_own,
             content_of_a_fast_peer_comes_in_large_pieces,
             content_is_read_on_another_task_while_the_answer_waits_for_its_reader,
             dropping_the_server_closes_everything,

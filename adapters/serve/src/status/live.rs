@@ -141,10 +141,10 @@ impl fmt::Debug for Live {
 fn groups(closes: &Value) -> Value {
     let mut sums = Map::new();
     for group in Group::ALL {
-        let of_group = closes.as_object().into_iter().flatten().filter_map(|(label, count)| {
-            (GROUPS.get(label.as_str()) == Some(&group)).then(|| count.as_u64().unwrap_or(0))
-        });
-        sums.insert(group.label().to_owned(), of_group.sum::<u64>().into());
+        let closes = closes.as_object().into_iter().flatten();
+        let of_group = closes.filter(|(label, _)| GROUPS.get(label.as_str()) == Some(&group));
+        let sum: u64 = of_group.filter_map(|(_, count)| count.as_u64()).sum();
+        sums.insert(group.label().to_owned(), sum.into());
     }
     sums.into()
 }

@@ -156,9 +156,11 @@ impl Session {
             }
             7 => stream.inform(StatusCode::PROCESSING, None).is_err_and(over),
             8 => stream.limit_body(Some(size)).is_err_and(over),
-            _ => match source.below(3) {
+            _ => match source.below(5) {
                 0 => stream.reset().is_err_and(over),
                 1 => stream.refuse(Refusal::Unavailable).is_err_and(over),
+                2 => stream.limit_body_time(Some(Duration::from_millis(size))).is_err_and(over),
+                3 => stream.limit_response_time(Some(Duration::from_millis(size))).is_err_and(over),
                 _ => stream.cancel_read().is_err_and(over),
             },
         };

@@ -11,6 +11,7 @@ use portcullis::{
     Tick,
 };
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// Fields of answers, valid and invalid ones.
 pub(super) static FIELDS: LazyLock<[HeaderMap; 8]> = LazyLock::new(|| {
@@ -64,7 +65,13 @@ pub fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Mod
         10..14 => request(connection, source, model, now, stream),
         14 => {
             let limit = Some(source.size()).filter(|limit| *limit < 1 << 30);
-            connection.stream(now, stream).limit_body(limit)
+            let (time, mut stream) =
+                (limit.map(Duration::from_millis), connection.stream(now, stream));
+            match source.below(4) {
+                0 => stream.limit_body_time(time),
+                1 => stream.limit_response_time(time),
+                _ => stream.limit_body(limit),
+            }
         }
         15..17 => inform(connection, source, model, now, stream),
         17 => {
