@@ -96,6 +96,8 @@
 //! | `tls_exhausted` | | | `refuse` | the keys have sealed as much as they may, and cannot be renewed (TLS 1.2) |
 //! | `plain_http_on_tls_port` | 400 | | `refuse` | the client speaks HTTP without TLS; it is told so without TLS |
 //! | `tls_on_plain_port` | | | `cut` | the client begins a TLS handshake where there is no TLS |
+//! | `tls_refused` | | | `refuse` | the application chooses the settings of TLS (`ChooseTls`), and has none for this client; the peer is sent an alert |
+//! | `other_protocol` | | | `leave` | client and application agreed on a protocol that is not HTTP, such as `acme-tls/1`: nothing follows the handshake |
 //! | `proxy_header` | | | `cut` | a trusted proxy did not begin with a header of the PROXY protocol, or not within `request_head_timeout` of its first byte |
 //! | `denied` | | | `cut` | a trusted proxy forwards a client that the [gate](crate::gate) does not let in |
 //! | `completed` | | | `finish` | one side said `Connection: close`, or HTTP/1.0; a websocket was closed by either side, with a code of its own |
@@ -151,6 +153,8 @@ pub enum CloseReason {
     Fault(Fault),
     /// The TLS handshake failed, or TLS failed later.
     Tls(TlsFailure),
+    /// A protocol was agreed on in the TLS handshake that is not HTTP, such as `acme-tls/1` (RFC 8737).
+    OtherProtocol,
     /// A proxy did not begin the connection with a header of the PROXY protocol, as it should have. The driver
     /// reads that header; see [`behind_a_proxy`](crate::behind_a_proxy).
     ProxyHeader,
@@ -181,6 +185,7 @@ impl CloseReason {
         let peer =
             [PeerClose::Done, PeerClose::Unannounced, PeerClose::Truncated, PeerClose::Reset];
         let rest = [
+            CloseReason::OtherProtocol,
             CloseReason::ProxyHeader,
             CloseReason::Denied,
             CloseReason::Completed,
@@ -212,6 +217,7 @@ impl CloseReason {
             CloseReason::Violation(violation) => violation.label(),
             CloseReason::Fault(fault) => fault.label(),
             CloseReason::Tls(failure) => failure.label(),
+            CloseReason::OtherProtocol => "other_protocol",
             CloseReason::ProxyHeader => "proxy_header",
             CloseReason::Denied => "denied",
             CloseReason::Completed => "completed",

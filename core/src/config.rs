@@ -15,6 +15,10 @@ pub(crate) use stress::EIGHTHS;
 pub use stress::Stress;
 #[cfg(feature = "tls")]
 use tls::TlsSettings;
+#[cfg(feature = "tls")]
+pub(crate) use tls::is_http;
+#[cfg(feature = "tls")]
+pub use tls::{ChooseTls, TlsChoice};
 use value::Value;
 pub use value::{ConnectionLimit, MemoryLimit};
 
@@ -92,6 +96,8 @@ pub enum ConfigError {
     },
     /// Both `http1` and `http2` are off: no client could speak with the server.
     NoProtocol,
+    /// There is a [`Builder::choose_tls`] without a [`Builder::tls`].
+    NoTls,
 }
 
 impl fmt::Display for ConfigError {
@@ -117,6 +123,9 @@ impl fmt::Display for ConfigError {
             ConfigError::NoProtocol => {
                 f.write_str("http1 and http2 are both off, so no client could be served")
             }
+            ConfigError::NoTls => f.write_str(
+                "choose_tls chooses exceptions from the settings of tls, and there are none",
+            ),
         }
     }
 }
@@ -411,23 +420,34 @@ impl Builder {
     /// connections are plaintext.
     ///
     /// The copy of `config` that is used differs in two things. ALPN (RFC 7301) offers `h2`, unless
-    /// [`http2`](Self::http2) is off, and `http/1.1` and `http/1.0`, unless [`http1`](Self::http1) is off. A client that offers only other protocols is refused with
-    /// `no_application_protocol`; a client that offers no protocol is served. Early data is off,
-    /// since it could be replayed.
+    /// [`http2`](Self::http2) is off, and `http/1.1` and `http/1.0`, unless [`http1`](Self::http1) is off, whichever of
+    /// these `config` names. Then come the other names in its `alpn_protocols`: a connection that agrees on one
+    /// of these, such as `acme-tls/1`, is closed after the handshake. A client that offers only unknown
+    /// protocols is refused with `no_application_protocol`; a client that offers no protocol is served. Early
+    /// data is off, since it could be replayed.
     ///
     /// Sessions are resumed as `config` says. By default rustls keeps 256 of them, shared between
     /// all copies of `config`; with a `ticketer` it keeps none. With TLS the bytes out differ from
     /// run to run, since rustls draws random numbers. Events do not differ.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: std::sync::Arc<rustls::ServerConfig>) -> Self {
-        self.config.tls = TlsSettings::new(&config);
+        self.config.tls.set(config);
+        self
+    }
+
+    /// Chooses the TLS settings of each connection by the client's first message. Those of [`tls`](Self::tls) are
+    /// the usual ones, and have to be given as well.
+    #[cfg(feature = "tls")]
+    pub fn choose_tls(mut self, chooser: std::sync::Arc<dyn ChooseTls>) -> Self {
+        self.config.tls.choose_by(chooser);
         self
     }
 
     /// Returns the configuration, if its values are in range and agree with each other.
     ///
     /// # Errors
-    /// [`ConfigError::OutOfRange`], [`ConfigError::Contradiction`] or [`ConfigError::NoProtocol`].
+    /// [`ConfigError::OutOfRange`], [`ConfigError::Contradiction`], [`ConfigError::NoProtocol`] or
+    /// [`ConfigError::NoTls`].
     pub fn build(self) -> Result<Config, ConfigError> {
         #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
         let mut config = self.config;
@@ -436,7 +456,12 @@ impl Builder {
             return Err(ConfigError::NoProtocol);
         }
         #[cfg(feature = "tls")]
-        config.tls.offer(config.http1, config.http2);
+        {
+            if config.tls.lacks_usual() {
+                return Err(ConfigError::NoTls);
+            }
+            config.tls.prepare(config.http1, config.http2);
+        }
         if config.chunk_extension_limit > config.chunk_extensions_limit {
             return Err(ConfigError::Contradiction {
                 setting: "chunk_extension_limit",

@@ -181,6 +181,10 @@ impl Connection {
         if received.is_partial {
             self.protocol.trickle(&mut self.transport);
         }
+        if received.speaks_other {
+            self.protocol.end(&mut self.transport, CloseReason::OtherProtocol);
+            return 0;
+        }
         received.plaintext
     }
 
@@ -469,6 +473,16 @@ impl Connection {
     /// The configuration of the connection.
     pub fn config(&self) -> &Config {
         &self.transport.config
+    }
+
+    /// What the TLS handshake has agreed on: the server's name (SNI), ALPN, version, cipher suite, and the client's
+    /// certificates. `None` without TLS, before the handshake is complete, and once the connection is closed.
+    ///
+    /// It is copied at each call, and the copy is not counted in [`memory`](Self::memory): keep it for as
+    /// long as it is needed. It does not change.
+    #[cfg(feature = "tls")]
+    pub fn tls_info(&self) -> Option<tls::TlsInfo> {
+        self.transport.tls.as_deref().and_then(tls::TlsInfo::of)
     }
 
     /// How many requests were delivered.

@@ -45,6 +45,7 @@ impl Ending {
             },
             CloseReason::Peer(PeerClose::Done | PeerClose::Unannounced)
             | CloseReason::Expired(Expiry::KeepAlive)
+            | CloseReason::OtherProtocol
             | CloseReason::MadeRoom => Ending::Leave,
             CloseReason::Peer(PeerClose::Reset)
             | CloseReason::Expired(_)

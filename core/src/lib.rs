@@ -96,7 +96,7 @@
 //! | `waits`, `endings` | the two tables: what is waited for, and how a connection ends |
 //! | `bound` | the most memory that a connection owns |
 //! | `input`, `output` | the bytes at hand, and the bytes to be written |
-//! | `tls` | records to plaintext and back, by rustls: `session`, `receive`, `seal`, `record` |
+//! | `tls` | records to plaintext and back, by rustls: `session`, `hello`, `receive`, `seal`, `record`, `info` |
 //! | `transport` | what all protocols share; how a connection ends |
 //! | `websocket` | WebSocket: `handshake`, `origin`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `ahead` (pings behind what is not read yet), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `socket` | a websocket over a stream of HTTP/2 |
@@ -162,6 +162,8 @@ pub use close::{
     CloseReason, ErrorCode, Expiry, Fault, Misuse, PeerClose, Refusal, ResetReason, TlsFailure,
 };
 pub use config::{Builder, Config, ConfigError, ConnectionLimit, MemoryLimit, Setting, Stress};
+#[cfg(feature = "tls")]
+pub use config::{ChooseTls, TlsChoice};
 pub use connection::{Connection, Events, Stream};
 pub use event::{Begun, BodyLength, Event, Sent};
 pub use head::{FieldLines, RefusedHead, RequestHead, Trailers};
@@ -171,3 +173,5 @@ pub use rustls;
 pub use status::{Life, Party, Phase, Status};
 pub use stream::StreamId;
 pub use time::{Tick, Timer};
+#[cfg(feature = "tls")]
+pub use tls::TlsInfo;

@@ -16,11 +16,12 @@ pub enum TlsFailure {
     Exhausted,
     PlainHttp,
     OnPlainPort,
+    Refused,
 }
 
 impl TlsFailure {
     /// Every failure there is.
-    pub const ALL: [TlsFailure; 10] = [
+    pub const ALL: [TlsFailure; 11] = [
         TlsFailure::Unavailable,
         TlsFailure::Handshake,
         TlsFailure::Abandoned,
@@ -31,6 +32,7 @@ impl TlsFailure {
         TlsFailure::Exhausted,
         TlsFailure::PlainHttp,
         TlsFailure::OnPlainPort,
+        TlsFailure::Refused,
     ];
 
     /// The failure's name in metrics and logs.
@@ -46,6 +48,7 @@ impl TlsFailure {
             TlsFailure::Exhausted => "tls_exhausted",
             TlsFailure::PlainHttp => "plain_http_on_tls_port",
             TlsFailure::OnPlainPort => "tls_on_plain_port",
+            TlsFailure::Refused => "tls_refused",
         }
     }
 }
@@ -65,6 +68,6 @@ mod tests {
         for (place, failure) in TlsFailure::ALL.into_iter().enumerate() {
             assert_eq!(failure as usize, place, "{failure:?}");
         }
-        assert_eq!(TlsFailure::OnPlainPort as usize + 1, TlsFailure::ALL.len(), "the last one");
+        assert_eq!(TlsFailure::Refused as usize + 1, TlsFailure::ALL.len(), "the last one");
     }
 }

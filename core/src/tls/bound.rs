@@ -1,29 +1,35 @@
 //! The most memory that TLS adds to a connection.
 
-use super::estimate::{FLIGHT, Messages, RUSTLS, RUSTLS_HANDSHAKE, TICKET, most_certificates};
+use super::estimate::{
+    FLIGHT, Messages, RUSTLS, RUSTLS_HANDSHAKE, SETTINGS, TICKET, most_certificates,
+};
 use super::seal::{AHEAD, overhead};
-use super::session::{Tls, Transit};
+use super::session::{Handshake, NAME, Tls, Transit};
 use super::{MemoryBound, record};
 use crate::config::Config;
 use core::mem::size_of;
 
 /// The most memory that TLS adds to a connection under `config`.
 pub(crate) fn memory_bound(config: &Config) -> MemoryBound {
-    let Some(settings) = &config.tls.0 else { return MemoryBound::default() };
+    if !config.has_tls() {
+        return MemoryBound::default();
+    }
     let limit = config.tls_handshake_limit() as usize;
-    let own = size_of::<Tls>() + size_of::<Transit>();
+    let own = size_of::<Tls>() + size_of::<Transit>() + NAME;
     let certificates = most_certificates(limit);
     // A ticket carries the client's certificates, unless it is only a key to a session that the server
     // stores.
-    let carried = if settings.ticketer.enabled() { certificates } else { 0 };
-    let tickets = settings.send_tls13_tickets.max(1).saturating_mul(TICKET + carried);
+    let carried = if config.tls.tickets_carry_certificates() { certificates } else { 0 };
+    let tickets = config.tls.tickets().max(1).saturating_mul(TICKET + carried);
     let sealed = records_bound(tickets);
     let flights = flights_bound(tickets);
     // Bytes that wait for the rest of their record or message.
     let pending = limit.max(record::LARGEST);
     let messages = Messages { plain: limit, protected: pending, flight: FLIGHT };
+    let settings = if config.tls.may_copy() { SETTINGS } else { 0 };
+    let begun = size_of::<Handshake>() + settings;
     MemoryBound {
-        handshake: own + RUSTLS_HANDSHAKE + messages.memory(limit) + pending + flights,
+        handshake: own + begun + RUSTLS_HANDSHAKE + messages.memory(limit) + pending + flights,
         // A record that was completed in `pending` becomes held bytes.
         after: own + RUSTLS + certificates + pending + record::LARGEST + sealed,
     }

@@ -9,6 +9,8 @@ pub(super) const RUSTLS_HANDSHAKE: usize = 12 * 1024;
 /// The most heap memory that rustls keeps after the handshake, beside the client's certificates: two
 /// ciphers, the secrets, room for 16 spans of messages.
 pub(super) const RUSTLS: usize = 4 * 1024;
+/// A copy of rustls's settings: the struct, and lists of a few protocols and of ways to compress certificates.
+pub(super) const SETTINGS: usize = 2 * 1024;
 /// The memory that rustls keeps for each certificate of a chain, beside its bytes. In TLS 1.2 it is
 /// half as much. The list of certificates grows by doubling.
 pub(super) const CERTIFICATE: usize = 48;

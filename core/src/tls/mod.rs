@@ -7,6 +7,8 @@
 //! | module | purpose |
 //! |---|---|
 //! | `session` | the state of one connection, and the meaning of rustls's errors |
+//! | `hello` | reads the client's first message, and chooses settings by it |
+//! | `info` | what the handshake has agreed on, for the application |
 //! | `receive` | opens records, and keeps the part of a record that waits for the rest |
 //! | `seal`, `sealed` | makes records, and holds them until they are sent |
 //! | `record` | reads a record's header |
@@ -26,6 +28,10 @@ mod bound;
 #[cfg(feature = "tls")]
 mod estimate;
 #[cfg(feature = "tls")]
+mod hello;
+#[cfg(feature = "tls")]
+mod info;
+#[cfg(feature = "tls")]
 mod receive;
 #[cfg(feature = "tls")]
 mod record;
@@ -41,6 +47,8 @@ pub(crate) use absent::{Tls, memory_bound};
 #[cfg(feature = "tls")]
 pub(crate) use bound::memory_bound;
 #[cfg(feature = "tls")]
+pub use info::TlsInfo;
+#[cfg(feature = "tls")]
 pub(crate) use session::Tls;
 
 /// The outcome of a read.
@@ -50,6 +58,8 @@ pub(crate) struct Received {
     pub(crate) plaintext: usize,
     /// The read ended within a record.
     pub(crate) is_partial: bool,
+    /// The handshake was completed by this read, and no HTTP follows it.
+    pub(crate) speaks_other: bool,
 }
 
 /// The most memory that TLS adds to a connection.

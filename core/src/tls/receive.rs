@@ -8,8 +8,9 @@
 
 use super::Received;
 use super::estimate::most_certificates;
+use super::hello::State;
 use super::record;
-use super::session::{Tls, Transit, failure};
+use super::session::{Handshake, Tls, Transit, failure};
 use crate::budget::{Budget, RECORD, USELESS};
 use crate::close::TlsFailure;
 use crate::config::Config;
@@ -34,6 +35,31 @@ struct Opened {
     cost: u32,
 }
 
+impl Opened {
+    /// The record is a part of the client's first message, which is not whole.
+    fn incomplete() -> Self {
+        Opened { is_open: true, cost: USELESS, ..Opened::default() }
+    }
+}
+
+impl Handshake {
+    /// Whether `record` may contain padding (RFC 8446 5.4): it is encrypted, and a ClientHello came
+    /// before it.
+    fn is_padded(&self, record: &[u8]) -> bool {
+        record::is_protected(record) && self.plain > 0
+    }
+
+    /// Counts a record that is whole.
+    fn count(&mut self, record: &[u8]) {
+        let length = record.len() as u32;
+        if self.is_padded(record) {
+            self.protected = self.protected.saturating_add(length);
+        } else {
+            self.plain = self.plain.saturating_add(length);
+        }
+    }
+}
+
 impl Tls {
     /// Opens the records in `fresh`. The plaintext of a record that began in an earlier read is
     /// appended to `held`; all other plaintext is moved to the front of `fresh`.
@@ -48,23 +74,23 @@ impl Tls {
         fresh: &mut [u8],
         held: &mut Held,
     ) -> Received {
-        let limit = config.tls_handshake_limit() as usize;
+        let was_handshaking = self.is_handshaking();
         let (mut at, mut plaintext) = (0, 0);
         while at < fresh.len() && self.failure.is_none() && !self.peer_closed {
             if self.transit.as_ref().is_some_and(|transit| !transit.pending.is_empty()) {
-                at += self.complete(limit, budget, now, fresh.get(at..).unwrap_or_default(), held);
+                at += self.complete(config, budget, now, fresh.get(at..).unwrap_or_default(), held);
                 continue;
             }
             let rest = fresh.get_mut(at..).unwrap_or_default();
             let length = record::length(rest);
-            if !self.admit(rest, length, 0, limit) {
+            if !self.admit(rest, length, 0, config) {
                 break;
             }
             let Some(whole) = length.and_then(|length| rest.get_mut(..length)) else {
                 self.keep(rest, length);
                 break;
             };
-            let mut opened = self.open(whole, 0, limit);
+            let mut opened = self.open(whole, 0, config);
             let is_tiny = (1..RECORD as usize).contains(&opened.plaintext);
             if is_tiny && plaintext >= RECORD as usize {
                 // The protocol takes it together with the records before it, so all its bytes earn. They
@@ -83,14 +109,18 @@ impl Tls {
             plaintext += opened.plaintext;
             at += length;
         }
-        Received { plaintext, is_partial: self.partial_record().is_some() }
+        Received {
+            plaintext,
+            is_partial: self.partial_record().is_some(),
+            speaks_other: was_handshaking && !self.is_handshaking() && !self.speaks_http(),
+        }
     }
 
     /// Completes the pending record with bytes of `rest`, and opens it. Returns the number of bytes
     /// taken.
     fn complete(
         &mut self,
-        limit: usize,
+        config: &Config,
         budget: &mut Budget,
         now: Tick,
         rest: &[u8],
@@ -105,7 +135,7 @@ impl Tls {
         let before = transit.opened;
         let mut bytes = take(&mut transit.pending);
         let record = bytes.get(before..).unwrap_or_default();
-        if !self.admit(record, length, before, limit) {
+        if !self.admit(record, length, before, config) {
             self.transit.get_or_insert_default().opened = 0;
             self.ended |= before > 0;
             return more.len();
@@ -114,7 +144,7 @@ impl Tls {
             self.transit.get_or_insert_default().pending = bytes;
             return more.len();
         }
-        let opened = self.open(&mut bytes, before, limit);
+        let opened = self.open(&mut bytes, before, config);
         self.pay(&opened, budget, now);
         let transit = self.transit.get_or_insert_default();
         if opened.done < bytes.len() && self.failure.is_none() {
@@ -152,11 +182,20 @@ impl Tls {
     ///
     /// In the handshake, plaintext records count in full. Encrypted records may be padded. They count
     /// only together with the bytes `before` them that rustls keeps for an incomplete message.
-    fn admit(&mut self, record: &[u8], length: Option<usize>, before: usize, limit: usize) -> bool {
+    fn admit(
+        &mut self,
+        record: &[u8],
+        length: Option<usize>,
+        before: usize,
+        config: &Config,
+    ) -> bool {
         let length = length.unwrap_or(0);
-        let bytes = match before {
-            _ if self.handshaking && !self.is_padded(record) => self.handshake as usize + length,
-            0 => 0,
+        let limit = config.tls_handshake_limit() as usize;
+        let bytes = match (before, &self.handshake) {
+            (_, Some(handshake)) if !handshake.is_padded(record) => {
+                handshake.plain as usize + length
+            }
+            (0, _) => 0,
             _ => before + length,
         };
         if bytes > limit {
@@ -165,32 +204,39 @@ impl Tls {
         bytes <= limit
     }
 
-    /// Whether `record` may contain padding (RFC 8446 5.4): it is encrypted, and a ClientHello came
-    /// before it.
-    fn is_padded(&self, record: &[u8]) -> bool {
-        record::is_protected(record) && self.handshake > 0
-    }
-
     /// Opens one record in `bytes`. rustls still needs the `before` bytes in front of it, which are parts
     /// of earlier records.
-    fn open(&mut self, bytes: &mut [u8], before: usize, limit: usize) -> Opened {
-        let was_handshaking = self.handshaking;
+    fn open(&mut self, bytes: &mut [u8], before: usize, config: &Config) -> Opened {
+        let was_handshaking = self.is_handshaking();
         let length = bytes.len() - before;
-        if was_handshaking && self.is_padded(bytes.get(before..).unwrap_or_default()) {
-            self.protected = self.protected.saturating_add(length as u32);
-        } else if was_handshaking {
-            self.handshake += length as u32;
+        let mut is_chosen = true;
+        if let Some(handshake) = &mut self.handshake {
+            let record = bytes.get(before..).unwrap_or_default();
+            handshake.count(record);
+            match handshake.hello.as_mut().map(|hello| hello.add(record)) {
+                // rustls gets the message at once, so that settings can still be chosen by it.
+                Some(State::Incomplete) => return Opened::incomplete(),
+                Some(state) => {
+                    handshake.hello = None;
+                    is_chosen = state == State::Whole && self.choose(config, bytes);
+                }
+                None => {}
+            }
         }
         let mut opened = self.process(bytes);
-        if was_handshaking && self.certificates() > most_certificates(limit) {
+        if !is_chosen {
+            self.refuse_other();
+        }
+        let most = || most_certificates(config.tls_handshake_limit() as usize);
+        if was_handshaking && self.certificates() > most() {
             self.failure = self.failure.or(Some(TlsFailure::HandshakeTooLarge));
         }
         if length <= record::HEADER && opened.done < bytes.len() && self.failure.is_none() {
             // The header is invalid, but rustls waits for more bytes instead of refusing it.
             self.failure = Some(TlsFailure::Record);
         }
-        if self.handshaking && !self.session.is_handshaking() {
-            self.handshaking = false;
+        if was_handshaking && !self.session.is_handshaking() {
+            self.handshake = None;
         }
         opened.cost = match opened.plaintext {
             0 if was_handshaking => USELESS,
@@ -230,7 +276,10 @@ impl Tls {
                     if sealed.append(|room| message.encode(room)).is_err() {
                         self.failure = Some(TlsFailure::Unavailable);
                     }
-                    self.flight += (sealed.len() - before) as u32;
+                    let sent = (sealed.len() - before) as u32;
+                    if let Some(handshake) = &mut self.handshake {
+                        handshake.flight = handshake.flight.saturating_add(sent);
+                    }
                 }
                 Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
@@ -244,7 +293,7 @@ impl Tls {
                 }
                 Ok(_) => self.failure = Some(TlsFailure::Unavailable),
                 Err(error) => {
-                    self.failure = Some(failure(&error, self.handshaking));
+                    self.failure = Some(failure(&error, self.is_handshaking()));
                     self.seal_alert();
                 }
             }

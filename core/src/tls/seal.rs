@@ -33,7 +33,7 @@ struct Refused;
 impl Tls {
     /// Seals the front of `output` into records, unless earlier records still wait to be sent.
     pub(crate) fn seal(&mut self, output: &mut Output) {
-        if self.unsent() > 0 || output.is_empty() || self.handshaking || self.ended {
+        if self.unsent() > 0 || output.is_empty() || self.is_handshaking() || self.ended {
             return;
         }
         let mut ahead = AHEAD.min(output.len());
@@ -51,7 +51,7 @@ impl Tls {
 
     /// Seals our close_notify once `output` is empty; no plaintext follows (RFC 8446 6.1).
     pub(crate) fn end(&mut self, output: &Output) {
-        if output.is_empty() && !self.handshaking && !self.ended {
+        if output.is_empty() && !self.is_handshaking() && !self.ended {
             self.ended = true;
             // If rustls can't seal any more, the connection ends without a close_notify.
             let _ = self.with_traffic(|traffic, sealed| {

@@ -69,6 +69,15 @@ impl Sealed {
         write(&mut []).map(|_| ())
     }
 
+    /// Appends a record.
+    pub(super) fn push(&mut self, record: &[u8]) {
+        self.reserve(record.len());
+        if let Some(room) = self.bytes.get_mut(self.end..self.end + record.len()) {
+            room.copy_from_slice(record);
+            self.end += record.len();
+        }
+    }
+
     /// The first `bytes` were written to the socket.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.start = self.end.min(self.start.saturating_add(bytes));

@@ -1,9 +1,10 @@
 //! One connection's TLS: its settings, its state, and the meaning of rustls's errors.
 
-use super::estimate::{CERTIFICATE, Messages, RUSTLS, RUSTLS_HANDSHAKE};
+use super::estimate::{CERTIFICATE, Messages, RUSTLS, RUSTLS_HANDSHAKE, SETTINGS};
+use super::hello::Progress;
 use super::sealed::Sealed;
 use crate::close::TlsFailure;
-use crate::config::Config;
+use crate::config::{Config, is_http};
 use crate::output::Output;
 use core::fmt;
 use core::mem::{size_of, take};
@@ -23,18 +24,33 @@ pub(super) struct Transit {
     pub(super) opened: usize,
 }
 
+/// What is known of a handshake in progress.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    /// Bytes of the client's unencrypted records.
+    pub(super) plain: u32,
+    /// Bytes of the client's encrypted records.
+    pub(super) protected: u32,
+    /// Bytes of the records that rustls itself sent.
+    pub(super) flight: u32,
+    /// How much of the client's first message has come; `None` once it was read.
+    pub(super) hello: Option<Progress>,
+}
+
+/// The longest name of a server: a label has a byte for its length, and the whole has 255 (RFC 1035 2.3.4).
+pub(super) const NAME: usize = 255;
+
 /// One connection's TLS.
 pub(crate) struct Tls {
     pub(super) session: UnbufferedServerConnection,
     /// Bytes on their way; `None` most of the time.
     pub(super) transit: Option<Box<Transit>>,
-    /// Bytes of the client's unencrypted records during the handshake.
-    pub(super) handshake: u32,
-    /// Bytes of the client's encrypted records during the handshake.
-    pub(super) protected: u32,
-    /// Bytes of the records that rustls itself sent.
-    pub(super) flight: u32,
-    pub(super) handshaking: bool,
+    /// The handshake, as long as it is in progress.
+    pub(super) handshake: Option<Box<Handshake>>,
+    /// The server that the client asked for (SNI). rustls keeps the name as well, and does not tell it.
+    pub(super) server_name: Option<Box<str>>,
+    /// The settings serve HTTP, and not only other protocols.
+    pub(super) serves_http: bool,
     /// The peer has sent its close_notify.
     pub(super) peer_closed: bool,
     /// No more records are sealed: our close_notify or an alert was the last.
@@ -46,15 +62,19 @@ pub(crate) struct Tls {
 impl Tls {
     /// Begins a handshake, if `config` has settings for TLS.
     pub(crate) fn begin(config: &Config) -> Option<Result<Box<Self>, TlsFailure>> {
-        let session = UnbufferedServerConnection::new(config.tls.0.clone()?);
+        let session = UnbufferedServerConnection::new(config.tls.usual()?.clone());
         let begin = |session| {
             Box::new(Tls {
                 session,
                 transit: None,
-                handshake: 0,
-                protected: 0,
-                flight: 0,
-                handshaking: true,
+                handshake: Some(Box::new(Handshake {
+                    plain: 0,
+                    protected: 0,
+                    flight: 0,
+                    hello: Some(Progress::default()),
+                })),
+                server_name: None,
+                serves_http: true,
                 peer_closed: false,
                 ended: false,
                 failure: None,
@@ -64,7 +84,7 @@ impl Tls {
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.handshaking
+        self.handshake.is_some()
     }
 
     /// The protocol that was agreed on (RFC 7301).
@@ -72,9 +92,14 @@ impl Tls {
         self.session.alpn_protocol()
     }
 
+    /// Whether HTTP was agreed on, or no other protocol.
+    pub(super) fn speaks_http(&self) -> bool {
+        self.serves_http && self.alpn().is_none_or(is_http)
+    }
+
     /// Whether no byte has come from the peer yet.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.handshake == 0 && self.transit.is_none()
+        self.transit.is_none() && self.handshake.as_ref().is_some_and(|it| it.plain == 0)
     }
 
     /// Whether no record is incomplete, and no handshake is in progress.
@@ -152,17 +177,19 @@ impl Tls {
 
     /// The heap memory of rustls, as an estimate.
     fn rustls(&self, config: &Config) -> usize {
-        if !self.handshaking {
+        let Some(handshake) = &self.handshake else {
             return RUSTLS + self.certificates();
-        }
+        };
         let messages = Messages {
-            plain: self.handshake as usize,
-            protected: self.protected as usize,
-            flight: self.flight as usize,
+            plain: handshake.plain as usize,
+            protected: handshake.protected as usize,
+            flight: handshake.flight as usize,
         };
         // In a resumed session the certificates come from the ticket, not from messages.
         let limit = config.tls_handshake_limit() as usize;
-        RUSTLS_HANDSHAKE + messages.memory(limit).max(self.certificates())
+        let settings = if config.tls.may_copy() { SETTINGS } else { 0 };
+        let own = size_of::<Handshake>() + settings;
+        own + RUSTLS_HANDSHAKE + messages.memory(limit).max(self.certificates())
     }
 
     /// Bytes of heap, with an estimate for rustls.
@@ -170,14 +197,16 @@ impl Tls {
         let transit = self.transit.as_ref().map_or(0, |transit| {
             size_of::<Transit>() + transit.pending.capacity() + transit.sealed.memory()
         });
-        size_of::<Self>() + self.rustls(config) + transit
+        let name = self.server_name.as_ref().map_or(0, |name| name.len());
+        size_of::<Self>() + self.rustls(config) + transit + name
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
-            .field("handshaking", &self.handshaking)
+            .field("handshake", &self.handshake)
+            .field("server_name", &self.server_name)
             .field("transit", &self.transit)
             .field("failure", &self.failure)
             .finish_non_exhaustive()

@@ -29,7 +29,7 @@ use std::sync::{Arc, LazyLock};
 
 /// Accepts any certificate.
 #[derive(Debug)]
-struct Anybody;
+pub(crate) struct Anybody;
 
 impl ClientCertVerifier for Anybody {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -90,7 +90,7 @@ fn asking_at_length() -> ServerConfig {
 }
 
 /// A client whose certificate is followed by `others`.
-fn certified(
+pub(crate) fn certified(
     version: &'static SupportedProtocolVersion,
     others: impl IntoIterator<Item = Vec<u8>>,
 ) -> ClientConfig {

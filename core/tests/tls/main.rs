@@ -11,6 +11,8 @@
 //! | `live` | records in parts: which bytes are signs of life, and which bytes pay |
 //! | `bounds` | the memory bound of any configuration, clients with certificates |
 //! | `memory` | the memory of an idle connection, by the allocator's count |
+//! | `choice` | settings by the client's first message, protocols that are not HTTP |
+//! | `info` | what the application is told of the handshake |
 //! | `sessions` | live peers, arbitrary sessions with bytes changed on the way, and the fuzzer's corpus |
 #![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 
@@ -23,11 +25,13 @@ use portcullis_play::{hoard, play, support};
 
 mod ahead;
 mod bounds;
+mod choice;
 mod data;
 mod earnings;
 mod ends;
 mod floods;
 mod handshake;
+mod info;
 mod leftovers;
 mod live;
 mod memory;
