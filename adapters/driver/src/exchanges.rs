@@ -14,6 +14,7 @@ use crate::service::Service;
 use crate::shared::Shared;
 use crate::spare;
 use crate::streams::{OfStream, Streams};
+use crate::tls_told::TlsTold;
 use crate::websocket::Message;
 use crate::work::Work;
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub(crate) struct Exchanges<S: Service<K>, K> {
     due: bool,
     /// The last turn was over before all that were due were polled.
     postponed: bool,
+    /// What the service is told of TLS.
+    tls: TlsTold,
     /// What is left of the connection's turn.
     pub(crate) allowance: Allowance,
 }
@@ -48,6 +51,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
             answering: false,
             due: false,
             postponed: false,
+            tls: TlsTold::new(),
             allowance: Allowance::new(),
         }
     }
@@ -83,9 +87,11 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         }
     }
 
-    /// Bytes that the exchanges hold: content that waits for the handler or for room.
+    /// Bytes that the exchanges hold: content that waits for the handler or for room, and what they are told
+    /// of TLS.
     pub(crate) fn memory(&self) -> usize {
-        self.exchanges.iter().map(|exchange| exchange.memory()).sum()
+        let exchanges: usize = self.exchanges.iter().map(|exchange| exchange.memory()).sum();
+        exchanges + self.tls.memory()
     }
 
     // ---- what the connection tells --------------------------------------------------------------
@@ -248,11 +254,13 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         let record = Record::begin(shared, peer, stream, head);
         let (mut left, mut shares) = (None, Shares { upload: None, presence: None, record });
         let _within = shares.record.enter();
+        self.tls.ask(connection);
         let incoming = Incoming {
             stream: connection.stream(now, stream),
             head,
             peer,
             tell_peer: shared.tell_peer,
+            tls: &self.tls,
             left: &mut left,
             shares: &mut shares,
             answering: &mut self.answering,

@@ -7,10 +7,13 @@ use crate::exchange::Shares;
 use crate::presence::Disconnected;
 use crate::reply;
 use crate::spare;
+use crate::tls_told::TlsTold;
 use crate::upload::Upload;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode};
+#[cfg(feature = "tls")]
+use portcullis::TlsInfo;
 use portcullis::{Misuse, Refusal, RequestHead, Sent, Stream};
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +24,7 @@ pub struct Incoming<'r> {
     pub(crate) head: &'r RequestHead<'r>,
     pub(crate) peer: &'r Address,
     pub(crate) tell_peer: bool,
+    pub(crate) tls: &'r TlsTold,
     /// The content of the answer for which there was no room.
     pub(crate) left: &'r mut Option<Bytes>,
     /// What the application may hold longer than the exchange lasts.
@@ -43,6 +47,12 @@ impl Incoming<'_> {
     /// The peer's address.
     pub fn peer_address(&self) -> &Address {
         self.peer
+    }
+
+    /// What the TLS handshake has agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        self.tls.info()
     }
 
     /// A future that is ready when the peer has gone, for work that goes on after this call.
@@ -104,6 +114,7 @@ impl Incoming<'_> {
         if let Some(upload) = &self.shares.upload {
             request.extensions_mut().insert(BodyLimiter(upload.clone()));
         }
+        self.tls.tell(request.extensions_mut());
         let disconnected = self.disconnected();
         request.extensions_mut().insert(disconnected);
         Reply(Some(handler(request)))

@@ -30,6 +30,7 @@
 //! | `make_service` | what gives each connection its service |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
+//! | `tls_told` | what services are told of the TLS of their connection |
 //! | `presence` | tells handlers that the peer has gone, or that the server drains |
 //! | `waiting` | the wakers of the tasks that wait where the driver and the application meet |
 //! | `timer`, `clock` | the lazy timer, the clocks |
@@ -130,6 +131,7 @@ mod streams;
 mod system;
 pub mod tcp;
 mod timer;
+mod tls_told;
 #[cfg(unix)]
 pub mod unix;
 mod upload;
@@ -152,6 +154,8 @@ pub use ipnet::IpNet;
 pub use listener::Listener;
 pub use live_config::{LiveConfig, TlsDiffers};
 pub use make_service::{Cloned, Made, MakeService, Making, Peer};
+#[cfg(feature = "tls")]
+pub use portcullis::{ChooseTls, TlsChoice, TlsInfo};
 pub use presence::{Disconnected, Draining};
 pub use proxy_protocol::{
     BadProxyHeader, BadProxySource, ProxyHeader, ProxyHeaderEnd, ProxySource,

@@ -1,6 +1,6 @@
 //! Counters that every connection keeps up to date. They can be read at any time.
 
-use crate::upload;
+use crate::{tls_told, upload};
 use portcullis::close::Fault;
 use portcullis::{CloseReason, Config, Expiry, Phase, ResetReason};
 use std::sync::LazyLock;
@@ -179,17 +179,17 @@ fn counted(
 }
 
 /// The most that a connection counts in [`Snapshot::bytes_held`], without the content of its answers, whose
-/// size the application decides. It is the bound of its state machine ([`Config::memory_bound`]) and the
-/// content that the handler has asked for and does not take. If `http2` is on, it is the bound of HTTP/2
+/// size the application decides. It is the bound of its state machine ([`Config::memory_bound`]), the
+/// content that the handler has asked for and does not take, and what it is told of TLS. If `http2` is on, it is the bound of HTTP/2
 /// ([`Config::http2_memory_bound`]), and the content of all handlers of a connection. An access log, or a
 /// subscriber to the span of requests, adds up to 11 KiB for each request in progress.
 pub fn memory_bound(config: &Config) -> usize {
-    let content = upload::memory_bound(config);
+    let (content, told) = (upload::memory_bound(config), tls_told::memory_bound(config));
     if config.http2() {
         let content = content.saturating_mul(upload::HANDLERS);
-        return config.http2_memory_bound().saturating_add(content);
+        return config.http2_memory_bound().saturating_add(content).saturating_add(told);
     }
-    config.memory_bound().saturating_add(content)
+    config.memory_bound().saturating_add(content).saturating_add(told)
 }
 
 /// One connection's part in the counters. Dropping it takes the part back.

@@ -285,6 +285,10 @@ macro_rules! services {
         $crate::room! { $adapter; tls:
             tls_is_spoken_on_a_stream_in_memory,
             tls_is_spoken_on_a_listener,
+            requests_are_told_of_the_handshake,
+            tls_settings_are_chosen_by_the_clients_first_message,
+            a_panic_while_tls_settings_are_chosen_costs_one_connection,
+            certificates_are_exchanged_while_a_server_runs,
         }
         $crate::room! { $adapter; turns:
             many_requests_at_once_take_many_turns,
