@@ -30,6 +30,7 @@
 //! | `make_service` | what gives each connection its service |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
+//! | `ticket_keys` | session tickets that several processes can read |
 //! | `tls_told` | what services are told of the TLS of their connection |
 //! | `presence` | tells handlers that the peer has gone, or that the server drains |
 //! | `waiting` | the wakers of the tasks that wait where the driver and the application meet |
@@ -130,6 +131,8 @@ mod stats;
 mod streams;
 mod system;
 pub mod tcp;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod ticket_keys;
 mod timer;
 mod tls_told;
 #[cfg(unix)]
@@ -169,5 +172,7 @@ pub use service::{Function, FunctionAnswer, IntoAnswer, Native, Service, Tower, 
 pub use socket::Socket;
 pub use stats::{Snapshot, Stats, memory_bound};
 pub use system::System;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use ticket_keys::{TicketKeys, TicketKeysError};
 pub use websocket::{CloseFrame, Closed, Message, Upgrade, WebSocket, refuse_upgrade};
 pub use work::ResponseDeadline;

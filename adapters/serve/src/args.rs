@@ -28,8 +28,8 @@ const INDENT: &str = "      ";
 ///
 /// No client can hold a connection open, or make the server hold memory, beyond what a setting
 /// allows. SIGINT or SIGTERM drains: requests in progress may finish within `drain_timeout`. A
-/// second signal stops the program at once. SIGHUP reloads the certificate and the settings of
-/// --config, and opens the access log again. RUST_LOG=debug logs why
+/// second signal stops the program at once. SIGHUP reloads the certificate, the keys for session
+/// tickets and the settings of --config, and opens the access log again. RUST_LOG=debug logs why
 /// each connection was closed.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -152,6 +152,17 @@ pub(crate) struct Args {
     /// have none
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_client_ca: Option<PathBuf>,
+
+    /// File with at least 32 random bytes, from which the key for session tickets is made. May be given more than
+    /// once
+    ///
+    /// Processes with the same file resume each other's sessions: on one port, on several machines, or the next
+    /// one after a restart. Without it each process has a key of its own. The first file seals tickets; the
+    /// others only open those that clients still have, for 12 hours. SIGHUP reads the files again. Make one with
+    /// `openssl rand -out FILE 80`, readable for the server alone, and replace it every day: a private key is no
+    /// more precious.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ticket_key: Vec<PathBuf>,
 
     /// TLS with a new self-signed certificate for localhost, which no client trusts: for trying it
     /// out
@@ -378,6 +389,9 @@ impl Args {
         }
         if self.tls_client_ca.is_some() && self.certificate().is_none() {
             return Err("--tls-client-ca needs --tls-cert or --tls-self-signed".to_owned());
+        }
+        if !self.tls_ticket_key.is_empty() && self.certificate().is_none() {
+            return Err("--tls-ticket-key needs --tls-cert or --tls-self-signed".to_owned());
         }
         let profile = if self.strict { Profile::Strict } else { self.profile };
         let mut builder = Builder::from(profile.config());
@@ -624,6 +638,8 @@ mod tests {
         assert!(odd.contains("each certificate needs its key"), "{odd}");
         let open = parse(&["--tls-client-ca", "a"]).expect("counted later").config();
         assert!(open.expect_err("no TLS").contains("--tls-client-ca needs"));
+        let open = parse(&["--tls-ticket-key", "a"]).expect("counted later").config();
+        assert!(open.expect_err("no TLS").contains("--tls-ticket-key needs"));
         for (args, said) in [
             (&["--tls-cert", "c"][..], "--tls-key <FILE>"),
             (&["--tls-key", "k"], "--tls-cert <FILE>"),

@@ -6,7 +6,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use std::collections::HashMap;
@@ -146,8 +146,11 @@ impl Certificates {
     }
 
     /// TLS with this certificate. Sessions resume by tickets that the clients keep, so they cost no
-    /// memory here.
-    pub(crate) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, CertificateError> {
+    /// memory here. Without `ticketer` the keys are random, and nobody else has them.
+    pub(crate) fn server_config(
+        self: &Arc<Self>,
+        ticketer: Option<Arc<dyn ProducesTickets>>,
+    ) -> Result<ServerConfig, CertificateError> {
         let builder = ServerConfig::builder_with_provider(self.provider.clone());
         let builder =
             builder.with_safe_default_protocol_versions().map_err(CertificateError::Tls)?;
@@ -156,8 +159,17 @@ impl Certificates {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(self.clone());
-        config.ticketer = provider::Ticketer::new().map_err(CertificateError::Tls)?;
+        config.ticketer = match ticketer {
+            Some(ticketer) => ticketer,
+            None => provider::Ticketer::new().map_err(CertificateError::Tls)?,
+        };
         Ok(config)
+    }
+
+    /// Who the sessions are for: clients with a certificate of these authorities, or any.
+    pub(crate) fn audience(&self) -> Result<Vec<u8>, CertificateError> {
+        let authorities = self.client_authorities.as_deref().map(read_chain).transpose()?;
+        Ok(authorities.into_iter().flatten().flat_map(|it| it.to_vec()).collect())
     }
 
     /// Checks that an authority of this file has signed a client's certificate.
@@ -335,7 +347,7 @@ mod tests {
     #[test]
     fn a_self_signed_certificate_serves_and_survives_a_reload() {
         let certificates = Certificates::load(Source::SelfSigned, None).expect("made");
-        let config = certificates.server_config().expect("TLS");
+        let config = certificates.server_config(None).expect("TLS");
         assert!(config.ticketer.enabled());
         let before = shown(&certificates);
         certificates.reload().expect("stays");

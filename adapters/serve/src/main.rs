@@ -15,6 +15,7 @@ mod runtime;
 mod signals;
 #[cfg(target_os = "linux")]
 mod systemd;
+mod tickets;
 #[cfg(unix)]
 mod unix_socket;
 
@@ -35,6 +36,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tickets::Tickets;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 #[cfg(unix)]
@@ -65,7 +67,15 @@ fn run(read: Read) -> Result<(), BoxError> {
         .certificate()
         .map(|source| Certificates::load(source, args.tls_client_ca.clone()))
         .transpose()?;
-    let tls = certificates.as_ref().map(|it| it.server_config().map(Arc::new)).transpose()?;
+    let tickets = match &certificates {
+        Some(certificates) if !args.tls_ticket_key.is_empty() => {
+            Some(Tickets::load(args.tls_ticket_key.clone(), &certificates.audience()?)?)
+        }
+        _ => None,
+    };
+    let ticketer = || tickets.as_ref().map(|tickets| Arc::new(tickets.keys()) as _);
+    let tls = certificates.as_ref().map(|it| it.server_config(ticketer()).map(Arc::new));
+    let tls = tls.transpose()?;
     if let Some(tls) = &tls {
         config = Builder::from(config).tls(tls.clone()).build()?;
     }
@@ -86,6 +96,7 @@ fn run(read: Read) -> Result<(), BoxError> {
     let reload = Reload {
         reloads: reloads.clone(),
         certificates,
+        tickets,
         access_log: access_log.clone(),
         settings: args.config.is_some().then(|| Settings { read, live: live.clone(), tls }),
     };

@@ -1,8 +1,10 @@
-//! What SIGHUP reads again: the certificate, the configuration file, and the place of the access log.
+//! What SIGHUP reads again: the certificate, the keys for session tickets, the configuration file, and the place of
+//! the access log.
 
 use crate::args::{Args, Read};
 use crate::certificates::Certificates;
 use crate::say;
+use crate::tickets::Tickets;
 use portcullis::{Builder, Config};
 use portcullis_driver::LiveConfig;
 use portcullis_serve::{AccessLog, Reloads};
@@ -25,6 +27,7 @@ const OF_THE_GATE: [&str; 6] = [
 #[derive(Debug)]
 pub(crate) struct Reload {
     pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) tickets: Option<Tickets>,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) settings: Option<Settings>,
     pub(crate) reloads: Reloads,
@@ -49,6 +52,14 @@ impl Reload {
                 Ok(()) => say("SIGHUP: the certificate was reloaded"),
                 Err(error) => say(format_args!(
                     "SIGHUP: cannot reload the certificate, the previous one stays in use: {error}"
+                )),
+            }
+        }
+        if let Some(tickets) = &self.tickets {
+            match tickets.reload() {
+                Ok(()) => say("SIGHUP: the keys for session tickets were reloaded"),
+                Err(error) => say(format_args!(
+                    "SIGHUP: cannot reload the keys for session tickets, the previous ones stay in use: {error}"
                 )),
             }
         }

@@ -113,6 +113,120 @@ fn openssl_resumes_sessions() {
     }
 }
 
+// ---- session tickets that processes share --------------------------------------------------------------
+
+/// A program with these files for session tickets.
+fn with_tickets(files: &[&Path], more: &[&str]) -> Program {
+    let mut args = more.to_vec();
+    for file in files {
+        args.extend(["--tls-ticket-key", file.to_str().expect("text")]);
+    }
+    Program::with_args(Place::USUAL.tls(), &[], &args, None)
+}
+
+/// Begins a session, and keeps its ticket in a file of this name.
+fn begin_session(program: &Program, version: &str, ticket: &Path) {
+    let ticket = ticket.to_str().expect("text");
+    let said = s_client(program, &[version, "-sess_out", ticket], GET_AND_CLOSE);
+    assert!(said.contains("New, TLSv1") && said.contains("Hello, world!"), "{said}");
+}
+
+/// Whether the program resumes the session of this ticket.
+fn resumes(program: &Program, version: &str, ticket: &Path) -> bool {
+    let ticket = ticket.to_str().expect("text");
+    let said = s_client(program, &[version, "-sess_in", ticket], GET_AND_CLOSE);
+    let is_reused = said.contains("Reused, TLSv1");
+    assert!(is_reused || said.contains("New, TLSv1"), "{said}");
+    is_reused
+}
+
+#[test]
+fn processes_with_the_same_ticket_key_resume_each_others_sessions() {
+    if !has_openssl() {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let [new, old, foreign, ticket] =
+        ["new", "old", "foreign", "ticket"].map(|name| folder.path().join(name));
+    for (file, byte) in [(&new, 1), (&old, 2), (&foreign, 3)] {
+        std::fs::write(file, [byte; 80]).expect("written");
+    }
+    let one = with_tickets(&[&new, &old], &[]);
+    let other = with_tickets(&[&new, &old], &[]);
+    let stranger = with_tickets(&[&foreign], &[]);
+    for version in ["-tls1_2", "-tls1_3"] {
+        begin_session(&one, version, &ticket);
+        assert!(resumes(&other, version, &ticket), "{version}");
+        begin_session(&one, version, &ticket);
+        assert!(!resumes(&stranger, version, &ticket), "{version}");
+        begin_session(&one, version, &ticket);
+        assert!(resumes(&with_tickets(&[&new], &[]), version, &ticket), "after a restart");
+    }
+}
+
+#[test]
+fn ticket_keys_are_replaced_while_the_program_runs() {
+    if !has_openssl() {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let [new, old, first, second] =
+        ["new", "old", "first", "second"].map(|name| folder.path().join(name));
+    std::fs::write(&new, [1; 80]).expect("written");
+    std::fs::write(&old, [2; 80]).expect("written");
+    let program = with_tickets(&[&new, &old], &[]);
+    begin_session(&program, "-tls1_2", &first);
+    let reload = |bytes: [u8; 2], until: &dyn Fn() -> bool| {
+        std::fs::write(&new, [bytes[0]; 80]).expect("written");
+        std::fs::write(&old, [bytes[1]; 80]).expect("written");
+        program.signal("HUP");
+        let start = Instant::now();
+        while !until() {
+            assert!(start.elapsed() < PATIENCE, "the keys are not reloaded");
+        }
+    };
+    // A ticket of TLS 1.2 may be used many times.
+    let witness = with_tickets(&[&new], &[]);
+    assert!(resumes(&witness, "-tls1_2", &first));
+    drop(witness);
+    reload([3, 1], &|| {
+        begin_session(&program, "-tls1_2", &second);
+        std::fs::write(folder.path().join("three"), [3; 80]).expect("written");
+        resumes(&with_tickets(&[&folder.path().join("three")], &[]), "-tls1_2", &second)
+    });
+    assert!(resumes(&program, "-tls1_2", &first), "the old key opens tickets");
+    reload([4, 3], &|| !resumes(&program, "-tls1_2", &first));
+    assert!(resumes(&program, "-tls1_2", &second));
+}
+
+#[test]
+fn a_ticket_is_no_certificate() {
+    if !has_openssl() {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let [key, ticket, chain, private] =
+        ["key", "ticket", "chain", "private"].map(|name| folder.path().join(name));
+    std::fs::write(&key, [1; 80]).expect("written");
+    write_pair(&chain, &private);
+    let open = with_tickets(&[&key], &[]);
+    let authority = ["--tls-client-ca", chain.to_str().expect("text")];
+    let closed = with_tickets(&[&key], &authority);
+    let certified = ["-cert", authority[1], "-key", private.to_str().expect("text")];
+    for version in ["-tls1_2", "-tls1_3"] {
+        begin_session(&open, version, &ticket);
+        let resumed = [version, "-sess_in", ticket.to_str().expect("text")];
+        let said = s_client(&closed, &resumed, GET_AND_CLOSE);
+        assert!(!said.contains("Reused, TLSv1") && !said.contains("Hello, world!"), "{said}");
+        // With a certificate a session begins, and is resumed without it.
+        let begun = [&certified[..], &[version, "-sess_out", resumed[2]]].concat();
+        let said = s_client(&closed, &begun, GET_AND_CLOSE);
+        assert!(said.contains("New, TLSv1") && said.contains("Hello, world!"), "{said}");
+        let said = s_client(&with_tickets(&[&key], &authority), &resumed, GET_AND_CLOSE);
+        assert!(said.contains("Reused, TLSv1") && said.contains("Hello, world!"), "{said}");
+    }
+}
+
 #[test]
 fn openssl_may_not_renegotiate() {
     if !has_openssl() {
