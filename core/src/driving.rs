@@ -284,6 +284,14 @@
 //! [`is_half_closed`](Connection::is_half_closed) is true. Tell the handler, which may stop; the connection
 //! closes after `peer_gone_timeout`.
 //!
+//! # TLS
+//!
+//! With [`Builder::tls`](crate::Builder::tls) the connection opens and makes records by itself. A driver passes bytes
+//! on as they are, in both directions. The first request follows the handshake, and
+//! [`Connection::tls_info`](crate::Connection::tls_info) then tells the name of the server that the client asked
+//! for, and its certificates. Each call makes it anew. So make it once for a connection, share it between its
+//! requests, and count [`TlsInfo::memory`](crate::TlsInfo::memory) as yours.
+//!
 //! # Fairness, and bounds
 //!
 //! A fast peer keeps the loop running for ever. After some rounds (16 in the examples) put the connection

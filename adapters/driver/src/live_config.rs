@@ -25,6 +25,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// assert_eq!(live.get().keep_alive_timeout().as_secs(), 9);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Certificates
+///
+/// New settings of TLS are a part of a new configuration. So certificates are renewed like this, without
+/// disturbing open connections:
+///
+/// ```
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+/// # mod renewing {
+/// use portcullis::rustls::ServerConfig;
+/// use portcullis::{Builder, Config};
+/// use portcullis_driver::LiveConfig;
+/// use std::error::Error;
+/// use std::sync::Arc;
+///
+/// fn renew(live: &LiveConfig, tls: ServerConfig) -> Result<(), Box<dyn Error>> {
+///     let builder = Builder::from(Config::clone(&live.get()));
+///     live.set(Arc::new(builder.tls(Arc::new(tls)).build()?))?;
+///     Ok(())
+/// }
+/// # }
+/// ```
+///
+/// Sessions that began under the old settings are not resumed, unless the new ones have the same
+/// `session_storage` or `ticketer`. Give them the same only if both demand the same of clients. If nothing but
+/// the certificates changes, a `ResolvesServerCert` of your own that looks them up is enough.
 #[derive(Clone, Debug)]
 pub struct LiveConfig(Arc<Live>);
 

@@ -82,6 +82,16 @@
 //! # }
 //! ```
 //!
+//! | for | there is |
+//! |---|---|
+//! | what the handshake has agreed on: the server's name (SNI), ALPN, version, the client's certificates | [`TlsInfo`], among the extensions of each request; with axum `Extension<TlsInfo>` |
+//! | settings that depend on the client's first message: certificates of clients for some hosts only, ACME's TLS-ALPN-01 | [`ChooseTls`], for [`Builder::choose_tls`](portcullis::Builder::choose_tls) |
+//! | several certificates | `with_cert_resolver` of rustls, with its `ResolvesServerCertUsingSni` or a resolver of your own |
+//! | certificates that are renewed while the server runs | [`LiveConfig`] |
+//! | sessions that are resumed by other processes, or after a restart | [`TicketKeys`] |
+//!
+//! The example `tls` of this crate tells clients their certificates, and reads its files again at SIGHUP.
+//!
 //! # With a websocket
 //!
 //! Any request can become a websocket, also that of a handler of axum.

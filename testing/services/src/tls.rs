@@ -18,6 +18,8 @@ use crate::adapter::{
     Body, BoxError, ChooseTls, Config, Incoming, LiveConfig, Native, Reply, Service, TlsChoice,
     TlsInfo,
 };
+use axum::routing::get;
+use axum::{Extension, Router};
 use http::{Request, Response};
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -113,6 +115,11 @@ fn said(info: Option<&TlsInfo>) -> String {
     })
 }
 
+/// The same as a handler of axum.
+async fn told(Extension(info): Extension<TlsInfo>) -> String {
+    said(Some(&info))
+}
+
 /// Answers with what its requests are told.
 #[derive(Clone)]
 struct Telling;
@@ -140,6 +147,10 @@ pub fn requests_are_told_of_the_handshake<A: Adapter>() {
     let said = format!("\r\n\r\nSome(\"localhost\") TLSv1_3 [{length}]");
     assert_eq!(answers.matches(&said).count(), 2, "{answers}");
     assert_eq!(end(&ended), "completed");
+    let router = Router::new().route("/", get(told));
+    let (client, _ended) = start::<A, _, _>(over(own.server(None)), router);
+    let answer = ask(StreamOwned::new(own.client(None), client), GET);
+    assert!(answer.ends_with("\r\n\r\nSome(\"localhost\") TLSv1_3 []"), "{answer}");
     let (client, _ended) = start::<A, _, _>(Config::default(), Telling);
     let answer = ask(client, GET);
     assert!(answer.ends_with("\r\n\r\nplaintext"), "{answer}");
@@ -203,8 +214,7 @@ pub fn certificates_are_exchanged_while_a_server_runs<A: Adapter>() {
     let (listener, address) = listener();
     let server = A::server(listener, Arc::default(), greet).config(live.clone());
     start_server::<A, _, _, _, _>(server);
-    let before = StreamOwned::new(old.client(None), connect(address));
-    let mut before = before;
+    let mut before = StreamOwned::new(old.client(None), connect(address));
     before.conn.complete_io(&mut before.sock).expect("the old certificate");
     live.set(Arc::new(over(new.server(None)))).expect("both speak TLS");
     let answer = ask(StreamOwned::new(new.client(None), connect(address)), GET);
