@@ -44,11 +44,11 @@ impl Group {
 
     fn of(reason: CloseReason) -> Group {
         use CloseReason::{
-            Completed, Drained, Expired, MadeRoom, Peer, RequestLimit, UnreadContent,
+            Completed, Drained, Expired, MadeRoom, OtherProtocol, Peer, RequestLimit, UnreadContent,
         };
         match reason {
             Peer(PeerClose::Done | PeerClose::Unannounced) => Group::Finished,
-            Completed | Drained | RequestLimit | UnreadContent => Group::Finished,
+            Completed | Drained | OtherProtocol | RequestLimit | UnreadContent => Group::Finished,
             Expired(Expiry::KeepAlive) | MadeRoom => Group::Idle,
             Peer(PeerClose::Truncated | PeerClose::Reset) => Group::Left,
             _ => Group::Dropped,
