@@ -124,10 +124,17 @@ pub(crate) struct Args {
     /// Also answer GET /status, /status/ and /metrics; the demo always does
     ///
     /// /status/ is a page that shows the server as it is now, /status the same as JSON, and /metrics is for
-    /// Prometheus. They tell no address of a client, but whoever can reach the server can see them. They hide files
-    /// and pages of these names.
+    /// Prometheus. They tell no address of a client, but whoever can reach the server can see them:
+    /// --status-listen keeps them apart. They hide files and pages of these names.
     #[arg(long)]
     status: bool,
+
+    /// Address and port on which to answer GET /status, /status/ and /metrics apart from all else, such as 9000
+    ///
+    /// Takes what --listen takes; plaintext. A thread of its own serves it, so it answers whatever visitors do to
+    /// the server. May be given more than once.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) status_listen: Vec<Address>,
 
     /// How long to go on accepting after SIGINT or SIGTERM, before the drain begins
     ///

@@ -18,7 +18,7 @@
 //! | `files` | a directory's files: `path` (decodes a target), `root` (the confined lookup), `conditional`, `range` and `coding` (request fields), `cache` (Cache-Control), `reader` (content in pieces), `listing` |
 //!
 //! The program itself is beside them: `main` (parse, set up, run), `args`, `config_file`, `print_config`, `listen`, `unix_socket`, `systemd`, `signals`, `reload`, `handover`,
-//! `open_files`, and `runtime`, whose children hold all that is special to one runtime.
+//! `open_files`, `status_apart`, and `runtime`, whose children hold all that is special to one runtime.
 #![deny(missing_docs)]
 
 mod access_log;

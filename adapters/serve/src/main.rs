@@ -13,6 +13,7 @@ mod print_config;
 mod reload;
 mod runtime;
 mod signals;
+mod status_apart;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod tickets;
@@ -139,22 +140,41 @@ fn run(read: Read) -> Result<(), BoxError> {
         let address = listener.address()?;
         tell(format_args!("listening on {scheme}://{address}"));
     }
+    let mut status_listeners = Vec::new();
+    for address in &args.status_listen {
+        status_listeners.extend(listen(
+            address,
+            args.reuse_port,
+            #[cfg(unix)]
+            &socket_files,
+        )?);
+    }
+    for listener in &status_listeners {
+        tell(format_args!("status on http://{}/status/", listener.address()?));
+    }
     #[cfg(target_os = "linux")]
     systemd::tell_ready();
 
     let admission = Arc::new(Admission::new(&config));
-    let roster = args.status().then(|| Arc::new(Roster::new()));
+    let is_told = args.status() || !status_listeners.is_empty();
+    let roster = is_told.then(|| Arc::new(Roster::new()));
     let status = roster.clone().map(|roster| {
         let status = Status::new(stats.clone(), memory_bound(&config))
             .gate(admission.clone())
             .settings(live.clone())
             .reloads(reloads)
             .roster(roster);
-        match &access_log {
+        Arc::new(match &access_log {
             Some(log) => status.access_log(log.clone()),
             None => status,
-        }
+        })
     });
+    if let Some(status) = &status
+        && !status_listeners.is_empty()
+    {
+        status_apart::serve(status_listeners, status.clone())?;
+    }
+    let status = status.filter(|_| args.status());
     let plan = Plan {
         listeners,
         threads: args.threads,

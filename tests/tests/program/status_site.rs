@@ -4,12 +4,15 @@ use crate::place::{Place, tests};
 use crate::support::{Client, Program};
 use crate::websocket::{UPGRADE, frame};
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use tempfile::TempDir;
 
 tests! {
     plaintext:
         files_have_a_status_if_it_is_asked_for,
-        the_page_gets_its_probes_back_among_the_messages;
+        the_page_gets_its_probes_back_among_the_messages,
+        the_status_may_be_served_apart;
 }
 
 fn upgrade(path: &str, more: &str) -> String {
@@ -83,6 +86,39 @@ fn the_page_gets_its_probes_back_among_the_messages(place: Place) {
     assert_eq!(close[..2], 1009u16.to_be_bytes());
     client.finish_sending();
     client.wait_until_closed();
+}
+
+fn the_status_may_be_served_apart(place: Place) {
+    let folder = TempDir::new().expect("a folder");
+    let root = folder.path().to_str().expect("UTF-8");
+    let socket = folder.path().join("status.sock");
+    let listen = format!("unix:{}", socket.display());
+    let args = ["--root", root, "--status-listen", &listen];
+    let program = Program::with_args(place, &["max_connections=1"], &args, None);
+    let get = |path: &str| {
+        let mut stream = UnixStream::connect(&socket).expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    // The server has no place left, and shows nothing itself.
+    let mut visitor = program.connect();
+    assert_eq!(visitor.get("/status").status, 404);
+    assert!(get("/").contains("location: /status/\r\n"));
+    assert!(get("/status/").contains("<title>portcullis: status</title>"));
+    assert!(get("/elsewhere").starts_with("HTTP/1.1 404 "));
+    let open = |count: u64| {
+        while !get("/metrics")
+            .contains(&format!("\nportcullis_connections{{phase=\"idle\"}} {count}\n"))
+        {}
+    };
+    open(1);
+    drop(visitor);
+    open(0);
+    program.signal("TERM");
+    assert_eq!(program.wait(), Some(0));
 }
 
 #[test]

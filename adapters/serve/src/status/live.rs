@@ -67,7 +67,7 @@ impl Group {
 
 /// The source of the page's messages.
 pub(super) struct Live {
-    status: Status,
+    status: Arc<Status>,
     sleep: Sleep,
     latest: Mutex<Option<(Instant, ByteString)>>,
 }
@@ -76,7 +76,7 @@ impl Live {
     /// The most bytes of a probe.
     pub(super) const PROBE: u64 = 32;
 
-    pub(super) fn new(status: Status, sleep: Sleep) -> Self {
+    pub(super) fn new(status: Arc<Status>, sleep: Sleep) -> Self {
         Live { status, sleep, latest: Mutex::new(None) }
     }
 
@@ -173,7 +173,7 @@ mod tests {
 
     fn live() -> Live {
         let status = Status::new(Arc::new(Stats::new()), 1000).roster(Arc::new(Roster::new()));
-        Live::new(status, |_| Box::pin(std::future::pending()))
+        Live::new(Arc::new(status), |_| Box::pin(std::future::pending()))
     }
 
     #[test]

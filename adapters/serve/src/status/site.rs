@@ -55,7 +55,7 @@ enum Route {
 impl<S> StatusSite<S> {
     /// The service with the routes; without them if there is no `status` to show. The page's websocket waits with
     /// `sleep`.
-    pub fn new(service: S, status: Option<Status>, sleep: Sleep) -> Self {
+    pub fn new(service: S, status: Option<Arc<Status>>, sleep: Sleep) -> Self {
         StatusSite { service, live: status.map(|status| Arc::new(Live::new(status, sleep))) }
     }
 }
