@@ -5,6 +5,7 @@
 
 use super::Status;
 use crate::later::Sleep;
+use blocking::unblock;
 use bytestring::ByteString;
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
@@ -87,7 +88,10 @@ impl Live {
     /// Sends messages until the page leaves.
     pub(super) async fn show(self: Arc<Self>, mut websocket: WebSocket) {
         loop {
-            if websocket.send(self.message(Instant::now())).await.is_err() {
+            let live = self.clone();
+            // Among very many connections a look takes longer than a connection may hold up others.
+            let message = unblock(move || live.message(Instant::now())).await;
+            if websocket.send(message).await.is_err() {
                 return;
             }
             let mut pause = (self.sleep)(INTERVAL);
