@@ -104,7 +104,7 @@
 //! | `request_limit` | | | `finish` | `requests_per_connection` |
 //! | `unread_content` | | | `finish` | answered with too much of the request's content unread to keep the connection |
 //! | `drained` | | 1001 | `finish` | the connection was told to drain, and did |
-//! | `made_room` | | | `leave` | the connection was idle, and another needed its place (`max_connections`) |
+//! | `made_room` | | | `leave` | another connection needed its place or its memory, and this one was idle, or waited for its peer |
 //! | `application` | | | `cut` | the application gave up on an answer that it had begun |
 //! | `aborted` | | | `cut` | the driver gave up on the connection |
 
@@ -168,8 +168,9 @@ pub enum CloseReason {
     UnreadContent,
     /// [`Connection::drain`](crate::Connection::drain) was called, and everything was finished.
     Drained,
-    /// It was idle, and another connection needed its place
-    /// ([`Connection::close_idle`](crate::Connection::close_idle)).
+    /// Another connection needed its place or its memory. It was idle
+    /// ([`Connection::close_idle`](crate::Connection::close_idle)), or the [gate](crate::gate) chose it among those
+    /// that wait for their peers.
     MadeRoom,
     /// The application gave up on an answer that had begun
     /// ([`Stream::reset`](crate::Stream::reset)).
