@@ -1,14 +1,13 @@
 //! portcullis on tokio.
 //!
 //! [`serve`] takes a listener, for TCP or a Unix socket, and what answers requests: an
-//! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
-//! [one connection](#one-connection), on any stream of bytes.
+//! async function, an axum router, or any other tower service. [`serve_connection`] serves one connection, on
+//! any stream of bytes.
 //!
 //! ```
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use portcullis_tokio::{Body, Config, serve};
-//! use std::sync::Arc;
 //!
 //! async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
 //!     Response::new(Full::new(b"Hello, world!"))
@@ -25,214 +24,14 @@
 //! # }
 //! ```
 //!
-//! # With axum
-//!
-//! ```
-//! use axum::Router;
-//! use axum::extract::Path;
-//! use axum::routing::get;
-//! use portcullis_tokio::serve;
-//! use std::sync::Arc;
-//!
-//! async fn greet(Path(name): Path<String>) -> String {
-//!     format!("Hello, {name}!")
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> std::io::Result<()> {
-//! let router = Router::new().route("/greet/{name}", get(greet));
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, router);
-//! # let server = server.with_graceful_shutdown(async {});
-//! server.await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # With TLS
-//!
-//! TLS is a part of the configuration. With it a server speaks HTTPS only, on every listener and stream.
-//!
-//! ```no_run
-//! # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-//! # mod example {
-//! # use http::{Request, Response};
-//! # use http_body_util::Full;
-//! # use portcullis_tokio::Body;
-//! use portcullis_tokio::portcullis::rustls::ServerConfig;
-//! use portcullis_tokio::portcullis::rustls::pki_types::pem::PemObject;
-//! use portcullis_tokio::portcullis::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-//! use portcullis_tokio::{Config, serve};
-//! use std::error::Error;
-//! use std::sync::Arc;
-//!
-//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
-//! #     Response::new(Full::new(b"Hello, world!"))
-//! # }
-//! #
-//! # pub async fn start() -> Result<(), Box<dyn Error>> {
-//! let chain = CertificateDer::pem_file_iter("chain.pem")?.collect::<Result<_, _>>()?;
-//! let key = PrivateKeyDer::from_pem_file("key.pem")?;
-//! let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-//! let config = Config::builder().tls(Arc::new(tls)).build()?;
-//! let listener = tokio::net::TcpListener::bind("0.0.0.0:443").await?;
-//! serve(listener, hello).config(config).await?;
-//! # Ok(())
-//! # }
-//! # }
-//! ```
-//!
-//! | for | there is |
-//! |---|---|
-//! | what the handshake has agreed on: the server's name (SNI), ALPN, version, the client's certificates | [`TlsInfo`], among the extensions of each request; with axum `Extension<TlsInfo>` |
-//! | settings that depend on the client's first message: certificates of clients for some hosts only, ACME's TLS-ALPN-01 | [`ChooseTls`], for [`Builder::choose_tls`](portcullis::Builder::choose_tls) |
-//! | several certificates | `with_cert_resolver` of rustls, with its `ResolvesServerCertUsingSni` or a resolver of your own |
-//! | certificates that are renewed while the server runs | [`LiveConfig`] |
-//! | sessions that are resumed by other processes, or after a restart | [`TicketKeys`] |
-//!
-//! The example `tls` of this crate tells clients their certificates, and reads its files again at SIGHUP.
-//!
-//! # With a websocket
-//!
-//! Any request can become a websocket, also that of a handler of axum.
-//!
-//! ```
-//! use http::{Request, Response};
-//! use portcullis_tokio::{Body, Upgrade, refuse_upgrade, serve};
-//! use std::sync::Arc;
-//!
-//! /// Sends every message back.
-//! async fn echo(request: Request<Body>) -> Response<String> {
-//!     match Upgrade::new(&request) {
-//!         Err(bad) => refuse_upgrade(bad),
-//!         Ok(upgrade) => upgrade.accept(async |mut websocket| {
-//!             while let Some(Ok(message)) = websocket.receive().await {
-//!                 if websocket.send(message).await.is_err() {
-//!                     break;
-//!                 }
-//!             }
-//!         }),
-//!     }
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> std::io::Result<()> {
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, echo);
-//! # let server = server.with_graceful_shutdown(async {});
-//! server.await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # With a shutdown
-//!
-//! When the signal is ready, nothing more is accepted; requests in progress are finished within
-//! `drain_timeout`.
-//!
-//! ```
-//! # use http::{Request, Response};
-//! # use http_body_util::Full;
-//! # use portcullis_tokio::Body;
-//! use portcullis_tokio::serve;
-//! use std::sync::Arc;
-//!
-//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
-//! #     Response::new(Full::new(b"Hello, world!"))
-//! # }
-//! #
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> std::io::Result<()> {
-//! let (stop, stopped) = async_channel::bounded::<()>(1);
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, hello);
-//! let server = tokio::spawn(server.with_graceful_shutdown(async move { _ = stopped.recv().await }));
-//! // Later, from a handler of signals for example:
-//! drop(stop);
-//! let report = server.await??;
-//! assert_eq!((report.finished, report.cut), (0, 0));
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # With handlers that compute
-//!
-//! A connection is one task. Over HTTP/2 its handlers run side by side, but on one thread at a time. That suits
-//! handlers that wait. A handler that computes for long holds up the others of its connection: run it as a task of
-//! its own. A [`JoinSet`](tokio::task::JoinSet) aborts its tasks when it is dropped, so the work still ends with
-//! its stream, at its next `await`.
-//!
-//! ```
-//! use http::{Request, Response};
-//! use portcullis_tokio::{Body, serve};
-//! use std::sync::Arc;
-//! use tokio::task::JoinSet;
-//!
-//! async fn compute(_: Request<Body>) -> Response<String> {
-//!     // … for some hundred microseconds or more
-//!     Response::new("42".to_owned())
-//! }
-//!
-//! async fn on_any_thread(request: Request<Body>) -> Response<String> {
-//!     let mut task = JoinSet::new();
-//!     task.spawn(compute(request));
-//!     match task.join_next().await {
-//!         Some(Ok(response)) => response,
-//!         // A panic goes on here, where it is answered with 500.
-//!         Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-//!         None => unreachable!("there is a task"),
-//!     }
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> std::io::Result<()> {
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let server = serve(listener, on_any_thread);
-//! # let server = server.with_graceful_shutdown(async {});
-//! server.await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Small handlers are better off without: a task for each costs about four microseconds of processor time, several
-//! times as much as all else that is done for a small request.
-//!
-//! # One connection
-//!
-//! For a stream that something else has accepted, or that is not a socket at all, such as one in
-//! [memory]. The future tells how the connection ended.
-//!
-//! ```
-//! # use http::{Request, Response};
-//! # use http_body_util::Full;
-//! # use portcullis_tokio::Body;
-//! use portcullis_tokio::{memory, serve_connection};
-//! use std::sync::Arc;
-//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
-//!
-//! # async fn hello(_: Request<Body>) -> Response<Full<&'static [u8]>> {
-//! #     Response::new(Full::new(b"Hello, world!"))
-//! # }
-//! #
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> std::io::Result<()> {
-//! let (mut client, server) = memory::pair(1024);
-//! let connection = serve_connection(server, hello);
-//! let asking = async move {
-//!     let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
-//!     client.write_all(request).await?;
-//!     let mut answer = String::new();
-//!     client.read_to_string(&mut answer).await?;
-//!     std::io::Result::Ok(answer)
-//! };
-//! let (reason, answer) = tokio::join!(connection, asking);
-//! assert!(answer?.ends_with("\r\n\r\nHello, world!"));
-//! assert_eq!(reason.label(), "completed");
-//! # Ok(())
-//! # }
-//! ```
+//! The [`guide`] goes on from here: [axum and tower](guide::quick_start), [TLS](guide::tls),
+//! [websockets](guide::websockets), [shutdown](guide::shutdown), [every timer and limit](guide::settings),
+//! [every attack and its answer](guide::attacks), [tuning](guide::tuning), [proxies](guide::behind_a_proxy),
+//! [migrating](guide::migrating) from other servers.
 
 #![deny(missing_docs)]
+
+pub mod guide;
 
 pub use portcullis::{self, Config};
 pub use portcullis_driver::*;
