@@ -7,6 +7,18 @@
 //! async function, an [axum router](#with-axum), or any other tower service. [`serve_connection`] serves
 //! [one connection](#one-connection), on any stream of bytes.
 //!
+//! This page has the examples for this runtime. Everything else is in the guide of `portcullis-tokio`, whose names
+//! are the same here: [every timer and limit][settings], [every attack and its answer][attacks], [tuning],
+//! [proxies], [limits by route], [migrating] from other servers. In a checkout,
+//! `cargo doc --open -p portcullis-tokio` shows it.
+//!
+//! [settings]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/settings/
+//! [attacks]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/attacks/
+//! [tuning]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/tuning/
+//! [proxies]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/behind_a_proxy/
+//! [limits by route]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/limits_by_route/
+//! [migrating]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/migrating/
+//!
 //! ```
 //! use http::{Request, Response};
 //! use http_body_util::Full;
