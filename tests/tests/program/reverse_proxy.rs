@@ -4,16 +4,14 @@ use crate::connector::Connector;
 use crate::place::{Place, tests};
 use crate::proxies::has;
 use crate::support::{Client, PATIENCE, Program};
+use crate::upstreams::{before, flask, head, node, server};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portcullis_testing::{needs, skip};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -34,103 +32,10 @@ tests! {
         slow_uploads_leave_places_to_others,
         a_request_on_a_closed_connection_is_sent_again;
     plaintext:
-        flask_lives_under_attack,
         flask_websockets_pass,
         node_sees_the_client_and_trailers_pass,
         nginx_answers,
         a_unix_socket_is_connected_to;
-}
-
-/// The program before the server at `upstream`.
-fn before(place: Place, upstream: &str, settings: &[&str], args: &[&str]) -> Program {
-    let args = [&["--proxy", upstream][..], args].concat();
-    Program::with_args(place, settings, &args, None)
-}
-
-// ---- servers ---------------------------------------------------------------------------------------
-
-/// A server that handles its connections one after the other.
-fn server(mut handle: impl FnMut(TcpStream) + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it has one");
-    thread::spawn(move || {
-        while let Ok((stream, _)) = listener.accept() {
-            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-            handle(stream);
-        }
-    });
-    format!("http://{address}")
-}
-
-/// Reads a head. Empty at the end of the stream.
-fn head(stream: &mut TcpStream) -> String {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).expect("text")
-}
-
-/// A server of another make, as a process.
-struct Process {
-    child: Child,
-    url: String,
-    _folder: Option<TempDir>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/peers").join(name)
-}
-
-fn node() -> Option<Process> {
-    if !needs("node", "apt-get install nodejs") {
-        return None;
-    }
-    let mut command = Command::new("node");
-    let mut child =
-        command.arg(file("upstream.mjs")).stdout(Stdio::piped()).spawn().expect("it starts");
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut line).expect("it prints its address");
-    let url = line.trim().strip_prefix("listening on ").expect("an address").to_owned();
-    Some(Process { child, url, _folder: None })
-}
-
-/// Flask on Hypercorn. The system's Python is asked first: Debian's packages are for that one only.
-#[track_caller]
-fn flask() -> Option<Process> {
-    let has_both = |python: &&str| {
-        let output = Command::new(python).args(["-c", "import flask, hypercorn"]).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let Some(python) = ["/usr/bin/python3", "python3"].into_iter().find(has_both) else {
-        skip(
-            "Flask or Hypercorn is missing; to install them: apt-get install python3-flask python3-hypercorn",
-        );
-        return None;
-    };
-    let mut command = Command::new(python);
-    command.args(["-m", "hypercorn", "--bind", "127.0.0.1:0", "flask_app:application"]);
-    command.current_dir(file("")).env("PYTHONDONTWRITEBYTECODE", "1");
-    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let url = loop {
-        let line = lines.next().expect("it prints its address").expect("text");
-        if let Some((_, rest)) = line.split_once("Running on ") {
-            break rest.split(' ').next().expect("an address").to_owned();
-        }
-    };
-    // It must not wait for room to log.
-    thread::spawn(move || lines.for_each(drop));
-    Some(Process { child, url, _folder: None })
 }
 
 // ---- what passes -----------------------------------------------------------------------------------
@@ -567,71 +472,4 @@ fn what_two_parsers_could_read_differently_never_reaches_the_server() {
     assert!(head.starts_with("POST /front HTTP/1.1\r\n") && !head.contains("ransfer"), "{head}");
     assert!(head.contains(&format!("content-length: {}", smuggled.len())), "{head}");
     assert_eq!(content, smuggled);
-}
-
-// ---- attacks ---------------------------------------------------------------------------------------
-
-/// Each attack of Hypercorn's page, several times at once, with fewer places at the server than attackers.
-fn flask_lives_under_attack(place: Place) {
-    let Some(flask) = flask() else { return };
-    let settings = [
-        "keep_alive_timeout=3s",
-        "request_head_timeout=3s",
-        "request_body_grace=3s",
-        "request_body_silence=3s",
-        "response_grace=1s",
-        "response_silence=1s",
-        "tls_handshake_timeout=3s",
-        "websocket_message_limit=64KiB",
-        "linger_timeout=1s",
-    ];
-    let args = ["--proxy-concurrency", "4", "--proxy-queue-timeout", "10m"];
-    let secure = before(place.tls(), &flask.url, &settings, &args);
-    let proxy = before(place, &flask.url, &settings, &args);
-    let mut attackers = Vec::new();
-    let address: SocketAddr = secure.address;
-    let mut attack = |start: &str| {
-        for _ in 0..8 {
-            let mut client = proxy.connect();
-            client.send(start);
-            attackers.push(client);
-        }
-    };
-    attack("");
-    attack("GET /hello HTTP/1.1\r\nHost: a\r\nX-");
-    attack("POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\na");
-    attack("POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\na");
-    attack("POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
-    attack("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-    // The beginning of a record of a handshake.
-    let mut handshakes: Vec<_> =
-        (0..8).map(|_| TcpStream::connect(address).expect("it accepts")).collect();
-    for stream in &mut handshakes {
-        stream.write_all(&[22, 3, 1, 0]).expect("sent");
-    }
-    let mut websockets: Vec<_> = (0..4).map(|_| websocket(&proxy, "/ws")).collect();
-    for websocket in &mut websockets {
-        let _ = websocket.send(Message::binary(vec![0; 100_000]));
-    }
-    for _ in 0..10 {
-        for program in [&proxy, &secure] {
-            let answer = program.begun("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").answer();
-            assert_eq!((answer.status, answer.text()), (200, "Hello, world!"));
-        }
-        let post = "POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
-        assert_eq!(proxy.begun(post).answer().text(), "3");
-    }
-    for mut websocket in websockets {
-        let Ok(Message::Close(Some(close))) = websocket.read() else { panic!("no close") };
-        assert_eq!(u16::from(close.code), 1009);
-    }
-    for mut attacker in attackers {
-        attacker.wait_until_closed();
-    }
-    for mut stream in handshakes {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        let mut rest = Vec::new();
-        // A reset is an end as well.
-        let _ = stream.read_to_end(&mut rest);
-    }
 }

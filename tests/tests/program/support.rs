@@ -181,6 +181,15 @@ impl Program {
         Client { since, ..self.client(socket.into()) }
     }
 
+    /// Connects with a receive buffer of about so many bytes, so that the server sees how little is read.
+    pub(crate) fn connect_with_buffer(&self, bytes: usize) -> Client {
+        let since = Instant::now();
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("it can be set");
+        socket.connect_timeout(&self.address.into(), PATIENCE).expect("it accepts");
+        Client { since, ..self.client(socket.into()) }
+    }
+
     /// Connects by way of another address.
     pub(crate) fn connect_through(&self, address: SocketAddr) -> Client {
         self.client(TcpStream::connect_timeout(&address, PATIENCE).expect("it accepts"))
@@ -343,6 +352,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// A client on a connection to any server.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Client::plain(stream)
+    }
+
     fn plain(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -403,6 +417,16 @@ impl Client {
         }
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         since.elapsed()
+    }
+
+    /// Reads so many bytes at intervals until the server closes. Returns the time since the last bytes sent.
+    pub(crate) fn read_until_closed(&mut self, bytes: usize, pause: Duration) -> Duration {
+        let mut bytes = vec![0; bytes];
+        while matches!(self.receive(&mut bytes), Ok(1..)) {
+            assert!(self.since.elapsed() < PATIENCE, "the server does not close");
+            std::thread::sleep(pause);
+        }
+        self.since.elapsed()
     }
 
     /// Sends `part` at intervals until a write fails because the server has closed. Returns the
