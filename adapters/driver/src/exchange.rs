@@ -8,6 +8,7 @@ use crate::allowance::Allowance;
 use crate::bell::{self, Bell, Queue};
 use crate::error::{BodyError, BoxError};
 use crate::guard::guarded;
+use crate::held::Held;
 use crate::presence::Presence;
 use crate::record::Record;
 use crate::reply;
@@ -63,6 +64,8 @@ pub(crate) struct Shares {
     pub(crate) upload: Option<Arc<Upload>>,
     /// Where the handler is told of the peer's end.
     pub(crate) presence: Option<Arc<Presence>>,
+    /// What the application holds itself.
+    pub(crate) held: Option<Held>,
     /// What the access log and the span are told.
     pub(crate) record: Record,
 }
@@ -104,14 +107,15 @@ impl<F, B> Exchange<F, B> {
         self.is_polled
     }
 
-    /// Bytes that the exchange holds: content that waits for the handler or for room.
+    /// Bytes that the exchange holds: content that waits for the handler or for room, and what the handler tells.
     pub(crate) fn memory(&self) -> usize {
         let upload = self.shares.upload.as_ref().map_or(0, |upload| upload.memory());
         let task = match &self.task {
             Task::Request(work) => work.as_ref().as_pin_ref().map_or(0, |work| work.memory()),
             Task::WebSocket(messaging) => messaging.meeting().memory(),
         };
-        self.shares.record.memory() + upload + task
+        let held = self.shares.held.as_ref().map_or(0, Held::bytes);
+        self.shares.record.memory() + upload + task + held
     }
 
     /// Where messages go, once the request has become a websocket.

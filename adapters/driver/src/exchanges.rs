@@ -252,7 +252,8 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         // Set first, in case the service panics.
         self.calling = Some(stream);
         let record = Record::begin(shared, peer, stream, head);
-        let (mut left, mut shares) = (None, Shares { upload: None, presence: None, record });
+        let (mut left, mut shares) =
+            (None, Shares { upload: None, presence: None, held: None, record });
         let _within = shares.record.enter();
         self.tls.ask(connection);
         let incoming = Incoming {

@@ -4,6 +4,7 @@ use crate::PeerAddress;
 use crate::address::Address;
 use crate::body::{Body, BodyLimiter};
 use crate::exchange::Shares;
+use crate::held::Held;
 use crate::presence::Disconnected;
 use crate::reply;
 use crate::spare;
@@ -58,6 +59,11 @@ impl Incoming<'_> {
     /// A future that is ready when the peer has gone, for work that goes on after this call.
     pub fn disconnected(&mut self) -> Disconnected {
         Disconnected::new(self.shares.presence.get_or_insert_with(spare::presence).clone())
+    }
+
+    /// Where the service tells how many bytes it holds for this request, in work that goes on after this call.
+    pub fn held(&mut self) -> Held {
+        self.shares.held.get_or_insert_default().clone()
     }
 
     /// Answers now, with all of the content. The request's own content is not read. The driver adds a `Date`

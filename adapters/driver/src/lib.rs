@@ -44,6 +44,7 @@
 //! | `runtime` | what a runtime has to offer |
 //! | `listener`, `socket` | what accepts connections, and a connected stream of bytes |
 //! | `handover` | hands a port over to another process |
+//! | `held` | bytes that the application holds itself |
 //! | `address` | where a peer is |
 //! | `proxy_protocol` | the header by which a proxy tells whom it stands for |
 //! | `system` | what the system tells about the peer of a socket |
@@ -104,6 +105,7 @@ mod exchanges;
 mod futures_socket;
 mod guard;
 pub mod handover;
+mod held;
 mod incoming;
 mod listener;
 mod live_config;
@@ -152,6 +154,7 @@ pub use body::{Body, BodyLimiter};
 pub use error::{BodyError, BoxError};
 pub use exchange::PeerAddress;
 pub use futures_socket::FuturesSocket;
+pub use held::Held;
 pub use incoming::{Incoming, Reply};
 pub use ipnet::IpNet;
 pub use listener::Listener;
