@@ -4,6 +4,7 @@ use crate::certificates::{CertificateError, Pair, Source};
 use crate::listen::Address;
 use crate::runtime::Runtime;
 use crate::{config_file, print_config, tell};
+use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -113,6 +114,12 @@ pub(crate) struct Args {
     /// How long they may wait, before 503 [default: 10s]
     #[arg(long, requires = "proxy", value_name = "TIME", value_parser = time)]
     proxy_queue_timeout: Option<Duration>,
+
+    /// The most content that is held between clients and that server, for all requests together [default: 64MiB]
+    ///
+    /// Answers of up to 1 MiB are read ahead of slow clients, so that the server is done with them.
+    #[arg(long, requires = "proxy", value_name = "BYTES", value_parser = bytes)]
+    proxy_buffers: Option<usize>,
 
     /// Also answer GET /healthz and GET /readyz, for balancers; the demo always does
     ///
@@ -377,6 +384,7 @@ impl Args {
             concurrency: self.proxy_concurrency.unwrap_or(settings.concurrency),
             queue: self.proxy_queue.unwrap_or(settings.queue),
             queue_timeout: self.proxy_queue_timeout.unwrap_or(settings.queue_timeout),
+            buffers: self.proxy_buffers.unwrap_or(settings.buffers),
             ..settings
         })
     }
@@ -437,6 +445,13 @@ fn at_once(text: &str) -> Result<usize, String> {
 fn time(text: &str) -> Result<Duration, String> {
     let expected = "expected a time with a unit, such as 5s or 500ms";
     humantime::parse_duration(text).map_err(|error| format!("{error}; {expected}"))
+}
+
+/// A number of bytes, as `--set` takes it.
+fn bytes(text: &str) -> Result<usize, String> {
+    let expected = "expected a number of bytes, such as 64MiB";
+    let bytes: ByteSize = text.parse().map_err(|error| format!("{error}; {expected}"))?;
+    usize::try_from(bytes.as_u64()).map_err(|error| error.to_string())
 }
 
 fn assignment(text: &str) -> Result<Assignment, String> {

@@ -156,18 +156,23 @@ fn run(read: Read) -> Result<(), BoxError> {
     systemd::tell_ready();
 
     let admission = Arc::new(Admission::new(&config));
+    let (reactor, sleep) = (args.runtime.reactor(), args.runtime.sleep());
+    let proxy = args.proxy().map(|settings| Proxy::new(&settings, reactor, sleep, live.clone()));
     let is_told = args.status() || !status_listeners.is_empty();
     let roster = is_told.then(|| Arc::new(Roster::new()));
     let status = roster.clone().map(|roster| {
-        let status = Status::new(stats.clone(), memory_bound(&config))
+        let mut status = Status::new(stats.clone(), memory_bound(&config))
             .gate(admission.clone())
             .settings(live.clone())
             .reloads(reloads)
             .roster(roster);
-        Arc::new(match &access_log {
-            Some(log) => status.access_log(log.clone()),
-            None => status,
-        })
+        if let Some(log) = &access_log {
+            status = status.access_log(log.clone());
+        }
+        if let Some(proxy) = &proxy {
+            status = status.proxy(proxy.counters());
+        }
+        Arc::new(status)
     });
     if let Some(status) = &status
         && !status_listeners.is_empty()
@@ -186,15 +191,13 @@ fn run(read: Read) -> Result<(), BoxError> {
         roster,
         stop,
     };
-    let (reactor, sleep) = (args.runtime.reactor(), args.runtime.sleep());
     let readiness = args.health().then_some(readiness);
-    let drained = match (files, args.proxy()) {
+    let drained = match (files, proxy) {
         (Some(files), _) => {
             let files = StatusSite::new(files.service::<Body>(), status, sleep);
             args.runtime.serve(plan, Health::new(files, readiness))
         }
-        (None, Some(settings)) => {
-            let proxy = Proxy::new(&settings, reactor, sleep, plan.live.clone());
+        (None, Some(proxy)) => {
             let proxy = StatusSite::new(proxy, status, sleep);
             args.runtime.serve(plan, Health::new(proxy, readiness))
         }

@@ -3,8 +3,17 @@
 //! A request reaches the upstream server only when its head is whole and valid, and with at most one meaning: it is
 //! written anew. Its content streams; the first 64 KiB are read before, so that a slow upload of that size holds no
 //! worker of the server. Larger uploads hold a place while they stream, at most half of them together;
-//! `request_body_rate` and `request_body_deadline` bound that time. So do `response_rate` and `response_deadline` for
-//! large answers that a client reads slowly: what the system can't buffer for it holds its place.
+//! `request_body_rate` and `request_body_deadline` bound that time.
+//!
+//! Answers are read ahead of slow clients, up to 1 MiB each and [`ProxySettings::buffers`] together. So the server is
+//! done with an answer of that size as soon as it has sent it. A larger answer whose client reads slowly holds its place,
+//! as long as nobody else waits for it. If a request has waited for a second, the slowest answer is cut off whose client
+//! takes less than 16 KiB a second, on average over the time after `response_grace` for which the answer has waited for
+//! it, or whose prefix of addresses has more than half of the places. Nothing is written to disk: serve large files
+//! with `--root`, or choose `--proxy-concurrency` for as many downloads at once as there may be.
+//!
+//! All of this memory counts in `bytes_held`. Beyond the buffers, a request that has a place takes at most 64 KiB in each
+//! direction, which are read or written at once, and 16 KiB that may be read ahead in any case.
 //!
 //! | what | how |
 //! |---|---|
@@ -16,6 +25,7 @@
 //! | interim answers (1xx) | not passed on |
 //! | TRACE, CONNECT | 405 and 501 |
 //! | requests at once | [`ProxySettings::concurrency`]; the next ones wait in a queue, in order; 503 with `Retry-After` if it is full or too slow |
+//! | one client with many requests | a free place goes to the prefix of addresses (`prefix_ipv4_bits`, `prefix_ipv6_bits`) that has the fewest places; in a full queue, its newest request makes room for one of a prefix with fewer |
 //! | a client that leaves | its request leaves the queue, or the server's connection is closed. A client that only ends its sending side counts as one that leaves, as with nginx |
 //! | the server is down, breaks off, or answers with nonsense | 502. A request that is idempotent and has no content is sent again if it met the close of a kept connection |
 //! | the server is silent | 504 after [`ProxySettings::timeout`]; within its answer, the answer is cut off. Time in which the client's upload is awaited doesn't count |
@@ -26,36 +36,47 @@
 //! | `upstream` | the server's address, connections to it |
 //! | `fields` | fields on their way through |
 //! | `places` | requests at once, and the queue |
-//! | `content` | content in both directions |
+//! | `content` | a request's content, on its way to the server |
+//! | `answer` | an answer's content, on its way to the client |
+//! | `buffers` | the memory for both |
 //! | `websocket` | messages in both directions |
+//! | `counters` | what is counted, with the names of the metrics |
 
+mod answer;
+mod buffers;
 mod content;
+mod counters;
 mod fields;
 mod places;
 mod upstream;
 mod websocket;
 
 use crate::later::{Later, Sleep};
+use answer::Way;
+use buffers::{Buffers, Charge, Taken};
 use content::{Content, Upload};
+use counters::{Counters, Outcome, Present};
 use futures_util::future::{Either, select};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming as Answered;
-use places::{Full, Place, Places};
+use places::{Full, Group, Place, Places};
+use portcullis::Config;
 use portcullis::websocket::BadHandshake;
 use portcullis_driver::{
-    Address, Body, Disconnected, FunctionAnswer, Incoming, LiveConfig, Native, Reply, Service,
-    Upgrade, refuse_upgrade,
+    Address, Body, Disconnected, FunctionAnswer, Held, Incoming, IpNet, LiveConfig, Native, Reply,
+    Service, Upgrade, refuse_upgrade,
 };
 use std::error::Error;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
-use upstream::{Client, Used};
+use std::time::{Duration, Instant};
+use upstream::{Client, ReadBuffer, Used};
 
-pub use content::ProxyBody;
+pub use answer::ProxyBody;
+pub use counters::ProxyCounters;
 pub use upstream::{Reactor, Upstream};
 
 /// How often a request is sent again that met the close of a kept connection.
@@ -76,6 +97,9 @@ pub struct ProxySettings {
     pub queue: usize,
     /// How long they may wait. Default: 10 s.
     pub queue_timeout: Duration,
+    /// The most bytes of content that are held between clients and the server, of all requests together. Default:
+    /// 64 MiB.
+    pub buffers: usize,
 }
 
 impl ProxySettings {
@@ -87,6 +111,7 @@ impl ProxySettings {
             concurrency: 100,
             queue: 1000,
             queue_timeout: Duration::from_secs(10),
+            buffers: 64 << 20,
         }
     }
 }
@@ -99,24 +124,58 @@ struct Shared {
     client: Client,
     authority: Authority,
     places: Places,
+    buffers: Arc<Buffers>,
+    counters: Arc<Counters>,
+    reactor: Reactor,
     timeout: Duration,
     sleep: Sleep,
     live: LiveConfig,
 }
 
+/// Who has asked, and what counts for the request.
+struct Asker {
+    address: Address,
+    held: Held,
+}
+
+/// Counts a request at its end. One whose future is dropped was left by its client.
+struct Ending {
+    counters: Arc<Counters>,
+    outcome: Outcome,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.counters.count(self.outcome);
+    }
+}
+
+type Forwarded = Result<(Outcome, Response<ProxyBody>), Failure>;
+
 impl Proxy {
     /// A proxy that opens its connections with `reactor`, waits with `sleep`, and limits messages of websockets as
     /// `live` says.
     pub fn new(settings: &ProxySettings, reactor: Reactor, sleep: Sleep, live: LiveConfig) -> Self {
-        let ProxySettings { upstream, timeout, concurrency, queue, queue_timeout } = settings;
+        let ProxySettings { upstream, timeout, concurrency, queue, queue_timeout, buffers } =
+            settings;
+        let buffers = Arc::new(Buffers::new(*buffers));
+        let counters = Arc::new(Counters::new(*concurrency, buffers.clone()));
         Proxy(Arc::new(Shared {
-            client: reactor.client(upstream, *concurrency),
+            client: reactor.client(upstream, *concurrency, counters.clone()),
             authority: upstream.authority(),
-            places: Places::new(*concurrency, *queue, *queue_timeout, sleep),
+            places: Places::new(*concurrency, *queue, *queue_timeout, sleep, counters.clone()),
+            buffers,
+            counters,
+            reactor,
             timeout: *timeout,
             sleep,
             live,
         }))
+    }
+
+    /// What the proxy counts.
+    pub fn counters(&self) -> ProxyCounters {
+        ProxyCounters(self.0.counters.clone())
     }
 }
 
@@ -131,11 +190,12 @@ impl Service<Native> for Proxy {
     type Future = FunctionAnswer<Later<Response<ProxyBody>>>;
 
     fn call(&mut self, mut incoming: Incoming<'_>) -> Reply<Self::Future> {
-        let (shared, client) = (self.0.clone(), incoming.peer_address().clone());
+        let shared = self.0.clone();
+        let asker = Asker { address: incoming.peer_address().clone(), held: incoming.held() };
         let gone = incoming.disconnected();
         incoming.handle(|request| {
             let answer: Later<_> =
-                Box::pin(async move { shared.answer(request, client, gone).await });
+                Box::pin(async move { shared.answer(request, asker, gone).await });
             FunctionAnswer::new(answer)
         })
     }
@@ -163,6 +223,19 @@ enum Failure {
 }
 
 impl Failure {
+    const fn outcome(self) -> Outcome {
+        match self {
+            Failure::Content => Outcome::Content,
+            Failure::Target => Outcome::Refused,
+            Failure::Full => Outcome::Full,
+            Failure::Unreachable => Outcome::Unreachable,
+            Failure::Broken | Failure::Stale => Outcome::Broken,
+            Failure::Malformed => Outcome::Malformed,
+            Failure::Slow => Outcome::Slow,
+            Failure::Gone => Outcome::Gone,
+        }
+    }
+
     fn answer(self) -> Response<ProxyBody> {
         let (status, text) = match self {
             Failure::Content => (400, "the request's content ended early\n"),
@@ -197,64 +270,74 @@ impl Shared {
     async fn answer(
         self: Arc<Self>,
         request: Request<Body>,
-        client: Address,
+        asker: Asker,
         gone: Disconnected,
     ) -> Response<ProxyBody> {
-        match select(pin!(self.forward(request, client)), gone).await {
-            Either::Left((Ok(answer), _)) => answer,
-            Either::Left((Err(failure), _)) => failure.answer(),
-            Either::Right(_) => Failure::Gone.answer(),
-        }
+        let mut ending = Ending { counters: self.counters.clone(), outcome: Outcome::Gone };
+        let forwarded = match select(pin!(self.forward(request, &asker)), gone).await {
+            Either::Left((forwarded, _)) => forwarded,
+            Either::Right(_) => Err(Failure::Gone),
+        };
+        let (outcome, answer) =
+            forwarded.unwrap_or_else(|failure| (failure.outcome(), failure.answer()));
+        ending.outcome = outcome;
+        answer
     }
 
-    async fn forward(
-        &self,
-        request: Request<Body>,
-        client: Address,
-    ) -> Result<Response<ProxyBody>, Failure> {
+    async fn forward(&self, request: Request<Body>, asker: &Asker) -> Forwarded {
         let (parts, content) = request.into_parts();
         let asked = Request::from_parts(parts, ());
+        // Twice: the request that is sent is a copy.
+        let _head = Charge::new(asker.held.clone(), 2 * memory_of(&asked));
         match Upgrade::new(&asked).map(drop) {
-            Ok(()) => return self.forward_websocket(asked, client).await,
+            Ok(()) => return self.forward_websocket(asked, asker).await,
             Err(BadHandshake::NotAsked) => {}
-            Err(bad) => return Ok(refuse_upgrade(bad)),
+            Err(bad) => return Ok((Outcome::Refused, refuse_upgrade(bad))),
         }
         match *asked.method() {
             // It would show cookies to scripts.
             Method::TRACE => {
-                return Ok(line(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not allowed here\n"));
+                let answer = line(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not allowed here\n");
+                return Ok((Outcome::Refused, answer));
             }
             Method::CONNECT => {
-                return Ok(line(StatusCode::NOT_IMPLEMENTED, "tunnels are not implemented here\n"));
+                let text = "tunnels are not implemented here\n";
+                return Ok((Outcome::Refused, line(StatusCode::NOT_IMPLEMENTED, text)));
             }
             _ => {}
         }
-        let content = Content::begin(content).await.map_err(|_| Failure::Content)?;
-        let request = self.request(&asked, &client, content.may_have_trailers())?;
-        let place =
-            self.places.take(content.is_on_its_way()).await.map_err(|Full| Failure::Full)?;
+        let taken = Taken::new(self.buffers.clone(), asker.held.clone());
+        let mut content = Content::begin(content, taken).await.map_err(|_| Failure::Content)?;
+        let _content = content.whole();
+        let request = self.request(&asked, &asker.address, content.may_have_trailers())?;
+        let place = self.place(asker, content.is_on_its_way()).await?;
+        let busy = self.counters.busy();
         let answer = self.send(request.map(|()| content)).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::Malformed);
         }
-        Ok(self.pass(answer, place))
+        Ok((Outcome::Answered, self.pass(answer, place, busy, asker)))
     }
 
-    async fn forward_websocket(
-        &self,
-        asked: Request<()>,
-        client: Address,
-    ) -> Result<Response<ProxyBody>, Failure> {
-        let mut request = self.request(&asked, &client, false)?;
+    async fn place(&self, asker: &Asker, is_upload: bool) -> Result<Place, Failure> {
+        let config = self.live.get();
+        let group = group(&config, &asker.address);
+        let taken = self.places.take(group, is_upload, config.response_grace()).await;
+        taken.map_err(|Full| Failure::Full)
+    }
+
+    async fn forward_websocket(&self, asked: Request<()>, asker: &Asker) -> Forwarded {
+        let mut request = self.request(&asked, &asker.address, false)?;
         let key = websocket::ask(&mut request);
-        let place = self.places.take(false).await.map_err(|Full| Failure::Full)?;
+        let place = self.place(asker, false).await?;
+        let busy = self.counters.busy();
         let answer = self.send(request.map(|()| Content::default())).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             // Over HTTP/2 it would open the websocket.
             if asked.method() == Method::CONNECT && answer.status().is_success() {
                 return Err(Failure::Malformed);
             }
-            return Ok(self.pass(answer, place));
+            return Ok((Outcome::Answered, self.pass(answer, place, busy, asker)));
         }
         let limit = self.live.get().websocket_message_limit();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -265,10 +348,13 @@ impl Shared {
             upgrade = upgrade.protocol(protocol).map_err(|_| Failure::Malformed)?;
         }
         fields::answer(&mut fields, Version::HTTP_11);
-        let sleep = self.sleep;
-        let mut answer = upgrade.accept(move |client| websocket::pass(client, server, sleep));
+        let (sleep, held) = (self.sleep, asker.held.clone());
+        let mut answer = upgrade.accept(async move |client| {
+            let _busy = busy;
+            websocket::pass(client, server, sleep, held).await;
+        });
         answer.headers_mut().extend(fields);
-        Ok(answer)
+        Ok((Outcome::WebSocket, answer))
     }
 
     /// The request to the upstream server.
@@ -283,9 +369,26 @@ impl Shared {
     }
 
     /// The upstream server's answer, for the client.
-    fn pass(&self, answer: Response<Answered>, place: Place) -> Response<ProxyBody> {
+    fn pass(
+        &self,
+        answer: Response<Answered>,
+        place: Place,
+        busy: Present,
+        asker: &Asker,
+    ) -> Response<ProxyBody> {
         let (parts, content) = answer.into_parts();
-        let mut answer = Response::new(ProxyBody::pass(content, place, self.timeout, self.sleep));
+        let buffer = parts.extensions.get::<ReadBuffer>().cloned().unwrap_or_default();
+        let way = Way {
+            place: place.answered(),
+            busy,
+            taken: Taken::new(self.buffers.clone(), asker.held.clone()),
+            charge: Charge::new(asker.held.clone(), buffer.bytes()),
+            buffer,
+            timeout: self.timeout,
+            sleep: self.sleep,
+            counters: self.counters.clone(),
+        };
+        let mut answer = Response::new(answer::pass(content, way, self.reactor));
         *answer.status_mut() = parts.status;
         *answer.headers_mut() = parts.headers;
         fields::answer(answer.headers_mut(), parts.version);
@@ -299,7 +402,10 @@ impl Shared {
         for _ in 0..REPEATS {
             let again = repeatable.then(|| copy(&request));
             match (self.send_once(request).await, again) {
-                (Err(Failure::Stale), Some(again)) => request = again,
+                (Err(Failure::Stale), Some(again)) => {
+                    self.counters.retry();
+                    request = again;
+                }
                 (answer, _) => return answer,
             }
         }
@@ -308,6 +414,8 @@ impl Shared {
 
     async fn send_once(&self, request: Request<Content>) -> Result<Response<Answered>, Failure> {
         let upload = request.body().upload();
+        // A client may take its time for its upload.
+        let since = (!request.body().is_on_its_way()).then(Instant::now);
         let mut answer = self.client.request(request);
         loop {
             let before = upload.moved();
@@ -315,6 +423,9 @@ impl Shared {
                 Either::Left((Ok(answer), _)) => {
                     if let Some(used) = answer.extensions().get::<Used>() {
                         used.set();
+                    }
+                    if let Some(since) = since {
+                        self.counters.answer(since.elapsed());
                     }
                     return Ok(answer);
                 }
@@ -327,6 +438,23 @@ impl Shared {
             }
         }
     }
+}
+
+/// The requests with which one shares places: those from the same prefix of addresses.
+fn group(config: &Config, address: &Address) -> Group {
+    let ip = address.ip()?.to_canonical();
+    let bits = if ip.is_ipv4() { config.prefix_ipv4_bits() } else { config.prefix_ipv6_bits() };
+    let net = IpNet::new(ip, u8::try_from(bits).ok()?).ok()?;
+    Some(net.network())
+}
+
+/// About the memory of a request's head, in bytes.
+fn memory_of(request: &Request<()>) -> usize {
+    // A place in the map, and the value's own parts.
+    const FIELD: usize = 104;
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    fields.sum::<usize>() + request.uri().path().len()
 }
 
 /// Whether the upload has moved since `before`, or waits for the client.

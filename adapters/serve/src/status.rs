@@ -5,6 +5,7 @@ mod live;
 mod site;
 
 use crate::access_log::AccessLog;
+use crate::proxy::ProxyCounters;
 use crate::reloads::Reloads;
 use ::metrics::{counter, describe_counter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
@@ -31,6 +32,7 @@ pub struct Status {
     /// Made for the first scrape: it measures the processor's clock, which takes milliseconds.
     recorder: OnceLock<PrometheusRecorder>,
     access_log: Option<AccessLog>,
+    proxy: Option<ProxyCounters>,
 }
 
 impl Status {
@@ -48,6 +50,7 @@ impl Status {
             since,
             recorder,
             access_log: None,
+            proxy: None,
         }
     }
 
@@ -60,6 +63,12 @@ impl Status {
     /// Also reports how many lines of the access log were lost.
     pub fn access_log(mut self, log: AccessLog) -> Self {
         self.access_log = Some(log);
+        self
+    }
+
+    /// Also reports what a proxy counts.
+    pub fn proxy(mut self, counters: ProxyCounters) -> Self {
+        self.proxy = Some(counters);
         self
     }
 
@@ -103,6 +112,9 @@ impl Status {
         if let Some(log) = &self.access_log {
             report["access_log_lost"] = log.lost().into();
         }
+        if let Some(proxy) = &self.proxy {
+            report["proxy"] = proxy.json();
+        }
         if let Some(reloads) = &self.reloads {
             let (done, failed) = reloads.counts();
             report["reloads"] = json!({ "done": done, "failed": failed });
@@ -118,6 +130,9 @@ impl Status {
             if self.access_log.is_some() {
                 describe_counter!(LOST, "Lines of the access log that were lost.");
             }
+            if self.proxy.is_some() {
+                ProxyCounters::describe();
+            }
         });
         recorder
     }
@@ -129,6 +144,9 @@ impl Status {
             metrics::publish(&self.stats.snapshot(), gauge.as_ref());
             if let Some(log) = &self.access_log {
                 counter!(LOST).absolute(log.lost());
+            }
+            if let Some(proxy) = &self.proxy {
+                proxy.publish();
             }
         };
         let recorder = self.recorder.get_or_init(|| self.recorder());

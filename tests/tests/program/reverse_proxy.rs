@@ -30,6 +30,8 @@ tests! {
         a_silent_server_is_a_504,
         those_who_wait_are_bounded_and_may_leave,
         slow_uploads_leave_places_to_others,
+        slow_readers_of_a_mebibyte_hold_no_place,
+        slow_readers_of_more_make_room_for_others,
         a_request_on_a_closed_connection_is_sent_again;
     plaintext:
         flask_websockets_pass,
@@ -391,6 +393,60 @@ fn slow_uploads_leave_places_to_others(place: Place) {
     for mut client in uploads {
         assert_eq!(client.answer().text(), "100000");
     }
+}
+
+/// Clients that ask for so many bytes and read nothing.
+fn slow_readers(proxy: &Program, bytes: u64) -> Vec<Client> {
+    let ask = |_| {
+        let mut client = proxy.connect_with_buffer(4096);
+        client.send(format!("GET /bytes/{bytes} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client
+    };
+    (0..10).map(ask).collect()
+}
+
+/// Whether the answer ends soon after what the proxy may have sent already.
+fn is_cut_off_early(mut client: Client) -> bool {
+    let (mut left, mut bytes) = (10_000_000, [0; 65_536]);
+    while left > 0 {
+        match client.read(&mut bytes) {
+            Ok(read @ 1..) => left = usize::saturating_sub(left, read),
+            Ok(0) => return true,
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+    false
+}
+
+fn slow_readers_of_a_mebibyte_hold_no_place(place: Place) {
+    let demo = Program::with(Place::USUAL, &[]);
+    let args = ["--proxy-concurrency", "1", "--proxy-queue-timeout", "1h"];
+    let proxy = before(place, &demo.url(""), &[], &args);
+    let mut readers = slow_readers(&proxy, 1_000_000);
+    for _ in 0..3 {
+        assert_eq!(proxy.connect().get("/hello").status, 200);
+    }
+    // Nothing of their answers is lost.
+    for reader in &mut readers {
+        assert_eq!(reader.answer().content.len(), 1_000_000);
+    }
+}
+
+fn slow_readers_of_more_make_room_for_others(place: Place) {
+    let demo = Program::with(Place::USUAL, &[]);
+    let args = ["--proxy-concurrency", "2", "--proxy-queue-timeout", "1h"];
+    let proxy = before(place, &demo.url(""), &["response_grace=100ms"], &args);
+    // They hold both places, and others of them wait. No timer of theirs will end them.
+    let readers = slow_readers(&proxy, 100_000_000);
+    // A reader that is fast keeps its place meanwhile.
+    let mut fast = proxy.connect();
+    assert_eq!(fast.get("/bytes/30000000").content.len(), 30_000_000);
+    for _ in 0..3 {
+        assert_eq!(proxy.connect().get("/hello").status, 200);
+    }
+    // The last one keeps its place, since nobody waits for it.
+    let cut = readers.into_iter().map(is_cut_off_early).filter(|is_cut| *is_cut).count();
+    assert!(cut >= 9, "{cut}");
 }
 
 fn a_request_on_a_closed_connection_is_sent_again(place: Place) {

@@ -1,23 +1,20 @@
-//! Content on its way through the proxy. It streams; both sides are held back by each other's pace.
+//! A request's content on its way to the upstream server.
 //!
-//! Of a request, the first 64 KiB are read before the request takes a place at the upstream server. So a small upload
-//! holds none while it is slow. Of an answer nothing is collected.
+//! The first 64 KiB are read before the request takes a place at the server. So a small upload holds none while it is
+//! slow. If [buffers](super::buffers) are short, less is read before. The rest streams; both sides are held back by
+//! each other's pace.
 
-use super::places::Place;
-use crate::body::BoxError;
-use crate::later::{Later, Sleep};
+use super::buffers::Taken;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use portcullis_driver::{Body as Received, BodyError};
-use std::fmt;
 use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 /// What is read of a request's content before it takes a place, in bytes; the last piece may exceed it.
 const FIRST: usize = 64 << 10;
@@ -30,6 +27,8 @@ pub(super) struct Content {
     rest: Option<Received>,
     trailers: Option<HeaderMap>,
     upload: Upload,
+    /// What counts of the first bytes until all is sent: the client of the upstream server may hold as much.
+    taken: Option<Taken>,
 }
 
 /// Whether an upload moves, for whoever waits for the answer.
@@ -49,20 +48,25 @@ impl Upload {
 
 impl Content {
     /// Reads the first bytes of a request's content, or all of it.
-    pub(super) async fn begin(mut received: Received) -> Result<Self, BodyError> {
-        let (mut first, mut trailers) = (BytesMut::new(), None);
-        while first.len() < FIRST {
+    pub(super) async fn begin(mut received: Received, mut taken: Taken) -> Result<Self, BodyError> {
+        let (mut first, mut trailers, mut has_ended) = (BytesMut::new(), None, false);
+        while first.len() < FIRST && taken.has_room() {
             let Some(frame) = received.frame().await else {
-                let first = first.freeze();
-                return Ok(Content { first, rest: None, trailers, upload: Upload::default() });
+                has_ended = true;
+                break;
             };
             match frame?.into_data() {
-                Ok(data) => first.extend_from_slice(&data),
+                Ok(data) => {
+                    let before = first.capacity();
+                    first.extend_from_slice(&data);
+                    taken.add(first.capacity() - before);
+                }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
-        let upload = Upload::default();
-        Ok(Content { first: first.freeze(), rest: Some(received), trailers, upload })
+        let rest = if has_ended { None } else { Some(received) };
+        let (first, upload, taken) = (first.freeze(), Upload::default(), Some(taken));
+        Ok(Content { first, rest, trailers, upload, taken })
     }
 
     /// Whether there is none. Such a request can be sent again.
@@ -78,6 +82,12 @@ impl Content {
     /// Whether trailers may come.
     pub(super) fn may_have_trailers(&self) -> bool {
         self.rest.is_some() || self.trailers.is_some()
+    }
+
+    /// What counts of content that has come whole. It is to be kept until the answer comes: the client of the upstream
+    /// server takes the content at once, and may wait with it for the server.
+    pub(super) fn whole(&mut self) -> Option<Taken> {
+        if self.is_on_its_way() { None } else { self.taken.take() }
     }
 
     pub(super) fn upload(&self) -> Upload {
@@ -132,109 +142,5 @@ impl Body for Content {
                 .and_then(|rest| rest.checked_add(first))
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
-    }
-}
-
-/// The content of an answer of the proxy.
-pub struct ProxyBody(Kind);
-
-enum Kind {
-    /// A short text of the proxy's own.
-    Own(Bytes),
-    Upstream(Box<Passed>),
-}
-
-/// An answer's content on its way from the upstream server.
-struct Passed {
-    content: hyper::body::Incoming,
-    /// Until all has come.
-    place: Option<Place>,
-    timeout: Duration,
-    sleep: Sleep,
-    /// While nothing comes.
-    stall: Option<Later<()>>,
-}
-
-impl From<Bytes> for ProxyBody {
-    fn from(text: Bytes) -> Self {
-        ProxyBody::own(text)
-    }
-}
-
-impl ProxyBody {
-    pub(super) fn own(text: impl Into<Bytes>) -> Self {
-        ProxyBody(Kind::Own(text.into()))
-    }
-
-    /// Content of the upstream server, which holds `place` until all has come.
-    pub(super) fn pass(
-        content: hyper::body::Incoming,
-        place: Place,
-        timeout: Duration,
-        sleep: Sleep,
-    ) -> Self {
-        let place = Some(place).filter(|_| !content.is_end_stream());
-        ProxyBody(Kind::Upstream(Box::new(Passed { content, place, timeout, sleep, stall: None })))
-    }
-}
-
-impl Default for ProxyBody {
-    fn default() -> Self {
-        ProxyBody::own(Bytes::new())
-    }
-}
-
-impl fmt::Debug for ProxyBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            Kind::Own(_) => "Own",
-            Kind::Upstream(_) => "Upstream",
-        })
-    }
-}
-
-impl Body for ProxyBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
-            Kind::Own(text) if text.is_empty() => Poll::Ready(None),
-            Kind::Own(text) => Poll::Ready(Some(Ok(Frame::data(take(text))))),
-            Kind::Upstream(passed) => passed.poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Own(text) => text.is_empty(),
-            Kind::Upstream(passed) => passed.content.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Own(text) => SizeHint::with_exact(text.len() as u64),
-            Kind::Upstream(passed) => passed.content.size_hint(),
-        }
-    }
-}
-
-impl Passed {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.content).poll_frame(cx) else {
-            let Passed { timeout, sleep, stall, .. } = self;
-            ready!(stall.get_or_insert_with(|| sleep(*timeout)).as_mut().poll(cx));
-            (self.stall, self.place) = (None, None);
-            return Poll::Ready(Some(Err("the server behind the proxy has stalled".into())));
-        };
-        self.stall = None;
-        if !matches!(frame, Some(Ok(_))) || self.content.is_end_stream() {
-            self.place = None;
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 }

@@ -5,6 +5,7 @@
 //! had brought an answer before.
 
 use super::content::Content;
+use super::counters::{Counters, Present};
 use http::Uri;
 use http::uri::Authority;
 use hyper::rt::{Executor, Read, ReadBufCursor, Write};
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower_service::Service;
@@ -118,14 +119,19 @@ pub enum Reactor {
 
 impl Reactor {
     /// A client of `upstream` that keeps at most `kept` unused connections.
-    pub(super) fn client(self, upstream: &Upstream, kept: usize) -> Client {
+    pub(super) fn client(
+        self,
+        upstream: &Upstream,
+        kept: usize,
+        counters: Arc<Counters>,
+    ) -> Client {
         let mut builder = legacy::Client::builder(self);
         builder.pool_idle_timeout(IDLE).pool_max_idle_per_host(kept);
         builder.http1_max_buf_size(BUFFER).set_host(false);
         if self == Reactor::Tokio {
             builder.pool_timer(TokioTimer::new());
         }
-        builder.build(Connector { reactor: self, place: Arc::new(upstream.0.clone()) })
+        builder.build(Connector { reactor: self, place: Arc::new(upstream.0.clone()), counters })
     }
 }
 
@@ -143,6 +149,7 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Reactor {
 pub(super) struct Connector {
     reactor: Reactor,
     place: Arc<Place>,
+    counters: Arc<Counters>,
 }
 
 impl Service<Uri> for Connector {
@@ -155,7 +162,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Connector { reactor, place } = self.clone();
+        let Connector { reactor, place, counters } = self.clone();
         Box::pin(async move {
             let io: Box<dyn Io> = match (reactor, &*place) {
                 (Reactor::Tokio, Place::Tcp { host, port, .. }) => {
@@ -177,7 +184,8 @@ impl Service<Uri> for Connector {
                     Box::new(FuturesIo::new(smol::net::unix::UnixStream::connect(path).await?))
                 }
             };
-            Ok(Stream { io, used: Used::default() })
+            let buffer = ReadBuffer::default();
+            Ok(Stream { io, used: Used::default(), buffer, _open: counters.connection() })
         })
     }
 }
@@ -211,11 +219,23 @@ impl<T: Read + Write + Send + Unpin> Io for T {}
 pub(super) struct Stream {
     io: Box<dyn Io>,
     used: Used,
+    buffer: ReadBuffer,
+    _open: Present,
+}
+
+/// The memory into which a connection reads, in bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReadBuffer(Arc<AtomicUsize>);
+
+impl ReadBuffer {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.used.clone())
+        Connected::new().extra(self.used.clone()).extra(self.buffer.clone())
     }
 }
 
@@ -225,6 +245,8 @@ impl Read for Stream {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        // It grows as more comes at once, and is kept.
+        self.buffer.0.fetch_max(buffer.remaining(), Relaxed);
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }

@@ -3,8 +3,12 @@
 //! The client's side is a websocket of the driver, with all its limits and pings. The server's side is
 //! tungstenite's. Messages pass in both directions, one at a time: the next one is read when the last one was taken.
 //! A close passes with its code and reason. Compression is negotiated with the client only.
+//!
+//! What is held of the server's messages, and a message of the client's that waits for the server, count for the
+//! client's connection.
 
 use super::Failure;
+use super::buffers::Charge;
 use crate::later::Sleep;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,11 +22,15 @@ use http::header::{
 use http::{Method, Request, Response};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use portcullis_driver::{CloseFrame, Closed, Message, WebSocket};
+use portcullis_driver::{CloseFrame, Closed, Held, Message, WebSocket};
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -38,7 +46,48 @@ const READ_BUFFER: usize = 16 << 10;
 const TURN: usize = 32;
 
 /// The upstream server's side.
-pub(super) type Server = WebSocketStream<TokioIo<Upgraded>>;
+pub(super) struct Server {
+    websocket: WebSocketStream<Counting>,
+    /// Bytes that were read since its last message.
+    read: Arc<AtomicUsize>,
+}
+
+/// A connection that counts what is read.
+struct Counting {
+    io: TokioIo<Upgraded>,
+    read: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.remaining();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        self.read.fetch_add(before - buffer.remaining(), Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
 
 /// Makes `request` ask for a websocket, and returns its key.
 pub(super) fn ask(request: &mut Request<()>) -> String {
@@ -76,8 +125,10 @@ pub(super) async fn accepted(
     config.write_buffer_size = 0;
     config.max_message_size = Some(limit);
     config.max_frame_size = Some(limit);
-    let server =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
+    let read = Arc::<AtomicUsize>::default();
+    let io = Counting { io: TokioIo::new(upgraded), read: read.clone() };
+    let websocket = WebSocketStream::from_raw_socket(io, Role::Client, Some(config)).await;
+    let server = Server { websocket, read };
     let mut fields = std::mem::take(answer.headers_mut());
     let protocol = fields.remove(SEC_WEBSOCKET_PROTOCOL);
     const OWN: [HeaderName; 2] = [SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION];
@@ -94,9 +145,16 @@ enum End {
 }
 
 /// Passes messages on until one side closes, and closes the other.
-pub(super) async fn pass(mut client: WebSocket, mut server: Server, sleep: Sleep) {
-    let mut held = Held::default();
-    match poll_fn(|cx| held.poll(cx, &mut client, &mut server)).await {
+pub(super) async fn pass(mut client: WebSocket, server: Server, sleep: Sleep, held: Held) {
+    let Server { websocket: mut server, read } = server;
+    let mut messages = Messages { read, ..Messages::default() };
+    let mut charge = Charge::new(held, READ_BUFFER);
+    let passed = poll_fn(|cx| {
+        let polled = messages.poll(cx, &mut client, &mut server);
+        charge.set(READ_BUFFER + messages.memory());
+        polled
+    });
+    match passed.await {
         End::Client(closed) => {
             let frame = match closed {
                 Some(Closed::Peer(CloseFrame { code: None, .. })) => None,
@@ -131,7 +189,7 @@ pub(super) async fn pass(mut client: WebSocket, mut server: Server, sleep: Sleep
 
 /// Sends a close, or answers one, and waits for the end of the connection.
 async fn finish(
-    server: &mut Server,
+    server: &mut WebSocketStream<Counting>,
     frame: Option<protocol::CloseFrame>,
 ) -> Result<(), tungstenite::Error> {
     server.close(frame).await?;
@@ -143,19 +201,31 @@ async fn finish(
 
 /// The messages between the two sides: at most one in each direction.
 #[derive(Default)]
-struct Held {
+struct Messages {
     to_server: Option<tungstenite::Message>,
     to_client: Option<Message>,
     /// The server's side has bytes to write: of a message, or of an answer to a ping.
     unflushed: bool,
+    /// Bytes that were read of the server's next message.
+    read: Arc<AtomicUsize>,
 }
 
-impl Held {
+impl Messages {
+    /// The bytes that are held of messages.
+    fn memory(&self) -> usize {
+        let to_server = self.to_server.as_ref().map_or(0, tungstenite::Message::len);
+        let to_client = self.to_client.as_ref().map_or(0, |message| match message {
+            Message::Text(text) => text.len(),
+            Message::Binary(data) | Message::Ping(data) | Message::Pong(data) => data.len(),
+        });
+        to_server + to_client + self.read.load(Relaxed)
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut WebSocket,
-        server: &mut Server,
+        server: &mut WebSocketStream<Counting>,
     ) -> Poll<End> {
         for _ in 0..TURN {
             let up = self.poll_up(cx, client, server);
@@ -179,7 +249,7 @@ impl Held {
         &mut self,
         cx: &mut Context<'_>,
         client: &mut WebSocket,
-        server: &mut Server,
+        server: &mut WebSocketStream<Counting>,
     ) -> Poll<Option<End>> {
         let mut server = Pin::new(server);
         if self.to_server.is_some() || self.unflushed {
@@ -217,7 +287,7 @@ impl Held {
         &mut self,
         cx: &mut Context<'_>,
         client: &mut WebSocket,
-        server: &mut Server,
+        server: &mut WebSocketStream<Counting>,
     ) -> Poll<Option<End>> {
         let mut client = Pin::new(client);
         if self.to_client.is_some() {
@@ -238,6 +308,7 @@ impl Held {
             Poll::Ready(Some(Ok(message))) => message,
             Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Some(End::ServerLost)),
         };
+        self.read.store(0, Relaxed);
         match message {
             tungstenite::Message::Text(text) => {
                 // It is checked already.
