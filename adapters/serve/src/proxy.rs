@@ -48,6 +48,8 @@ mod content;
 mod counters;
 mod fields;
 mod places;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod websocket;
 

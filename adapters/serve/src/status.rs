@@ -91,7 +91,7 @@ impl Status {
     }
 
     /// The current counters and the settings, as a JSON object and a line end.
-    fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let mut report = self.counters();
         if let Some(live) = &self.settings {
             let (config, settings) = (live.get(), Config::settings().iter());
@@ -138,7 +138,7 @@ impl Status {
     }
 
     /// The current counters, as Prometheus' text. The first call may take long.
-    fn prometheus(&self) -> String {
+    pub(crate) fn prometheus(&self) -> String {
         let gauge = self.admission.as_ref().map(|admission| admission.gauge());
         let publish = || {
             metrics::publish(&self.stats.snapshot(), gauge.as_ref());
