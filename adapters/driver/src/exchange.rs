@@ -9,6 +9,7 @@ use crate::bell::{self, Bell, Queue};
 use crate::error::{BodyError, BoxError};
 use crate::guard::guarded;
 use crate::held::Held;
+use crate::interim::Interim;
 use crate::presence::Presence;
 use crate::record::Record;
 use crate::reply;
@@ -66,6 +67,8 @@ pub(crate) struct Shares {
     pub(crate) presence: Option<Arc<Presence>>,
     /// What the application holds itself.
     pub(crate) held: Option<Held>,
+    /// Where its interim answers come from.
+    pub(crate) interim: Option<Interim>,
     /// What the access log and the span are told.
     pub(crate) record: Record,
 }
@@ -300,8 +303,8 @@ where
         let cx = &mut Context::from_waker(&waker);
         let upload = self.shares.upload.as_deref();
         let _within = self.shares.record.enter();
-        let record = &mut self.shares.record;
-        let mut step = Step { stream: &mut stream, upload, allowance, handlers, record };
+        let (record, interim) = (&mut self.shares.record, self.shares.interim.as_ref());
+        let mut step = Step { stream: &mut stream, upload, interim, allowance, handlers, record };
         let outcome = loop {
             let polled = match &mut self.task {
                 Task::WebSocket(messaging) => messaging.poll(cx, step.stream, step.allowance),

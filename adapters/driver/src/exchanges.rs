@@ -253,7 +253,7 @@ impl<S: Service<K>, K> Exchanges<S, K> {
         self.calling = Some(stream);
         let record = Record::begin(shared, peer, stream, head);
         let (mut left, mut shares) =
-            (None, Shares { upload: None, presence: None, held: None, record });
+            (None, Shares { upload: None, presence: None, held: None, interim: None, record });
         let _within = shares.record.enter();
         self.tls.ask(connection);
         let incoming = Incoming {

@@ -5,6 +5,7 @@ use crate::address::Address;
 use crate::body::{Body, BodyLimiter};
 use crate::exchange::Shares;
 use crate::held::Held;
+use crate::interim::Interim;
 use crate::presence::Disconnected;
 use crate::reply;
 use crate::spare;
@@ -64,6 +65,11 @@ impl Incoming<'_> {
     /// Where the service tells how many bytes it holds for this request, in work that goes on after this call.
     pub fn held(&mut self) -> Held {
         self.shares.held.get_or_insert_default().clone()
+    }
+
+    /// Sends interim answers (1xx), in work that goes on after this call.
+    pub fn interim(&mut self) -> Interim {
+        self.shares.interim.get_or_insert_default().clone()
     }
 
     /// Answers now, with all of the content. The request's own content is not read. The driver adds a `Date`

@@ -30,6 +30,7 @@
 //! | `make_service` | what gives each connection its service |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
+//! | `interim` | interim answers (1xx) of a handler |
 //! | `ticket_keys` | session tickets that several processes can read |
 //! | `tls_told` | what services are told of the TLS of their connection |
 //! | `presence` | tells handlers that the peer has gone, or that the server drains |
@@ -107,6 +108,7 @@ mod guard;
 pub mod handover;
 mod held;
 mod incoming;
+mod interim;
 mod listener;
 mod live_config;
 mod machine;
@@ -156,6 +158,7 @@ pub use exchange::PeerAddress;
 pub use futures_socket::FuturesSocket;
 pub use held::Held;
 pub use incoming::{Incoming, Reply};
+pub use interim::Interim;
 pub use ipnet::IpNet;
 pub use listener::Listener;
 pub use live_config::{LiveConfig, TlsDiffers};

@@ -2,6 +2,7 @@
 
 use crate::allowance::{Allowance, PIECE};
 use crate::error::BoxError;
+use crate::interim::Interim;
 use crate::record::Record;
 use crate::reply;
 use crate::room;
@@ -82,6 +83,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Step<'a, 's> {
     pub(crate) stream: &'a mut Stream<'s>,
     pub(crate) upload: Option<&'a Upload>,
+    pub(crate) interim: Option<&'a Interim>,
     pub(crate) allowance: &'a mut Allowance,
     /// The handlers that the connection has.
     pub(crate) handlers: usize,
@@ -100,6 +102,16 @@ impl Step<'_, '_> {
             Ok(Sent::Part) => Some(Outcome::Waits),
             Err(Misuse::UnknownStream) => Some(self.is_gone()),
             Err(misuse) => Some(self.fail("the answer's content cannot be sent", misuse)),
+        }
+    }
+
+    /// Sends the interim answers that wait.
+    fn inform(&mut self, cx: &Context<'_>) {
+        let Some(interim) = self.interim else { return };
+        for (status, fields) in interim.take(cx) {
+            if let Err(misuse) = self.stream.inform(status, &fields) {
+                tracing::debug!(%misuse, %status, "an interim answer is dropped");
+            }
         }
     }
 
@@ -175,6 +187,8 @@ where
             }
             WorkProjection::Handling { future } => future.poll(cx),
         };
+        // They came before the answer, if there is one now.
+        step.inform(cx);
         let response = match polled {
             Poll::Pending => return Outcome::Waits,
             Poll::Ready(Ok(response)) => response,
