@@ -22,7 +22,7 @@
 //! | fields of one connection | removed in both directions, with those that `Connection` names |
 //! | `Via` | `1.1 portcullis` is added in both directions, with the version in which the message came |
 //! | `Expect: 100-continue` | answered here when the content is wanted |
-//! | interim answers (1xx) | not passed on |
+//! | interim answers (1xx) | passed on, such as 103 (Early Hints); 100 is not, since no server behind is asked for one. One for which the client's connection has no room is dropped |
 //! | TRACE, CONNECT | 405 and 501 |
 //! | requests at once | [`ProxySettings::concurrency`]; the next ones wait in a queue, in order; 503 with `Retry-After` if it is full or too slow |
 //! | one client with many requests | a free place goes to the prefix of addresses (`prefix_ipv4_bits`, `prefix_ipv6_bits`) that has the fewest places; in a full queue, its newest request makes room for one of a prefix with fewer |
@@ -63,12 +63,13 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming as Answered;
+use hyper::ext::on_informational;
 use places::{Full, Group, Place, Places};
 use portcullis::Config;
 use portcullis::websocket::BadHandshake;
 use portcullis_driver::{
-    Address, Body, Disconnected, FunctionAnswer, Held, Incoming, IpNet, LiveConfig, Native, Reply,
-    Service, Upgrade, refuse_upgrade,
+    Address, Body, Disconnected, FunctionAnswer, Held, Incoming, Interim, IpNet, LiveConfig,
+    Native, Reply, Service, Upgrade, refuse_upgrade,
 };
 use std::error::Error;
 use std::fmt;
@@ -138,6 +139,7 @@ struct Shared {
 struct Asker {
     address: Address,
     held: Held,
+    interim: Interim,
 }
 
 /// Counts a request at its end. One whose future is dropped was left by its client.
@@ -193,7 +195,11 @@ impl Service<Native> for Proxy {
 
     fn call(&mut self, mut incoming: Incoming<'_>) -> Reply<Self::Future> {
         let shared = self.0.clone();
-        let asker = Asker { address: incoming.peer_address().clone(), held: incoming.held() };
+        let asker = Asker {
+            address: incoming.peer_address().clone(),
+            held: incoming.held(),
+            interim: incoming.interim(),
+        };
         let gone = incoming.disconnected();
         incoming.handle(|request| {
             let answer: Later<_> =
@@ -314,7 +320,7 @@ impl Shared {
         let request = self.request(&asked, &asker.address, content.may_have_trailers())?;
         let place = self.place(asker, content.is_on_its_way()).await?;
         let busy = self.counters.busy();
-        let answer = self.send(request.map(|()| content)).await?;
+        let answer = self.send(request.map(|()| content), &asker.interim).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::Malformed);
         }
@@ -333,7 +339,7 @@ impl Shared {
         let key = websocket::ask(&mut request);
         let place = self.place(asker, false).await?;
         let busy = self.counters.busy();
-        let answer = self.send(request.map(|()| Content::default())).await?;
+        let answer = self.send(request.map(|()| Content::default()), &asker.interim).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             // Over HTTP/2 it would open the websocket.
             if asked.method() == Method::CONNECT && answer.status().is_success() {
@@ -399,11 +405,15 @@ impl Shared {
 
     /// Sends a request. One that may be sent twice, because it does no more then, is sent again if it met the close
     /// of a kept connection (RFC 9110 9.2.2).
-    async fn send(&self, mut request: Request<Content>) -> Result<Response<Answered>, Failure> {
+    async fn send(
+        &self,
+        mut request: Request<Content>,
+        interim: &Interim,
+    ) -> Result<Response<Answered>, Failure> {
         let repeatable = request.method().is_idempotent() && request.body().is_empty();
         for _ in 0..REPEATS {
             let again = repeatable.then(|| copy(&request));
-            match (self.send_once(request).await, again) {
+            match (self.send_once(request, interim).await, again) {
                 (Err(Failure::Stale), Some(again)) => {
                     self.counters.retry();
                     request = again;
@@ -411,10 +421,22 @@ impl Shared {
                 (answer, _) => return answer,
             }
         }
-        self.send_once(request).await
+        self.send_once(request, interim).await
     }
 
-    async fn send_once(&self, request: Request<Content>) -> Result<Response<Answered>, Failure> {
+    async fn send_once(
+        &self,
+        mut request: Request<Content>,
+        interim: &Interim,
+    ) -> Result<Response<Answered>, Failure> {
+        let interim = interim.clone();
+        on_informational(&mut request, move |answer| {
+            if answer.status() != StatusCode::CONTINUE {
+                let mut fields = answer.headers().clone();
+                fields::answer(&mut fields, answer.version());
+                interim.send(answer.status(), fields);
+            }
+        });
         let upload = request.body().upload();
         // A client may take its time for its upload.
         let since = (!request.body().is_on_its_way()).then(Instant::now);

@@ -32,7 +32,8 @@ tests! {
         slow_uploads_leave_places_to_others,
         slow_readers_of_a_mebibyte_hold_no_place,
         slow_readers_of_more_make_room_for_others,
-        a_request_on_a_closed_connection_is_sent_again;
+        a_request_on_a_closed_connection_is_sent_again,
+        early_hints_pass;
     plaintext:
         flask_websockets_pass,
         node_sees_the_client_and_trailers_pass,
@@ -467,6 +468,35 @@ fn a_request_on_a_closed_connection_is_sent_again(place: Place) {
     let status = client.answer().status;
     // It may have been on a new connection, if the kept one was too old.
     assert!(status == 502 || status == 200, "a POST is sent once: {status}");
+}
+
+fn early_hints_pass(place: Place) {
+    let upstream = server(|mut stream| {
+        head(&mut stream);
+        let _ = stream.write_all(
+            b"HTTP/1.1 100 Continue\r\n\r\n\
+              HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: x-own\r\nX-Own: 1\r\n\r\n\
+              HTTP/1.1 103 Early Hints\r\nLink: </b.css>; rel=preload\r\n\r\n",
+        );
+        let _ = stream.write_all(EMPTY);
+    });
+    let proxy = before(place, &upstream, &[], &[]);
+    let mut client = proxy.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    for hint in ["a", "b"] {
+        let interim = client.answer();
+        assert_eq!(interim.status, 103);
+        assert!(
+            interim.has_field(&format!("link: </{hint}.css>; rel=preload")),
+            "{}",
+            interim.head
+        );
+        assert!(!interim.head.to_ascii_lowercase().contains("x-own"), "{}", interim.head);
+    }
+    assert_eq!(client.answer().status, 200);
+    // A client of HTTP/1.0 does not know interim answers.
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
 }
 
 /// Whether the bytes have a request with all content that its length tells.
