@@ -40,7 +40,7 @@
 //! | `answer` | an answer's content, on its way to the client |
 //! | `buffers` | the memory for both |
 //! | `websocket` | messages in both directions |
-//! | `counters` | what is counted, with the names of the metrics |
+//! | `counters` | what is counted |
 
 mod answer;
 mod buffers;

@@ -1,14 +1,4 @@
 //! What the proxy counts, for `/status` and `/metrics`.
-//!
-//! | metric | kind | labels |
-//! |---|---|---|
-//! | `portcullis_proxy_requests_total` | counter | `outcome`: see [`Outcome`] |
-//! | `portcullis_proxy_retries_total` | counter | |
-//! | `portcullis_proxy_answers_cut_total` | counter | `reason`: see [`Cut`] |
-//! | `portcullis_proxy_answers_total`, `portcullis_proxy_answer_milliseconds_total` | counter | |
-//! | `portcullis_proxy_places`, `portcullis_proxy_places_in_use`, `portcullis_proxy_waiting` | gauge | |
-//! | `portcullis_proxy_connections` | gauge | `state`: `busy` or `idle` |
-//! | `portcullis_proxy_buffered_bytes`, `portcullis_proxy_limit_buffers_bytes` | gauge | |
 
 use super::buffers::Buffers;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
@@ -154,7 +144,17 @@ impl Counters {
     }
 }
 
-/// The counters of a proxy, for whoever reports them.
+/// The counters of a proxy, for whoever reports them: [`Status::proxy`](crate::Status::proxy).
+///
+/// | metric | kind | labels |
+/// |---|---|---|
+/// | `portcullis_proxy_requests_total` | counter | `outcome`: `answered`, `websocket`, `refused` (by a rule of the proxy), `queue_full` (503), `unreachable`, `broken`, `malformed` (502), `timeout` (504), `content_ended`, `client_gone` |
+/// | `portcullis_proxy_retries_total` | counter | |
+/// | `portcullis_proxy_answers_total`, `portcullis_proxy_answer_milliseconds_total` | counter | for the mean time from a request to the head of its answer. Uploads that are on their way don't count |
+/// | `portcullis_proxy_answers_cut_total` | counter | `reason`: `broken`, `timeout` (by the server), `client_slow` (to make room) |
+/// | `portcullis_proxy_places`, `portcullis_proxy_places_in_use`, `portcullis_proxy_waiting` | gauge | |
+/// | `portcullis_proxy_connections` | gauge | `state`: `busy`, `idle` |
+/// | `portcullis_proxy_buffered_bytes`, `portcullis_proxy_limit_buffers_bytes` | gauge | |
 #[derive(Clone, Debug)]
 pub struct ProxyCounters(pub(super) Arc<Counters>);
 
