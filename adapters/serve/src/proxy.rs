@@ -324,7 +324,7 @@ impl Shared {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::Malformed);
         }
-        Ok((Outcome::Answered, self.pass(answer, place, busy, asker)))
+        self.pass(answer, place, busy, asker).await
     }
 
     async fn place(&self, asker: &Asker, is_upload: bool) -> Result<Place, Failure> {
@@ -345,7 +345,7 @@ impl Shared {
             if asked.method() == Method::CONNECT && answer.status().is_success() {
                 return Err(Failure::Malformed);
             }
-            return Ok((Outcome::Answered, self.pass(answer, place, busy, asker)));
+            return self.pass(answer, place, busy, asker).await;
         }
         let limit = self.live.get().websocket_message_limit();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -377,30 +377,31 @@ impl Shared {
     }
 
     /// The upstream server's answer, for the client.
-    fn pass(
+    async fn pass(
         &self,
         answer: Response<Answered>,
         place: Place,
         busy: Present,
         asker: &Asker,
-    ) -> Response<ProxyBody> {
-        let (parts, content) = answer.into_parts();
+    ) -> Forwarded {
+        let (parts, mut content) = answer.into_parts();
         let buffer = parts.extensions.get::<ReadBuffer>().cloned().unwrap_or_default();
-        let way = Way {
-            place: place.answered(),
-            busy,
-            taken: Taken::new(self.buffers.clone(), asker.held.clone()),
-            charge: Charge::new(asker.held.clone(), buffer.bytes()),
-            buffer,
-            timeout: self.timeout,
-            sleep: self.sleep,
-            counters: self.counters.clone(),
+        let charge = Charge::new(asker.held.clone(), buffer.bytes());
+        let mut taken = Taken::new(self.buffers.clone(), asker.held.clone());
+        let (timeout, sleep) = (self.timeout, self.sleep);
+        let content = match answer::short(&mut content, &mut taken, timeout, sleep).await? {
+            Some(content) => content,
+            None => {
+                let (place, counters) = (place.answered(), self.counters.clone());
+                let way = Way { place, busy, taken, buffer, charge, timeout, sleep, counters };
+                answer::pass(content, way, self.reactor)
+            }
         };
-        let mut answer = Response::new(answer::pass(content, way, self.reactor));
+        let mut answer = Response::new(content);
         *answer.status_mut() = parts.status;
         *answer.headers_mut() = parts.headers;
         fields::answer(answer.headers_mut(), parts.version);
-        answer
+        Ok((Outcome::Answered, answer))
     }
 
     /// Sends a request. One that may be sent twice, because it does no more then, is sent again if it met the close

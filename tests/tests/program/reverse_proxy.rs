@@ -252,6 +252,8 @@ fn a_server_that_is_down_or_talks_nonsense_is_a_502(place: Place) {
         "HTTP/1.1 200 OK\r\nA: b\r\n c: d\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA: \0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        // A short answer is awaited as a whole.
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
     ] {
         let upstream = server(move |mut stream| {
             head(&mut stream);
@@ -281,7 +283,7 @@ fn is_cut_off(client: &mut Client) -> bool {
 
 fn an_answer_that_breaks_off_is_cut_off(place: Place) {
     for answer in [
-        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nx\r\n",
     ] {
@@ -302,7 +304,7 @@ fn a_silent_server_is_a_504(place: Place) {
     let upstream = server(move |mut stream| {
         let asked = head(&mut stream);
         if asked.starts_with("GET /begin") {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc");
         }
         // Until the proxy gives up.
         let _ = tell.send(stream.read(&mut [0]).is_ok_and(|read| read > 0));

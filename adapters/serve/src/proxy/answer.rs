@@ -1,10 +1,11 @@
 //! An answer's content on its way from the upstream server to the client.
 //!
-//! A task of its own reads ahead of the client, as far as the [buffers](super::buffers) allow. So the server is done
+//! Short content is awaited with the answer's head, and leaves with it. Of other content a task of its own reads ahead of the client, as far as the [buffers](super::buffers) allow. So the server is done
 //! with an answer of up to 1 MiB as soon as it has sent it, and its place is free, however slowly the client reads.
 //! A larger answer keeps its place while it waits for its client, and may have to [make room](super::places) for
 //! others.
 
+use super::Failure;
 use super::buffers::{Charge, Taken};
 use super::counters::{Counters, Cut, Present};
 use super::places::Answering;
@@ -12,8 +13,11 @@ use super::upstream::{Reactor, ReadBuffer};
 use crate::body::BoxError;
 use crate::later::{Later, Sleep};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use parking_lot::Mutex;
@@ -28,6 +32,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+/// Content of this length, if the server has told it, is awaited before the answer begins.
+const SHORT: u64 = 32 << 10;
 /// Small pieces are joined up to this length: each keeps alive what the server has sent with it.
 const JOINED: usize = 4 << 10;
 /// The client's connection is woken to count when so much more is held for it, in bytes.
@@ -101,6 +107,35 @@ impl Body for ProxyBody {
     }
 }
 
+/// Waits for content that is short, if its length says so. The time that the server may be silent is `timeout`.
+pub(super) async fn short(
+    content: &mut Incoming,
+    taken: &mut Taken,
+    timeout: Duration,
+    sleep: Sleep,
+) -> Result<Option<ProxyBody>, Failure> {
+    match content.size_hint().exact() {
+        Some(0) if content.is_end_stream() => return Ok(Some(ProxyBody::default())),
+        Some(1..=SHORT) => {}
+        _ => return Ok(None),
+    }
+    let mut whole = Bytes::new();
+    while !content.is_end_stream() {
+        let frame = match content.frame().now_or_never() {
+            Some(frame) => frame,
+            None => match select(content.frame(), sleep(timeout)).await {
+                Either::Left((frame, _)) => frame,
+                Either::Right(_) => return Err(Failure::Slow),
+            },
+        };
+        let Some(frame) = frame else { break };
+        let Ok(data) = frame.map_err(|_| Failure::Broken)?.into_data() else { continue };
+        taken.add(data.len());
+        whole = if whole.is_empty() { data } else { [whole, data].concat().into() };
+    }
+    Ok(Some(ProxyBody::own(whole)))
+}
+
 /// The client takes an answer too slowly, while others wait for its place.
 #[derive(Debug)]
 struct TooSlow(BodyError);
@@ -151,10 +186,13 @@ struct Reader {
     flow: Meeting,
     /// Bytes that are to come, if the server has told.
     left: Option<u64>,
+    /// It was polled before: the answer's head is on its way.
+    has_begun: bool,
 }
 
 impl Reader {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let has_begun = std::mem::replace(&mut self.has_begun, true);
         let mut flow = self.flow.lock();
         if let Some(piece) = flow.pieces.pop_front() {
             let bytes = match piece {
@@ -181,6 +219,11 @@ impl Reader {
                 Poll::Pending
             }
             Some(Ok(())) => Poll::Ready(None),
+            // An error before the head would become a 500 of the driver's: it comes after, and cuts the answer off.
+            Some(Err(_)) if !has_begun => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Some(end @ Err(_)) => Poll::Ready(std::mem::replace(end, Ok(())).err().map(Err)),
         }
     }
@@ -220,9 +263,6 @@ pub(super) struct Way {
 
 /// Begins to read an answer's content ahead.
 pub(super) fn pass(content: Incoming, way: Way, reactor: Reactor) -> ProxyBody {
-    if content.is_end_stream() {
-        return ProxyBody::default();
-    }
     let left = content.size_hint().exact();
     let Way { place, busy, taken, buffer, charge, timeout, sleep, counters } = way;
     let flow = Flow {
@@ -251,7 +291,7 @@ pub(super) fn pass(content: Incoming, way: Way, reactor: Reactor) -> ProxyBody {
         passed: 0,
     };
     reactor.execute(async move { pump.run(&counters).await });
-    ProxyBody(Kind::Upstream(Reader { flow, left }))
+    ProxyBody(Kind::Upstream(Reader { flow, left, has_begun: false }))
 }
 
 /// Reads an answer ahead.
