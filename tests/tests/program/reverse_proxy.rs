@@ -1,6 +1,7 @@
 //! The program before other servers: the demo, Flask on Hypercorn, Node, nginx, and servers that misbehave.
 
 use crate::connector::Connector;
+use crate::http2_frames::Http2;
 use crate::place::{Place, tests};
 use crate::proxies::has;
 use crate::support::{Client, PATIENCE, Program};
@@ -35,6 +36,8 @@ tests! {
         a_request_on_a_closed_connection_is_sent_again,
         early_hints_pass;
     plaintext:
+        the_status_tells_of_the_proxy,
+        closed_windows_hold_no_place,
         flask_websockets_pass,
         node_sees_the_client_and_trailers_pass,
         nginx_answers,
@@ -78,6 +81,24 @@ fn answers_and_content_pass(place: Place) {
         }
         assert!(client.answer().content == content, "the content is another one");
     });
+}
+
+fn the_status_tells_of_the_proxy(place: Place) {
+    let demo = Program::with(Place::USUAL, &[]);
+    let args = ["--status", "--proxy-concurrency", "7", "--proxy-buffers", "1MiB"];
+    let proxy = before(place, &demo.url(""), &[], &args);
+    assert_eq!(proxy.connect().get("/hello").status, 200);
+    assert_eq!(proxy.connect().get("/bytes/50000").status, 200);
+    let is_told = |status: &serde_json::Value| {
+        let told = &status["proxy"];
+        let is_idle = told["places_in_use"] == 0 && told["connections"]["busy"] == 0;
+        told["requests"]["answered"] == 2 && told["places"] == 7 && is_idle
+    };
+    proxy.wait_for("it tells of both requests", is_told);
+    assert_eq!(proxy.status()["proxy"]["max_buffered_bytes"], 1 << 20);
+    let metrics = proxy.connect().get("/metrics");
+    let line = "portcullis_proxy_requests_total{outcome=\"answered\"} 2";
+    assert!(metrics.text().lines().any(|it| it == line), "{}", metrics.text());
 }
 
 fn websocket(program: &Program, path: &str) -> tungstenite::WebSocket<Client> {
@@ -283,7 +304,7 @@ fn is_cut_off(client: &mut Client) -> bool {
 
 fn an_answer_that_breaks_off_is_cut_off(place: Place) {
     for answer in [
-        "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nx\r\n",
     ] {
@@ -304,7 +325,7 @@ fn a_silent_server_is_a_504(place: Place) {
     let upstream = server(move |mut stream| {
         let asked = head(&mut stream);
         if asked.starts_with("GET /begin") {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc");
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nabc");
         }
         // Until the proxy gives up.
         let _ = tell.send(stream.read(&mut [0]).is_ok_and(|read| read > 0));
@@ -450,6 +471,24 @@ fn slow_readers_of_more_make_room_for_others(place: Place) {
     // The last one keeps its place, since nobody waits for it.
     let cut = readers.into_iter().map(is_cut_off_early).filter(|is_cut| *is_cut).count();
     assert!(cut >= 9, "{cut}");
+}
+
+/// Streams of HTTP/2 whose windows never open.
+fn closed_windows_hold_no_place(place: Place) {
+    let demo = Program::with(Place::USUAL, &[]);
+    let args = ["--proxy-concurrency", "2", "--proxy-queue-timeout", "1h"];
+    let proxy = before(place, &demo.url(""), &["response_grace=100ms"], &args);
+    for bytes in [10_000, 1_000_000, 100_000_000] {
+        let mut client = Http2::begin(&proxy);
+        // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+        client.frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        for number in 0..20 {
+            client.request(2 * number + 1, &format!("/bytes/{bytes}"), &[]);
+        }
+        for _ in 0..3 {
+            assert_eq!(proxy.connect().get("/hello").status, 200, "{bytes}");
+        }
+    }
 }
 
 fn a_request_on_a_closed_connection_is_sent_again(place: Place) {
