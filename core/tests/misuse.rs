@@ -268,7 +268,7 @@ fn misuse_leaves_earlier_output_alone() {
     script.answer(200, "ok");
     script.resume();
     let first = script.waiting();
-    let framing = [("transfer-encoding", "chunked")];
+    let framing = [("transfer-encoding", "gzip")];
     assert_eq!(script.respond_with(200, &framing, BodyLength::Unknown), Err(Misuse::Framing));
     assert_eq!(script.waiting(), first);
     script.answer(200, "ok");

@@ -198,7 +198,8 @@ fn a_length_among_the_fields_is_the_length() {
 #[test]
 fn fields_that_frame_otherwise_are_misuse_and_leave_no_trace() {
     for (line, length) in [
-        (("transfer-encoding", "chunked"), BodyLength::Unknown),
+        (("transfer-encoding", "gzip"), BodyLength::Unknown),
+        (("transfer-encoding", "gzip, chunked"), BodyLength::Unknown),
         (("transfer-encoding", "identity"), BodyLength::Known(5)),
         (("content-length", "5"), BodyLength::Known(6)),
         (("content-length", "5"), BodyLength::Known(0)),
@@ -214,16 +215,36 @@ fn fields_that_frame_otherwise_are_misuse_and_leave_no_trace() {
         script.answer(500, "no");
         assert!(script.output().starts_with("HTTP/1.1 500 "), "an answer is still owed");
     }
-    let mut script = Script::after(GET);
-    let (one, two) = (fields(&[("content-length", "5")]), fields(&[("content-length", "6")]));
-    let both = one.iter().chain(&two);
-    let stream = script.stream();
-    let begun = script.connection.stream(script.now, stream).respond(
-        StatusCode::OK,
-        both,
-        BodyLength::Unknown,
-    );
-    assert_eq!(begun, Err(Misuse::Framing));
+    for (one, two) in [
+        (("content-length", "5"), ("content-length", "6")),
+        (("content-length", "5"), ("transfer-encoding", "chunked")),
+        (("transfer-encoding", "chunked"), ("content-length", "5")),
+    ] {
+        let mut script = Script::after(GET);
+        let (one, two) = (fields(&[one]), fields(&[two]));
+        let both = one.iter().chain(&two);
+        let stream = script.stream();
+        let begun = script.connection.stream(script.now, stream).respond(
+            StatusCode::OK,
+            both,
+            BodyLength::Unknown,
+        );
+        assert_eq!(begun, Err(Misuse::Framing));
+    }
+}
+
+#[test]
+fn an_answer_passed_on_from_another_server_is_framed_anew() {
+    let line = [("transfer-encoding", "Chunked")];
+    for (wire, length, head) in [
+        (GET, BodyLength::Unknown, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+        (GET, BodyLength::Known(5), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
+        (OLD, BodyLength::Unknown, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"),
+    ] {
+        let mut script = Script::after(wire);
+        assert_eq!(script.respond_with(200, &line, length), Ok(Begun::Open));
+        assert_eq!(script.output(), head);
+    }
 }
 
 #[test]

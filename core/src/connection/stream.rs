@@ -78,8 +78,9 @@ impl<'c> Stream<'c> {
     ///
     /// The connection adds the fields that frame the message or manage the connection
     /// (`Content-Length`, `Transfer-Encoding`, `Connection`). `Connection: close` among `fields`
-    /// closes the connection after the answer. A `Date` is the caller's to add, since there is no
-    /// clock here.
+    /// closes the connection after the answer. `Transfer-Encoding: chunked` among them is left out, so that
+    /// an answer of another server can be passed on: its content is framed anew. A `Date` is the caller's to
+    /// add, since there is no clock here.
     ///
     /// # Errors
     /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`] for 1xx and for

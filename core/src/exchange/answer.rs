@@ -68,7 +68,7 @@ pub(crate) fn write<'f>(
     let tells_length = status != StatusCode::NO_CONTENT;
     let is_contentless =
         !tells_length || status == StatusCode::NOT_MODIFIED || asked.kind == MethodKind::Head;
-    let (mut told, mut closes) = (None, false);
+    let (mut told, mut chunked, mut closes) = (None, false, false);
     for (name, value) in fields {
         if *name == header::DATE
             && let Ok(date) = <&[u8; 29]>::try_from(value.as_bytes())
@@ -89,6 +89,10 @@ pub(crate) fn write<'f>(
                     return Err(Misuse::Framing);
                 }
             }
+            // An answer that is passed on from another server may have it. It says nothing of the content.
+            "transfer-encoding" if value.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+                chunked = true;
+            }
             "transfer-encoding" => return Err(Misuse::Framing),
             "connection" => closes |= pass_options(writer, value),
             "keep-alive" | "proxy-connection" => {}
@@ -101,6 +105,8 @@ pub(crate) fn write<'f>(
             BodyLength::Unknown
         }
         (None, length) => length,
+        // One of the two is wrong, and only the application could tell which.
+        (Some(_), _) if chunked => return Err(Misuse::Framing),
         (Some(told), BodyLength::Known(length)) if told != length && !is_contentless => {
             return Err(Misuse::Framing);
         }
