@@ -36,8 +36,14 @@
 //! | every ping and pong is told | while 16 KiB of messages wait for the handler, further ones are not; pings are answered all the same, and silent clients are pinged, whose empty pongs are told |
 
 pub mod close_code;
+mod lasting;
 mod message;
 mod upgrade;
+
+/// What the extractor fails with, where axum has it.
+pub mod rejection {
+    pub use super::upgrade::WebSocketUpgradeRejection;
+}
 
 pub use self::message::{CloseCode, CloseFrame, Message, Utf8Bytes};
 pub use self::upgrade::{

@@ -5,7 +5,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use futures_util::{SinkExt, StreamExt};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -233,6 +233,38 @@ async fn the_halves_of_a_websocket_outlive_its_callback() {
 }
 
 #[tokio::test]
+async fn a_callback_cleans_up_after_its_client_has_gone() {
+    let (told, mut tells) = unbounded_channel();
+    let app = Router::new().route(
+        "/ws",
+        any(async move |ws: WebSocketUpgrade| {
+            ws.protocols(["cleans"]).on_upgrade(async move |mut socket| {
+                told.send("begun").expect("the test listens");
+                // As an application that only sends sees the end.
+                while socket.send(Message::text("tick")).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+                told.send("ended").expect("the test listens");
+                // Longer than the connection's task polls what is left.
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                told.send("clean").expect("the test listens");
+            })
+        }),
+    );
+    let address = start(app).await;
+    for http2 in [false, true] {
+        let (mut client, _) = open(address, http2, "cleans").await;
+        assert_eq!(client.next().await.expect("open").expect("a message"), Theirs::text("tick"));
+        drop(client);
+        for expected in ["begun", "ended", "clean"] {
+            assert_eq!(tells.recv().await, Some(expected), "HTTP/2: {http2}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_cannot_become_a_websocket_is_told_what_could() {
     let app = Router::new().route("/ws", any(async |ws: WebSocketUpgrade| ws.on_upgrade(echo)));
     let address = start(app).await;
@@ -246,6 +278,9 @@ async fn a_request_that_cannot_become_a_websocket_is_told_what_could() {
     let answer = client.send_request(request).await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(answer.headers()["upgrade"], "websocket");
+    assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
+    let content = answer.into_body().collect().await.expect("content").to_bytes();
+    assert_eq!(content, "the request asks for no websocket (websocket_required)\n");
 }
 
 #[tokio::test]

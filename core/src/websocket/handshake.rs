@@ -103,6 +103,24 @@ impl BadHandshake {
         instead.into_iter().filter(move |_| upgrade).chain(allow)
     }
 
+    /// A sentence for people, such as the author of a client.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            BadHandshake::NotAsked => "the request asks for no websocket",
+            BadHandshake::Method => "a request that opens a websocket has the method GET",
+            BadHandshake::Content => "a request that opens a websocket has no content",
+            BadHandshake::Connection => "`Connection` has to list `upgrade`",
+            BadHandshake::Version => "`Sec-WebSocket-Version` has to be 13",
+            BadHandshake::Key => {
+                "`Sec-WebSocket-Key` has to be there once, with 16 bytes in base64"
+            }
+            BadHandshake::Origin => "`Origin` may be there only once",
+            BadHandshake::Protocols => "`Sec-WebSocket-Protocol` has to be a list of tokens",
+            BadHandshake::Extensions => "`Sec-WebSocket-Extensions` is malformed",
+            BadHandshake::ForeignOrigin => "pages of this `Origin` may not open websockets here",
+        }
+    }
+
     /// The name in metrics and logs, and in the answer to the client.
     pub const fn label(self) -> &'static str {
         match self {

@@ -1,15 +1,15 @@
 //! The extractor of a request that may become a websocket.
 
 use super::WebSocket;
+use super::lasting::Lasting;
 use async_channel::bounded;
 use axum::Error;
-use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode};
 use portcullis::websocket::BadHandshake;
-use portcullis_driver::{Disconnected, Upgrade, refuse_upgrade};
+use portcullis_driver::{Disconnected, Upgrade};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -57,10 +57,27 @@ pub enum WebSocketUpgradeRejection {
     NotPortcullis,
 }
 
+impl WebSocketUpgradeRejection {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            WebSocketUpgradeRejection::BadHandshake(bad) => bad.status(),
+            WebSocketUpgradeRejection::NotPortcullis => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The content of the answer: a sentence.
+    pub fn body_text(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl fmt::Display for WebSocketUpgradeRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WebSocketUpgradeRejection::BadHandshake(bad) => bad.fmt(f),
+            WebSocketUpgradeRejection::BadHandshake(bad) => {
+                write!(f, "{} ({})", bad.explanation(), bad.label())
+            }
             WebSocketUpgradeRejection::NotPortcullis => {
                 f.write_str("websockets of portcullis-axum need a server of portcullis")
             }
@@ -72,14 +89,11 @@ impl std::error::Error for WebSocketUpgradeRejection {}
 
 impl IntoResponse for WebSocketUpgradeRejection {
     fn into_response(self) -> Response {
-        match self {
-            WebSocketUpgradeRejection::BadHandshake(bad) => {
-                refuse_upgrade::<Body>(bad).map(|_| Body::from(format!("{bad}\n")))
-            }
-            WebSocketUpgradeRejection::NotPortcullis => {
-                (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
-            }
+        let mut answer = (self.status(), format!("{self}\n")).into_response();
+        if let WebSocketUpgradeRejection::BadHandshake(bad) = self {
+            answer.headers_mut().extend(bad.fields());
         }
+        answer
     }
 }
 
@@ -152,8 +166,12 @@ impl<F> WebSocketUpgrade<F> {
 
     /// The answer that accepts. When it was sent, `callback` is called with the websocket.
     ///
-    /// The callback's future is polled on the connection's own task. The websocket may be given to other tasks:
-    /// it lasts until both the future has ended and the websocket is dropped.
+    /// The callback's future is polled on the connection's own task, as long as the connection lasts. If the
+    /// client is gone before the future has ended, tokio gets the rest of it as a task of its own: it sees the
+    /// end of the websocket, and can clean up. Without tokio it is polled once more, and dropped.
+    ///
+    /// The websocket may be given to other tasks: it lasts until both the future has ended and the websocket is
+    /// dropped.
     #[must_use = "the websocket begins when this answer is sent"]
     pub fn on_upgrade<C, Fut>(self, callback: C) -> Response
     where
@@ -184,7 +202,7 @@ impl<F> WebSocketUpgrade<F> {
         upgrade.accept(move |inner| {
             untold.has_begun();
             let (held, dropped) = bounded(1);
-            let running = callback(WebSocket::new(inner, chosen, held));
+            let running = Lasting::new(callback(WebSocket::new(inner, chosen, held)));
             async move {
                 running.await;
                 // Other tasks may have the websocket still: nothing is ever sent on this channel.
