@@ -228,7 +228,7 @@ use std::sync::Arc;
 ///
 /// # Panics
 /// If the system refuses to watch the listener, which it did before: only when it is out of memory.
-pub fn serve<L: IntoListener, M: MakeService<K>, K: 'static>(
+pub fn serve<L: IntoListener, M: MakeService<L::Listener, K>, K: 'static>(
     listener: L,
     service: M,
 ) -> Server<AsyncStd, L::Listener, M, K> {

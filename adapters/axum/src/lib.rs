@@ -6,7 +6,7 @@
 //! | a limit of the content by route | [`BodyLimit`], a layer |
 //! | deadlines for the content and the answer by route | [`Deadlines`], a layer |
 //! | handlers that stop when the client has gone | [`Disconnected`], an extractor |
-//! | `ConnectInfo` | `into_make_service_with_connect_info`, as with axum; a type of your own implements `Connected<Peer>` |
+//! | `ConnectInfo` | `into_make_service_with_connect_info`, as with axum; a type of your own implements `Connected<IncomingStream<'_, TcpListener>>` with `portcullis_tokio::IncomingStream`, and on other runtimes `Connected<Peer>` |
 //!
 //! ```
 //! use axum::Router;

@@ -2,6 +2,10 @@
 //! stream of hyper's HTTP/2.
 
 use axum::Router;
+#[cfg(unix)]
+use axum::extract::ConnectInfo;
+#[cfg(unix)]
+use axum::extract::connect_info::Connected;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use futures_util::{SinkExt, StreamExt};
@@ -9,14 +13,20 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+#[cfg(unix)]
+use portcullis_axum::Address;
 use portcullis_axum::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use portcullis_axum::{BodyLimit, Deadlines, Disconnected};
+#[cfg(unix)]
+use portcullis_tokio::IncomingStream;
 use portcullis_tokio::serve;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -303,6 +313,49 @@ async fn a_callback_is_told_if_the_answer_is_replaced() {
     let tungstenite::Error::Http(answer) = error else { panic!("{error}") };
     assert_eq!(answer.status(), 403);
     tells.recv().await.expect("told");
+}
+
+/// What the system knows of a client over a Unix socket.
+#[cfg(unix)]
+#[derive(Clone)]
+struct Who {
+    user: u32,
+    is_unnamed: bool,
+    address: Address,
+}
+
+#[cfg(unix)]
+impl Connected<IncomingStream<'_, UnixListener>> for Who {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Who {
+            user: stream.io().peer_cred().expect("the system tells").uid(),
+            is_unnamed: stream.remote_addr().is_unnamed(),
+            address: stream.address().clone(),
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_type_of_the_applications_own_looks_at_the_stream_for_connect_info() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let who = async |ConnectInfo(who): ConnectInfo<Who>| {
+        format!("{} {} {}", who.user, who.is_unnamed, who.address)
+    };
+    let app = Router::new().route("/", get(who)).into_make_service_with_connect_info::<Who>();
+    let listener = UnixListener::bind(&path).expect("a free path");
+    tokio::spawn(async move { serve(listener, app).await });
+    let stream = UnixStream::connect(&path).await.expect("it accepts");
+    let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+    tokio::spawn(connection);
+    let request = Request::get("/").header("host", "a").body(Full::<hyper::body::Bytes>::default());
+    let answer = client.send_request(request.expect("valid")).await.expect("an answer");
+    let content = answer.into_body().collect().await.expect("content").to_bytes();
+    let user = std::fs::metadata(&path).expect("it is there").uid();
+    assert_eq!(content, format!("{user} true unix"));
 }
 
 #[tokio::test]

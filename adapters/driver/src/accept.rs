@@ -318,6 +318,9 @@ mod tests {
 
     impl Listener for Failing {
         type Socket = Dead;
+        type Peer<'s> = ();
+
+        fn peer<'s>(_: &'s Dead, _: &'s Address) {}
 
         fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Dead, Address)>> {
             Poll::Ready(match self.0.pop() {

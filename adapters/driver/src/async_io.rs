@@ -7,6 +7,7 @@
 
 use crate::address::Address;
 use crate::listener::Listener;
+use crate::make_service::Peer;
 use crate::runtime;
 use crate::socket::Socket;
 use crate::system::System;
@@ -151,6 +152,11 @@ impl<L: StdListener> AsyncListener<L> {
 
 impl<L: StdListener> Listener for AsyncListener<L> {
     type Socket = AsyncSocket<L::Stream>;
+    type Peer<'s> = Peer;
+
+    fn peer<'s>(_: &'s Self::Socket, address: &'s Address) -> Peer {
+        Peer::new(address.clone())
+    }
 
     fn prepare(&mut self, config: &Config) {
         self.options = self.listener.get_ref().options(config);

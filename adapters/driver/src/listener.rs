@@ -17,6 +17,13 @@ pub trait Listener: Send + Unpin + 'static {
     /// A connection.
     type Socket: Socket;
 
+    /// What a tower service that makes services is called with for a connection: [`Peer`](crate::Peer), or a type
+    /// that lends the connected stream too.
+    type Peer<'s>;
+
+    /// Tells of a connection that was accepted, and of its peer.
+    fn peer<'s>(socket: &'s Self::Socket, address: &'s Address) -> Self::Peer<'s>;
+
     /// A server that is configured by `config` begins to accept: sets the options of its sockets.
     fn prepare(&mut self, _: &Config) {}
 

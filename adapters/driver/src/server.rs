@@ -10,21 +10,19 @@ use crate::error::BoxError;
 use crate::guard::guarded;
 use crate::listener::Listener;
 use crate::live_config::LiveConfig;
-use crate::make_service::{MakeService, Peer};
+use crate::make_service::MakeService;
 use crate::proxy_protocol::ProxySource;
 use crate::roster::Roster;
 use crate::runtime::{Runtime, Timer};
-use crate::service::Service;
 use crate::shared::{Settings, Shared};
-use crate::socket::Socket;
 use crate::stats::Stats;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 /// The number of connections that are accepted before other tasks get their turn.
@@ -56,7 +54,7 @@ pub struct Server<R: Runtime, L: Listener, M, K> {
     kind: PhantomData<fn() -> K>,
 }
 
-impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> {
+impl<R: Runtime, L: Listener, M: MakeService<L, K>, K: 'static> Server<R, L, M, K> {
     /// A server on `listener`, with the default configuration. Adapters offer this as `serve`.
     pub fn new(runtime: R, listener: L, maker: M) -> Self {
         Server {
@@ -157,7 +155,7 @@ impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> 
 // What makes the services is never pinned in place.
 impl<R: Runtime, L: Listener, M, K> Unpin for Server<R, L, M, K> {}
 
-impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Future for Server<R, L, M, K> {
+impl<R: Runtime, L: Listener, M: MakeService<L, K>, K: 'static> Future for Server<R, L, M, K> {
     /// Never an error: errors of the listener are waited out, and logged. It is a result as that of
     /// `axum::serve` is, so that programs written for that compile unchanged.
     type Output = io::Result<Report>;
@@ -200,7 +198,7 @@ impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Future for Server<R
     }
 }
 
-impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> {
+impl<R: Runtime, L: Listener, M: MakeService<L, K>, K: 'static> Server<R, L, M, K> {
     /// Newcomers get the configuration that is in force now.
     fn renew_config(&mut self) {
         if let (Some(shared), Some((live, used))) = (&mut self.shared, &mut self.live) {
@@ -214,20 +212,23 @@ impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> 
 
     /// Serves a connection as a task of its own, with a service of its own.
     fn spawn(&mut self, shared: &Arc<Shared>, newcomer: Newcomer<L::Socket>) {
-        let peer = Peer::new(newcomer.1.clone());
-        let begun = Begun { shared: shared.clone(), newcomer: Some(newcomer) };
-        // The application may panic. Only this connection ends.
-        let Some(mut making) = guarded(|| self.maker.make(peer)) else { return };
+        let (shared, newcomer) = (shared.clone(), Some(newcomer));
+        let mut begun = Begun { shared, newcomer, maker: None, making: None };
         let mut cx = Context::from_waker(Waker::noop());
-        match guarded(|| Pin::new(&mut making).poll(&mut cx)) {
+        // The application may panic. Only this connection ends.
+        let polled = guarded(|| {
+            begun.maker = Some(self.maker.clone());
+            begun.poll(&mut cx)
+        });
+        match polled {
             Some(Poll::Ready(made)) => {
-                if let Some(drive) = begun.serve::<R::Timer, _, _>(made) {
+                if let Some(drive) = begun.serve::<R::Timer>(made) {
                     self.runtime.spawn(Detached(drive));
                 }
             }
             Some(Poll::Pending) => self.runtime.spawn(async move {
-                let made = making.await;
-                if let Some(drive) = begun.serve::<R::Timer, _, _>(made) {
+                let made = poll_fn(|cx| begun.poll(cx)).await;
+                if let Some(drive) = begun.serve::<R::Timer>(made) {
                     drive.await;
                 }
             }),
@@ -236,18 +237,46 @@ impl<R: Runtime, L: Listener, M: MakeService<K>, K: 'static> Server<R, L, M, K> 
     }
 }
 
+/// A connection with its service.
+type Served<T, L, M, K> = Drive<
+    T,
+    <L as Listener>::Socket,
+    <M as MakeService<L, K>>::Service,
+    <M as MakeService<L, K>>::Kind,
+>;
+
 /// A connection that has a place and no service yet. The place is given back if it is dropped.
-struct Begun<I: Socket> {
+struct Begun<L: Listener, M: MakeService<L, K>, K> {
     shared: Arc<Shared>,
-    newcomer: Option<Newcomer<I>>,
+    newcomer: Option<Newcomer<L::Socket>>,
+    /// Until it is ready.
+    maker: Option<M>,
+    making: Option<M::Making>,
 }
 
-impl<I: Socket> Begun<I> {
+// No field is pinned in place.
+impl<L: Listener, M: MakeService<L, K>, K> Unpin for Begun<L, M, K> {}
+
+impl<L: Listener, M: MakeService<L, K>, K> Begun<L, M, K> {
+    /// Has the service made.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Service, BoxError>> {
+        loop {
+            if let Some(making) = &mut self.making {
+                return Pin::new(making).poll(cx);
+            }
+            if let Some(maker) = &mut self.maker {
+                ready!(maker.poll_ready(cx))?;
+            }
+            let (Some(maker), Some((socket, address, _))) = (self.maker.take(), &self.newcomer)
+            else {
+                return Poll::Ready(Err("polled after its end".into()));
+            };
+            self.making = Some(maker.make(L::peer(socket, address)));
+        }
+    }
+
     /// The connection with its service, if that could be made.
-    fn serve<T: Timer, S: Service<K>, K>(
-        mut self,
-        made: Result<S, BoxError>,
-    ) -> Option<Drive<T, I, S, K>> {
+    fn serve<T: Timer>(mut self, made: Result<M::Service, BoxError>) -> Option<Served<T, L, M, K>> {
         match made {
             Ok(service) => {
                 let newcomer = self.newcomer.take()?;
@@ -261,7 +290,7 @@ impl<I: Socket> Begun<I> {
     }
 }
 
-impl<I: Socket> Drop for Begun<I> {
+impl<L: Listener, M: MakeService<L, K>, K> Drop for Begun<L, M, K> {
     fn drop(&mut self) {
         if let Some(newcomer) = self.newcomer.take() {
             self.shared.admission.leave(newcomer.2, clock::tick(Instant::now()));

@@ -55,7 +55,7 @@ type AnyServer = Pin<Box<dyn Future<Output = io::Result<Report>> + Send>>;
 
 impl Plan {
     /// The server with what all servers of the plan share.
-    fn equip<R: driver::Runtime, L: Listener, M: MakeService<K>, K: 'static>(
+    fn equip<R: driver::Runtime, L: Listener, M: MakeService<L, K>, K: 'static>(
         &self,
         server: Server<R, L, M, K>,
     ) -> AnyServer {

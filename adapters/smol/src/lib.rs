@@ -220,7 +220,7 @@ use std::os::unix::net as unix_net;
 ///
 /// Connections run as tasks of smol's global executor, which has one thread unless `SMOL_THREADS` says
 /// otherwise. [`serve_on`] has them run on an executor of your own.
-pub fn serve<L: IntoListener, M: MakeService<K>, K: 'static>(
+pub fn serve<L: IntoListener, M: MakeService<L::Listener, K>, K: 'static>(
     listener: L,
     service: M,
 ) -> Server<Smol, L::Listener, M, K> {
@@ -249,7 +249,7 @@ pub fn serve<L: IntoListener, M: MakeService<K>, K: 'static>(
 /// }))
 /// # }
 /// ```
-pub fn serve_on<E, L: IntoListener, M: MakeService<K>, K: 'static>(
+pub fn serve_on<E, L: IntoListener, M: MakeService<L::Listener, K>, K: 'static>(
     executor: E,
     listener: L,
     service: M,

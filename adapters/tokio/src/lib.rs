@@ -32,13 +32,16 @@
 #![deny(missing_docs)]
 
 pub mod guide;
+mod incoming;
 
+pub use incoming::IncomingStream;
 pub use portcullis::{self, Config};
 pub use portcullis_driver::*;
 
 use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -58,7 +61,7 @@ use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn serve<L: IntoListener, M: MakeService<K>, K: 'static>(
+pub fn serve<L: IntoListener, M: MakeService<L::Listener, K>, K: 'static>(
     listener: L,
     service: M,
 ) -> Server<Tokio, L::Listener, M, K> {
@@ -106,6 +109,10 @@ impl Tokio {
 pub trait IntoListener {
     /// What accepts for the server.
     type Listener: Listener;
+    /// A connected stream.
+    type Io;
+    /// The address of its peer.
+    type Addr;
 
     /// What accepts for a server.
     fn into_listener(self) -> Self::Listener;
@@ -113,6 +120,8 @@ pub trait IntoListener {
 
 impl IntoListener for TcpListener {
     type Listener = TokioListener<TcpListener>;
+    type Io = TcpStream;
+    type Addr = SocketAddr;
 
     fn into_listener(self) -> Self::Listener {
         TokioListener { listener: self, options: tcp::Options::none() }
@@ -122,6 +131,8 @@ impl IntoListener for TcpListener {
 #[cfg(unix)]
 impl IntoListener for UnixListener {
     type Listener = TokioListener<UnixListener>;
+    type Io = UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
 
     fn into_listener(self) -> Self::Listener {
         TokioListener { listener: self, options: tcp::Options::none() }
@@ -176,6 +187,11 @@ impl Runtime for Tokio {
 
 impl Listener for TokioListener<TcpListener> {
     type Socket = TokioSocket<TcpStream>;
+    type Peer<'s> = IncomingStream<'s, TcpListener>;
+
+    fn peer<'s>(socket: &'s Self::Socket, address: &'s Address) -> Self::Peer<'s> {
+        IncomingStream::new(&socket.0, incoming::tcp_address(address), address)
+    }
 
     fn prepare(&mut self, config: &Config) {
         self.options = tcp::Options::new(&self.listener, config);
@@ -197,6 +213,11 @@ impl Listener for TokioListener<TcpListener> {
 #[cfg(unix)]
 impl Listener for TokioListener<UnixListener> {
     type Socket = TokioSocket<UnixStream>;
+    type Peer<'s> = IncomingStream<'s, UnixListener>;
+
+    fn peer<'s>(socket: &'s Self::Socket, address: &'s Address) -> Self::Peer<'s> {
+        IncomingStream::new(&socket.0, incoming::unix_address(address), address)
+    }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
         let (stream, peer) = ready!(self.listener.poll_accept(cx))?;

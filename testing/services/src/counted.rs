@@ -82,6 +82,11 @@ impl<R: Runtime> Runtime for Counted<R> {
 
 impl<L: Listener> Listener for Counted<L> {
     type Socket = Counted<L::Socket>;
+    type Peer<'s> = L::Peer<'s>;
+
+    fn peer<'s>(socket: &'s Self::Socket, address: &'s Address) -> L::Peer<'s> {
+        L::peer(&socket.0, address)
+    }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
         self.0.poll_accept(cx).map_ok(|(socket, peer)| (Counted(socket), peer))

@@ -128,7 +128,7 @@ fn start<A: Adapter, S: Service<K>, K: 'static>(service: S) -> SocketAddr {
 }
 
 /// Runs the server. Returns where its report will be.
-fn start_server<A: Adapter, R: Runtime, L: Listener, M: MakeService<K>, K: 'static>(
+fn start_server<A: Adapter, R: Runtime, L: Listener, M: MakeService<L, K>, K: 'static>(
     server: Server<R, L, M, K>,
 ) -> Receiver<Report> {
     let (told, report) = channel();

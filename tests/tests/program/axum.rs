@@ -4,12 +4,11 @@ use ::axum::Router;
 use ::axum::extract::connect_info::Connected;
 use ::axum::extract::{ConnectInfo, Request};
 use ::axum::routing::get;
-use ::axum::serve::IncomingStream;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portcullis_tokio::{Address, Config, Peer, Report, serve};
+use portcullis_tokio::{Address, Config, IncomingStream, Report, serve};
 use std::convert::Infallible;
 use std::future::ready;
 use std::net::SocketAddr;
@@ -94,18 +93,13 @@ fn handlers_are_told_where_the_client_is() {
     });
 }
 
-/// What an application wants to know of a connection. With axum it says `IncomingStream` in place of `Peer`.
+/// What an application wants to know of a connection.
 #[derive(Clone)]
 struct Whence(Address);
 
-impl Connected<Peer> for Whence {
-    fn connect_info(peer: Peer) -> Self {
-        Whence(peer.address().clone())
-    }
-}
-
 impl Connected<IncomingStream<'_, TcpListener>> for Whence {
     fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        assert_eq!(stream.io().peer_addr().ok(), Some(*stream.remote_addr()));
         Whence((*stream.remote_addr()).into())
     }
 }
@@ -128,7 +122,7 @@ fn a_make_service_is_called_for_each_connection_and_may_take_its_time() {
     run(async {
         let (listener, address) = bound().await;
         let made = Arc::new(AtomicUsize::new(0));
-        let maker = service_fn(move |_: Peer| {
+        let maker = service_fn(move |_: IncomingStream<'_, TcpListener>| {
             let number = made.fetch_add(1, SeqCst);
             async move {
                 tokio::task::yield_now().await;
