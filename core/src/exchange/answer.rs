@@ -105,8 +105,8 @@ pub(crate) fn write<'f>(
             BodyLength::Unknown
         }
         (None, length) => length,
-        // One of the two is wrong, and only the application could tell which.
-        (Some(_), _) if chunked => return Err(Misuse::Framing),
+        // One of the two is wrong, and there is no content yet to tell which.
+        (Some(_), BodyLength::Unknown) if chunked => return Err(Misuse::Framing),
         (Some(told), BodyLength::Known(length)) if told != length && !is_contentless => {
             return Err(Misuse::Framing);
         }

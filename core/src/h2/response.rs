@@ -41,7 +41,7 @@ impl FieldWriter for FieldBlock<'_> {
     #[inline]
     fn field(&mut self, name: &str, value: &[u8]) {
         // No field may manage the connection (RFC 9113 8.2.2).
-        if name != "upgrade" {
+        if !matches!(name, "upgrade" | "te") {
             self.size += name.len() + value.len();
             self.encoder.field(name.as_bytes(), value, self.buffer);
         }

@@ -372,6 +372,29 @@ fn large_heads_are_split_and_invalid_ones_leave_the_table_right() {
     }
 }
 
+#[test]
+fn an_answer_has_no_field_that_manages_the_connection() {
+    use http::{HeaderMap, HeaderValue, StatusCode, header};
+    let mut pair = Pair::new(Config::default());
+    pair.send(&[get(1, "/")]);
+    let mut fields = HeaderMap::new();
+    for (name, value) in [
+        (header::CONNECTION, "keep-alive, x"),
+        (header::HeaderName::from_static("keep-alive"), "timeout=5"),
+        (header::HeaderName::from_static("proxy-connection"), "keep-alive"),
+        (header::SERVER, "other"),
+        (header::TE, "trailers"),
+        (header::TRANSFER_ENCODING, "chunked"),
+        (header::UPGRADE, "h2c"),
+    ] {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    let mut content = bytes::Bytes::new();
+    let answered = pair.stream(1).answer(StatusCode::OK, &fields, &mut content);
+    assert!(answered.is_ok());
+    assert_eq!(pair.takes(), ["1 HEADERS :status=200 server=other content-length=0, end"]);
+}
+
 /// Reads an answer at a rate, with a window that the client opens in steps, for a time. Returns whether the
 /// stream lived.
 fn reads(rate: u64, window: u64, step: u64, seconds: u64) -> bool {
