@@ -46,9 +46,10 @@ async fn talk(socket: WebSocket, room: Room) {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let app = Router::new().route("/chat", any(enter)).with_state(channel(100).0);
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("open a websocket to ws://{}/chat", listener.local_addr()?);
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on http://{}, for a websocket to /chat", listener.local_addr()?);
     portcullis_tokio::serve(listener, app).await?;
     Ok(())
 }

@@ -12,10 +12,11 @@ async fn greet(Path(name): Path<String>, ConnectInfo(from): ConnectInfo<SocketAd
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let app = Router::new().route("/greet/{name}", get(greet));
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("try http://{}/greet/you", listener.local_addr()?);
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on http://{}, try /greet/you", listener.local_addr()?);
     portcullis_tokio::serve(listener, app).await?;
     Ok(())
 }

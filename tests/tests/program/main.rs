@@ -1,7 +1,8 @@
-//! End-to-end tests of the real program, and of the examples of core, over real sockets. Raw
+//! End-to-end tests of the real program, and of the examples of core and the adapters, over real sockets. Raw
 //! clients play the attacks; independent clients check interoperability.
 
 mod access_log;
+mod adapter_examples;
 mod axum;
 mod bodies;
 mod browser;

@@ -58,7 +58,12 @@ pub(crate) fn binary() -> &'static Path {
 
 /// Builds an example of core and returns its path.
 pub(crate) fn example(name: &str) -> PathBuf {
-    let build = escargot::CargoBuild::new().package("portcullis").example(name);
+    example_of("portcullis", name)
+}
+
+/// Builds an example of a package and returns its path.
+pub(crate) fn example_of(package: &str, name: &str) -> PathBuf {
+    let build = escargot::CargoBuild::new().package(package).example(name);
     build.run().expect("the example builds").path().to_owned()
 }
 
@@ -139,6 +144,13 @@ impl Program {
         Self::listen(command)
     }
 
+    /// Starts an example of an adapter, which takes an address after `args`.
+    pub(crate) fn example_of(package: &str, name: &str, args: &[&Path]) -> Self {
+        let mut command = Command::new(example_of(package, name));
+        command.args(args).arg("127.0.0.1:0");
+        Self::listen(command)
+    }
+
     /// Starts the program with an access log.
     pub(crate) fn with_access_log(place: Place, path: &Path, format: &str) -> Self {
         let mut command = command(place, &[]);
@@ -159,6 +171,8 @@ impl Program {
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("the program prints its address");
         let url = line.trim().strip_prefix("listening on ").unwrap_or_default();
+        // An example may go on with what to try.
+        let url = url.split(',').next().unwrap_or_default();
         let (scheme, address) = url.split_once("://").unwrap_or_default();
         let address = address.parse().unwrap_or_else(|_| panic!("not an address: {line:?}"));
         let tls = (scheme == "https").then(|| Arc::new(trust::client_config()));
