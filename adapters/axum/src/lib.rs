@@ -28,7 +28,8 @@
 //! let app: Router = Router::new().route("/report", get(report));
 //! # drop(app);
 //! ```
-
+//!
+#![doc = include_str!("../MOVING.md")]
 #![deny(missing_docs)]
 
 mod limit;

@@ -29,11 +29,18 @@
 //! | `read_buffer_size`, `write_buffer_size`, `max_write_buffer_size` | not there: a connection has no buffers of its own to size; messages wait up to 16 KiB and one message more, then `send` waits |
 //! | `max_frame_size` | not there: a frame is never larger than its message may be |
 //! | `accept_unmasked_frames` | not there: RFC 6455 5.1 has the server close the connection |
-//! | a message has at most 64 MiB | at most `websocket_message_limit`, 16 MiB |
+//! | a message has at most 64 MiB, and a frame 16 MiB; a larger one ends the connection | a message has at most `websocket_message_limit`, 16 MiB; a larger one is answered with a close of 1009 |
+//! | a message is sent as one frame | a large one may be sent in several |
 //! | `set_selected_protocol` sends any protocol | one that the client did not offer is left out, since the client would have to fail |
-//! | `on_upgrade` runs the callback as a task | on the connection's own task; a callback that computes for long should spawn |
-//! | a dropped `WebSocket` ends without a close | it closes with 1000 |
+//! | a request that asks for no websocket gets a 400, or over HTTP/2 a 405 | 426 with `Upgrade: websocket` |
+//! | `on_upgrade` runs the callback as a task | on the connection's own task while the client is there; a callback that computes for long should spawn. What is left of it when the client has gone becomes a task |
+//! | a dropped `WebSocket`, or a callback that panics, ends without a close | it closes with 1000, or 1011 |
+//! | after a close of our own the peer's reply is a message | the messages end |
+//! | the reply to the peer's close repeats its code and reason | its code |
+//! | closing the `Sink` sends a close without a code | with 1000 |
+//! | a ping or a pong of more than 125 bytes, and a code that may not be sent, make the peer fail | `send` fails; the code is sent as 1011, and logged |
 //! | every ping and pong is told | while 16 KiB of messages wait for the handler, further ones are not; pings are answered all the same, and silent clients are pinged, whose empty pongs are told |
+//! | silent clients stay | they are pinged, and closed if no pong comes: `websocket_ping_interval`, `websocket_pong_timeout` |
 
 pub mod close_code;
 mod lasting;
