@@ -269,7 +269,8 @@ impl<'r, B> Upgrade<'r, B> {
 
     /// The answer that accepts. When it was sent, `run` is called with the websocket. Its future is polled on
     /// the connection's own task, as the handler was. When the future ends, the websocket is closed with
-    /// 1000, unless it was closed before.
+    /// 1000, unless it was closed before. When the client has gone, the future is polled once more, which finds
+    /// the websocket's end, and dropped: what has to be done in any case belongs into a `Drop`, or a task.
     ///
     /// You may add fields to the answer. Its content is ignored.
     pub fn accept<A: Default, F>(
