@@ -194,7 +194,9 @@
 //! # Websockets and events
 //!
 //! A proxy closes a silent connection: nginx after `proxy_read_timeout` (60 s), HAProxy after
-//! `timeout tunnel`. `websocket_ping_interval` (20 s) is shorter, so an idle websocket stays open.
+//! `timeout tunnel`. `websocket_ping_interval` (20 s) is shorter, so an idle websocket stays open. A tunnel
+//! ([`accept_tunnel`](crate::Stream::accept_tunnel)) has no pings: its idle time is the shorter one of the proxy's and
+//! `tunnel_idle_timeout` (1 h).
 //! Server-sent events need a comment now and then, and `X-Accel-Buffering: no` in their answer for
 //! nginx.
 //!

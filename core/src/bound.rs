@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exchange::{self, target};
-use crate::{h2, head, output, tls, websocket};
+use crate::{h1, h2, head, output, tls, websocket};
 use core::mem::size_of;
 
 impl Config {
@@ -21,7 +21,8 @@ impl Config {
         let input = (section + self.receive_buffer_limit() + told) as usize;
         let lines = head::memory_bound(self);
         let unsent = output::memory_bound(self);
-        let content = exchange::MEMORY;
+        // A request's content, or the tunnel that the connection has become.
+        let content = exchange::MEMORY.max(h1::tunnel::MEMORY);
         let tls = tls::memory_bound(self);
         let beneath = tls.handshake.max(content + input + lines + unsent + tls.after);
         size_of::<Connection>() + beneath

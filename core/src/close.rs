@@ -19,7 +19,7 @@
 //! |---|---|---|---|---|
 //! | `peer_done` | | | `leave` | the peer ended the connection between two requests |
 //! | `peer_unannounced` | | | `leave` | the same over TLS, but without a close_notify (RFC 8446 6.1): anybody may have cut the connection |
-//! | `peer_truncated` | 400 | | `refuse` | the peer ended the connection within a head or a content (RFC 9112 8) |
+//! | `peer_truncated` | 400 | | `refuse` | the peer ended the connection within a head or a content (RFC 9112 8), or a tunnel over TLS without a close_notify |
 //! | `peer_reset` | | | `cut` | reading or writing failed: the peer is gone |
 //! | `tls_handshake` | | | `cut` | the TLS handshake was not complete within `tls_handshake_timeout` |
 //! | `keep_alive` | | | `leave` | nothing of a request arrived for `keep_alive_timeout` |
@@ -53,6 +53,7 @@
 //! | `websocket_message` | | 1008 | `refuse` | a message that had begun came more slowly than `request_body_rate` |
 //! | `websocket_idle` | | 1001 | `finish` | no message passed for `websocket_idle_timeout` |
 //! | `websocket_close` | | | `cut` | the peer did not answer our close within `websocket_close_timeout` |
+//! | `tunnel_idle` | | | `cut` | nothing passed through a tunnel, in either direction, for `tunnel_idle_timeout`, while its application waited for the peer |
 //! | `reserved_bits` | | 1002 | `refuse` | a bit without a meaning (RFC 6455 5.2) |
 //! | `reserved_opcode` | | 1002 | `refuse` | RFC 6455 5.2 |
 //! | `unmasked_frame` | | 1002 | `refuse` | RFC 6455 5.1 |
@@ -100,7 +101,7 @@
 //! | `other_protocol` | | | `leave` | client and application agreed on a protocol that is not HTTP, such as `acme-tls/1`: nothing follows the handshake |
 //! | `proxy_header` | | | `cut` | a trusted proxy did not begin with a header of the PROXY protocol, or not within `request_head_timeout` of its first byte |
 //! | `denied` | | | `cut` | a trusted proxy forwards a client that the [gate](crate::gate) does not let in |
-//! | `completed` | | | `finish` | one side said `Connection: close`, or HTTP/1.0; a websocket was closed by either side, with a code of its own |
+//! | `completed` | | | `finish` | one side said `Connection: close`, or HTTP/1.0; a websocket was closed by either side, with a code of its own; both sides ended a tunnel, or the application took no more of it |
 //! | `request_limit` | | | `finish` | `requests_per_connection` |
 //! | `unread_content` | | | `finish` | answered with too much of the request's content unread to keep the connection |
 //! | `drained` | | 1001 | `finish` | the connection was told to drain, and did |
@@ -312,7 +313,8 @@ pub enum ResetReason {
     Violation(Violation),
     /// The peer broke a rule of HTTP/2 on this stream.
     Fault(Fault),
-    /// The peer has no use for the answer: it reset the stream (RFC 9113 5.4.2).
+    /// The peer has no use for the answer: it reset the stream (RFC 9113 5.4.2). Or it reset the connection that is a
+    /// tunnel.
     Cancelled,
     /// The peer did not open the stream's window for the answer, or too slowly (`response_rate`,
     /// `response_silence`, `response_deadline`).

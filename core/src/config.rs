@@ -320,6 +320,9 @@ settings! {
     websocket_close_timeout: Duration = [secs(5)], strict [secs(2)], within [MILLISECOND]..=[DAY], from "half of Python `websockets` (`close_timeout`, 10 s)";
     /// How long a websocket may go without a message in either direction, or none. Answer: 1001.
     websocket_idle_timeout: Option<Duration> = [None], strict [Some(secs(300))], within [Some(MILLISECOND)]..=[Some(DAY)], from "Undertow, API Gateway (10 min), halved";
+    /// How long a tunnel may be silent, in both directions, while its application waits for the peer's bytes. A tunnel
+    /// is what an accepted CONNECT or upgrade becomes. Answer: reset.
+    tunnel_idle_timeout: Duration = [secs(3600)], strict [secs(300)], within [MILLISECOND]..=[DAY], from "HAProxy `timeout tunnel` (1 h); strict: Envoy `stream_idle_timeout` (5 min)";
     /// How long a draining connection may take to finish the exchanges in progress.
     drain_timeout: Duration = [secs(30)], strict [secs(30)], within [MILLISECOND]..=[DAY], from "Kubernetes `terminationGracePeriodSeconds`";
     /// How long an idle connection that drains waits for a request that may be on its way.

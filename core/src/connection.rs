@@ -229,7 +229,8 @@ impl Connection {
     }
 
     /// Begins a pull of events. `resumes`: it is one of [`resume`](Self::resume).
-    #[inline]
+    // Returned from a call, the events would be copied.
+    #[inline(always)]
     fn events<'c, 'i>(
         &'c mut self,
         now: Tick,
@@ -491,7 +492,7 @@ impl Connection {
     }
 
     /// Marks the timers as out of date. They are brought up to date when a caller looks at them, or before
-    /// time moves, and at once when the connection ends.
+    /// time moves, and at once when the output ends.
     #[inline]
     fn settle(&mut self) {
         self.unsettled = true;
@@ -499,7 +500,7 @@ impl Connection {
         if !self.pulling {
             self.protocol.release(&self.transport);
         }
-        if !self.transport.is_open() {
+        if self.transport.is_ending() {
             self.settle_now();
         }
     }

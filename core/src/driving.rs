@@ -177,7 +177,19 @@
 //!   [`await_room`](crate::Stream::await_room).
 //! - Credit opens the windows. Streams without credit hold up none that has some. Divide what you give by the
 //!   number of handlers if they share memory.
-//! - A websocket ends its stream, and the connection goes on.
+//! - A websocket ends its stream, and the connection goes on. So does a tunnel.
+//!
+//! # Tunnels
+//!
+//! A request that [asks for a tunnel](crate::RequestHead::asks_for_tunnel) becomes one by
+//! [`accept_tunnel`](crate::Stream::accept_tunnel). The events and the actions stay those of a request and its answer,
+//! with three differences for a driver:
+//!
+//! - `finish` ends the application's direction only. Over HTTP/1.1 [`Status::wants_shutdown`] is then true while the
+//!   connection is open: shut the socket down for writing, and go on reading.
+//! - An [`Event::End`] may have told of the end of the request already. The tunnel has one of its own.
+//! - The handler is over when it has accepted, and the tunnel goes on. Keep the stream in the map until both
+//!   directions have ended, and call [`close_tunnel`](crate::Stream::close_tunnel) when nobody wants it any more.
 //!
 //! Switch HTTP/2 off with the setting `http2` where one request at a time is enough.
 //!
@@ -337,6 +349,7 @@
 //! | the driver goes on reading after the end of input | the read returns 0 for ever: after `receive_eof`, `read` is false |
 //! | the driver forgets edge-triggered readiness while `read` or `write` is false | the connection stalls: keep a flag until a call would block |
 //! | the driver closes the socket when the last answer is written | the system answers later bytes of the peer with a reset, which may overtake the answer: shut down writing, and go on reading until the connection is closed |
+//! | the driver looks at `wants_shutdown` after the last answer only | the peer of a tunnel never hears that the application has ended its direction |
 //! | the driver closes a socket in good order although the status is cut off | the peer may take the part that it has for the whole answer |
 //! | the driver passes time before it reads the socket | bytes that arrived while the process stood still are answered with a 408, or a close |
 //! | the driver blocks in a write without a short timeout | the call returns late, and the peer's progress counts from then on |

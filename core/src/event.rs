@@ -45,7 +45,8 @@ pub enum Begun {
 }
 
 /// An event of the connection. After each request come any number of [`Event::Data`], and then exactly one
-/// [`Event::End`] or [`Event::Reset`]. After a complete answer nothing more comes.
+/// [`Event::End`] or [`Event::Reset`]. After a complete answer nothing more comes. Once a request has become a tunnel,
+/// the same events tell of the bytes of the tunnel, with an [`Event::End`] of its own.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
@@ -67,7 +68,7 @@ pub enum Event<'e> {
         /// What is known of the request.
         head: RefusedHead<'e>,
     },
-    /// Some of the request's content, never more than there is credit for.
+    /// Some of the request's content, or of the bytes of a tunnel, never more than there is credit for.
     Data {
         /// Its stream.
         stream: StreamId,
@@ -77,7 +78,7 @@ pub enum Event<'e> {
         /// application can stop here if few bytes follow, because the connection copies them.
         behind: usize,
     },
-    /// The request is complete.
+    /// The request is complete, or the peer has ended its direction of a tunnel.
     End {
         /// Its stream.
         stream: StreamId,
@@ -155,7 +156,7 @@ pub enum Event<'e> {
         /// The stream of that call.
         stream: StreamId,
     },
-    /// The request, or the websocket, ended early. Nothing more can be sent on the stream.
+    /// The request, the websocket or the tunnel ended early. Nothing more can be sent on the stream.
     Reset {
         /// Its stream.
         stream: StreamId,

@@ -45,6 +45,8 @@ pub(crate) struct Head {
     /// `Expect: 100-continue`, with content to come.
     pub(crate) expects_continue: bool,
     pub(crate) kind: MethodKind,
+    /// The method is CONNECT, or the client asks to leave HTTP/1.1 (RFC 9110 7.8).
+    pub(crate) asks_for_tunnel: bool,
     /// The protocol that an extended CONNECT asks for (RFC 8441 4); empty for other requests.
     pub(crate) protocol: TextSpan,
 }
@@ -240,6 +242,14 @@ impl<'e> RequestHead<'e> {
     pub fn protocol(&self) -> Option<&'e str> {
         let protocol = text(self.bytes, range(self.head.protocol));
         (!protocol.is_empty()).then_some(protocol)
+    }
+
+    /// Whether the client asks for a tunnel, which [`Stream::accept_tunnel`](crate::Stream::accept_tunnel) can
+    /// accept: by CONNECT (RFC 9110 9.3.6), or with HTTP/1.1 by an upgrade, also one to a websocket
+    /// (RFC 9110 7.8).
+    #[inline]
+    pub fn asks_for_tunnel(&self) -> bool {
+        self.head.asks_for_tunnel
     }
 
     /// All field lines in order.

@@ -25,11 +25,13 @@
 //! | the application, although the peer has sent its FIN | the application | `peer_gone` | its beginning | `application` |
 //! | the rest of the content of a request that is answered | the peer | `linger` | its first beginning | `lingering` |
 //! | messages of a websocket, in either direction | either |  |  | `websocket` |
+//! | bytes of a tunnel, in either direction | either | `tunnel_idle` | as progress pays | `tunnel` |
 //! | a window for an answer, or the rest of the content of an answered request (HTTP/2) | the peer | `stream` | as progress pays | `response` |
 //!
 //! Beside the row, `response` runs while the peer does not take what was sent, `drain` while the connection
 //! is told to finish, and `connection_age` if it is set. A websocket has timers of its own: see
-//! [`websocket`].
+//! [`websocket`]. The timer of a tunnel runs while its application waits for the peer and nothing passes in either
+//! direction; while the application has not asked for bytes, none runs.
 //!
 //! # Driving it
 //!
@@ -91,7 +93,7 @@
 //! | [`close`] | why things end: close reasons, refusals, misuse; the table of all of them |
 //! | `event`, `head`, `stream`, `status` | what a driver is told |
 //! | `time`, `rate`, `budget` | ticks, the one table of timers, the minimum rate, tokens for what is useless |
-//! | `protocol` | the protocol in use, HTTP/1.1, HTTP/2 or WebSocket: the one place that knows which there are |
+//! | `protocol` | the protocol in use, HTTP/1.1, HTTP/2, WebSocket or a tunnel: the one place that knows which there are |
 //! | `step` | what a protocol has found, as places in the input |
 //! | `waits`, `endings` | the two tables: what is waited for, and how a connection ends |
 //! | `bound` | the most memory that a connection owns |
@@ -101,8 +103,8 @@
 //! | `websocket` | WebSocket: `handshake`, `origin`, `extension` and `negotiation` (how it begins), `frame`, `mask`, `utf8`, `close` (what is read and written), `message` (what frames add up to), `ahead` (pings behind what is not read yet), `deflate` (compression), `session` (what both sides do, and when) |
 //! | `socket` | a websocket over a stream of HTTP/2 |
 //! | `exchange` | one request and its answer, in all versions of HTTP: `state` (the table of an answer's states), `upload` (credit, limit and minimum rate), `answer` and `fields` (the rules), `grammar` and `target` (what names, values and targets may be) |
-//! | `h2` | HTTP/2: `frame` and `hpack` (what is read and written), `head` (requests and trailers), `streams` (the table of a stream's states), `receive`, `blocks`, `content` and `actions` (what moves them), `flow` (windows), `schedule` (who sends next), `settings`, `guard` (what frames cost), `endings` |
-//! | `h1` | HTTP/1.1: `state` (the table of receiving), `framed` (how an exchange is framed), `receive` and `actions` (what moves them), `section`, `head`, `body`, `trailers` (what is read), `response` (what is written) |
+//! | `h2` | HTTP/2: `frame` and `hpack` (what is read and written), `head` (requests and trailers), `streams` (the table of a stream's states), `receive`, `blocks`, `content` and `actions` (what moves them), `flow` (windows), `schedule` (who sends next), `settings`, `connect` (tunnels), `guard` (what frames cost), `endings` |
+//! | `h1` | HTTP/1.1: `state` (the table of receiving), `framed` (how an exchange is framed), `receive` and `actions` (what moves them), `tunnel` (what is left when HTTP is over), `section`, `head`, `body`, `trailers` (what is read), `response` (what is written) |
 //!
 //! # What a slow peer can hold
 //!
@@ -121,6 +123,10 @@
 //! `request_body_deadline` and `response_deadline` bound the whole as well; [`Config::strict`] sets
 //! the former to 10 minutes and both silences to 10 s. Meanwhile the peer holds one connection and at
 //! most [`Config::memory_bound`] bytes.
+//!
+//! A tunnel of which a byte passes now and then, in either direction, may last for ever: such tunnels are honest, and
+//! the application has accepted them. One in which nothing passes ends after an hour (`tunnel_idle_timeout`, which
+//! shrinks under pressure); [`Config::strict`] allows five minutes. What a peer does not take is guarded as an answer.
 //!
 //! # Promises
 //!

@@ -9,6 +9,7 @@ use crate::close::{CloseReason, Expiry, Misuse, ResetReason, Violation};
 use crate::config::Config;
 use crate::event::{Begun, BodyLength, Sent};
 use crate::h1::Http1;
+use crate::h1::tunnel::Tunnel;
 use crate::h2::{self, Http2};
 use crate::input::Input;
 use crate::socket::Socket;
@@ -34,6 +35,8 @@ pub(crate) enum Protocol {
     WebSocket(Box<Session>),
     /// Boxed as well.
     Http2(Box<Http2>),
+    /// A connection of HTTP/1.1 that has left HTTP. Boxed as well.
+    Tunnel(Box<Tunnel>),
 }
 
 /// A protocol that a client can choose instead of HTTP/1.1.
@@ -98,17 +101,31 @@ macro_rules! each {
             Protocol::Http1($it) => $answer,
             Protocol::WebSocket($it) => $answer,
             Protocol::Http2($it) => $answer,
+            Protocol::Tunnel($it) => $answer,
         }
     };
 }
 
-/// For calls on requests. A websocket can't answer them.
+/// For calls on requests. A websocket can't answer them, and a tunnel is answered.
 macro_rules! of_requests {
     ($protocol:ident, $it:ident => $answer:expr) => {
         match $protocol {
             Protocol::Http1($it) => $answer,
             Protocol::WebSocket(_) => Err(Misuse::IsWebSocket),
             Protocol::Http2($it) => $answer,
+            Protocol::Tunnel(_) => Err(Misuse::AlreadyAnswered),
+        }
+    };
+}
+
+/// For calls on the bytes of either direction. A websocket can't answer them.
+macro_rules! of_bytes {
+    ($protocol:ident, $it:ident => $answer:expr) => {
+        match $protocol {
+            Protocol::Http1($it) => $answer,
+            Protocol::WebSocket(_) => Err(Misuse::IsWebSocket),
+            Protocol::Http2($it) => $answer,
+            Protocol::Tunnel($it) => $answer,
         }
     };
 }
@@ -200,7 +217,7 @@ impl Protocol {
     #[inline(always)]
     pub(crate) fn is_paused(&self) -> bool {
         match self {
-            Protocol::Http1(_) => false,
+            Protocol::Http1(_) | Protocol::Tunnel(_) => false,
             Protocol::WebSocket(it) => it.is_paused(),
             Protocol::Http2(it) => it.is_paused(),
         }
@@ -209,7 +226,7 @@ impl Protocol {
     /// Whether assembled messages become the application's own.
     pub(crate) fn hands_over(&self) -> bool {
         match self {
-            Protocol::Http1(_) => false,
+            Protocol::Http1(_) | Protocol::Tunnel(_) => false,
             Protocol::WebSocket(it) => it.hands_over(),
             Protocol::Http2(it) => it.hands_over(),
         }
@@ -231,7 +248,7 @@ impl Protocol {
     #[inline]
     pub(crate) fn sent(&mut self, transport: &Transport) {
         match self {
-            Protocol::Http1(_) => {}
+            Protocol::Http1(_) | Protocol::Tunnel(_) => {}
             Protocol::WebSocket(it) => it.sent(transport),
             Protocol::Http2(it) => it.sent(),
         }
@@ -327,7 +344,7 @@ impl Protocol {
         violation: Violation,
     ) -> ResetReason {
         match self {
-            Protocol::Http1(_) => {}
+            Protocol::Http1(_) | Protocol::Tunnel(_) => {}
             Protocol::WebSocket(it) => it.violated(transport, violation),
             Protocol::Http2(it) => it.violated(transport, violation),
         }
@@ -378,7 +395,7 @@ impl Protocol {
         id: StreamId,
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
-        of_requests!(self, it => it.send(transport, id, data))
+        of_bytes!(self, it => it.send(transport, id, data))
     }
 
     /// The application is to be told of room.
@@ -397,7 +414,12 @@ impl Protocol {
         id: StreamId,
         trailers: Option<&HeaderMap>,
     ) -> Result<(), Misuse> {
-        of_requests!(self, it => it.finish(transport, id, trailers))
+        match self {
+            Protocol::Http1(it) => it.finish(transport, id, trailers),
+            Protocol::WebSocket(_) => Err(Misuse::IsWebSocket),
+            Protocol::Http2(it) => it.finish(transport, id, trailers),
+            Protocol::Tunnel(it) => it.finish(transport, id),
+        }
     }
 
     #[inline]
@@ -458,7 +480,7 @@ impl Protocol {
         id: StreamId,
         reason: CloseReason,
     ) -> Result<(), Misuse> {
-        of_requests!(self, it => it.give_up(transport, id, reason))
+        of_bytes!(self, it => it.give_up(transport, id, reason))
     }
 
     /// Makes the request a websocket, which takes over the connection; over HTTP/2 only the stream.
@@ -489,6 +511,39 @@ impl Protocol {
         Ok(())
     }
 
+    /// Makes the request a tunnel, which takes over the connection; over HTTP/2 only the stream.
+    #[cold]
+    pub(crate) fn accept_tunnel<'f>(
+        &mut self,
+        transport: &mut Transport,
+        stream: StreamId,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    ) -> Result<(), Misuse> {
+        let tunnel = match self {
+            Protocol::Http1(it) => it.accept_tunnel(transport, stream, status, fields)?,
+            Protocol::Http2(it) => return it.accept_tunnel(transport, stream, status, fields),
+            Protocol::WebSocket(_) => return Err(Misuse::IsWebSocket),
+            Protocol::Tunnel(_) => return Err(Misuse::AlreadyAnswered),
+        };
+        *self = Protocol::Tunnel(Box::new(tunnel));
+        transport.begin_endless_answer();
+        Ok(())
+    }
+
+    /// Ends both directions of a tunnel.
+    pub(crate) fn close_tunnel(
+        &mut self,
+        transport: &mut Transport,
+        stream: StreamId,
+    ) -> Result<(), Misuse> {
+        match self {
+            Protocol::Tunnel(it) => it.close_tunnel(transport, stream),
+            Protocol::Http2(it) => it.close_tunnel(transport, stream),
+            Protocol::Http1(_) | Protocol::WebSocket(_) => Err(Misuse::NotTunnel),
+        }
+    }
+
     #[inline]
     pub(crate) fn send_message(
         &mut self,
@@ -498,7 +553,7 @@ impl Protocol {
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
         match self {
-            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::Http1(_) | Protocol::Tunnel(_) => Err(Misuse::NotWebSocket),
             Protocol::WebSocket(it) => it.send_message(transport, id, text, data),
             Protocol::Http2(it) => {
                 it.on_tunnel(transport, id, |tunnel, now| tunnel.send_message(now, text, data))
@@ -515,7 +570,7 @@ impl Protocol {
         payload: &[u8],
     ) -> Result<(), Misuse> {
         match self {
-            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::Http1(_) | Protocol::Tunnel(_) => Err(Misuse::NotWebSocket),
             Protocol::WebSocket(it) => it.send_control(transport, id, ping, payload),
             Protocol::Http2(it) => {
                 it.on_tunnel(transport, id, |tunnel, now| tunnel.send_control(now, ping, payload))
@@ -532,7 +587,7 @@ impl Protocol {
         reason: &str,
     ) -> Result<(), Misuse> {
         match self {
-            Protocol::Http1(_) => Err(Misuse::NotWebSocket),
+            Protocol::Http1(_) | Protocol::Tunnel(_) => Err(Misuse::NotWebSocket),
             Protocol::WebSocket(it) => it.close(transport, id, code, reason),
             Protocol::Http2(it) => {
                 it.on_tunnel(transport, id, |tunnel, now| tunnel.close(now, code, reason))
@@ -551,6 +606,7 @@ impl Protocol {
     pub(crate) fn passed_on(&self) -> u64 {
         match self {
             Protocol::Http1(http) => http.passed_on(),
+            Protocol::Tunnel(it) => it.passed_on(),
             _ => 0,
         }
     }
@@ -558,7 +614,7 @@ impl Protocol {
     /// The most that [`Protocol::memory`] becomes, together with the bytes that are lent.
     pub(crate) fn memory_bound(&self, config: &Config) -> usize {
         match self {
-            Protocol::Http1(_) => 0,
+            Protocol::Http1(_) | Protocol::Tunnel(_) => 0,
             Protocol::WebSocket(it) => it.memory_bound(config),
             Protocol::Http2(it) => it.memory_bound(config),
         }

@@ -199,6 +199,11 @@ impl Rate {
         self.silent_until.min(self.total_until)
     }
 
+    /// Whether there was no wait for the peer for some time before `now`.
+    pub(crate) fn has_paused(&self, now: Tick) -> bool {
+        self.paused < now
+    }
+
     /// Whether the peer has moved anything yet.
     pub(crate) fn is_heard(&self) -> bool {
         self.silent_until != Tick::NEVER

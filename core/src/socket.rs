@@ -198,7 +198,7 @@ impl Tunnel for Socket {
 
     fn end(&self) -> TunnelEnd {
         match self.transport.life() {
-            Life::Open => TunnelEnd::None,
+            Life::Open | Life::Finished { .. } => TunnelEnd::None,
             Life::Lingering { .. } => TunnelEnd::Finished,
             Life::Closed { reason, cut_off } => match Ending::of(reason) {
                 Ending::Cut => TunnelEnd::Cut(reason),

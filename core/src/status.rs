@@ -27,6 +27,11 @@ pub struct Status {
 pub enum Life {
     /// In use.
     Open,
+    /// The connection is a tunnel in which the application has ended its direction. The peer's direction goes on.
+    Finished {
+        /// Everything is written: shut the socket down for writing, once.
+        shutdown_write: bool,
+    },
     /// The last answer is on its way; what the peer still sends is discarded (RFC 9112 9.6).
     Lingering {
         /// Everything is written: shut the socket down for writing, once.
@@ -47,7 +52,7 @@ pub enum Life {
 impl Status {
     /// Whether the connection is in use: it is neither lingering nor closed.
     pub const fn is_open(self) -> bool {
-        matches!(self.life, Life::Open)
+        matches!(self.life, Life::Open | Life::Finished { .. })
     }
 
     /// Whether the last answer is on its way, and the peer's input is discarded.
@@ -57,14 +62,17 @@ impl Status {
 
     /// Whether to shut down the socket's writing side, if that has not been done.
     pub const fn wants_shutdown(self) -> bool {
-        matches!(self.life, Life::Lingering { shutdown_write: true })
+        matches!(
+            self.life,
+            Life::Lingering { shutdown_write: true } | Life::Finished { shutdown_write: true }
+        )
     }
 
     /// Why the connection is closed, if it is.
     pub const fn closed(self) -> Option<CloseReason> {
         match self.life {
             Life::Closed { reason, .. } => Some(reason),
-            Life::Open | Life::Lingering { .. } => None,
+            Life::Open | Life::Finished { .. } | Life::Lingering { .. } => None,
         }
     }
 
@@ -81,7 +89,7 @@ pub enum Party {
     Peer,
     /// The application: it computes, or has not asked for content. No deadline of the peer's runs.
     Application,
-    /// Either: a websocket is open, on which both may say something.
+    /// Either: a websocket or a tunnel is open, on which both may say something.
     Either,
 }
 
@@ -102,6 +110,8 @@ pub enum Phase {
     Response,
     /// Is a websocket.
     WebSocket,
+    /// Is a tunnel.
+    Tunnel,
     /// Waits for the peer to end, after the last answer.
     Lingering,
     /// Is closed.
@@ -110,7 +120,7 @@ pub enum Phase {
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Phase; 9] = [
+    pub const ALL: [Phase; 10] = [
         Phase::Handshake,
         Phase::Idle,
         Phase::RequestHead,
@@ -118,6 +128,7 @@ impl Phase {
         Phase::Application,
         Phase::Response,
         Phase::WebSocket,
+        Phase::Tunnel,
         Phase::Lingering,
         Phase::Closed,
     ];
@@ -132,6 +143,7 @@ impl Phase {
             Phase::Application => "application",
             Phase::Response => "response",
             Phase::WebSocket => "websocket",
+            Phase::Tunnel => "tunnel",
             Phase::Lingering => "lingering",
             Phase::Closed => "closed",
         }

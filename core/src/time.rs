@@ -90,9 +90,12 @@ pub enum Timer {
     /// Our close is out, and the peer's does not come (`websocket_close_timeout`). It also bounds
     /// what an application may still say to a peer that has closed, which is then answered.
     WebSocketClose,
+    /// Nothing has passed through a tunnel, in either direction, while its application waits for the peer's bytes
+    /// (`tunnel_idle_timeout`).
+    TunnelIdle,
     /// The earliest deadline of the streams of an HTTP/2 connection, apart from that of their content: a
     /// window that the peer does not open for an answer (`response_grace`, `response_rate`,
-    /// `response_silence`, `response_deadline`), and the timers of websockets. It ends the stream, and not
+    /// `response_silence`, `response_deadline`), and the timers of websockets and tunnels. It ends the stream, and not
     /// the connection.
     Stream,
     /// The peer has not acknowledged our SETTINGS (`http2_settings_ack_timeout`).
@@ -101,7 +104,7 @@ pub enum Timer {
 
 impl Timer {
     /// All timers, in the order of the table.
-    pub const ALL: [Timer; 16] = [
+    pub const ALL: [Timer; 17] = [
         Timer::TlsHandshake,
         Timer::KeepAlive,
         Timer::RequestHead,
@@ -116,6 +119,7 @@ impl Timer {
         Timer::WebSocketMessage,
         Timer::WebSocketIdle,
         Timer::WebSocketClose,
+        Timer::TunnelIdle,
         Timer::Stream,
         Timer::SettingsAck,
     ];
@@ -137,6 +141,7 @@ impl Timer {
             Timer::WebSocketMessage => "websocket_message",
             Timer::WebSocketIdle => "websocket_idle",
             Timer::WebSocketClose => "websocket_close",
+            Timer::TunnelIdle => "tunnel_idle",
             Timer::Stream => "stream",
             Timer::SettingsAck => "settings_ack",
         }
@@ -163,6 +168,7 @@ const fn slot(timer: Timer) -> usize {
         | Timer::RequestHead
         | Timer::PeerGone
         | Timer::Linger
+        | Timer::TunnelIdle
         | Timer::WebSocketPing
         | Timer::WebSocketPong
         | Timer::WebSocketClose => 0,
@@ -226,6 +232,7 @@ impl Timers {
                 | Timer::RequestHead
                 | Timer::PeerGone
                 | Timer::Linger
+                | Timer::TunnelIdle
         ) {
             *next = Tick::NEVER;
         }

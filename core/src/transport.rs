@@ -28,6 +28,8 @@ const LOOKS: u32 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     None,
+    /// The output ends once it is flushed, and the input goes on: half of a tunnel.
+    Finished,
     /// The output is flushed, writing is shut down, and at most `discard` bytes of input are discarded.
     Lingering {
         reason: CloseReason,
@@ -155,7 +157,7 @@ impl Transport {
 
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.end, End::None)
+        matches!(self.end, End::None | End::Finished)
     }
 
     /// The TLS handshake is not complete, so no byte of a request can be here.
@@ -221,10 +223,30 @@ impl Transport {
         }
     }
 
+    /// Ends the output, and not the input. What is unsent is still sent.
+    #[cold]
+    pub(crate) fn finish(&mut self) {
+        if self.is_open() {
+            self.end = End::Finished;
+        }
+    }
+
+    /// The output ends, or has ended.
+    #[inline(always)]
+    pub(crate) fn is_ending(&self) -> bool {
+        !matches!(self.end, End::None)
+    }
+
+    /// Nothing is added to the output any more.
+    #[inline(always)]
+    fn is_output_over(&self) -> bool {
+        matches!(self.end, End::Finished | End::Lingering { .. })
+    }
+
     /// Why the connection ends, if it does.
     pub(crate) fn end_reason(&self) -> Option<CloseReason> {
         match self.end {
-            End::None => None,
+            End::None | End::Finished => None,
             End::Lingering { reason, .. } | End::Closed(reason) => Some(reason),
         }
     }
@@ -238,7 +260,7 @@ impl Transport {
             {
                 first
             }
-            End::None | End::Lingering { .. } => reason,
+            End::None | End::Finished | End::Lingering { .. } => reason,
             End::Closed(first) => first,
         };
         self.end = End::Closed(reason);
@@ -356,9 +378,10 @@ impl Transport {
     /// Seals unsent bytes into TLS records, so that they can be written.
     #[inline]
     pub(crate) fn seal(&mut self) {
+        let is_over = self.is_output_over();
         if let Some(tls) = &mut self.tls {
             tls.seal(&mut self.output);
-            if let End::Lingering { .. } = self.end {
+            if is_over {
                 tls.end(&self.output);
             }
         }
@@ -510,7 +533,9 @@ impl Transport {
             // One deadline covers the whole handshake.
             return;
         }
-        if let (Some(tls), End::Lingering { .. }) = (&mut self.tls, self.end) {
+        if self.is_output_over()
+            && let Some(tls) = &mut self.tls
+        {
             tls.end(&self.output);
         }
         if self.is_flushed() {
@@ -547,6 +572,7 @@ impl Transport {
     pub(crate) fn life(&self) -> Life {
         match self.end {
             End::None => Life::Open,
+            End::Finished => Life::Finished { shutdown_write: self.is_flushed() },
             End::Lingering { .. } => Life::Lingering { shutdown_write: self.is_flushed() },
             End::Closed(reason) => Life::Closed { reason, cut_off: self.cut_off },
         }
@@ -573,7 +599,7 @@ impl Transport {
     #[inline(always)]
     pub(crate) fn wants_read(&self) -> bool {
         let room = match self.end {
-            End::None => !self.is_held_back(),
+            End::None | End::Finished => !self.is_held_back(),
             End::Lingering { discard, .. } => discard > 0,
             End::Closed(_) => false,
         };
@@ -583,8 +609,10 @@ impl Transport {
     /// The party that has to act next.
     pub(crate) fn party(&self) -> Party {
         match self.end {
-            End::None if !self.timers.is_set(Timer::Response) => self.wait.row().party,
-            End::None | End::Lingering { .. } | End::Closed(_) => Party::Peer,
+            End::None | End::Finished if !self.timers.is_set(Timer::Response) => {
+                self.wait.row().party
+            }
+            End::None | End::Finished | End::Lingering { .. } | End::Closed(_) => Party::Peer,
         }
     }
 
@@ -592,8 +620,8 @@ impl Transport {
         match self.end {
             End::Closed(_) => Phase::Closed,
             End::Lingering { .. } => Phase::Lingering,
-            End::None if self.timers.is_set(Timer::Response) => Phase::Response,
-            End::None => self.wait.row().phase,
+            End::None | End::Finished if self.timers.is_set(Timer::Response) => Phase::Response,
+            End::None | End::Finished => self.wait.row().phase,
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) enum Wait {
     GonePeer,
     UnreadContent,
     WebSocket,
+    Tunnel,
     Streams,
 }
 
@@ -59,6 +60,7 @@ impl Wait {
             Wait::GonePeer => (Application, Some(Timer::PeerGone), Entry, Phase::Application),
             Wait::UnreadContent => (Peer, Some(Timer::Linger), FirstEntry, Phase::Lingering),
             Wait::WebSocket => (Either, None, Elsewhere, Phase::WebSocket),
+            Wait::Tunnel => (Either, Some(Timer::TunnelIdle), Guard, Phase::Tunnel),
             Wait::Streams => (Peer, Some(Timer::Stream), Guard, Phase::Response),
         };
         Row { party, timer, start, phase }
@@ -69,7 +71,7 @@ impl Wait {
 mod tests {
     use super::*;
 
-    const ALL: [(Wait, &str); 9] = [
+    const ALL: [(Wait, &str); 10] = [
         (Wait::Handshake, "the rest of a TLS handshake"),
         (Wait::Request, "a request of which nothing has arrived"),
         (Wait::RequestHead, "the rest of a head, or of the record that carries it"),
@@ -78,6 +80,7 @@ mod tests {
         (Wait::GonePeer, "the application, although the peer has sent its FIN"),
         (Wait::UnreadContent, "the rest of the content of a request that is answered"),
         (Wait::WebSocket, "messages of a websocket, in either direction"),
+        (Wait::Tunnel, "bytes of a tunnel, in either direction"),
         (
             Wait::Streams,
             "a window for an answer, or the rest of the content of an answered request (HTTP/2)",

@@ -42,6 +42,15 @@ fn websockets() {
 }
 
 #[test]
+fn tunnels() {
+    replay("tunnel", |bytes| {
+        play::tunnel(bytes, None);
+        play::tunnel_pure(bytes);
+        play::http2_tunnels(bytes, None);
+    });
+}
+
+#[test]
 fn websocket_cuts() {
     replay("websocket_cuts", play::websocket_cuts);
 }

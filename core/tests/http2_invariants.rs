@@ -1,6 +1,6 @@
 //! The invariants of the design, played with arbitrary sessions of HTTP/2.
 
-use portcullis_play::play::{http2, http2_cuts};
+use portcullis_play::play::{http2, http2_cuts, http2_tunnels};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -20,6 +20,16 @@ proptest! {
     #[test]
     fn any_session_is_weighed_exactly(bytes in vec(any::<u8>(), 0..300)) {
         http2(&bytes, Some(weigh));
+    }
+
+    #[test]
+    fn any_session_with_tunnels_keeps_the_invariants(bytes in vec(any::<u8>(), 0..500)) {
+        http2_tunnels(&bytes, None);
+    }
+
+    #[test]
+    fn any_session_with_tunnels_is_weighed_exactly(bytes in vec(any::<u8>(), 0..300)) {
+        http2_tunnels(&bytes, Some(weigh));
     }
 
     #[test]

@@ -91,6 +91,24 @@ fn a_websocket_waits_for_either() {
     stands_in(&mut connection, Row(Party::Either, Some(Timer::WebSocketPing), Phase::WebSocket));
 }
 
+#[test]
+fn a_tunnel_waits_for_either_while_its_application_asks() {
+    let connection = &mut connection();
+    let stream =
+        receive(connection, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n").expect("a request");
+    let mut accepted = connection.stream(NOW, stream);
+    accepted.accept_tunnel(StatusCode::OK, []).expect("it was asked for");
+    stands_in(connection, Row(Party::Peer, Some(Timer::Response), Phase::Response));
+    write_all(connection);
+    stands_in(connection, Row(Party::Either, None, Phase::Tunnel));
+    connection.stream(NOW, stream).read_to(7).expect("it is open");
+    stands_in(connection, Row(Party::Either, Some(Timer::TunnelIdle), Phase::Tunnel));
+    receive(connection, "too much");
+    stands_in(connection, Row(Party::Either, None, Phase::Tunnel));
+    drop(connection.receive_eof(NOW));
+    stands_in(connection, Row(Party::Application, Some(Timer::PeerGone), Phase::Application));
+}
+
 /// The deadline for the rest of an answer after another one. The peer let the first answer wait,
 /// and took a part of the second one at the tick at which it was written.
 fn deadline_of_the_rest(looks: bool) -> Option<(Tick, Timer)> {

@@ -21,11 +21,12 @@ pub enum Expiry {
     WebSocketMessage,
     WebSocketIdle,
     WebSocketClose,
+    TunnelIdle,
 }
 
 impl Expiry {
     /// Every expiry there is.
-    pub const ALL: [Expiry; 11] = [
+    pub const ALL: [Expiry; 12] = [
         Expiry::TlsHandshake,
         Expiry::KeepAlive,
         Expiry::RequestHead,
@@ -37,6 +38,7 @@ impl Expiry {
         Expiry::WebSocketMessage,
         Expiry::WebSocketIdle,
         Expiry::WebSocketClose,
+        Expiry::TunnelIdle,
     ];
 
     /// The timer that expired. Its label is also the label of the close reason.
@@ -53,6 +55,7 @@ impl Expiry {
             Expiry::WebSocketMessage => Timer::WebSocketMessage,
             Expiry::WebSocketIdle => Timer::WebSocketIdle,
             Expiry::WebSocketClose => Timer::WebSocketClose,
+            Expiry::TunnelIdle => Timer::TunnelIdle,
         }
     }
 
@@ -70,6 +73,7 @@ impl Expiry {
             Timer::WebSocketMessage => Expiry::WebSocketMessage,
             Timer::WebSocketIdle => Expiry::WebSocketIdle,
             Timer::WebSocketClose => Expiry::WebSocketClose,
+            Timer::TunnelIdle => Expiry::TunnelIdle,
             Timer::Linger
             | Timer::ConnectionAge
             | Timer::WebSocketPing

@@ -30,7 +30,7 @@ pub enum Misuse {
     /// `Content-Length` that is malformed or another than the one given.
     Framing,
     /// A 1xx status where a final one belongs, a final one where 1xx belongs, 101 (an upgrade is not
-    /// a plain answer), or 2xx to CONNECT (a tunnel is not an answer).
+    /// a plain answer), 2xx to CONNECT (a tunnel is not an answer), or another one for a tunnel.
     Status,
     /// Some of the content was delivered already: its limit is settled.
     ContentBegun,
@@ -41,7 +41,9 @@ pub enum Misuse {
     IsWebSocket,
     /// The stream is not a websocket.
     NotWebSocket,
-    /// The request cannot become a websocket: it has content, or, over HTTP/2, some of what follows it was
+    /// The stream is not a tunnel.
+    NotTunnel,
+    /// The request cannot become a websocket or a tunnel: it has content, or, over HTTP/2, some of what follows it was
     /// delivered as content already; or it asks for none in its version of HTTP.
     NotUpgradable,
     /// A close code that must not be sent (RFC 6455 7.4).
@@ -72,7 +74,10 @@ impl fmt::Display for Misuse {
             Misuse::Full => f.write_str("too much is unsent"),
             Misuse::IsWebSocket => f.write_str("the stream is a websocket"),
             Misuse::NotWebSocket => f.write_str("the stream is not a websocket"),
-            Misuse::NotUpgradable => f.write_str("the request cannot become a websocket"),
+            Misuse::NotTunnel => f.write_str("the stream is not a tunnel"),
+            Misuse::NotUpgradable => {
+                f.write_str("the request cannot become a websocket or a tunnel")
+            }
             Misuse::CloseCode => f.write_str("the close code must not be sent"),
             Misuse::NotReading => f.write_str("nothing is to be read at the moment"),
             Misuse::OtherConfig => f.write_str("the configuration differs in more than timers"),

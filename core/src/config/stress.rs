@@ -94,7 +94,7 @@ impl Config {
     }
 
     /// The times for which connections wait for their peers.
-    fn waits(&mut self) -> [&mut Duration; 13] {
+    fn waits(&mut self) -> [&mut Duration; 14] {
         [
             &mut self.tls_handshake_timeout,
             &mut self.keep_alive_timeout,
@@ -107,6 +107,7 @@ impl Config {
             &mut self.linger_timeout,
             &mut self.linger_silence,
             &mut self.websocket_close_timeout,
+            &mut self.tunnel_idle_timeout,
             &mut self.drain_idle_timeout,
             &mut self.http2_settings_ack_timeout,
         ]

@@ -18,7 +18,7 @@ use core::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-/// One exchange of a request and its answer, or the websocket that it became: what the application
+/// One exchange of a request and its answer, or the websocket or the tunnel that it became: what the application
 /// does on it, at one moment. [`Connection::stream`] makes one for as long as it is needed.
 ///
 /// A stream that does not exist, or has ended, answers each call with [`Misuse::UnknownStream`].
@@ -139,7 +139,8 @@ impl<'c> Stream<'c> {
         self.act(|id, protocol, transport| protocol.await_room(transport, id))
     }
 
-    /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise.
+    /// Ends the answer. Trailers are sent if the content is chunked, and dropped otherwise. On a tunnel it ends the
+    /// application's direction, and the peer's goes on.
     ///
     /// # Errors
     /// [`Misuse::UnknownStream`], [`Misuse::NotAnswered`], [`Misuse::TooShort`],
@@ -280,6 +281,51 @@ impl<'c> Stream<'c> {
         self.act(|id, protocol, transport| protocol.close(transport, id, code, reason))
     }
 
+    // ---- the tunnel -----------------------------------------------------------------------------
+
+    /// Makes the request a tunnel: answers with `status` and `fields`, and leaves HTTP. From then on the stream
+    /// carries bytes in both directions, without framing.
+    ///
+    /// - CONNECT (RFC 9110 9.3.6) is accepted with a 2xx status. Over HTTP/2 the stream becomes the tunnel
+    ///   (RFC 9113 8.5), and over HTTP/1.1 the connection.
+    /// - An upgrade (RFC 9110 7.8), which only HTTP/1.1 has, is accepted with 101. `fields` have the `Upgrade` that
+    ///   names the new protocol. The caller guarantees that the client has named it too.
+    ///
+    /// The connection adds a `Connection` field, and drops one that `fields` have.
+    ///
+    /// Bytes of the peer come as [`Event::Data`](crate::Event::Data), as far as there is credit:
+    /// [`read_to`](Self::read_to) and [`received`](Self::received) count from 0 for the tunnel. Bytes that came with
+    /// the request's head are the first. [`Event::End`](crate::Event::End) tells that the peer has ended its
+    /// direction. [`send`](Self::send) sends, and [`finish`](Self::finish) ends the application's direction. Either
+    /// direction goes on without the other. The tunnel is over when both have ended, or with
+    /// [`Event::Reset`](crate::Event::Reset), [`close_tunnel`](Self::close_tunnel) or [`reset`](Self::reset).
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownStream`], [`Misuse::AlreadyAnswered`], [`Misuse::Status`]; [`Misuse::NotUpgradable`] if the
+    /// request asks for no tunnel, or has content; [`Misuse::Framing`] for fields that frame content, and for a 101
+    /// without `Upgrade`; [`Misuse::HeadTooLarge`], [`Misuse::IsWebSocket`]. Over HTTP/2 [`Misuse::Full`], as with
+    /// [`respond`](Self::respond).
+    pub fn accept_tunnel<'f>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    ) -> Result<(), Misuse> {
+        let result = self
+            .act(|id, protocol, transport| protocol.accept_tunnel(transport, id, status, fields));
+        // Held bytes, and the end of input, are now the tunnel's.
+        self.connection.unfinished |= result.is_ok();
+        result
+    }
+
+    /// Ends both directions of a tunnel: what is unsent is sent, and what the peer still sends is discarded, for as
+    /// long as a connection lingers.
+    ///
+    /// # Errors
+    /// [`Misuse::NotTunnel`], [`Misuse::UnknownStream`].
+    pub fn close_tunnel(&mut self) -> Result<(), Misuse> {
+        self.act(|id, protocol, transport| protocol.close_tunnel(transport, id))
+    }
+
     // ---- giving up ------------------------------------------------------------------------------
 
     /// Answers with the status that goes with `refusal`, and closes the connection. An answer that
@@ -292,7 +338,7 @@ impl<'c> Stream<'c> {
         self.act(|id, protocol, transport| protocol.give_up(transport, id, reason))
     }
 
-    /// Gives up on an answer. Over HTTP/1.1 that closes the connection at once, so that the peer
+    /// Gives up on an answer, or on a tunnel. Over HTTP/1.1 that closes the connection at once, so that the peer
     /// cannot take the part that it has for the whole.
     ///
     /// # Errors

@@ -124,6 +124,29 @@ pub(crate) fn check_status(asked: Asked, status: StatusCode) -> Result<(), Misus
     Ok(())
 }
 
+/// Fails unless `status` makes a tunnel of this request: 2xx of a CONNECT (RFC 9110 9.3.6), 101 of another one that
+/// asks for an upgrade (RFC 9110 7.8).
+pub(crate) fn check_tunnel(asked: Asked, status: StatusCode) -> Result<(), Misuse> {
+    let is_connect = asked.kind == MethodKind::Connect;
+    let is_upgrade = asked.upgrade && asked.http11 && asked.kind == MethodKind::Plain;
+    if !(is_connect || is_upgrade) {
+        return Err(Misuse::NotUpgradable);
+    }
+    let fits =
+        if is_connect { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS };
+    if fits { Ok(()) } else { Err(Misuse::Status) }
+}
+
+/// Whether a head that begins a tunnel passes on this field of the application's. The protocol writes those that
+/// manage the connection. There is no content, so nothing may frame it (RFC 9110 9.3.6).
+pub(crate) fn passes_into_tunnel(name: &HeaderName) -> Result<bool, Misuse> {
+    match name.as_str() {
+        "content-length" | "transfer-encoding" => Err(Misuse::Framing),
+        "connection" | "keep-alive" | "proxy-connection" => Ok(false),
+        _ => Ok(true),
+    }
+}
+
 /// Fails unless `status` is one of an interim answer. A 101 is not: it ends the exchange.
 pub(crate) fn check_interim_status(status: StatusCode) -> Result<(), Misuse> {
     if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {

@@ -28,7 +28,7 @@ use core::mem::replace;
 use core::time::Duration;
 use http::Version;
 pub(crate) use state::{Left, Sending};
-pub(crate) use upload::Upload;
+pub(crate) use upload::{Pace, Upload};
 
 /// The most memory that a request with content needs, apart from buffers.
 pub(crate) const MEMORY: usize = size_of::<Upload>();
@@ -38,12 +38,14 @@ pub(crate) const MEMORY: usize = size_of::<Upload>();
 pub(crate) struct Asked {
     pub(crate) http11: bool,
     pub(crate) kind: MethodKind,
+    /// The client asks to leave HTTP on this connection (RFC 9110 7.8).
+    pub(crate) upgrade: bool,
 }
 
 impl Default for Asked {
     /// No head has been parsed: answer as to an HTTP/1.1 GET.
     fn default() -> Self {
-        Asked { http11: true, kind: MethodKind::Plain }
+        Asked { http11: true, kind: MethodKind::Plain, upgrade: false }
     }
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct Exchange {
     pub(crate) continue_owed: bool,
     /// `send` took less than all data: the application is told when there is room.
     pub(crate) cut_short: bool,
+    /// The request has become a tunnel: `sending` and `upload` are its two directions.
+    pub(crate) is_tunnel: bool,
 }
 
 impl Exchange {
@@ -73,6 +77,7 @@ impl Exchange {
             content_begun: false,
             continue_owed: false,
             cut_short: false,
+            is_tunnel: false,
         }
     }
 
@@ -80,7 +85,11 @@ impl Exchange {
     pub(crate) fn new(head: &Head, transport: &Transport) -> Self {
         let has_content = head.framing != ContentFraming::Length(0);
         Exchange {
-            asked: Asked { http11: head.version != Version::HTTP_10, kind: head.kind },
+            asked: Asked {
+                http11: head.version != Version::HTTP_10,
+                kind: head.kind,
+                upgrade: head.asks_for_tunnel,
+            },
             sending: Sending::Owed,
             upload: has_content.then(|| Upload::new(transport)),
             continue_owed: head.expects_continue,
@@ -97,14 +106,16 @@ impl Exchange {
 
     /// Fails if the exchange has ended.
     pub(crate) fn check(&self) -> Result<(), Misuse> {
-        if self.is_owed() { Ok(()) } else { Err(Misuse::UnknownStream) }
+        let goes_on =
+            matches!(self.sending, Sending::Owed | Sending::Content(_) | Sending::Finished);
+        if goes_on { Ok(()) } else { Err(Misuse::UnknownStream) }
     }
 
     /// Fails unless the head of the answer is owed.
     pub(crate) fn check_owed(&self) -> Result<(), Misuse> {
         match self.sending {
             Sending::Owed => Ok(()),
-            Sending::Content(_) => Err(Misuse::AlreadyAnswered),
+            Sending::Content(_) | Sending::Finished => Err(Misuse::AlreadyAnswered),
             Sending::Idle | Sending::Done | Sending::Closed => Err(Misuse::UnknownStream),
         }
     }
@@ -114,6 +125,7 @@ impl Exchange {
         self.check()?;
         match self.sending {
             Sending::Content(left) => Ok(left),
+            Sending::Finished => Err(Misuse::TooLong { left: 0 }),
             _ => Err(Misuse::NotAnswered),
         }
     }
@@ -137,6 +149,31 @@ impl Exchange {
         match self.check_content()? {
             Left::Exactly(missing) if missing > 0 => Err(Misuse::TooShort { missing }),
             Left::Exactly(_) | Left::Unknown => Ok(()),
+        }
+    }
+
+    // ---- the tunnel ----------------------------------------------------------------------------
+
+    /// The request becomes a tunnel. `has_input`: the peer may send on.
+    pub(crate) fn begin_tunnel(&mut self, transport: &Transport, has_input: bool) {
+        self.sending.become_next(Sending::Content(Left::Unknown));
+        self.upload = has_input.then(|| Upload::of_tunnel(transport));
+        (self.is_tunnel, self.content_begun, self.continue_owed) = (true, true, false);
+    }
+
+    /// The application ends its direction. Returns whether the peer's goes on.
+    pub(crate) fn finish_tunnel(&mut self) -> Result<bool, Misuse> {
+        self.check_content()?;
+        let goes_on = self.upload.is_some();
+        self.sending.become_next(if goes_on { Sending::Finished } else { Sending::Done });
+        self.cut_short = false;
+        Ok(goes_on)
+    }
+
+    /// Bytes have passed through the tunnel.
+    pub(crate) fn moved(&mut self) {
+        if let Some(upload) = &mut self.upload {
+            upload.moved();
         }
     }
 

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `Idle` | there is no request to answer | `Closed` |
 //! | `Owed` | the application owes the head of an answer | `Content`, `Done`, `Closed` |
-//! | `Content` | the head was written, the application owes content and the end | `Done`, `Closed` |
+//! | `Content` | the head was written, the application owes content and the end | `Finished`, `Done`, `Closed` |
+//! | `Finished` | the application has ended its direction of a tunnel, the peer's goes on | `Done`, `Closed` |
 //! | `Done` | the answer is complete | `Closed` |
 //! | `Closed` | no more is sent | |
 //!
@@ -15,6 +16,7 @@ pub(crate) enum Sending {
     Idle,
     Owed,
     Content(Left),
+    Finished,
     Done,
     Closed,
 }
@@ -33,7 +35,10 @@ impl Sending {
         debug_assert!(
             matches!(
                 (*self, next),
-                (Owed, Content(_) | Done) | (Content(_), Content(_) | Done) | (_, Closed)
+                (Owed, Content(_) | Done)
+                    | (Content(_), Content(_) | Finished | Done)
+                    | (Finished, Done)
+                    | (_, Closed)
             ),
             "{self:?} -> {next:?}"
         );

@@ -7,6 +7,17 @@ use crate::transport::Transport;
 use core::mem::replace;
 use core::time::Duration;
 
+/// How the client is expected to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As fast as it can: a minimum rate counts.
+    Steady,
+    /// When it has something to say: no minimum rate counts, and silence does.
+    Sporadic,
+    /// These are the peer's bytes of a tunnel: only silence in both directions counts.
+    Tunnel,
+}
+
 #[derive(Debug)]
 pub(crate) struct Upload {
     guard: Rate,
@@ -16,8 +27,10 @@ pub(crate) struct Upload {
     granted: u64,
     /// The application waits for content: it has given credit, and has not cancelled the wait.
     awaited: bool,
-    /// The client sends content when it has something to say: no minimum rate counts, and silence does.
-    pub(crate) is_sporadic: bool,
+    pub(crate) pace: Pace,
+    /// Since when the application has waited and nothing has passed through the tunnel; [`Tick::NEVER`] if it
+    /// does not wait, or something has passed just now.
+    quiet: Tick,
     /// Bytes of content that the request may still have.
     pub(crate) limit: u64,
     /// How long the whole content may take.
@@ -31,24 +44,46 @@ impl Upload {
             delivered: 0,
             granted: 0,
             awaited: false,
-            is_sporadic: false,
+            pace: Pace::Steady,
+            quiet: Tick::NEVER,
             limit: transport.config.request_body_limit().unwrap_or(u64::MAX),
             time: transport.config.request_body_deadline(),
         })
     }
 
+    /// The peer's direction of a tunnel.
+    pub(crate) fn of_tunnel(transport: &Transport) -> Box<Self> {
+        let mut upload = Upload::new(transport);
+        (upload.pace, upload.limit) = (Pace::Tunnel, u64::MAX);
+        upload
+    }
+
     /// The application waits for content: returns the deadline until which the peer has to send some.
     pub(crate) fn wait(&mut self, transport: &Transport) -> Tick {
+        let has_rested = self.guard.has_paused(transport.now);
         self.guard.resume(transport.now);
-        if self.is_sporadic {
-            return self.guard.silence(transport.config.request_body_minimum(), transport.now);
+        let minimum = transport.config.request_body_minimum();
+        match self.pace {
+            Pace::Steady => self.guard.deadline(minimum, transport.ahead()),
+            Pace::Sporadic => self.guard.silence(minimum, transport.now),
+            Pace::Tunnel => {
+                // A rest without duration is none, so that it does not matter how often the timers are looked at.
+                if has_rested || self.quiet == Tick::NEVER {
+                    self.quiet = transport.now;
+                }
+                self.quiet.after(transport.config.tunnel_idle_timeout())
+            }
         }
-        self.guard.deadline(transport.config.request_body_minimum(), transport.ahead())
     }
 
     /// The application does not wait for content: the peer's time stops.
     pub(crate) fn rest(&mut self, now: Tick) {
         self.guard.pause(now);
+    }
+
+    /// Something has passed through the tunnel, in either direction.
+    pub(crate) fn moved(&mut self) {
+        self.quiet = Tick::NEVER;
     }
 
     /// Bytes of content that were delivered.
@@ -81,6 +116,7 @@ impl Upload {
         if replace(&mut self.awaited, false) {
             self.guard = Rate::new(transport.config.request_body_minimum(), transport.now);
             self.guard.restart_total(self.time, transport.now);
+            self.moved();
         }
     }
 
@@ -97,10 +133,12 @@ impl Upload {
         self.awaited &= self.delivered < self.granted;
         self.limit = self.limit.saturating_sub(bytes as u64);
         self.guard.progress(transport.config.request_body_minimum(), bytes, transport.now);
+        self.moved();
     }
 
     /// Bytes arrived that may become content: the peer is not silent.
     pub(crate) fn hear(&mut self, transport: &Transport) {
         self.guard.hear(transport.config.request_body_minimum(), transport.now);
+        self.moved();
     }
 }

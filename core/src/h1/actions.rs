@@ -265,7 +265,7 @@ impl Http1 {
     }
 
     /// Fails unless the exchange of that number is to be answered.
-    fn check_owed(&self, transport: &Transport, stream: StreamId) -> Result<(), Misuse> {
+    pub(super) fn check_owed(&self, transport: &Transport, stream: StreamId) -> Result<(), Misuse> {
         if transport.is_open() && stream == self.stream() {
             self.exchange.check_owed()
         } else {

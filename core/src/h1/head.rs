@@ -50,6 +50,7 @@ pub(super) fn read(
         persist: if http11 { !seen.close } else { seen.keep_alive && !seen.close },
         expects_continue: seen.expects_continue && http11 && framing != ContentFraming::Length(0),
         kind,
+        asks_for_tunnel: (seen.upgrade && http11) || kind == MethodKind::Connect,
         protocol: (0, 0),
     };
     Ok(length)
@@ -172,6 +173,7 @@ struct Seen<'h> {
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
+    upgrade: bool,
 }
 
 impl<'h> Seen<'h> {
@@ -208,6 +210,7 @@ impl<'h> Seen<'h> {
             let option = option.trim_ascii();
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
     }
 

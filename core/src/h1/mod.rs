@@ -14,6 +14,7 @@ mod response;
 pub(crate) mod section;
 mod state;
 mod trailers;
+pub(crate) mod tunnel;
 
 use crate::close::{CloseReason, Expiry, ResetReason};
 use crate::endings::Ending;

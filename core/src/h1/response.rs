@@ -93,6 +93,45 @@ pub(super) fn write_switch<'f>(
     within_limit(output, mark, limit)
 }
 
+/// Writes the head that begins a tunnel: 2xx, or 101 with the `Upgrade` that is among `fields`. Writes nothing if it
+/// returns an error.
+pub(super) fn write_tunnel<'f>(
+    output: &mut Output,
+    asked: Asked,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    limit: u64,
+) -> Result<(), Misuse> {
+    answer::check_tunnel(asked, status)?;
+    let mark = output.mark();
+    let buffer = output.buffer(USUAL_HEAD);
+    write_status(buffer, status);
+    let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+    let mut misuse = is_switch.then_some(Misuse::Framing);
+    if is_switch {
+        write_field(buffer, "connection", b"upgrade");
+    }
+    for (name, value) in fields {
+        match answer::passes_into_tunnel(name) {
+            Ok(false) => {}
+            Ok(true) => write_field(buffer, name.as_str(), value.as_bytes()),
+            Err(found) => {
+                misuse = Some(found);
+                break;
+            }
+        }
+        if name == http::header::UPGRADE {
+            misuse = None;
+        }
+    }
+    if let Some(misuse) = misuse {
+        output.undo(mark);
+        return Err(misuse);
+    }
+    buffer.extend_from_slice(CRLF);
+    within_limit(output, mark, limit)
+}
+
 /// Writes the head of a final answer. Writes nothing if it returns an error.
 pub(super) fn write_head<'f>(
     output: &mut Output,

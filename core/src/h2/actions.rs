@@ -6,7 +6,7 @@ use super::streams::State;
 use super::{Http2, guard};
 use crate::close::{CloseReason, Misuse, Refusal, ResetReason};
 use crate::event::{Begun, BodyLength, Sent};
-use crate::exchange::{Left, Sending};
+use crate::exchange::{Left, Pace, Sending};
 use crate::stream::StreamId;
 use crate::transport::Transport;
 use bytes::Bytes;
@@ -108,7 +108,7 @@ impl Http2 {
             stream.exchange.sending.become_next(Sending::Content(left));
             if let Some(upload) = &mut stream.exchange.upload {
                 // Content that still comes is one side of a conversation.
-                upload.is_sporadic = true;
+                upload.pace = Pace::Sporadic;
             }
         }
         Ok((Begun::Open, place))
@@ -131,6 +131,7 @@ impl Http2 {
             self.waiting += u32::from(waited);
         }
         let piece = piece?;
+        stream.exchange.moved();
         let used = piece.len().min(stream.promised);
         (stream.promised, self.promised) = (stream.promised - used, self.promised - used);
         let waits = take(&mut stream.exchange.cut_short);
@@ -166,6 +167,9 @@ impl Http2 {
     ) -> Result<(), Misuse> {
         let place = self.find_request(transport, id)?;
         let stream = self.streams.get(place).ok_or(Misuse::UnknownStream)?;
+        if stream.exchange.is_tunnel {
+            return self.finish_tunnel(transport, place);
+        }
         stream.exchange.check_complete()?;
         let (limit, number) = (transport.config.response_head_limit(), stream.id);
         let output = &mut transport.output;
@@ -390,7 +394,7 @@ impl Http2 {
     }
 
     /// The place of the stream of that number, if the head of its answer is owed.
-    fn find_owed(&self, transport: &Transport, id: StreamId) -> Result<usize, Misuse> {
+    pub(super) fn find_owed(&self, transport: &Transport, id: StreamId) -> Result<usize, Misuse> {
         let place = self.find_request(transport, id)?;
         let stream = self.streams.get(place).ok_or(Misuse::UnknownStream)?;
         stream.exchange.check_owed().map(|()| place)

@@ -10,7 +10,7 @@ use super::head::{self, Bad, Said};
 use super::receive::Next;
 use super::streams::{Moves, State, Stream, Trailers, Was};
 use crate::close::{CloseReason, Fault};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Pace};
 use crate::head::Line;
 use crate::step::{Desk, Place, Step};
 use crate::time::Tick;
@@ -167,8 +167,10 @@ impl Http2 {
         }
         self.newest = id;
         let mut exchange = Exchange::new(&desk.head, transport);
-        if let Some(upload) = &mut exchange.upload {
-            upload.is_sporadic = said.is_sporadic;
+        if let Some(upload) = &mut exchange.upload
+            && said.is_sporadic
+        {
+            upload.pace = Pace::Sporadic;
         }
         self.streams.push(Stream {
             id,
@@ -212,7 +214,7 @@ impl Http2 {
         let is_valid = self.read_trailers(transport, block, desk)? && is_whole;
         let Some(stream) = self.streams.get_mut(place) else { return Ok(Next::Again) };
         // A stream that has left HTTP carries nothing but DATA (RFC 9113 8.5).
-        let is_valid = is_valid && stream.tunnel.is_none();
+        let is_valid = is_valid && !stream.has_left_http();
         let next = match stream.state.next(Moves::End) {
             Ok(next) if is_valid && stream.declared.is_none_or(|left| left == 0) => next,
             Ok(_) => {

@@ -186,11 +186,14 @@ impl Http2 {
             return Ok(Next::Again);
         }
         match stream.state {
-            State::HalfClosedLocal => self.forget(transport, place),
+            State::HalfClosedLocal if !stream.is_alive() => self.forget(transport, place),
             state => {
-                if let Ok(next) = state.next(Moves::End) {
-                    stream.state = next;
-                }
+                stream.state = match state.next(Moves::End) {
+                    // The tunnel goes on until the application is told of this end.
+                    _ if state == State::HalfClosedLocal => State::HalfClosedRemote,
+                    Ok(next) => next,
+                    Err(_) => state,
+                };
                 if let Some(tunnel) = &mut stream.tunnel {
                     tunnel.end_input(transport.now);
                 }

@@ -8,7 +8,8 @@
 //! | the client breaks a rule that concerns the stream | RST_STREAM with the fault's code | `Fault` |
 //! | the client does not open the window for the answer | RST_STREAM of CANCEL | `Unread` |
 //! | the connection ends | GOAWAY | `Truncated`, `Timeout` or `Fault` |
-//! | the application gives up | RST_STREAM of INTERNAL_ERROR | nothing: it said so |
+//! | nothing passes through a tunnel | RST_STREAM of CANCEL | `Timeout` |
+//! | the application gives up | RST_STREAM of INTERNAL_ERROR; on a tunnel CONNECT_ERROR | nothing: it said so |
 //!
 //! A connection that drains, or has had all its requests, sends two GOAWAYs: the first one says that it will end,
 //! and takes all streams that are on their way. After `drain_idle_timeout` the second one names the last stream
@@ -18,7 +19,7 @@ use super::Http2;
 use super::frame::{self, MOST};
 use super::guard;
 use super::response;
-use super::streams::{Moves, State};
+use super::streams::{Moves, State, Stream};
 use crate::close::{CloseReason, ErrorCode, Fault, Refusal, ResetReason};
 use crate::endings::Ending;
 use crate::exchange::Sending;
@@ -116,13 +117,14 @@ impl Http2 {
     }
 
     /// Frees what the stream at `place` holds, since nothing more is sent or delivered on it.
-    fn release(&mut self, transport: &mut Transport, place: usize) {
+    pub(super) fn release(&mut self, transport: &mut Transport, place: usize) {
         self.uncount(place);
         let Some(stream) = self.streams.get_mut(place) else { return };
         (stream.exchange.cut_short, stream.exchange.upload) = (false, None);
         (stream.guard, stream.time) = (None, None);
         (stream.trailers, stream.tunnel) = (None, None);
         (stream.unread, stream.promised) = (Vec::new(), 0);
+        stream.exchange.is_tunnel = false;
         self.give_back(transport);
     }
 
@@ -133,14 +135,14 @@ impl Http2 {
         let (waiting, hoarded) = (stream.waiting_content(), stream.hoarded());
         self.waiting -= u32::from(stream.exchange.cut_short);
         self.promised -= stream.promised;
-        self.tunnels -= u32::from(stream.tunnel.is_some());
+        self.tunnels -= u32::from(stream.has_left_http());
         self.unread -= waiting;
         self.hoarded -= hoarded;
         waiting > 0 || hoarded > 0
     }
 
     /// The rest of the request at `place` is discarded, so that the client gets the answer.
-    fn begin_discarding(&mut self, transport: &mut Transport, place: usize) {
+    pub(super) fn begin_discarding(&mut self, transport: &mut Transport, place: usize) {
         let (now, config) = (transport.now, &transport.config);
         if let Some(stream) = self.streams.get_mut(place) {
             stream.discarding =
@@ -160,7 +162,7 @@ impl Http2 {
         guard::pay(transport, guard::STREAM)?;
         let code = fault.error_code();
         match self.streams.get(place) {
-            Some(stream) if stream.state == State::HalfClosedLocal => {
+            Some(stream) if stream.state == State::HalfClosedLocal && !stream.is_alive() => {
                 frame::write_reset(&mut transport.output, stream.id, code);
                 self.past.reset(stream.id);
                 self.forget(transport, place);
@@ -253,8 +255,10 @@ impl Http2 {
         place: usize,
         reason: CloseReason,
     ) {
+        let is_tunnel = self.streams.get(place).is_some_and(|it| it.exchange.is_tunnel);
         let told = match reason {
             CloseReason::Refused(_) => self.tell_status(transport, place, reason),
+            _ if is_tunnel => Told::Reset(ErrorCode::ConnectError),
             _ => Told::Reset(ErrorCode::InternalError),
         };
         self.close_stream(transport, place, ResetReason::Cancelled, told);
@@ -319,6 +323,7 @@ impl Http2 {
             self.name_last(transport, reason);
         }
         self.tick_tunnels(transport);
+        self.expire_quiet(transport);
         for place in (0..self.streams.len()).rev() {
             let Some(stream) = self.streams.get(place) else { continue };
             if self.has_waited_in_vain(transport, place) {
@@ -440,7 +445,8 @@ impl Http2 {
     /// The input has ended: requests that are not whole never will be.
     pub(super) fn input_ended(&mut self, transport: &mut Transport) {
         for place in (0..self.streams.len()).rev() {
-            if self.streams.get(place).is_some_and(|stream| stream.state == State::Open) {
+            let may_send = |it: &Stream| it.is_alive() && it.state != State::HalfClosedRemote;
+            if self.streams.get(place).is_some_and(may_send) {
                 self.close_stream(transport, place, ResetReason::Truncated, Told::Nothing);
             }
             self.forget_discarding(transport, place);

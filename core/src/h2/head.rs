@@ -390,6 +390,7 @@ impl Parts {
             persist: true,
             expects_continue: self.expects_continue && !is_whole,
             kind,
+            asks_for_tunnel: kind == MethodKind::Connect,
             protocol: self.protocol.unwrap_or_default(),
         };
         Ok(self.said)

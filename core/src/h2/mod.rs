@@ -16,12 +16,14 @@
 //! | `flow` | the windows: what each side may send |
 //! | `schedule` | which stream sends next |
 //! | `actions`, `response` | what the application does, and what is written for it |
-//! | `tunnel` | a stream that has left HTTP, such as a websocket |
+//! | `tunnel` | a stream that carries another protocol, such as a websocket |
+//! | `connect` | a stream that is a tunnel of bytes |
 //! | `guard` | what frames cost |
 //! | `endings` | how a stream ends, and how the connection does |
 
 mod actions;
 mod blocks;
+mod connect;
 mod content;
 mod endings;
 mod flow;
@@ -38,6 +40,7 @@ pub(crate) mod tunnel;
 
 use crate::close::{CloseReason, Expiry};
 use crate::config::Config;
+use crate::exchange::Pace;
 use crate::rate::Rate;
 use crate::stream::StreamId;
 use crate::time::{Tick, Timer};
@@ -215,7 +218,7 @@ impl Http2 {
         let sum = |count: fn(&streams::Stream) -> usize| self.streams.iter().map(count).sum();
         debug_assert_eq!(self.unread, sum(|it| it.waiting_content()), "unread");
         debug_assert_eq!(self.hoarded, sum(|it| it.hoarded()), "hoarded");
-        debug_assert_eq!(self.tunnels as usize, sum(|it| it.tunnel.is_some().into()), "tunnels");
+        debug_assert_eq!(self.tunnels as usize, sum(|it| it.has_left_http().into()), "tunnels");
         debug_assert_eq!(self.waiting as usize, sum(|it| it.exchange.cut_short.into()), "waiting");
         debug_assert_eq!(self.promised, sum(|it| it.promised), "promised");
     }
@@ -227,7 +230,7 @@ impl Http2 {
         self.check_accounts();
         let content = self.content_deadline(transport);
         let stream = self.window_deadline(transport).min(self.discarding_deadline());
-        let stream = stream.min(self.tunnel_deadline());
+        let stream = stream.min(self.tunnel_deadline(transport));
         let wait = self.waits_for(transport, content, stream);
         transport.timers.stop(Timer::SettingsAck);
         transport.wait(wait, if wait == Wait::Streams { stream } else { content });
@@ -282,12 +285,16 @@ impl Http2 {
 
     /// The earliest deadline of the content that applications wait for.
     fn content_deadline(&mut self, transport: &Transport) -> Tick {
-        let may_send = self.allowed > 0 && !transport.eof && !self.is_stalled;
+        let may_send = self.may_send(transport);
         let mut earliest = Tick::NEVER;
         for stream in self.streams.iter_mut() {
             let is_open = stream.state == State::Open && stream.allowed > 0 && may_send;
             let waits = is_open && stream.unread.is_empty();
             let Some(upload) = &mut stream.exchange.upload else { continue };
+            if upload.pace == Pace::Tunnel {
+                // It has a deadline of its own.
+                continue;
+            }
             if waits && upload.is_awaited() {
                 earliest = earliest.min(upload.wait(transport));
             } else {
@@ -311,7 +318,9 @@ impl Http2 {
     /// something to say.
     fn hear_sporadic(&mut self, transport: &mut Transport) {
         for stream in self.streams.iter_mut() {
-            if let Some(upload) = stream.exchange.upload.as_mut().filter(|it| it.is_sporadic) {
+            if let Some(upload) =
+                stream.exchange.upload.as_mut().filter(|it| it.pace == Pace::Sporadic)
+            {
                 upload.hear(transport);
             }
         }

@@ -14,7 +14,7 @@ use super::endings::Told;
 use super::frame::{self, HEADER, Header, Kind, PADDED, PREFACE};
 use super::guard;
 use super::schedule::QUANTUM;
-use super::streams::{Due, State, Was};
+use super::streams::{Due, State, Stream, Was};
 use crate::close::{CloseReason, Fault, Refusal, ResetReason};
 use crate::input::{Input, Span};
 use crate::step::{Desk, Place, Step};
@@ -145,6 +145,9 @@ impl Http2 {
                     desk.whole.clear();
                     if let Some(trailers) = stream.trailers.take() {
                         blocks::put(*trailers, desk);
+                    }
+                    if stream.exchange.is_tunnel {
+                        self.tunnel_input_ended(transport, place);
                     }
                     Step::End(Place::Whole)
                 }
@@ -361,7 +364,8 @@ impl Http2 {
         match (self.streams.find(id), self.past.was(id)) {
             (Some(place), _) => {
                 guard::pay(transport, guard::STREAM)?;
-                if self.streams.get(place).is_some_and(|it| it.state == State::HalfClosedLocal) {
+                let is_over = |it: &Stream| it.state == State::HalfClosedLocal && !it.is_alive();
+                if self.streams.get(place).is_some_and(is_over) {
                     self.forget(transport, place);
                 } else {
                     self.close_stream(transport, place, ResetReason::Cancelled, Told::Nothing);

@@ -190,6 +190,34 @@ pub(super) fn write_tunnel<'f>(
     Ok(())
 }
 
+/// Writes the head of 2xx by which a stream becomes a tunnel (RFC 9113 8.5).
+pub(super) fn write_connected<'f>(
+    output: &mut Output,
+    encoder: &mut Encoder,
+    stream: u32,
+    asked: Asked,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    limit: u64,
+) -> Result<(), Misuse> {
+    answer::check_tunnel(asked, status)?;
+    let mut block = Block::begin(output, encoder, stream);
+    block.status(status);
+    let mut writer = block.fields();
+    for (name, value) in fields {
+        match answer::passes_into_tunnel(name) {
+            Ok(false) => {}
+            Ok(true) => writer.field(name.as_str(), value.as_bytes()),
+            Err(misuse) => return block.undo(misuse),
+        }
+    }
+    if writer.size as u64 > limit {
+        return block.undo(Misuse::HeadTooLarge { limit });
+    }
+    block.end(0);
+    Ok(())
+}
+
 /// What an answer begins with.
 pub(super) struct Begins {
     pub(super) asked: Asked,

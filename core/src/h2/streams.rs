@@ -5,7 +5,7 @@
 //! | idle: a number above all that the client has used | HEADERS | nothing | `Open`, `HalfClosed` |
 //! | `Open` | DATA, trailers | an answer | `HalfClosedRemote`, `HalfClosedLocal`, `Closed` |
 //! | `HalfClosedRemote`: the request is whole | nothing but RST_STREAM, WINDOW_UPDATE, PRIORITY | an answer | `Closed` |
-//! | `HalfClosedLocal`: the answer is complete | DATA, trailers, which are discarded | nothing | `Closed` |
+//! | `HalfClosedLocal`: the answer is complete | DATA, trailers, which are discarded; a tunnel's DATA are not | nothing | `Closed` |
 //! | `Closed` | nothing; what was on its way is ignored | nothing | |
 //!
 //! This is figure 2 of RFC 9113 for a server that pushes nothing. A client that goes on to send the content of a
@@ -142,8 +142,8 @@ impl Stream {
     pub(super) fn due(&self) -> Option<Due> {
         match self.state {
             State::Closed(reason) => return Some(Due::Reset(reason)),
-            State::HalfClosedLocal => return None,
-            State::Open | State::HalfClosedRemote => {}
+            State::HalfClosedLocal if !self.is_alive() => return None,
+            State::Open | State::HalfClosedRemote | State::HalfClosedLocal => {}
         }
         if let Some(tunnel) = &self.tunnel {
             return tunnel.has_events().then_some(Due::Tunnel);
@@ -179,7 +179,16 @@ impl Stream {
 
     /// Whether the application can still act on it.
     pub(super) fn is_alive(&self) -> bool {
-        matches!(self.state, State::Open | State::HalfClosedRemote)
+        match self.state {
+            State::Open | State::HalfClosedRemote => true,
+            State::HalfClosedLocal => self.exchange.sending == Sending::Finished,
+            State::Closed(_) => false,
+        }
+    }
+
+    /// Whether it carries another protocol, or is a tunnel.
+    pub(super) fn has_left_http(&self) -> bool {
+        self.tunnel.is_some() || self.exchange.is_tunnel
     }
 
     /// Bytes of content that wait for the application.

@@ -1,4 +1,4 @@
-//! A stream that has left HTTP: what a protocol over a single stream has to offer (RFC 8441).
+//! A stream that carries another protocol: what a protocol over a single stream has to offer (RFC 8441).
 //!
 //! In: content of the stream, time, the application's actions. Out: steps for the application, and bytes that
 //! are sent as content of the stream. [`Http2`](super::Http2) knows no protocol that does this; it moves the
@@ -195,12 +195,13 @@ impl Http2 {
     }
 
     /// The earliest deadline of the tunnels.
-    pub(super) fn tunnel_deadline(&mut self) -> Tick {
+    pub(super) fn tunnel_deadline(&mut self, transport: &Transport) -> Tick {
         if self.tunnels == 0 {
             return Tick::NEVER;
         }
+        let quiet = self.quiet_deadline(transport);
         let tunnels = self.streams.iter_mut().filter_map(|stream| stream.tunnel.as_mut());
-        tunnels.map(|tunnel| tunnel.deadline()).min().unwrap_or(Tick::NEVER)
+        tunnels.map(|tunnel| tunnel.deadline()).min().unwrap_or(Tick::NEVER).min(quiet)
     }
 
     /// Acts on the deadlines of tunnels that have passed.

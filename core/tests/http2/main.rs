@@ -7,4 +7,5 @@ mod endings;
 mod floods;
 mod requests;
 mod rules;
+mod tunnels;
 mod websockets;

@@ -8,6 +8,7 @@
 //! | `padded` | handshake records with padding |
 //! | `ends` | close_notify, truncation, failures, plain HTTP |
 //! | `floods` | records without content |
+//! | `tunnels` | tunnels, each direction of which ends with a close_notify |
 //! | `live` | records in parts: which bytes are signs of life, and which bytes pay |
 //! | `bounds` | the memory bound of any configuration, clients with certificates |
 //! | `memory` | the memory of an idle connection, by the allocator's count |
@@ -37,3 +38,4 @@ mod live;
 mod memory;
 mod padded;
 mod sessions;
+mod tunnels;

@@ -369,6 +369,7 @@ fn code(number: u32) -> String {
         7 => "REFUSED_STREAM".into(),
         8 => "CANCEL".into(),
         9 => "COMPRESSION_ERROR".into(),
+        10 => "CONNECT_ERROR".into(),
         11 => "ENHANCE_YOUR_CALM".into(),
         other => other.to_string(),
     }

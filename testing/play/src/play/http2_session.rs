@@ -5,6 +5,7 @@ use super::Weigh;
 use super::http_eager::HANDSHAKE;
 use super::http2_frames::{any_frame, wire};
 use super::http2_sockets::Sockets;
+use super::http2_tunnels::Tunnels;
 use super::link::{Link, Plain};
 use super::settings;
 use super::source::Source;
@@ -32,26 +33,15 @@ pub fn http2(bytes: &[u8], weigh: Option<Weigh>) {
     if bytes.first().is_some_and(|first| *first >= SOCKETS) {
         session.sockets = Some(Sockets::default());
     }
-    let mut next = 1;
-    let mut hello = PREFACE.to_vec();
-    hello.extend(settings_frame(&[]));
-    session.receive(&mut hello);
-    let mut steps = 0;
-    while !source.is_empty() && steps < 500 {
-        steps += 1;
-        match session.sockets {
-            Some(_) if source.below(2) == 0 => session.socket_step(&mut source, &mut next),
-            _ => session.step(&mut source, &mut next),
-        }
-        session.check();
-    }
-    if let Some(sockets) = &session.sockets {
-        sockets.compare();
-    }
-    match weigh {
-        Some(weigh) => session.weigh(weigh),
-        None => session.end(),
-    }
+    session.play(source, weigh);
+}
+
+/// Like [`http2`], with requests that become tunnels.
+pub fn http2_tunnels(bytes: &[u8], weigh: Option<Weigh>) {
+    let mut source = Source::new(bytes);
+    let mut session = Session::new(settings::http2_profile(&mut source));
+    session.tunnels = Some(Tunnels::default());
+    session.play(source, weigh);
 }
 
 /// What the application sends.
@@ -75,6 +65,7 @@ struct Session {
     now: Tick,
     streams: BTreeMap<StreamId, Known>,
     sockets: Option<Sockets>,
+    tunnels: Option<Tunnels>,
     eof: bool,
 }
 
@@ -82,7 +73,34 @@ impl Session {
     fn new(config: Arc<Config>) -> Session {
         let connection = Connection::new(config.clone(), Tick::ZERO);
         let (now, streams) = (Tick::ZERO, BTreeMap::new());
-        Session { connection, config, now, streams, sockets: None, eof: false }
+        Session { connection, config, now, streams, sockets: None, tunnels: None, eof: false }
+    }
+
+    /// Plays a session. At the end only time passes until the connection has closed; or it is weighed.
+    fn play(mut self, mut source: Source<'_>, weigh: Option<Weigh>) {
+        let mut next = 1;
+        let mut hello = PREFACE.to_vec();
+        hello.extend(settings_frame(&[]));
+        self.receive(&mut hello);
+        let mut steps = 0;
+        while !source.is_empty() && steps < 500 {
+            steps += 1;
+            match self.sockets {
+                Some(_) if source.below(2) == 0 => self.socket_step(&mut source, &mut next),
+                _ if self.tunnels.is_some() && source.below(2) == 0 => {
+                    self.tunnel_step(&mut source, &mut next);
+                }
+                _ => self.step(&mut source, &mut next),
+            }
+            self.check();
+        }
+        if let Some(sockets) = &self.sockets {
+            sockets.compare();
+        }
+        match weigh {
+            Some(weigh) => self.weigh(weigh),
+            None => self.end(),
+        }
     }
 
     fn step(&mut self, source: &mut Source<'_>, next: &mut u32) {
@@ -91,6 +109,9 @@ impl Session {
                 let mut bytes = any_frame(source, next);
                 if let Some(sockets) = &mut self.sockets {
                     sockets.others(&bytes);
+                }
+                if let Some(tunnels) = &mut self.tunnels {
+                    tunnels.others(&bytes);
                 }
                 if source.below(4) == 0 {
                     let cut = source.below(bytes.len() + 1);
@@ -117,7 +138,7 @@ impl Session {
             10 if source.below(20) == 0 => {
                 self.eof = true;
                 let events = self.connection.receive_eof(self.now);
-                let _ = pull(events, &mut self.streams, &mut self.sockets);
+                let _ = pull(events, &mut self.streams, &mut self.sockets, &mut self.tunnels);
             }
             10 if source.below(20) == 1 => self.connection.drain(self.now),
             10 => self.take(usize::MAX),
@@ -130,6 +151,10 @@ impl Session {
         let place = source.below(self.streams.len());
         let Some(id) = self.streams.keys().nth(place).copied() else { return };
         let (action, size) = (source.below(10), source.size());
+        if (3..6).contains(&action) && self.tunnels.as_ref().is_some_and(|it| it.has(number(id))) {
+            // Its content is known: see `tunnel_step`.
+            return;
+        }
         let mut stream = self.connection.stream(self.now, id);
         // Static bytes own no memory, and count with their length.
         let mut content = Bytes::from_static(&CONTENT).slice(..size.min(70_000) as usize);
@@ -157,8 +182,16 @@ impl Session {
             7 => stream.inform(StatusCode::PROCESSING, None).is_err_and(over),
             8 => stream.limit_body(Some(size)).is_err_and(over),
             _ => match source.below(5) {
-                0 => stream.reset().is_err_and(over),
-                1 => stream.refuse(Refusal::Unavailable).is_err_and(over),
+                choice @ (0 | 1) => {
+                    let given_up = match choice {
+                        0 => stream.reset(),
+                        _ => stream.refuse(Refusal::Unavailable),
+                    };
+                    if let (Ok(()), Some(tunnels)) = (given_up, &mut self.tunnels) {
+                        tunnels.given_up(number(id));
+                    }
+                    given_up.is_err_and(over)
+                }
                 2 => stream.limit_body_time(Some(Duration::from_millis(size))).is_err_and(over),
                 3 => stream.limit_response_time(Some(Duration::from_millis(size))).is_err_and(over),
                 _ => stream.cancel_read().is_err_and(over),
@@ -202,15 +235,55 @@ impl Session {
         }
     }
 
+    /// The client or the application does something with a tunnel.
+    fn tunnel_step(&mut self, source: &mut Source<'_>, next: &mut u32) {
+        let Session { tunnels: Some(tunnels), streams, connection, now, .. } = self else { return };
+        match source.below(8) {
+            0 => {
+                let mut bytes = tunnels.open(source, next);
+                self.receive(&mut bytes);
+            }
+            1..4 => {
+                let mut bytes = tunnels.speak(source);
+                self.receive(&mut bytes);
+            }
+            choice => {
+                let place = source.below(streams.len());
+                let Some((&id, known)) = streams.iter_mut().nth(place) else { return };
+                let mut stream = connection.stream(*now, id);
+                if !tunnels.has(number(id)) {
+                    if tunnels.accept(&mut stream, number(id)) {
+                        *known = Known::default();
+                    }
+                } else if choice == 4 {
+                    let end = stream.received().saturating_add(source.size().min(100_000));
+                    if stream.read_to(end).is_ok() {
+                        known.credit = known.credit.max(end);
+                    }
+                } else if tunnels.act(&mut stream, number(id), source) {
+                    streams.remove(&id);
+                }
+                if source.below(2) == 0 && connection.status().resume {
+                    self.resume();
+                }
+            }
+        }
+    }
+
     fn receive(&mut self, bytes: &mut [u8]) {
         let limit = self.connection.receive_limit();
         for piece in bytes.chunks_mut(limit) {
             match self.connection.receive(self.now, piece) {
-                Ok(events) => drop(pull(events, &mut self.streams, &mut self.sockets)),
+                Ok(events) => {
+                    let _ = pull(events, &mut self.streams, &mut self.sockets, &mut self.tunnels);
+                }
                 Err(misuse) => {
                     assert_eq!(misuse, Misuse::NotReading);
                     if let Some(sockets) = &mut self.sockets {
                         sockets.lost();
+                    }
+                    if let Some(tunnels) = &mut self.tunnels {
+                        tunnels.lost();
                     }
                 }
             }
@@ -219,7 +292,7 @@ impl Session {
 
     fn resume(&mut self) {
         let events = self.connection.resume(self.now);
-        let told = pull(events, &mut self.streams, &mut self.sockets);
+        let told = pull(events, &mut self.streams, &mut self.sockets, &mut self.tunnels);
         assert!(
             told > 0 || !self.connection.status().resume || self.connection.status().has_work,
             "resume brings nothing, and is asked for again: {:?}",
@@ -234,11 +307,16 @@ impl Session {
             let length: usize = slices[..count].iter().map(|slice| slice.len()).sum();
             assert!(length > 0, "something is to be written, but there is nothing");
             let taken = length.min(most.max(1));
-            if let Some(sockets) = &mut self.sockets {
-                let mut bytes: Vec<u8> =
-                    slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            let mut bytes: Vec<u8> = Vec::new();
+            if self.sockets.is_some() || self.tunnels.is_some() {
+                slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
                 bytes.truncate(taken);
+            }
+            if let Some(sockets) = &mut self.sockets {
                 sockets.take(&bytes);
+            }
+            if let Some(tunnels) = &mut self.tunnels {
+                tunnels.take(&bytes);
             }
             self.connection.sent(self.now, taken);
             if most != usize::MAX {
@@ -283,6 +361,13 @@ impl Session {
     /// The application gives up on all streams, and time passes until the connection has closed.
     fn end(mut self) {
         self.resume();
+        if let Some(tunnels) = self.tunnels.as_ref().filter(|_| self.connection.status().is_open())
+        {
+            for id in self.streams.keys() {
+                let is_there = self.connection.stream(self.now, *id).cancel_read().is_ok();
+                assert!(tunnels.is_there(number(*id)).is_none_or(|it| it == is_there), "{id}");
+            }
+        }
         for id in std::mem::take(&mut self.streams).into_keys() {
             let _ = self.connection.stream(self.now, id).reset();
         }
@@ -313,6 +398,10 @@ impl Session {
     }
 }
 
+fn number(stream: StreamId) -> u32 {
+    stream.as_u64() as u32
+}
+
 fn stream_of(event: &Event<'_>) -> Option<StreamId> {
     match event {
         Event::Request { .. } => None,
@@ -333,6 +422,7 @@ fn pull(
     mut events: Events<'_, '_>,
     streams: &mut BTreeMap<StreamId, Known>,
     sockets: &mut Option<Sockets>,
+    tunnels: &mut Option<Tunnels>,
 ) -> usize {
     let mut told = 0;
     while let Some((connection, event)) = events.next() {
@@ -363,12 +453,18 @@ fn pull(
                 known.delivered += data.len() as u64;
                 assert!(!known.ended && !data.is_empty(), "{stream}");
                 assert!(known.delivered <= known.credit, "{stream}: more than there is credit for");
+                if let Some(tunnels) = tunnels {
+                    tunnels.hears(number(stream), data, false);
+                }
             }
             Event::End { stream, trailers } => {
                 let known = streams.get_mut(&stream).expect("a stream that has begun");
                 assert!(!known.ended, "{stream} ends twice");
                 known.ended = true;
                 let _ = trailers.to_http();
+                if let Some(tunnels) = tunnels {
+                    tunnels.hears(number(stream), &[], true);
+                }
             }
             Event::Writable { stream } => assert!(streams.contains_key(&stream)),
             Event::Refused { stream, reason, .. } => {

@@ -1,10 +1,12 @@
 //! Actions of an application or a driver on a connection, in any order, sensible or not. The
 //! results are compared with the model.
 
-use super::model::{Model, pattern, unsent};
+use super::model::{Live, Model, pattern, unsent};
 use super::source::Source;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, StatusCode};
 use portcullis::{
     Begun, BodyLength, CloseReason, Connection, Misuse, PeerClose, Refusal, Sent, Status, StreamId,
@@ -156,6 +158,9 @@ fn respond(
     stream: StreamId,
 ) -> Result<(), Misuse> {
     let status = source.one_of(&STATUSES);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return accept_tunnel(connection, source, model, now, stream);
+    }
     let fields = &FIELDS[source.below(FIELDS.len())];
     let length = match source.below(3) {
         0 => BodyLength::Unknown,
@@ -209,8 +214,12 @@ fn finish(
 ) -> Result<(), Misuse> {
     let trailers = FIELDS.get(source.below(2 * FIELDS.len()));
     connection.stream(now, stream).finish(trailers)?;
-    let live = model.live.take().expect("a dead stream was finished");
-    assert!(live.id == stream && live.begun);
+    let live = model.live.as_mut().expect("a dead stream was finished");
+    assert!(live.id == stream && live.begun && !live.finished);
+    (live.finished, live.cut) = (live.tunnel, false);
+    if !live.tunnel || live.ended {
+        model.live = None;
+    }
     model.answers.last_mut().expect("an answer for each request").complete = true;
     Ok(())
 }
@@ -245,6 +254,9 @@ fn inform(
     stream: StreamId,
 ) -> Result<(), Misuse> {
     let status = source.one_of(&STATUSES);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return close_tunnel(connection, model, now, stream);
+    }
     let fields = &FIELDS[source.below(FIELDS.len())];
     connection.stream(now, stream).inform(status, fields)?;
     let live = model.live.as_ref().expect("a dead stream is informed");
@@ -256,8 +268,80 @@ fn inform(
     Ok(())
 }
 
-/// Sends the shortest possible answer, if one is owed.
+/// The protocol of tunnels that a request may ask for.
+static ECHO: LazyLock<HeaderMap> =
+    LazyLock::new(|| HeaderMap::from_iter([(UPGRADE, HeaderValue::from_static("echo"))]));
+
+/// Accepts a tunnel that the request asks for.
+pub(super) fn begin_tunnel(
+    connection: &mut Connection,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) {
+    let accepted = accept_with(connection, model, now, stream, &ECHO);
+    accepted.expect("it was asked for");
+}
+
+/// Accepts a tunnel, whether the request asks for one or not.
+fn accept_tunnel(
+    connection: &mut Connection,
+    source: &mut Source<'_>,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) -> Result<(), Misuse> {
+    let choice = source.below(FIELDS.len());
+    let fields = if choice < 6 { &*ECHO } else { &FIELDS[choice] };
+    accept_with(connection, model, now, stream, fields)
+}
+
+fn accept_with(
+    connection: &mut Connection,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+    fields: &HeaderMap,
+) -> Result<(), Misuse> {
+    let mut last = Err(Misuse::NotTunnel);
+    for status in [StatusCode::OK, StatusCode::SWITCHING_PROTOCOLS] {
+        last = connection.stream(now, stream).accept_tunnel(status, fields);
+        if last.is_ok() {
+            let live = model.live.as_mut().expect("a dead stream became a tunnel");
+            assert!(live.id == stream && !live.begun, "answered twice");
+            (live.begun, live.tunnel, live.ended) = (true, true, false);
+            (live.credit, live.awaited) = (0, false);
+            model.tunneled = true;
+            let answer = model.answers.last_mut().expect("an answer for each request");
+            answer.status = Some(status.as_u16());
+            break;
+        }
+    }
+    last
+}
+
+/// Ends both directions of a tunnel, if there is one.
+fn close_tunnel(
+    connection: &mut Connection,
+    model: &mut Model,
+    now: Tick,
+    stream: StreamId,
+) -> Result<(), Misuse> {
+    connection.stream(now, stream).close_tunnel()?;
+    let live = model.live.take().expect("a dead stream was closed");
+    assert!(live.id == stream && live.tunnel);
+    model.answers.last_mut().expect("an answer for each request").complete = true;
+    Ok(())
+}
+
+/// Sends the shortest possible answer, if one is owed. A tunnel is closed.
 pub fn answer(connection: &mut Connection, model: &mut Model, now: Tick) {
+    if let Some(Live { id, tunnel: true, .. }) = model.live {
+        let closed = close_tunnel(connection, model, now, id);
+        // The connection may have reset it by itself, and the event is still to come.
+        assert!(matches!(closed, Ok(()) | Err(Misuse::UnknownStream)), "{closed:?}");
+        return model.check(connection);
+    }
     let Some(live) = model.live.take() else { return };
     let answer = model.answers.last_mut().expect("an answer for each request");
     if !live.begun {

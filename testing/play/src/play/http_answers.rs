@@ -62,7 +62,7 @@ pub fn check(out: &[u8], answers: &[Answer], dropped: bool, refused: Option<u16>
 impl<'o> Reader<'o> {
     fn answer(&mut self, answer: &Answer, refused: Option<u16>) -> Result<(), Ends> {
         let mut interim = answer.interim.iter();
-        while self.rest.starts_with(b"HTTP/1.1 1") {
+        while self.rest.starts_with(b"HTTP/1.1 1") && !self.switches(answer) {
             let status = self.head()?.status;
             if status != 100 {
                 assert_eq!(Some(&status), interim.next(), "interim answers in order");
@@ -102,6 +102,11 @@ impl<'o> Reader<'o> {
         };
         assert_eq!(seen, answer.accepted, "nothing lost: {answer:?}");
         Ok(())
+    }
+
+    /// Whether the next head is the 101 that begins a tunnel.
+    fn switches(&self, answer: &Answer) -> bool {
+        answer.status == Some(101) && self.rest.starts_with(b"HTTP/1.1 101")
     }
 
     fn head(&mut self) -> Result<Head<'o>, Ends> {

@@ -61,6 +61,14 @@ const FRAGMENTS: &[&[u8]] = &[
     b"10000\r\n",
     b"12c\r\n",
     b"content of a request, as plain as it gets",
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
+];
+
+/// Heads that ask for a tunnel.
+pub const TUNNELS: [&[u8]; 3] = [
+    b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
 ];
 
 const REPEATED: &[&[u8]] = &[

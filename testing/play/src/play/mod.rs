@@ -11,7 +11,10 @@
 //! | [`websocket`] | deadline, memory, nothing lost, reason; on a websocket, most of the time |
 //! | [`websocket_pure`] | pure |
 //! | [`websocket_cuts`] | cuts |
+//! | [`tunnel`] | deadline, memory, nothing lost, reason; on a tunnel, most of the time |
+//! | [`tunnel_pure`] | pure |
 //! | [`http2`] | deadline, memory, nothing lost, reason; on HTTP/2 |
+//! | [`http2_tunnels`] | the same, with tunnels on its streams |
 //! | [`http2_cuts`] | cuts |
 //! | [`same`], [`http2_same`] | cuts, between plaintext and TLS |
 //! | [`alive()`] | alive: requests and websockets, with and without TLS |
@@ -19,7 +22,7 @@
 //! | files | contents |
 //! |---|---|
 //! | `http_input`, `http2_frames`, `websocket_frames` | the peer's input |
-//! | `http2_session`, `http2_sockets` | sessions of HTTP/2, and websockets on its streams |
+//! | `http2_session`, `http2_sockets`, `http2_tunnels` | sessions of HTTP/2, and websockets and tunnels on its streams |
 //! | `http_actions`, `websocket_actions` | the application's actions |
 //! | `http_answers`, `websocket_output` | the expected output |
 //! | `model`, `websocket_model` | what has to hold after every call |
@@ -32,6 +35,7 @@ pub mod chance;
 pub mod http2_frames;
 mod http2_session;
 mod http2_sockets;
+mod http2_tunnels;
 mod http_actions;
 mod http_answers;
 mod http_eager;
@@ -50,7 +54,7 @@ pub mod websocket_output;
 
 pub use alive::alive;
 pub use http_eager::{Manner, Told, compare, told};
-pub use http2_session::{http2, http2_cuts, http2_same};
+pub use http2_session::{http2, http2_cuts, http2_same, http2_tunnels};
 pub use model::unsent;
 pub use websocket_echo::{Echo, Heard, Told as HeardEvent, compare_websocket, heard, left_alone};
 
@@ -177,6 +181,23 @@ pub fn websocket_pure(bytes: &[u8]) {
     let first = player::play_websocket(bytes, true, None);
     for looks in [true, false] {
         let again = player::play_websocket(bytes, looks, None);
+        assert_eq!(
+            first, again,
+            "pure: the same calls gave another result, deadline read each time: {looks}"
+        );
+    }
+}
+
+/// Like [`session`], with a request that becomes a tunnel most of the time.
+pub fn tunnel(bytes: &[u8], weigh: Option<Weigh>) {
+    player::play_tunnel(bytes, true, weigh);
+}
+
+/// Like [`pure`], for a session of a tunnel.
+pub fn tunnel_pure(bytes: &[u8]) {
+    let first = player::play_tunnel(bytes, true, None);
+    for looks in [true, false] {
+        let again = player::play_tunnel(bytes, looks, None);
         assert_eq!(
             first, again,
             "pure: the same calls gave another result, deadline read each time: {looks}"

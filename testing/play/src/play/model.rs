@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// Bytes that a closed connection still owns if it was a websocket.
 const SOCKET: usize = 600;
+/// The same of a tunnel.
+const TUNNEL: usize = 200;
 
 /// Content sent by the application: its byte at offset `k` is the `k % PATTERN_PERIOD`-th of this.
 pub const PATTERN_PERIOD: usize = 251;
@@ -85,6 +87,10 @@ pub struct Live {
     pub begun: bool,
     /// `send` was cut short, and `Writable` is owed.
     pub cut: bool,
+    /// It has become a tunnel. `ended` is the peer's end of it from then on.
+    pub tunnel: bool,
+    /// The application has ended its direction of the tunnel.
+    pub finished: bool,
 }
 
 pub struct Model {
@@ -108,6 +114,8 @@ pub struct Model {
     /// The acceptance of the newest handshake.
     pub accepted: Option<Accepted>,
     pub socket: Option<Socket>,
+    /// A request has become a tunnel.
+    pub tunneled: bool,
     /// The deadline is read after every call, not only before time passes.
     pub looks: bool,
     /// Time also passes between two ticks.
@@ -137,6 +145,7 @@ impl Model {
             terms: None,
             accepted: None,
             socket: None,
+            tunneled: false,
             looks: true,
             restless: false,
             lent: false,
@@ -174,6 +183,7 @@ impl Model {
         }
         if let Event::Request { stream, head } = event {
             assert!(self.socket.is_none(), "a request on a websocket");
+            assert!(!self.tunneled, "a request on a tunnel");
             assert!(self.live.is_none(), "a request before the last one's answer: {event:?}");
             let next = self.known.last().map_or(1, |last| last.as_u64() + 1);
             assert_eq!(stream.as_u64(), next, "requests are numbered in order");
@@ -193,6 +203,8 @@ impl Model {
                 ended: false,
                 begun: false,
                 cut: false,
+                tunnel: false,
+                finished: false,
             });
             return;
         }
@@ -220,6 +232,9 @@ impl Model {
                 assert!(!live.ended, "a second end");
                 live.ended = true;
                 live.awaited = false;
+                if live.finished {
+                    self.live = None;
+                }
             }
             Event::Writable { stream } => {
                 assert_eq!(*stream, live.id);
@@ -251,7 +266,8 @@ impl Model {
         assert_eq!(status.write, unsent > 0, "{status:?}, but {unsent} bytes are unsent");
         match (self.last.life, status.life) {
             (Life::Closed { .. }, _) => assert_eq!(status.life, self.last.life, "reason"),
-            (Life::Lingering { .. }, Life::Open) => panic!("open again"),
+            (Life::Lingering { .. }, Life::Open | Life::Finished { .. })
+            | (Life::Finished { .. }, Life::Open) => panic!("open again"),
             (_, Life::Closed { .. }) => self.dropped |= self.wrote,
             _ => {}
         }
@@ -260,6 +276,7 @@ impl Model {
             Life::Closed { reason, .. } => {
                 let heap = memory - size_of::<Connection>();
                 let least = if self.socket.is_some() { SOCKET } else { 0 };
+                let least = least + if self.tunneled { TUNNEL } else { 0 };
                 let least = least + if self.lent { LENT } else { 0 };
                 assert!(heap <= least, "a closed connection owns {heap} bytes");
                 assert_eq!(connection.deadline(), None, "a closed connection waits for nothing");
@@ -268,7 +285,7 @@ impl Model {
                     "{reason:?} is not in `CloseReason::all`"
                 );
             }
-            Life::Lingering { shutdown_write } => {
+            Life::Finished { shutdown_write } | Life::Lingering { shutdown_write } => {
                 assert_ne!(
                     status.write, shutdown_write,
                     "shutdown and writing must not be wanted together"
@@ -283,8 +300,10 @@ impl Model {
         }
         if let Some(live) = &self.live {
             let room = connection.stream(Tick::ZERO, live.id).room();
-            assert!(room == 0 || live.begun && status.is_open());
+            assert!(room == 0 || live.begun && !live.finished && status.is_open());
             assert!(room as u64 <= self.config.send_buffer_limit());
+            let is_finished = matches!(status.life, Life::Finished { .. });
+            assert!(!status.is_open() || is_finished == live.finished, "{status:?}, {live:?}");
         }
         if let Some(socket) = &self.socket {
             let room = connection.stream(Tick::ZERO, socket.id).room();
@@ -324,7 +343,8 @@ impl Model {
                 Some(Timer::PeerGone) => self.eof && live.is_some() && !write,
                 Some(Timer::KeepAlive) => live.is_none() && !write,
                 Some(Timer::RequestHead) => live.is_none(),
-                Some(Timer::RequestBody) => awaits,
+                Some(Timer::RequestBody) => awaits && !live.is_some_and(|live| live.tunnel),
+                Some(Timer::TunnelIdle) => awaits && !write && live.is_some_and(|live| live.tunnel),
                 Some(Timer::Response) => write,
                 Some(Timer::Linger) => live.is_none() && !write,
                 Some(Timer::Drain) => self.draining,
@@ -353,7 +373,7 @@ impl Model {
         let told = match self.reason(connection) {
             Some(
                 CloseReason::Refused(_)
-                | CloseReason::Expired(Expiry::RequestBody)
+                | CloseReason::Expired(Expiry::RequestBody | Expiry::TunnelIdle)
                 | CloseReason::Peer(PeerClose::Truncated),
             ) => !self.gave_up,
             _ => false,

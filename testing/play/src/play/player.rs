@@ -62,6 +62,20 @@ pub(super) fn play_websocket(bytes: &[u8], looks: bool, weigh: Option<Weigh>) ->
     player.go_on(weigh)
 }
 
+/// The same for tunnels: most sessions begin with one that is accepted.
+pub(super) fn play_tunnel(bytes: &[u8], looks: bool, weigh: Option<Weigh>) -> Vec<u64> {
+    let mut source = Source::new(bytes);
+    let play = settings::session(&mut source);
+    let mut player = Player::new(source, play, looks);
+    player.model.check(&mut player.connection);
+    if player.source.below(8) > 0 {
+        let head = player.source.one_of(&http_input::TUNNELS);
+        player.tunnel(head);
+    }
+    player.pull();
+    player.go_on(weigh)
+}
+
 /// Plays one action of the application.
 fn act(connection: &mut Connection, source: &mut Source<'_>, model: &mut Model, now: Tick) {
     match model.terms {
@@ -175,6 +189,32 @@ impl<'b> Player<'b> {
         if let Some(stream) = newest.filter(|_| !at_once) {
             websocket_actions::accept(connection, model, *now, stream, &HeaderMap::new(), false)
                 .expect("a valid handshake");
+        }
+        self.model.check(&mut self.connection);
+        self.pull();
+    }
+
+    /// Asks for a tunnel, and accepts it. What follows the head in the same read is the tunnel's.
+    fn tunnel(&mut self, head: &[u8]) {
+        let follows = self.source.one_of(&["", "x", "bytes of the tunnel"]);
+        let mut wire = [head, follows.as_bytes()].concat();
+        let Player { connection, model, now, source, .. } = self;
+        // Random limits may refuse it.
+        let at_once = source.below(2) == 0;
+        let mut events = connection.receive(*now, &mut wire).expect("the connection reads");
+        while let Some((connection, event)) = events.next() {
+            model.event(&event);
+            model.check(connection);
+            if let Event::Request { stream, .. } = event
+                && at_once
+            {
+                http_actions::begin_tunnel(connection, model, *now, stream);
+            }
+        }
+        drop(events);
+        if let Some(live) = model.live.as_ref().filter(|live| !live.tunnel) {
+            let stream = live.id;
+            http_actions::begin_tunnel(connection, model, *now, stream);
         }
         self.model.check(&mut self.connection);
         self.pull();

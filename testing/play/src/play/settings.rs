@@ -165,6 +165,7 @@ const DRAWABLE: &[(&str, Unit, u64, u64, bool)] = &[
     ("websocket_pong_timeout", Unit::Time, 1, 100_000, true),
     ("websocket_close_timeout", Unit::Time, 1, 100_000, false),
     ("websocket_idle_timeout", Unit::Time, 1, 100_000, true),
+    ("tunnel_idle_timeout", Unit::Time, 1, 100_000, false),
     ("request_body_rate", Unit::Number, 1, 1 << 40, false),
     ("response_rate", Unit::Number, 1, 1 << 40, false),
     ("request_head_limit", Unit::Number, 64, 64 << 10, false),
