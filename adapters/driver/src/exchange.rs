@@ -15,6 +15,7 @@ use crate::record::Record;
 use crate::reply;
 use crate::spare::{self, Slot};
 use crate::streams::OfStream;
+use crate::upgrade::Tunneling;
 use crate::upload::Upload;
 use crate::websocket::{CloseFrame, Closed, Meeting, Message, Messaging};
 use crate::work::{Outcome, Step, Work};
@@ -49,6 +50,8 @@ enum Task<F, B> {
     Request(Slot<Work<F, B>>),
     /// The request has become a websocket. The room of its first handler, which may be large, is given back.
     WebSocket(Box<Messaging>),
+    /// It has become a tunnel.
+    Tunnel(Box<Tunneling>),
 }
 
 impl<F, B> OfStream for Exchange<F, B> {
@@ -116,6 +119,7 @@ impl<F, B> Exchange<F, B> {
         let task = match &self.task {
             Task::Request(work) => work.as_ref().as_pin_ref().map_or(0, |work| work.memory()),
             Task::WebSocket(messaging) => messaging.meeting().memory(),
+            Task::Tunnel(tunneling) => tunneling.memory(),
         };
         let held = self.shares.held.as_ref().map_or(0, Held::bytes);
         self.shares.record.memory() + upload + task + held
@@ -124,7 +128,7 @@ impl<F, B> Exchange<F, B> {
     /// Where messages go, once the request has become a websocket.
     fn meeting(&self) -> Option<&Meeting> {
         match &self.task {
-            Task::Request(_) => None,
+            Task::Request(_) | Task::Tunnel(_) => None,
             Task::WebSocket(messaging) => Some(messaging.meeting()),
         }
     }
@@ -147,6 +151,9 @@ impl<F, B> Exchange<F, B> {
             Event::End { trailers, .. } => {
                 if let Some(upload) = &self.shares.upload {
                     upload.end(Ok(trailers.to_http()));
+                }
+                if let Task::Tunnel(tunneling) = &mut self.task {
+                    tunneling.input_ended();
                 }
             }
             Event::Reset { reason, .. } => {
@@ -181,8 +188,28 @@ impl<F, B> Exchange<F, B> {
         if let Some(upload) = &self.shares.upload {
             upload.end(Err(BodyError::Reset(reason)));
         }
-        if let Some(meeting) = self.meeting() {
-            meeting.end(Closed::Reset(reason));
+        match &self.task {
+            Task::Request(_) => {}
+            Task::WebSocket(messaging) => messaging.meeting().end(Closed::Reset(reason)),
+            Task::Tunnel(tunneling) => tunneling.reset(reason),
+        }
+    }
+
+    /// The request has become a tunnel. Its own content, of which there is none, goes nowhere any more.
+    #[cold]
+    fn connected(&mut self, tunneling: Box<Tunneling>)
+    where
+        F: 'static,
+        B: 'static,
+    {
+        let before = self.shares.upload.replace(tunneling.pipe().upload().clone());
+        if let Some(before) = before {
+            before.end(Ok(None));
+        }
+        // It is polled next.
+        self.is_due = true;
+        if let Task::Request(work) = replace(&mut self.task, Task::Tunnel(tunneling)) {
+            spare::keep_box(work);
         }
     }
 
@@ -254,7 +281,7 @@ impl<F, B> Exchange<F, B> {
     pub(crate) fn panicked(&mut self) -> bool {
         (self.is_polled, self.is_due) = (false, true);
         match &mut self.task {
-            Task::Request(_) => false,
+            Task::Request(_) | Task::Tunnel(_) => false,
             Task::WebSocket(messaging) => messaging.panicked(),
         }
     }
@@ -278,6 +305,7 @@ impl<F, B> Exchange<F, B> {
         let _ = guarded(|| match task {
             Task::Request(work) => spare::keep_box(work),
             Task::WebSocket(messaging) => drop(messaging),
+            Task::Tunnel(tunneling) => drop(tunneling),
         });
         drop(within);
         bell::spare::keep(bell);
@@ -304,10 +332,15 @@ where
         let upload = self.shares.upload.as_deref();
         let _within = self.shares.record.enter();
         let (record, interim) = (&mut self.shares.record, self.shares.interim.as_ref());
-        let mut step = Step { stream: &mut stream, upload, interim, allowance, handlers, record };
+        let presence = self.shares.presence.as_deref();
+        let mut step =
+            Step { stream: &mut stream, upload, interim, presence, allowance, handlers, record };
         let outcome = loop {
             let polled = match &mut self.task {
                 Task::WebSocket(messaging) => messaging.poll(cx, step.stream, step.allowance),
+                Task::Tunnel(tunneling) => {
+                    tunneling.poll(cx, step.stream, step.allowance, step.record)
+                }
                 Task::Request(work) => match work.as_mut().as_pin_mut() {
                     Some(work) => work.poll(cx, &mut step),
                     None => Outcome::Over,
@@ -333,10 +366,11 @@ where
                 return true;
             }
             Outcome::Yields => self.is_due = true,
+            Outcome::Connected(tunneling) => self.connected(tunneling),
             Outcome::Waits | Outcome::Upgraded(_) => {}
         }
         // Passes on what the reader of the content asked for, here or on another task.
-        reply::pass_wishes(&mut stream, upload, cx, handlers);
+        reply::pass_wishes(&mut stream, self.shares.upload.as_deref(), cx, handlers);
         false
     }
 }

@@ -10,6 +10,7 @@ use crate::presence::Disconnected;
 use crate::reply;
 use crate::spare;
 use crate::tls_told::TlsTold;
+use crate::upgrade;
 use crate::upload::Upload;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -129,6 +130,11 @@ impl Incoming<'_> {
         self.tls.tell(request.extensions_mut());
         let disconnected = self.disconnected();
         request.extensions_mut().insert(disconnected);
+        if self.head.asks_for_tunnel()
+            && let Some(presence) = &self.shares.presence
+        {
+            upgrade::offer(&mut request, presence);
+        }
         Reply(Some(handler(request)))
     }
 

@@ -27,6 +27,7 @@
 //! | `allowance` | how much a connection may do before others get their turn |
 //! | `guard` | gets over a handler that panics |
 //! | `websocket` | websockets for handlers: a stream and a sink of messages |
+//! | [`upgrade`] | tunnels for handlers: CONNECT and upgrades as a stream of bytes |
 //! | `make_service` | what gives each connection its service |
 //! | `service` | what answers: async functions, tower services, types that look at the head first |
 //! | `incoming` | a request as a service first sees it |
@@ -141,6 +142,7 @@ mod timer;
 mod tls_told;
 #[cfg(unix)]
 pub mod unix;
+pub mod upgrade;
 mod upload;
 mod waiting;
 mod websocket;

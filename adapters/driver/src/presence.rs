@@ -3,6 +3,8 @@
 //! In: what the driver learns from the socket and from its orders. Out: futures that are ready then. A
 //! handler that works for long can stop early, and a stream of events can end in good order.
 
+use crate::error::BodyError;
+use crate::upgrade::Pipe;
 use crate::waiting::Place;
 use slab::Slab;
 use std::future::Future;
@@ -19,6 +21,8 @@ struct State {
     is_gone: bool,
     is_draining: bool,
     is_over: bool,
+    /// The tunnel that the request asks for, until it is accepted.
+    offer: Option<Arc<Pipe>>,
     /// A waker for each future that waits, for either event.
     wakers: Slab<Waker>,
 }
@@ -33,12 +37,28 @@ impl Presence {
     pub(crate) fn end(&self) {
         self.leave();
         self.change(|state| &mut state.is_over);
+        if let Some(refused) = self.take_offer() {
+            refused.end(BodyError::Closed);
+        }
+    }
+
+    /// The request asks for a tunnel.
+    pub(crate) fn offer(&self, pipe: Arc<Pipe>) {
+        self.0.visit(|state, _| state.offer = Some(pipe));
+    }
+
+    /// The tunnel that the request asks for, which is its taker's to accept.
+    pub(crate) fn take_offer(&self) -> Option<Arc<Pipe>> {
+        self.0.visit(|state, _| state.offer.take())
     }
 
     /// Makes it as new. Nobody else holds it, so nothing waits.
     pub(crate) fn renew(&mut self) {
         let state = self.0.get_mut();
         (state.is_gone, state.is_draining, state.is_over) = (false, false, false);
+        if let Some(refused) = state.offer.take() {
+            refused.end(BodyError::Closed);
+        }
     }
 
     /// The server drains.

@@ -52,6 +52,17 @@ pub(crate) fn accept_websocket(
     })
 }
 
+/// Makes the request a tunnel.
+pub(crate) fn accept_tunnel(
+    stream: &mut Stream<'_>,
+    status: StatusCode,
+    fields: &HeaderMap,
+) -> Result<(), Misuse> {
+    clock::with_date(stream.now(), |date| {
+        stream.accept_tunnel(status, WithDate { fields: fields.iter(), date: Some(date) })
+    })
+}
+
 /// The handler, or the content of its answer, failed with an error of its own. An error that comes from the
 /// peer, which may have ended its content early, is not the operator's to mend.
 /// Returns whether the client gets a 500.

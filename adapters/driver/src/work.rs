@@ -3,10 +3,12 @@
 use crate::allowance::{Allowance, PIECE};
 use crate::error::BoxError;
 use crate::interim::Interim;
+use crate::presence::Presence;
 use crate::record::Record;
 use crate::reply;
 use crate::room;
 use crate::spare;
+use crate::upgrade::Tunneling;
 use crate::upload::Upload;
 use crate::websocket::{Accepting, Messaging};
 use bytes::{Buf, Bytes};
@@ -73,6 +75,8 @@ pub(crate) enum Outcome {
     Waits,
     /// The request has become a websocket, which is polled next. Its first handler is to be dropped.
     Upgraded(Box<Messaging>),
+    /// The request has become a tunnel, which is polled next.
+    Connected(Box<Tunneling>),
     /// The turn of the connection is over: the exchange goes on at the next one.
     Yields,
     /// The answer is complete, or can't be completed.
@@ -84,6 +88,7 @@ pub(crate) struct Step<'a, 's> {
     pub(crate) stream: &'a mut Stream<'s>,
     pub(crate) upload: Option<&'a Upload>,
     pub(crate) interim: Option<&'a Interim>,
+    pub(crate) presence: Option<&'a Presence>,
     pub(crate) allowance: &'a mut Allowance,
     /// The handlers that the connection has.
     pub(crate) handlers: usize,
@@ -166,6 +171,21 @@ impl Step<'_, '_> {
             Err(Misuse::UnknownStream) => self.is_gone(),
             Err(misuse) => self.fail("the websocket cannot be accepted", misuse),
         }
+    }
+
+    /// Begins the tunnel that the request asks for, if the application holds it still. `has_content`: the answer has
+    /// some, which no answer that accepts a tunnel may have.
+    #[cold]
+    fn begin_tunnel(&mut self, parts: &mut Parts, has_content: bool) -> Result<Tunneling, Misuse> {
+        let presence = self.presence.filter(|_| !has_content).ok_or(Misuse::Status)?;
+        let pipe = presence.take_offer().ok_or(Misuse::Status)?;
+        let begun = Tunneling::begin(self.stream, pipe.clone(), parts);
+        match &begun {
+            Ok(_) => self.record.answered(parts.status, 0),
+            // It is tried again when there is room. If it is not, the presence ends it.
+            Err(_) => presence.offer(pipe),
+        }
+        begun
     }
 }
 
@@ -266,21 +286,43 @@ impl<B: http_body::Body<Error: Into<BoxError>>> Answering<B> {
             let length = length.map_or(BodyLength::Unknown, BodyLength::Known);
             reply::respond(step.stream, parts.status, &parts.headers, length)
         };
-        if begun == Err(Misuse::Full) {
-            *this.head = Some(Box::new(head));
-            return Outcome::Waits;
-        }
-        if begun.is_ok() {
-            step.record.answered(parts.status, before - this.data.len());
-        }
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(misuse) => return self.not_begun(step, head, misuse),
+        };
+        step.record.answered(parts.status, before - this.data.len());
         spare::keep(&mut parts.headers);
         match begun {
-            Ok(Begun::Open) => {}
-            Ok(Begun::Complete) => return Outcome::Over,
-            Err(Misuse::UnknownStream) => return step.is_gone(),
-            Err(misuse) => return step.fail("the handler's answer cannot be sent", misuse),
+            Begun::Open => self.poll_answer(cx, step),
+            Begun::Complete => Outcome::Over,
         }
-        self.poll_answer(cx, step)
+    }
+
+    /// The head could not be sent.
+    #[cold]
+    fn not_begun(
+        self: Pin<&mut Self>,
+        step: &mut Step<'_, '_>,
+        mut head: Head,
+        mut misuse: Misuse,
+    ) -> Outcome {
+        let this = self.project();
+        if misuse == Misuse::Status {
+            // 2xx to CONNECT, or 101.
+            let has_content = !this.data.is_empty() || !(*this.ended || this.body.is_end_stream());
+            match step.begin_tunnel(&mut head.parts, has_content) {
+                Ok(tunneling) => return Outcome::Connected(Box::new(tunneling)),
+                Err(other) => misuse = other,
+            }
+        }
+        match misuse {
+            Misuse::Full => {
+                *this.head = Some(Box::new(head));
+                Outcome::Waits
+            }
+            Misuse::UnknownStream => step.is_gone(),
+            misuse => step.fail("the handler's answer cannot be sent", misuse),
+        }
     }
 
     fn poll_answer(

@@ -5,6 +5,7 @@
 //! | [`quick_start`] | how to serve an async function, an axum router, any tower service |
 //! | [`tls`] | certificates, several of them, renewal, certificates of clients |
 //! | [`websockets`] | messages in both directions, origins, limits, how they end |
+//! | [`tunnels`] | CONNECT and upgrades as a stream of bytes |
 //! | [`shutdown`] | how to stop without a lost request, and how to hand a port over |
 //! | [`limits_by_route`] | another limit for one route |
 //! | [`embedding`] | one connection on any stream, other runtimes, a driver of your own |
@@ -33,6 +34,9 @@ pub mod tls {}
 
 #[doc = include_str!("guide/websockets.md")]
 pub mod websockets {}
+
+#[doc = include_str!("guide/tunnels.md")]
+pub mod tunnels {}
 
 #[doc = include_str!("guide/shutdown.md")]
 pub mod shutdown {}

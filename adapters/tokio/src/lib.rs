@@ -25,7 +25,7 @@
 //! ```
 //!
 //! The [`guide`] goes on from here: [axum and tower](guide::quick_start), [TLS](guide::tls),
-//! [websockets](guide::websockets), [shutdown](guide::shutdown), [every timer and limit](guide::settings),
+//! [websockets](guide::websockets), [tunnels](guide::tunnels), [shutdown](guide::shutdown), [every timer and limit](guide::settings),
 //! [every attack and its answer](guide::attacks), [tuning](guide::tuning), [proxies](guide::behind_a_proxy),
 //! [migrating](guide::migrating) from other servers.
 

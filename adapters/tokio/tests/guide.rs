@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 const SETTINGS: &str = include_str!("../src/guide/settings.md");
 /// Names in the text that are neither settings nor labels.
 const OTHER: [&str; 4] = ["bytes_held", "reset_causes", "spawn_blocking", "with_graceful_shutdown"];
-const CHAPTERS: [(&str, &str); 9] = [
+const CHAPTERS: [(&str, &str); 10] = [
     ("quick_start", include_str!("../src/guide/quick_start.md")),
     ("tls", include_str!("../src/guide/tls.md")),
     ("websockets", include_str!("../src/guide/websockets.md")),
+    ("tunnels", include_str!("../src/guide/tunnels.md")),
     ("shutdown", include_str!("../src/guide/shutdown.md")),
     ("limits_by_route", include_str!("../src/guide/limits_by_route.md")),
     ("settings", SETTINGS),

@@ -13,6 +13,7 @@ pub mod panics;
 pub mod places;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub mod tls;
+pub mod tunnels;
 pub mod turns;
 #[cfg(unix)]
 pub mod unix_sockets;
@@ -289,6 +290,21 @@ macro_rules! services {
             tls_settings_are_chosen_by_the_clients_first_message,
             a_panic_while_tls_settings_are_chosen_costs_one_connection,
             certificates_are_exchanged_while_a_server_runs,
+            a_tunnel_over_tls_ends_with_a_close_notify_in_each_direction,
+        }
+        $crate::room! { $adapter; tunnels:
+            an_upgrade_and_connect_become_tunnels_whose_directions_end_by_themselves,
+            the_application_may_end_its_direction_first,
+            a_tunnel_that_is_dropped_sends_its_rest_and_one_that_panics_is_reset,
+            a_handler_that_knows_nothing_of_tunnels_accepts_none,
+            a_request_that_asks_for_no_tunnel_has_none,
+            much_passes_in_both_directions_at_once,
+            a_client_that_reads_slowly_holds_up_the_writer_and_little_is_held,
+            an_application_that_reads_slowly_holds_up_the_client_and_little_is_held,
+            a_tunnel_in_which_nothing_passes_is_ended_on_time,
+            a_client_of_a_tunnel_that_is_gone_is_noticed,
+            a_shutdown_gives_tunnels_their_time,
+            connect_over_http2_becomes_a_tunnel_beside_others,
         }
         $crate::room! { $adapter; turns:
             many_requests_at_once_take_many_turns,

@@ -22,6 +22,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use http::{Request, Response};
 use std::future::{Ready, ready};
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 /// A certificate for localhost that signs itself, and its key.
@@ -95,6 +96,21 @@ pub fn tls_is_spoken_on_a_stream_in_memory<A: Adapter>() {
     let answer = ask(StreamOwned::new(own.client(None), client), GET);
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
     assert_eq!(end(&ended), "completed");
+}
+
+pub fn a_tunnel_over_tls_ends_with_a_close_notify_in_each_direction<A: Adapter>() {
+    let own = Identity::new();
+    let address = super::tunnels::shouting::<A>(over(own.server(None)));
+    let mut stream = StreamOwned::new(own.client(None), connect(address));
+    stream.write_all(super::tunnels::CONNECT.as_bytes()).expect("it reads");
+    super::tunnels::head(&mut stream);
+    stream.write_all(b"hello").expect("it reads");
+    stream.conn.send_close_notify();
+    stream.flush().expect("it reads");
+    let mut all = String::new();
+    // Without a close_notify this would be an error.
+    stream.read_to_string(&mut all).expect("an end in good order");
+    assert_eq!(all, "HELLO\nTHAT WAS ALL");
 }
 
 pub fn tls_is_spoken_on_a_listener<A: Adapter>() {

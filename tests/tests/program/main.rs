@@ -34,6 +34,7 @@ mod status_site;
 mod support;
 mod tls;
 mod trust;
+mod tunnels;
 mod upstreams;
 mod vanishing;
 mod websocket;
