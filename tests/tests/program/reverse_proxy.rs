@@ -477,8 +477,9 @@ fn slow_readers_of_more_make_room_for_others(place: Place) {
 fn closed_windows_hold_no_place(place: Place) {
     let demo = Program::with(Place::USUAL, &[]);
     let args = ["--proxy-concurrency", "2", "--proxy-queue-timeout", "1h"];
-    let proxy = before(place, &demo.url(""), &["response_grace=100ms"], &args);
-    for bytes in [10_000, 1_000_000, 100_000_000] {
+    // No timer of an answer runs out, so places come back only because the answers were read whole.
+    let proxy = before(place, &demo.url(""), &[], &args);
+    for bytes in [10_000, 1_000_000] {
         let mut client = Http2::begin(&proxy);
         // SETTINGS_INITIAL_WINDOW_SIZE is 0.
         client.frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
