@@ -99,7 +99,8 @@ impl<'c> Stream<'c> {
 
     /// Sends the whole answer: does what [`respond`](Self::respond), [`send`](Self::send) and
     /// [`finish`](Self::finish) do. [`Sent::Part`] means that there is no room for all of `content`:
-    /// the answer has begun, and `content` is left to be sent and finished.
+    /// the answer has begun, and what is left in `content` is to be sent and finished after the
+    /// [`Event::Writable`](crate::Event::Writable) that follows.
     ///
     /// # Errors
     /// As for [`respond`](Self::respond).

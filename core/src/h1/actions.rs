@@ -105,7 +105,7 @@ impl Http1 {
             return Ok(Sent::All);
         }
         if content.len() > self.free(transport) {
-            return Ok(Sent::Part);
+            return self.send(transport, stream, content);
         }
         transport.output.push(take(content));
         self.answer_ended(transport);

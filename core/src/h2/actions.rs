@@ -68,7 +68,7 @@ impl Http2 {
             return Ok(Sent::All);
         }
         if content.len() > self.free(transport, place) {
-            return Ok(Sent::Part);
+            return self.send(transport, id, content);
         }
         self.write_content(transport, place, take(content), true);
         self.answer_ended(transport, place);
