@@ -20,6 +20,11 @@
 //!     shut_down: bool,
 //! }
 //!
+//! /// Whether the socket has only to be waited for: also one that blocks, after its timeout or a signal.
+//! fn waits(error: &std::io::Error) -> bool {
+//!     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+//! }
+//!
 //! impl<S: Read + Write> Driven<S> {
 //!     /// Does all that can be done without waiting. Returns the time until which to wait for the
 //!     /// socket or the application, or the reason if the connection has ended.
@@ -46,7 +51,7 @@
 //!                         connection.sent(now, bytes);
 //!                         continue;
 //!                     }
-//!                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+//!                     Err(error) if waits(&error) => {}
 //!                     Ok(_) | Err(_) => connection.abort(now, gone),
 //!                 }
 //!             }
@@ -67,7 +72,7 @@
 //!                         take(events.expect("it wants to read, and this is not too much"));
 //!                         continue;
 //!                     }
-//!                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+//!                     Err(error) if waits(&error) => {}
 //!                     Err(_) => connection.abort(now, gone),
 //!                 }
 //!             }

@@ -10,7 +10,7 @@
 //! This page has the examples for this runtime. Everything else is in the guide of `portcullis-tokio`, whose names
 //! are the same here: [every timer and limit][settings], [every attack and its answer][attacks], [tuning],
 //! [proxies], [limits by route], [migrating] from other servers. In a checkout,
-//! `cargo doc --open -p portcullis-tokio` shows it.
+//! `cargo doc --no-deps --open -p portcullis-tokio` shows it.
 //!
 //! [settings]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/settings/
 //! [attacks]: https://docs.rs/portcullis-tokio/latest/portcullis_tokio/guide/attacks/

@@ -25,7 +25,7 @@ use std::time::Duration;
 const WIDTH: usize = 100;
 const INDENT: &str = "      ";
 
-/// A hardened HTTP/1.1, HTTP/2 and WebSocket server for the files of a directory, or for demo routes.
+/// A hardened HTTP/1.1, HTTP/2 and WebSocket server for the files of a directory, or before another server.
 ///
 /// No client can hold a connection open, or make the server hold memory, beyond what a setting
 /// allows. SIGINT or SIGTERM drains: requests in progress may finish within `drain_timeout`. A
@@ -173,8 +173,7 @@ pub(crate) struct Args {
     /// Processes with the same file resume each other's sessions: on one port, on several machines, or the next
     /// one after a restart. Without it each process has a key of its own. The first file seals tickets; the
     /// others only open those that clients still have, for 12 hours. SIGHUP reads the files again. Make one with
-    /// `openssl rand -out FILE 80`, readable for the server alone, and replace it every day: a private key is no
-    /// more precious.
+    /// `openssl rand -out FILE 80`, protect it like a private key, and replace it every day.
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_ticket_key: Vec<PathBuf>,
 

@@ -120,5 +120,6 @@ fn concurrent_hyper_clients_get_their_own_answers(place: Place) {
             task.await.expect("no client fails");
         }
     });
-    assert!(program.status()["requests"].as_u64() >= Some(640));
+    // A request counts at the end of the turn that answers it, so a client may be faster.
+    program.wait_for("all are counted", |status| status["requests"].as_u64() >= Some(640));
 }

@@ -93,5 +93,5 @@ fn haproxy_sends_nobody_to_a_program_that_is_not_ready(place: Place) {
         let mut client = one.connect_through(proxy.address);
         assert_eq!(client.get("/hello").status, 200);
     }
-    assert!(two.status()["requests"].as_u64() >= Some(before + 20));
+    two.wait_for("all are counted", |status| status["requests"].as_u64() >= Some(before + 20));
 }
