@@ -190,6 +190,18 @@ impl Transport {
         self.unsent() as u64 >= self.config.send_buffer_limit()
     }
 
+    /// How many more bytes may be unsent.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> usize {
+        (self.config.send_buffer_limit() as usize).saturating_sub(self.unsent())
+    }
+
+    /// Whether there is room enough to tell an application that waits for it: half of the limit.
+    #[inline(always)]
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_open() && self.unsent() as u64 <= self.config.send_buffer_limit() / 2
+    }
+
     /// How the peer ended the connection, if it did between two requests.
     pub(crate) fn peer_close(&self) -> PeerClose {
         match &self.tls {

@@ -104,7 +104,7 @@ impl Http1 {
             content.clear();
             return Ok(Sent::All);
         }
-        if content.len() > self.free(transport) {
+        if content.len() > transport.room() {
             return self.send(transport, stream, content);
         }
         transport.output.push(take(content));
@@ -119,7 +119,7 @@ impl Http1 {
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
         self.check(transport, stream)?;
-        let piece = self.exchange.take_content(data, self.free(transport))?;
+        let piece = self.exchange.take_content(data, transport.room())?;
         if !piece.is_empty() {
             response::write_content(&mut transport.output, self.framed.framing, piece);
         }
@@ -243,16 +243,7 @@ impl Http1 {
     /// The number of bytes that [`Http1::send`] would take.
     pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
         let speaks = self.check(transport, stream).and_then(|()| self.exchange.check_content());
-        if speaks.is_ok() { self.free(transport) } else { 0 }
-    }
-
-    fn free(&self, transport: &Transport) -> usize {
-        (transport.config.send_buffer_limit() as usize).saturating_sub(transport.unsent())
-    }
-
-    #[inline(always)]
-    pub(super) fn has_room(&self, transport: &Transport) -> bool {
-        transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
+        if speaks.is_ok() { transport.room() } else { 0 }
     }
 
     /// Fails unless the exchange of that number goes on.

@@ -40,7 +40,7 @@ impl Http1 {
                     None => continue,
                 }
             }
-            if self.exchange.cut_short && self.has_room(transport) {
+            if self.exchange.cut_short && transport.has_room() {
                 self.exchange.cut_short = false;
                 return Some(Step::Writable);
             }
@@ -76,7 +76,7 @@ impl Http1 {
         let idle = self.receiving == Receiving::Idle && transport.is_open() && !transport.is_full();
         let over = transport.eof && idle;
         self.untold.is_some()
-            || (self.exchange.cut_short && self.has_room(transport))
+            || (self.exchange.cut_short && transport.has_room())
             || too_large
             || over
     }

@@ -78,7 +78,7 @@ impl Tunnel {
         if let Some(reason) = self.untold.take() {
             return Some(Step::Reset(reason));
         }
-        if self.exchange.cut_short && has_room(transport) {
+        if self.exchange.cut_short && transport.has_room() {
             self.exchange.cut_short = false;
             return Some(Step::Writable);
         }
@@ -125,7 +125,7 @@ impl Tunnel {
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let over = transport.eof && !transport.blocked && self.exchange.upload.is_some();
         self.untold.is_some()
-            || (self.exchange.cut_short && has_room(transport))
+            || (self.exchange.cut_short && transport.has_room())
             || (over && transport.is_open())
     }
 
@@ -171,7 +171,7 @@ impl Tunnel {
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
         self.check(transport, stream)?;
-        let piece = self.exchange.take_content(data, free(transport))?;
+        let piece = self.exchange.take_content(data, transport.room())?;
         if !piece.is_empty() {
             transport.output.push(piece);
             self.exchange.moved();
@@ -193,7 +193,7 @@ impl Tunnel {
     /// The number of bytes that [`Tunnel::send`] would take.
     pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
         let speaks = self.check(transport, stream).and_then(|()| self.exchange.check_content());
-        if speaks.is_ok() { free(transport) } else { 0 }
+        if speaks.is_ok() { transport.room() } else { 0 }
     }
 
     /// Ends the application's direction.
@@ -328,14 +328,6 @@ impl Tunnel {
             Err(Misuse::UnknownStream)
         }
     }
-}
-
-fn free(transport: &Transport) -> usize {
-    (transport.config.send_buffer_limit() as usize).saturating_sub(transport.unsent())
-}
-
-fn has_room(transport: &Transport) -> bool {
-    transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
 }
 
 impl super::Http1 {

@@ -190,8 +190,7 @@ impl Http2 {
 
     /// The number of bytes of content that the stream at `place` may send now.
     pub(super) fn free(&self, transport: &Transport, place: usize) -> usize {
-        let limit = transport.config.send_buffer_limit() as usize;
-        let free = limit.saturating_sub(transport.unsent());
+        let free = transport.room();
         let frames = free / LONGEST as usize + 1;
         let free = free.saturating_sub(frames * HEADER).min(self.open_for(place));
         let is_shared = self.waiting > 0 || self.promised > 0;

@@ -173,7 +173,7 @@ impl Http2 {
     pub(crate) fn has_events(&self, transport: &Transport) -> bool {
         let is_over = transport.eof && self.streams.is_empty() && !self.is_stalled;
         let over = is_over && transport.is_open();
-        let is_writable = self.is_writable && self.waiting > 0 && has_room(transport);
+        let is_writable = self.is_writable && self.waiting > 0 && transport.has_room();
         self.is_due || over || is_writable || self.is_paused()
     }
 
@@ -335,9 +335,4 @@ impl Http2 {
             }
         }
     }
-}
-
-/// Whether there is room enough for streams to be told of it.
-fn has_room(transport: &Transport) -> bool {
-    transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
 }

@@ -168,7 +168,7 @@ impl Http2 {
     /// Tells the stream with the best claim that there is room. What streams were promised counts as taken.
     fn take_writable(&mut self, transport: &mut Transport) -> Option<Step> {
         let limit = transport.config.send_buffer_limit() as usize;
-        let room = limit.saturating_sub(transport.unsent()).saturating_sub(self.promised);
+        let room = transport.room().saturating_sub(self.promised);
         if self.waiting == 0 || room < limit / 2 || !transport.is_open() {
             self.is_writable = self.waiting > 0 && self.promised > 0;
             return None;

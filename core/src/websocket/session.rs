@@ -193,7 +193,7 @@ impl Session {
             if let Some(reason) = self.reset.take() {
                 return Some(Step::Reset(reason));
             }
-            if self.cut_short && self.has_room(transport) {
+            if self.cut_short && transport.has_room() {
                 self.cut_short = false;
                 return Some(Step::Writable);
             }
@@ -350,7 +350,7 @@ impl Session {
         let waits = transport.blocked && !self.receiver.has_credit();
         let over = transport.eof && transport.is_open() && !waits && !is_ending;
         let pong = self.pong.is_some() && self.state == State::Open;
-        let room = (self.cut_short || pong) && self.has_room(transport);
+        let room = (self.cut_short || pong) && transport.has_room();
         self.reset.is_some() || room || over || (transport.is_open() && self.receiver.has_more())
     }
 
@@ -422,7 +422,7 @@ impl Session {
         data: &mut Bytes,
     ) -> Result<Sent, Misuse> {
         self.check(transport, stream)?;
-        let room = self.free(transport);
+        let room = transport.room();
         // The application is told of room at half of the limit, so the threshold is no higher.
         let least = LEAST_FRAGMENT.min(transport.config.send_buffer_limit() as usize / 2);
         if room < data.len().clamp(1, least) {
@@ -517,7 +517,7 @@ impl Session {
 
     /// The number of bytes that `send_message` would take now.
     pub(crate) fn room(&self, transport: &Transport, stream: StreamId) -> usize {
-        if self.check(transport, stream).is_ok() { self.free(transport) } else { 0 }
+        if self.check(transport, stream).is_ok() { transport.room() } else { 0 }
     }
 
     /// The transport took output. Once it is flushed, our ping is out and the wait for the pong begins.
@@ -738,15 +738,6 @@ impl Session {
             let payload = take(&mut self.pong).unwrap_or_default();
             frame::write_control(transport.output.buffer(LONGEST_CLOSE), Opcode::Pong, &payload);
         }
-    }
-
-    fn free(&self, transport: &Transport) -> usize {
-        (transport.config.send_buffer_limit() as usize).saturating_sub(transport.unsent())
-    }
-
-    #[inline(always)]
-    fn has_room(&self, transport: &Transport) -> bool {
-        transport.is_open() && transport.unsent() as u64 <= transport.config.send_buffer_limit() / 2
     }
 
     fn check_stream(&self, stream: StreamId) -> Result<(), Misuse> {
