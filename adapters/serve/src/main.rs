@@ -125,13 +125,16 @@ fn run(read: Read) -> Result<(), BoxError> {
         ),
     };
     let asked = if listeners.is_empty() || args.asks_to_listen { &args.listen[..] } else { &[] };
-    for address in asked {
-        listeners.extend(listen(
+    let listen_on = |address| {
+        listen(
             address,
             args.reuse_port,
             #[cfg(unix)]
             &socket_files,
-        )?);
+        )
+    };
+    for address in asked {
+        listeners.extend(listen_on(address)?);
     }
     if args.reuse_port {
         handover.add(&listeners);
@@ -142,12 +145,7 @@ fn run(read: Read) -> Result<(), BoxError> {
     }
     let mut status_listeners = Vec::new();
     for address in &args.status_listen {
-        status_listeners.extend(listen(
-            address,
-            args.reuse_port,
-            #[cfg(unix)]
-            &socket_files,
-        )?);
+        status_listeners.extend(listen_on(address)?);
     }
     for listener in &status_listeners {
         tell(format_args!("status on http://{}/status/", listener.address()?));
